@@ -1,0 +1,109 @@
+"""Which versions and actions there are, and who may send them; the schema bundles are read when first asked for."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+__all__ = ["SUBPROTOCOLS", "Catalogue", "Kind", "Role", "Version", "catalogue", "closest", "unknown_action"]
+
+Version = Literal["1.6"]
+"""The versions of OCPP that this library speaks."""
+Role = Literal["charge_point", "central_system"]
+"""The two ends of a connection (J16 §3.1)."""
+Kind = Literal["request", "response"]
+"""A CALL's payload or a CALLRESULT's."""
+Initiator = Literal["station", "csms", "both"]
+"""Who may send the CALL of an action, in the words of the schema bundles."""
+
+_VERSIONS: tuple[tuple[Version, str, str], ...] = (
+    # version, WebSocket subprotocol (J16 §3.2), schema bundle
+    ("1.6", "ocpp1.6", "ocpp16.json"),
+)
+SUBPROTOCOLS: Mapping[str, Version] = {subprotocol: version for version, subprotocol, _ in _VERSIONS}
+"""The version that each ``Sec-WebSocket-Protocol`` stands for."""
+_BUNDLES: Mapping[str, str] = {version: bundle for version, _, bundle in _VERSIONS}
+
+_SENDERS: Mapping[Initiator, frozenset[Role]] = {
+    "station": frozenset({"charge_point"}),
+    "csms": frozenset({"central_system"}),
+    "both": frozenset({"charge_point", "central_system"}),
+}
+
+
+class Catalogue:
+    """The messages of one version; made by `catalogue`.
+
+    Attributes:
+        version: such as ``"1.6"``.
+        actions: the name of every action, in the order of the bundle.
+        definitions: the JSON schemas of the shared types, by name; do not change them.
+    """
+
+    def __init__(self, bundle: Mapping[str, Any]) -> None:
+        self.version: Version = bundle["version"]
+        self.actions: tuple[str, ...] = tuple(bundle["actions"])
+        self._entries: Mapping[str, Mapping[str, Any]] = bundle["actions"]
+        self.definitions: Mapping[str, Any] = bundle["$defs"]
+
+    def known(self, action: str) -> bool:
+        """Return whether this version has that action; names are compared with case."""
+        return action in self._entries
+
+    def initiator(self, action: str) -> Initiator:
+        """Return who starts the exchange; raises KeyError for an unknown action."""
+        initiator: Initiator = self._entries[action]["initiator"]
+        return initiator
+
+    def block(self, action: str) -> str:
+        """Return the profile or functional block, such as ``"Core"``; raises KeyError for an unknown action."""
+        block: str = self._entries[action]["block"]
+        return block
+
+    def may_send(self, role: Role, action: str) -> bool:
+        """Return whether that end of the connection may send the action's CALL; False for an unknown action."""
+        return action in self._entries and role in _SENDERS[self.initiator(action)]
+
+    def schema(self, action: str, kind: Kind) -> Mapping[str, Any]:
+        """Return the JSON schema of a payload, with the shared types under ``$defs``.
+
+        It is shared, not copied: do not change it. Raises KeyError for an unknown action.
+        """
+        return {**self._entries[action][kind], "$defs": self.definitions}
+
+    def __repr__(self) -> str:
+        return f"<Catalogue of OCPP {self.version}: {len(self.actions)} actions>"
+
+
+@functools.cache
+def catalogue(version: str) -> Catalogue:
+    """Return the messages of ``version``; its bundle is read by the first call.
+
+    Safe from any thread. Raises ValueError for a version that this library does not speak.
+    """
+    if version not in _BUNDLES:
+        raise ValueError(f"OCPP {version!r} is not known; known versions are {', '.join(_BUNDLES)}")
+    # Here and not on top: it costs more than all the rest of the import.
+    from importlib import resources
+
+    text = resources.files("ocppsync.schemas").joinpath(_BUNDLES[version]).read_text(encoding="utf-8")
+    return Catalogue(json.loads(text))
+
+
+def unknown_action(version: str, action: str) -> str:
+    """Return a text that says that ``version`` has no such action, with the nearest name that it has."""
+    # A peer chose the name, so it may be long.
+    text = f"OCPP {version} has no action {action[:40]!r}"
+    nearest = closest(action, catalogue(version).actions)
+    return f"{text}; did you mean {nearest!r}?" if nearest else text
+
+
+def closest(word: str, candidates: Iterable[str]) -> str | None:
+    """Return the candidate that ``word`` was probably meant to be, or None; case counts for nothing."""
+    import difflib
+
+    folded = {candidate.lower(): candidate for candidate in candidates}
+    matches = difflib.get_close_matches(word[:40].lower(), folded, n=1)
+    return folded[matches[0]] if matches else None

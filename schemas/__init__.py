@@ -1,0 +1,1 @@
+"""The schema bundles, one JSON file per OCPP version; installed as the package ``ocppsync.schemas``."""
