@@ -1,0 +1,192 @@
+"""Compiles a JSON schema to a Python function that answers yes or no, about a hundred times faster than jsonschema.
+
+Every object and every array of the schema becomes one function of straight code; a shared type is compiled once, and
+may contain itself. No text of the schema becomes code: names enter the source as the repr of a string, limits as the
+repr of a checked number, and everything else through the namespace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .formats import Format, is_integer, is_number, multiple_of
+
+__all__ = ["Predicate", "compile_predicate"]
+
+Predicate = Callable[[Any], bool]
+"""Takes a payload and returns whether it fits."""
+Schema = Mapping[str, Any]
+
+# The keywords that are understood, by type; None stands for a schema without a type, which takes any JSON.
+_KEYWORDS: Mapping[str | None, frozenset[str]] = {
+    "object": frozenset({"required", "properties", "additionalProperties"}),
+    "array": frozenset({"items", "minItems", "maxItems"}),
+    "string": frozenset({"enum", "minLength", "maxLength", "format"}),
+    "integer": frozenset({"minimum", "maximum", "multipleOf"}),
+    "number": frozenset({"minimum", "maximum", "multipleOf"}),
+    "boolean": frozenset(),
+    None: frozenset(),
+}
+# The test for each type that is no container.
+_TYPES: Mapping[str | None, str] = {
+    "string": "isinstance(x, str)",
+    "integer": "(x.__class__ is int or is_integer(x))",
+    "number": "(x.__class__ is int or is_number(x))",
+    "boolean": "isinstance(x, bool)",
+    None: "True",
+}
+_LIMITS: Mapping[str, str] = {
+    "minLength": "len(x) >= {}",
+    "maxLength": "len(x) <= {}",
+    "minItems": "len(x) >= {}",
+    "maxItems": "len(x) <= {}",
+    "minimum": "x >= {}",
+    "maximum": "x <= {}",
+}
+
+
+def compile_predicate(schema: Schema, formats: Mapping[str, Format]) -> Predicate:
+    """Return the function that tells whether a payload fits ``schema``, whose ``$defs`` hold the shared types.
+
+    Raises ValueError, naming the keyword and its place, for anything in the schema that is not understood.
+    """
+    compiler = _Compiler(schema.get("$defs", {}), formats)
+    return compiler.compile({keyword: value for keyword, value in schema.items() if keyword != "$defs"})
+
+
+class _Compiler:
+    """Writes the source of one predicate; its methods return expressions over ``x``, the value to be judged."""
+
+    def __init__(self, definitions: Schema, formats: Mapping[str, Format]) -> None:
+        self._definitions = definitions
+        self._formats = formats
+        self._source: list[str] = []
+        self._functions: dict[str, str] = {}
+        self._namespace: dict[str, Any] = {"is_integer": is_integer, "is_number": is_number}
+
+    def compile(self, schema: Schema) -> Predicate:
+        self._source.append(f"def predicate(x):\n return {self._expression(schema, '#')}")
+        exec(compile("\n".join(self._source), "<predicate of an OCPP message>", "exec"), self._namespace)
+        predicate: Predicate = self._namespace["predicate"]
+        return predicate
+
+    def _expression(self, schema: Schema, place: str) -> str:
+        if "$ref" in schema:
+            return self._reference(schema, place)
+        kind = _checked_type(schema, place)
+        if kind in _TYPES:
+            return self._scalar(_TYPES[kind], schema, place)
+        return self._call(schema, place)
+
+    def _reference(self, schema: Schema, place: str) -> str:
+        reference = schema["$ref"]
+        prefix, _, name = reference.rpartition("/")
+        if prefix != "#/$defs" or not name.isidentifier() or name not in self._definitions:
+            raise ValueError(f"$ref {reference!r} leads to no type of $defs, at {place}")
+        if schema.keys() - {"$ref", "default"}:
+            raise ValueError(f"only 'default' may stand beside $ref: {', '.join(schema)}, at {place}")
+        target = self._definitions[name]
+        if _checked_type(target, reference) in _TYPES:
+            return self._expression(target, reference)
+        return self._functions.get(name) or self._call(target, reference, name)
+
+    def _call(self, schema: Schema, place: str, shared: str = "") -> str:
+        function = self._name("check")
+        if shared:
+            # Before the body is written, for it may refer to this very type.
+            self._functions[shared] = f"{function}(x)"
+        write = self._object if schema["type"] == "object" else self._array
+        self._source += write(function, schema, place)
+        return f"{function}(x)"
+
+    def _object(self, function: str, schema: Schema, place: str) -> list[str]:
+        properties, required = schema.get("properties", {}), schema.get("required", ())
+        missing = "".join(f" or {name!r} not in v" for name in required)
+        lines = [
+            f"def {function}(v):",
+            f" if not isinstance(v, dict){missing}: return False",
+            f" n = {len(properties.keys() & set(required))}",
+        ]
+        for name, field in properties.items():
+            test = f"x = v[{name!r}]", f"if not ({self._expression(field, f'{place}/{name}')}): return False"
+            indent = " " if name in required else "  "
+            lines += [] if name in required else [f" if {name!r} in v:", "  n += 1"]
+            lines += [indent + line for line in test]
+        # Whatever is there beside the properties that were counted is extra.
+        return [*lines, " return True" if _is_open(schema, place) else " return n == len(v)"]
+
+    def _array(self, function: str, schema: Schema, place: str) -> list[str]:
+        bounds = "".join(_limit(schema, keyword, place) for keyword in ("minItems", "maxItems"))
+        return [
+            f"def {function}(x):",
+            f" if not (isinstance(x, list){bounds}): return False",
+            " for x in x:",
+            f"  if not ({self._expression(schema.get('items', {}), f'{place}[]')}): return False",
+            " return True",
+        ]
+
+    def _scalar(self, type_test: str, schema: Schema, place: str) -> str:
+        test = type_test
+        for keyword, value in schema.items():
+            if keyword == "enum":
+                # The members of a str Enum have the hash of their name, so that only a comparison finds them.
+                test += f" and (x in {self._constant(frozenset(value))} or x in {self._constant(tuple(value))})"
+            elif keyword == "format":
+                test += f" and {self._format(value, place)}(x) is not None"
+            elif keyword == "multipleOf":
+                test += f" and {self._multiple(value, place)}(x)"
+            else:
+                test += _limit(schema, keyword, place)
+        return test
+
+    def _format(self, name: str, place: str) -> str:
+        if name not in self._formats:
+            raise ValueError(f"format {name!r} is not supported, at {place}")
+        return self._constant(self._formats[name])
+
+    def _multiple(self, divisor: Any, place: str) -> str:
+        try:
+            return self._constant(multiple_of(divisor))
+        except ValueError as error:
+            raise ValueError(f"{error}, at {place}") from None
+
+    def _constant(self, value: Any) -> str:
+        name = self._name("constant")
+        self._namespace[name] = value
+        return name
+
+    def _name(self, prefix: str) -> str:
+        name = f"{prefix}_{len(self._namespace)}"
+        # Takes the name at once; a function replaces the None when the source is run.
+        self._namespace[name] = None
+        return name
+
+
+def _checked_type(schema: Schema, place: str) -> str | None:
+    """Return the type of a schema, after a look at all its keywords."""
+    kind = schema.get("type")
+    if not isinstance(kind, str | None) or kind not in _KEYWORDS:
+        raise ValueError(f"type {kind!r} is not supported, at {place}")
+    for keyword in schema:
+        if keyword not in _KEYWORDS[kind] and keyword not in ("type", "default"):
+            raise ValueError(f"keyword {keyword!r} is not supported for type {kind!r}, at {place}")
+    return kind
+
+
+def _limit(schema: Schema, keyword: str, place: str) -> str:
+    """Return the further condition that a limit makes; empty for a keyword that is absent or is no limit."""
+    if keyword not in schema or keyword not in _LIMITS:
+        return ""
+    limit = schema[keyword]
+    if not is_number(limit):
+        raise ValueError(f"{keyword} {limit!r} is not supported, at {place}")
+    return " and " + _LIMITS[keyword].format(limit)
+
+
+def _is_open(schema: Schema, place: str) -> bool:
+    """Return whether an object may have properties that its schema does not name."""
+    additional = schema.get("additionalProperties", True)
+    if not isinstance(additional, bool):
+        raise ValueError(f"additionalProperties {additional!r} is not supported, at {place}")
+    return additional

@@ -1,0 +1,625 @@
+"""Predicates and jsonschema agree on every message, and the report says what is wrong."""
+
+from __future__ import annotations
+
+import logging
+import math
+import subprocess
+import sys
+import threading
+import time
+from collections import OrderedDict, defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from enum import Enum, IntEnum
+from functools import cache
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from payloads import JUNK, Path, arbitrary, full, minimal, mutations, replaced
+
+from ocppsync.catalogue import Catalogue, Kind, catalogue
+from ocppsync.errors import ValidationError, Violation
+from ocppsync.formats import FORMATS
+from ocppsync.predicates import compile_predicate
+from ocppsync.validation import Validator, judge, validator
+
+VERSION = "1.6"
+MESSAGES: list[tuple[str, Kind]] = [
+    (action, kind) for action in catalogue(VERSION).actions for kind in ("request", "response")
+]
+
+
+class Unit(str, Enum):
+    """The name of a member differs from its value, and with it the hash."""
+
+    ENERGY = "kWh"
+    WRONG = "kwh"
+
+
+class Number(IntEnum):
+    SEVEN = 7
+
+
+# ------------------------------------------------------------------------------------------- the same verdict
+
+
+@cache
+def all_mutations(action: str, kind: Kind) -> list[Any]:
+    return list(mutations(VERSION, action, kind))
+
+
+def paths(value: Any) -> list[Path]:
+    """Return the path of every value inside a value."""
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [(), *((key, *path) for key, part in pairs for path in paths(part))]
+
+
+def as_enum(value: Any) -> Any:
+    """Return a string as the member of a str Enum, and all else as it is."""
+    chosen: Any = Enum("Chosen", {"MEMBER": value}, type=str) if type(value) is str else None
+    return chosen.MEMBER if chosen else value
+
+
+ODD_VALUES = st.one_of(
+    st.sampled_from(JUNK),
+    st.sampled_from(
+        (math.nan, math.inf, -math.inf, 10**400, Number.SEVEN, Unit.ENERGY, Unit.WRONG, (), b"", Decimal(1))
+    ),
+    st.sampled_from((OrderedDict(), defaultdict(list), {1: 2}, {"vendorId": {}}, [[[{}]]])),
+    st.integers(),
+    st.floats(),
+    st.decimals(-1000, 1000, places=2).map(float),
+    st.text(max_size=30),
+    st.recursive(st.none() | st.booleans(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)),
+)
+
+
+@st.composite
+def near_payloads(draw: st.DrawFn, action: str, kind: Kind) -> Any:
+    """Make right payloads with up to three edits."""
+    payload = draw(
+        st.one_of(
+            st.sampled_from((minimal(VERSION, action, kind), full(VERSION, action, kind))),
+            st.integers(0, 1000).map(lambda seed: arbitrary(VERSION, action, kind, Random(seed))),
+            st.sampled_from(all_mutations(action, kind)),
+        )
+    )
+    for _ in range(draw(st.integers(0, 2))):
+        path = draw(st.sampled_from(paths(payload)))
+        old: Any = payload
+        for key in path:
+            old = old[key]
+        payload = replaced(payload, path, as_enum(old) if draw(st.booleans()) else draw(ODD_VALUES))
+    return payload
+
+
+@cache
+def both(action: str, kind: Kind) -> tuple[Any, Any]:
+    """Return the predicate of a message, and jsonschema's verdict without any of our short cuts."""
+    schema = catalogue(VERSION).schema(action, kind)
+    return compile_predicate(schema, FORMATS[VERSION]), judge(schema, FORMATS[VERSION]).is_valid
+
+
+@pytest.mark.parametrize(("action", "kind"), MESSAGES)
+def test_predicate_and_jsonschema_agree(action: str, kind: Kind) -> None:
+    predicate, jsonschema_verdict = both(action, kind)
+
+    @settings(
+        max_examples=30,
+        deadline=None,
+        database=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+    @given(near_payloads(action, kind))
+    def agree(payload: Any) -> None:
+        verdict = predicate(payload)
+        assert verdict is jsonschema_verdict(payload)
+        # The report takes short cuts of its own; it must come to the same.
+        assert (validator(VERSION).check(action, kind, payload) is None) is verdict
+
+    agree()
+
+
+@pytest.mark.parametrize(("action", "kind"), MESSAGES)
+def test_predicate_and_jsonschema_agree_on_every_mutation(action: str, kind: Kind) -> None:
+    predicate, jsonschema_verdict = both(action, kind)
+    chosen = all_mutations(action, kind)[::5]
+    assert [payload for payload in chosen if predicate(payload) is not jsonschema_verdict(payload)] == []
+
+
+# ------------------------------------------------------------------------------------------------- keywords
+
+# One row a keyword: the schema of a field, what is right for it, what is wrong.
+KEYWORDS: dict[str, tuple[dict[str, Any], list[Any], list[Any]]] = {
+    "type string": ({"type": "string"}, ["", "x", Unit.ENERGY], [1, None, True, [], {}, b"x"]),
+    "type integer": (
+        {"type": "integer"},
+        [0, -5, 1.0, 10**400, Number.SEVEN],
+        [True, False, 1.5, "1", None, math.nan, math.inf, Decimal(1)],
+    ),
+    "type number": (
+        {"type": "number"},
+        [0, 1.5, -1e300, 10**400],
+        [True, "1.5", None, math.nan, math.inf, -math.inf, Decimal("1.5")],
+    ),
+    "type boolean": ({"type": "boolean"}, [True, False], [0, 1, "true", None]),
+    "type object": ({"type": "object"}, [{}, {"a": 1}, OrderedDict(a=1)], [[], None, "x", [("a", 1)]]),
+    "type array": ({"type": "array"}, [[], [1, None]], [{}, (), None, "x"]),
+    "no type": ({}, [None, True, 1, "x", [], {}, math.nan], []),
+    "enum": ({"type": "string", "enum": ["Wh", "kWh"]}, ["Wh", "kWh", Unit.ENERGY], ["kwh", "", Unit.WRONG, 1, [], {}]),
+    "maxLength": ({"type": "string", "maxLength": 2}, ["", "ab", "éé", "🔌🔌"], ["abc", 1]),
+    "minLength": ({"type": "string", "minLength": 2}, ["ab", "🔌🔌"], ["", "a", "🔌"]),
+    "minimum": ({"type": "integer", "minimum": -3}, [-3, 0, 5.0], [-4, -3.5, True]),
+    "maximum": ({"type": "number", "maximum": 2.5}, [2.5, -9], [2.6, 3, math.inf]),
+    "multipleOf 0.1": ({"type": "number", "multipleOf": 0.1}, [21.4, 0.1, 7, 1e300], [21.45, 0.05, math.nan]),
+    "multipleOf 5": ({"type": "integer", "multipleOf": 5}, [0, -5, 10.0], [3, 7.5, True]),
+    "minItems": ({"type": "array", "minItems": 1}, [[0], [0, 0]], [[]]),
+    "maxItems": ({"type": "array", "maxItems": 1}, [[], [0]], [[0, 0]]),
+    "items": (
+        {"type": "array", "items": {"type": "string", "maxLength": 1}},
+        [[], ["a", "b"]],
+        [["a", "bc"], [1], "a"],
+    ),
+    "date-time": ({"type": "string", "format": "date-time"}, ["2025-03-14T09:26:53Z"], ["2025-03-14", 0]),
+    "uri": ({"type": "string", "format": "uri"}, ["ftp://host/x"], ["host/x", 0]),
+    "required": (
+        {"type": "object", "required": ["a", "b"], "properties": {"a": {}}},
+        [{"a": None, "b": None}],
+        [{}, {"a": 1}, {"b": 1}],
+    ),
+    "properties": (
+        {"type": "object", "properties": {"a": {"type": "boolean"}}},
+        [{}, {"a": True}, {"b": 0}],
+        [{"a": 0}, {"a": None}],
+    ),
+    "additionalProperties false": (
+        {"type": "object", "required": ["a"], "properties": {"a": {}, "b": {}}, "additionalProperties": False},
+        [{"a": 1}, {"b": 1, "a": 1}],
+        [{"a": 1, "c": 1}, {"a": 1, "b": 1, "c": 1}, {"a": 1, 1: 1}],
+    ),
+    "additionalProperties false, required of no property": (
+        {"type": "object", "required": ["a"], "additionalProperties": False},
+        [],
+        [{}, {"a": 1}],
+    ),
+    "additionalProperties true": (
+        {"type": "object", "required": ["a"], "properties": {"a": {}}, "additionalProperties": True},
+        [{"a": 1, "c": 1}],
+        [{"c": 1}],
+    ),
+    "default is no rule": ({"type": "integer", "default": 5}, [5, 6], [None, "5"]),
+    "$ref to a scalar": ({"$ref": "#/$defs/Flag"}, [True], [0, None]),
+    "$ref with a default": ({"$ref": "#/$defs/Flag", "default": True}, [False], [0, None]),
+    "$ref to an array": ({"$ref": "#/$defs/Flags"}, [[], [True]], [[0], True]),
+    "$ref to itself": (
+        {"$ref": "#/$defs/Node"},
+        [{}, {"nodes": []}, {"nodes": [{}, {"nodes": [{"other": {"nodes": []}}]}]}],
+        [{"nodes": [{}, {"nodes": [{"other": {"nodes": 1}}]}]}, {"other": []}, {"nodes": [1]}],
+    ),
+    "names that look like code": (
+        {
+            "type": "object",
+            "required": ["'] or True #"],
+            "properties": {"'] or True #": {"type": "string"}, "\n\\": {}},
+        },
+        [{"'] or True #": "x"}],
+        [{}, {"'] or True #": 1}],
+    ),
+    "choices that look like code": ({"type": "string", "enum": ["') or True or ('"]}, ["') or True or ('"], ["", "x"]),
+}
+DEFINITIONS: dict[str, Any] = {
+    "Flag": {"type": "boolean"},
+    "Flags": {"type": "array", "items": {"$ref": "#/$defs/Flag"}},
+    "Node": {
+        "type": "object",
+        "properties": {
+            "nodes": {"type": "array", "items": {"$ref": "#/$defs/Node"}},
+            "other": {"$ref": "#/$defs/Node"},
+        },
+        "additionalProperties": False,
+    },
+}
+
+
+@pytest.mark.parametrize("required", [True, False])
+@pytest.mark.parametrize("name", KEYWORDS)
+def test_keyword(name: str, required: bool) -> None:
+    field, right, wrong = KEYWORDS[name]
+    schema = {"type": "object", "properties": {"field": field}, "$defs": DEFINITIONS}
+    if required:
+        schema["required"] = ["field"]
+    predicate, reference = compile_predicate(schema, FORMATS[VERSION]), judge(schema, FORMATS[VERSION])
+    for value in right:
+        assert predicate({"field": value}) is True, value
+        assert reference.is_valid({"field": value}), value
+    for value in wrong:
+        assert predicate({"field": value}) is False, value
+        assert not reference.is_valid({"field": value}), value
+    assert predicate({}) is not required
+
+
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        ({"type": "string", "pattern": "a"}, "keyword 'pattern'"),
+        ({"type": "string", "minItems": 1}, "keyword 'minItems'"),
+        ({"type": "integer", "enum": [1]}, "keyword 'enum'"),
+        ({"maxLength": 1}, "keyword 'maxLength'"),
+        ({"anyOf": []}, "keyword 'anyOf'"),
+        ({"type": "object", "properties": {"a": {"type": "array", "items": {"const": 1}}}}, "keyword 'const'"),
+        ({"type": "string", "format": "email"}, "format 'email'"),
+        ({"type": "number", "multipleOf": 0.3}, "multipleOf 0.3"),
+        ({"type": "object", "additionalProperties": {"type": "string"}}, "additionalProperties"),
+        ({"type": "null"}, "type 'null'"),
+        ({"type": ["string", "null"]}, "type ['string', 'null']"),
+        ({"type": "string", "maxLength": "1) or (1"}, "maxLength '1) or (1'"),
+        ({"type": "integer", "minimum": True}, "minimum True"),
+        ({"type": "integer", "maximum": math.nan}, "maximum nan"),
+        ({"$ref": "#/$defs/Missing"}, "$ref '#/$defs/Missing'"),
+        ({"$ref": "#/definitions/Flag"}, "$ref '#/definitions/Flag'"),
+        ({"$ref": "#/$defs/Flag", "type": "string"}, "beside $ref"),
+        ({"$ref": "#/$defs/Alias"}, "keyword '$ref'"),
+    ],
+)
+def test_what_is_not_understood_fails_the_compilation(field: dict[str, Any], said: str) -> None:
+    definitions = {**DEFINITIONS, "Alias": {"$ref": "#/$defs/Flag"}}
+    with pytest.raises(ValueError, match=", at #") as caught:
+        compile_predicate({"type": "object", "properties": {"field": field}, "$defs": definitions}, FORMATS[VERSION])
+    assert said in str(caught.value)
+
+
+# -------------------------------------------------------------------------------------------------- reports
+
+
+def refused(action: str, kind: Kind, payload: Any) -> ValidationError:
+    error = validator(VERSION).check(action, kind, payload)
+    assert error is not None
+    return error
+
+
+def meter_values(**changes: Any) -> dict[str, Any]:
+    sample = {"value": "1", "context": "Sample.Periodic", "measurand": "Voltage", "unit": "V", **changes}
+    return {"connectorId": 1, "meterValue": [{"timestamp": "2025-03-14T09:26:53Z", "sampledValue": [sample]}]}
+
+
+def charging(limit: Any) -> dict[str, Any]:
+    period = {"startPeriod": 0, "limit": limit}
+    payload = minimal(VERSION, "SetChargingProfile", "request")
+    payload["csChargingProfiles"]["chargingSchedule"]["chargingSchedulePeriod"] = [period]
+    return payload
+
+
+VALUE = "PropertyConstraintViolation"
+# One row each: the message, its payload; then the code, the keyword, the path and the text that are to come.
+REPORTS: list[tuple[str, Any, str, str, str, str]] = [
+    ("Reset", [], "FormationViolation", "type", "", "the payload is an array; expected an object"),
+    ("Reset", None, "FormationViolation", "type", "", "the payload is null; expected an object"),
+    ("Reset", "Soft", "FormationViolation", "type", "", "the payload is a string; expected an object"),
+    ("Reset", {}, "ProtocolError", "required", "type", '"type" is missing'),
+    (
+        "Reset",
+        {"type": "Soft", "x": 1},
+        "FormationViolation",
+        "additionalProperties",
+        "x",
+        '"x" is no field of this object',
+    ),
+    (
+        "MeterValues",
+        meter_values(Unit="V"),
+        "FormationViolation",
+        "additionalProperties",
+        "meterValue[0].sampledValue[0].Unit",
+        '"Unit" is no field of this object; did you mean "unit"?',
+    ),
+    (
+        "Reset",
+        {"type": "Soft", "a\nb": 1},
+        "FormationViolation",
+        "additionalProperties",
+        '["a\\nb"]',
+        '"a\\nb" is no field of this object',
+    ),
+    ("Reset", {"type": None}, "TypeConstraintViolation", "type", "type", '"type" is null; expected a string'),
+    (
+        "UnlockConnector",
+        {"connectorId": True},
+        "TypeConstraintViolation",
+        "type",
+        "connectorId",
+        '"connectorId" is true; expected an integer',
+    ),
+    (
+        "UnlockConnector",
+        {"connectorId": 1.5},
+        "TypeConstraintViolation",
+        "type",
+        "connectorId",
+        '"connectorId" is 1.5; expected an integer',
+    ),
+    (
+        "UnlockConnector",
+        {"connectorId": Decimal(1)},
+        "TypeConstraintViolation",
+        "type",
+        "connectorId",
+        '"connectorId" is a Python Decimal; expected an integer',
+    ),
+    (
+        "MeterValues",
+        {"connectorId": 1, "meterValue": {"timestamp": "x"}},
+        "TypeConstraintViolation",
+        "type",
+        "meterValue",
+        '"meterValue" is an object; expected an array',
+    ),
+    (
+        "GetConfiguration",
+        {"key": ["a", 5]},
+        "TypeConstraintViolation",
+        "type",
+        "key[1]",
+        '"key"[1] is 5; expected a string',
+    ),
+    (
+        "MeterValues",
+        meter_values(unit="Kwh"),
+        VALUE,
+        "enum",
+        "meterValue[0].sampledValue[0].unit",
+        '"unit" is "Kwh"; expected one of "Wh", "kWh", "varh", "kvarh", "W", "kW", "VA", "kVA", ...; '
+        'did you mean "kWh"?',
+    ),
+    ("Reset", {"type": "Now"}, VALUE, "enum", "type", '"type" is "Now"; expected one of "Hard", "Soft"'),
+    (
+        "Authorize",
+        {"idTag": "x" * 21},
+        VALUE,
+        "maxLength",
+        "idTag",
+        f'"idTag" is "{"x" * 21}" (21 characters); expected at most 20 characters',
+    ),
+    (
+        "SetChargingProfile",
+        charging(21.45),
+        VALUE,
+        "multipleOf",
+        "csChargingProfiles.chargingSchedule.chargingSchedulePeriod[0].limit",
+        '"limit" is 21.45; expected a multiple of 0.1',
+    ),
+    (
+        "SetChargingProfile",
+        charging(math.nan),
+        "TypeConstraintViolation",
+        "type",
+        "csChargingProfiles.chargingSchedule.chargingSchedulePeriod[0].limit",
+        '"limit" is NaN; expected a number',
+    ),
+    (
+        "MeterValues",
+        {"connectorId": 1, "meterValue": []},
+        "OccurenceConstraintViolation",
+        "minItems",
+        "meterValue",
+        '"meterValue" has 0 items; expected at least 1',
+    ),
+    (
+        "SecurityEventNotification",
+        {"type": "MemoryExhaustion", "timestamp": "2025-03-14"},
+        VALUE,
+        "format",
+        "timestamp",
+        '"timestamp" is "2025-03-14"; expected a date and time such as 2025-01-31T12:00:00Z',
+    ),
+    (
+        "UpdateFirmware",
+        {"location": "host/file", "retrieveDate": "2025-03-14T09:26:53Z"},
+        VALUE,
+        "format",
+        "location",
+        '"location" is a string; expected a URI such as https://example.com/file',
+    ),
+]
+
+
+@pytest.mark.parametrize(("action", "payload", "code", "keyword", "path", "text"), REPORTS)
+def test_report(action: str, payload: Any, code: str, keyword: str, path: str, text: str) -> None:
+    error = refused(action, "request", payload)
+    assert error.errors == (Violation(path, text, keyword),)
+    assert error.error_code == code
+    assert error.action == action
+    assert str(error) == f"{action} request: {path}: {text}" if path else f"{action} request: {text}"
+
+
+# 1.6 has no minimum and no maxItems, but its bundle may get them.
+@pytest.mark.parametrize(
+    ("field", "value", "code", "text"),
+    [
+        ({"type": "integer", "minimum": 0}, -1, VALUE, '"field" is -1; expected at least 0'),
+        ({"type": "integer", "maximum": 9}, 10**99, VALUE, f'"field" is 1{"0" * 39}...; expected at most 9'),
+        (
+            {"type": "string", "minLength": 3},
+            "ab",
+            VALUE,
+            '"field" is "ab" (2 characters); expected at least 3 characters',
+        ),
+        (
+            {"type": "array", "maxItems": 1},
+            [1, 2],
+            "OccurenceConstraintViolation",
+            '"field" has 2 items; expected at most 1',
+        ),
+    ],
+)
+def test_report_of_keywords_that_1_6_does_not_use(field: dict[str, Any], value: Any, code: str, text: str) -> None:
+    message = {"type": "object", "properties": {"field": field}}
+    bundle = {"version": VERSION, "$defs": {}, "actions": {"Reset": {"initiator": "csms", "request": message}}}
+    error = Validator(Catalogue(bundle)).check("Reset", "request", {"field": value})
+    assert error is not None
+    assert [violation.message for violation in error.errors] == [text]
+    assert error.error_code == code
+
+
+def test_the_most_telling_violation_comes_first() -> None:
+    payload: dict[str, Any] = meter_values(unit="Kwh", extra=1, context=5)
+    payload["meterValue"] += [{"timestamp": "now"}, {"timestamp": "2025-03-14T09:26:53Z", "sampledValue": []}]
+    error = refused("MeterValues", "request", payload)
+    assert [violation.keyword for violation in error.errors] == [
+        "required",
+        "type",
+        "additionalProperties",
+        "enum",
+        "format",
+        "minItems",
+    ]
+    assert error.error_code == "ProtocolError"
+    assert str(error) == 'MeterValues request: meterValue[1].sampledValue: "sampledValue" is missing (+5 more)'
+
+
+def test_every_missing_field_is_named_once() -> None:
+    error = refused("StartTransaction", "request", {"idTag": "A"})
+    assert [violation.path for violation in error.errors] == ["connectorId", "meterStart", "timestamp"]
+
+
+def test_a_wrong_type_is_reported_once_even_under_an_enum() -> None:
+    assert len(refused("Reset", "request", {"type": 5}).errors) == 1
+
+
+@pytest.mark.parametrize("action", ["Rest", "", "TransactionEvent"])
+def test_unknown_action(action: str) -> None:
+    error = refused(action, "request", {})
+    assert error.error_code == "NotImplemented"
+    assert error.action == action
+    assert [violation.message for violation in error.errors] == [str(error)]
+    with pytest.raises(ValidationError, match=r"OCPP 1\.6 has no action"):
+        validator(VERSION).validate(action, "response", {})
+
+
+def test_validate_raises_what_check_returns() -> None:
+    with pytest.raises(ValidationError) as caught:
+        validator(VERSION).validate("Reset", "request", {"type": "Now"})
+    assert str(caught.value) == str(refused("Reset", "request", {"type": "Now"}))
+    validator(VERSION).validate("Reset", "request", {"type": "Soft"})
+
+
+SECRET = "hunter2"
+
+
+@pytest.mark.parametrize(
+    ("action", "kind", "payload"),
+    [
+        ("ChangeConfiguration", "request", {"key": "AuthorizationKey", "value": SECRET * 100}),
+        ("ChangeConfiguration", "request", {"key": "AuthorizationKey", "value": [SECRET]}),
+        ("ChangeConfiguration", "request", {"key": "AuthorizationKey", "value": {SECRET: 1}}),
+        ("ChangeConfiguration", "request", ["AuthorizationKey", SECRET]),
+        ("ChangeConfiguration", "request", SECRET),
+        ("ChangeConfiguration", "request", {"key": "AuthorizationKey", "Value": SECRET}),
+        ("GetConfiguration", "response", {"configurationKey": SECRET}),
+        ("GetConfiguration", "response", {"configurationKey": [SECRET]}),
+        ("GetConfiguration", "response", {"configurationKey": [{"key": "k", "readonly": 1, "value": SECRET * 100}]}),
+        ("DataTransfer", "request", {"vendorId": "com.example", "data": {"password": SECRET}}),
+        ("GetDiagnostics", "request", {"location": f"ftp://user:{SECRET}@ host"}),
+        ("UpdateFirmware", "request", {"location": f"ftp://user:{SECRET}@ host", "retrieveDate": 1}),
+        ("GetLog", "request", {"log": f"ftp://user:{SECRET}@host", "logType": "SecurityLog", "requestId": 1}),
+        ("GetLog", "request", {"log": {"remoteLocation": SECRET * 100}, "logType": "SecurityLog", "requestId": 1}),
+        ("SignedUpdateFirmware", "request", {"requestId": 1, "firmware": {"location": SECRET * 100}}),
+    ],
+)
+def test_secrets_are_not_repeated(action: str, kind: Kind, payload: Any) -> None:
+    error = refused(action, kind, payload)
+    assert SECRET not in str(error) + repr(error) + str(error.errors)
+    assert error.__cause__ is None
+    assert error.__context__ is None
+
+
+@pytest.mark.parametrize(("value", "shown"), [(12345, "a number"), (True, "a boolean"), (None, "null")])
+def test_a_secret_is_named_by_its_type(value: Any, shown: str) -> None:
+    error = refused("ChangeConfiguration", "request", {"key": "AuthorizationKey", "value": value})
+    assert str(error) == f'ChangeConfiguration request: value: "value" is {shown}; expected a string'
+
+
+def test_found_values_and_names_are_cut() -> None:
+    error = refused("Reset", "request", {"type": "\x1b" + "é" * 100_000, "n" * 100_000: 1})
+    assert [violation.path for violation in error.errors] == [f'["{"n" * 40}..."]', "type"]
+    assert all(len(violation.message) < 400 for violation in error.errors)
+    assert str(error).isascii()
+    assert str(error).isprintable()
+
+
+# --------------------------------------------------------------------------------------- bounds, threads, import
+
+
+SAMPLE: dict[str, Any] = {"value": "1"}
+TIME = "2025-03-14T09:26:53Z"
+HUGE: dict[str, tuple[str, Any]] = {
+    "bad items": ("MeterValues", {"meterValue": [{"timestamp": TIME, "sampledValue": [{"value": 1}] * 100_000}]}),
+    "one bad item at the end": (
+        "MeterValues",
+        {"connectorId": 1, "meterValue": [{"timestamp": TIME, "sampledValue": [SAMPLE] * 100_000 + [{}]}]},
+    ),
+    "a mistake beside good items": (
+        "MeterValues",
+        {"meterValue": [{"timestamp": TIME, "sampledValue": [SAMPLE] * 100_000}]},
+    ),
+    "bad strings": ("GetConfiguration", {"key": ["x" * 51] * 100_000}),
+    "a bad string at the end": ("GetConfiguration", {"key": ["x"] * 100_000 + [1]}),
+    "extra properties": ("Heartbeat", {f"x{index}": index for index in range(100_000)}),
+}
+
+
+@pytest.mark.parametrize("name", HUGE)
+def test_a_huge_payload_makes_a_small_report_at_once(name: str) -> None:
+    action, payload = HUGE[name]
+    started = time.process_time()
+    error = refused(action, "request", payload)
+    # It takes a tenth of this; item by item jsonschema needs some ten seconds.
+    assert time.process_time() - started < 2
+    assert 1 <= len(error.errors) <= 20
+    assert len(str(error)) < 500
+
+
+def test_jsonschema_has_the_last_word(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = Validator(catalogue(VERSION))
+    # No payload is known for which a predicate is wrong, so one is planted.
+    monkeypatch.setitem(ours._predicates, ("Reset", "request"), lambda payload: False)
+    with caplog.at_level(logging.ERROR, logger="ocppsync.validation"):
+        assert ours.check("Reset", "request", {"type": "Soft"}) is None
+    assert "Reset request" in caplog.text
+    assert ours.check("Reset", "request", {"type": "Now"}) is not None
+
+
+def test_first_use_by_many_threads_at_once() -> None:
+    ours = Validator(catalogue(VERSION))
+    barrier = threading.Barrier(8)
+    good, bad = meter_values(), meter_values(unit="Kwh")
+
+    def first_use() -> tuple[bool, str]:
+        barrier.wait(timeout=10)
+        return ours.check("MeterValues", "request", good) is None, str(ours.check("MeterValues", "request", bad))
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = [future.result(timeout=60) for future in [pool.submit(first_use) for _ in range(8)]]
+    assert set(answers) == {(True, str(refused("MeterValues", "request", bad)))}
+
+
+def test_one_validator_a_version() -> None:
+    assert validator(VERSION) is validator(VERSION)
+    with pytest.raises(ValueError, match=r"known versions are 1\.6"):
+        validator("1.5")
+
+
+def test_jsonschema_is_not_imported_before_something_is_wrong() -> None:
+    script = """
+import sys
+from ocppsync.validation import validator
+validator("1.6").validate("Reset", "request", {"type": "Soft"})
+early = "jsonschema" in sys.modules
+assert validator("1.6").check("Reset", "request", {}) is not None
+print(early, "jsonschema" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == ["False", "True"]
