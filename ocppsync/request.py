@@ -1,0 +1,113 @@
+"""What a handler is given: the request, and what is known about who sent it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic
+
+from typing_extensions import TypeVar
+
+from .errors import ValidationError
+
+__all__ = ["ConnectionMetadata", "Headers", "HttpRequest", "Request", "RequestMetadata"]
+
+_SECRET = frozenset({"authorization", "cookie", "proxy-authorization"})
+
+Action_co = TypeVar("Action_co", bound=str, covariant=True, default=str)
+Payload_co = TypeVar("Payload_co", covariant=True, default=Any)
+
+
+class Headers(Mapping[str, str]):
+    """HTTP headers: names are compared without case; a header that came more than once is joined by ``", "``."""
+
+    __slots__ = ("_fields", "_joined")
+
+    def __init__(self, fields: tuple[tuple[str, str], ...] = ()) -> None:
+        self._fields = fields
+        joined: dict[str, str] = {}
+        for name, value in fields:
+            key = name.lower()
+            joined[key] = f"{joined[key]}, {value}" if key in joined else value
+        self._joined = joined
+
+    def __getitem__(self, name: str) -> str:
+        return self._joined[name.lower()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._joined)
+
+    def __len__(self) -> int:
+        return len(self._joined)
+
+    def get_all(self, name: str) -> list[str]:
+        """Return the values of every header of that name, in the order they came."""
+        return [value for key, value in self._fields if key.lower() == name.lower()]
+
+    def __repr__(self) -> str:
+        # Credentials must not reach a log through a repr.
+        shown = {name: "***" if name in _SECRET else value for name, value in self._joined.items()}
+        return f"Headers({shown})"
+
+
+@dataclass(frozen=True)
+class HttpRequest:
+    """The HTTP request that a charge point opened its WebSocket with (J16 §3.1)."""
+
+    method: str
+    path: str
+    """The path as it came, still percent-encoded: ``/ocpp/CP%201``."""
+    query: str
+    """What followed the ``?``, without it; empty when nothing did."""
+    headers: Headers
+    remote_address: tuple[str, int]
+    """Host and port of the peer of the TCP connection."""
+    peer_certificate: Mapping[str, Any] | None = None
+    """The verified TLS client certificate as `ssl.SSLSocket.getpeercert` shows it; None without one."""
+
+    @property
+    def basic_credentials(self) -> tuple[bytes, bytes] | None:
+        """User and password of HTTP Basic authentication as raw bytes, or None.
+
+        Bytes, because the passwords of OCPP 1.6 are keys, not text (J16 §6.2.2). They are split at the first colon.
+        """
+        import base64
+        import binascii
+
+        scheme, _, encoded = self.headers.get("authorization", "").strip().partition(" ")
+        if scheme.lower() != "basic":
+            return None
+        try:
+            user, colon, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
+        except (binascii.Error, ValueError):
+            return None
+        return (user, password) if colon else None
+
+
+@dataclass(frozen=True)
+class ConnectionMetadata:
+    """Whose connection it is."""
+
+    charge_point_id: str
+    ocpp_version: str
+    """``"1.6"``."""
+    http_request: HttpRequest
+    """The request that opened the connection."""
+
+
+@dataclass(frozen=True)
+class RequestMetadata(ConnectionMetadata):
+    """Who sent a request, and over what."""
+
+    message_id: str
+    validation_error: ValidationError | None = None
+    """What is wrong with the payload; only ever set under ``reject_invalid_requests=False``."""
+
+
+@dataclass(frozen=True)
+class Request(Generic[Action_co, Payload_co]):
+    """A CALL as the single handler gets it; comparing ``action`` tells a type checker the type of ``payload``."""
+
+    action: Action_co
+    payload: Payload_co
+    """The payload of the wire, untouched."""
