@@ -1,0 +1,111 @@
+"""The last answers given to a station, for the CALLs that it repeats."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any
+
+from . import frames
+
+KEPT_ANSWERS = 8
+"""How many CALLs of a station are remembered."""
+KEPT_SECONDS = 300.0
+"""For how long they are."""
+_LARGE = 4096
+
+# What a station queues while it is offline and sends again over its next connection (C16 §3.7). Everything else that
+# comes over another connection is new, whatever its id: 1.6 asks for unique ids within one connection only
+# (J16 §4.1.4), stations restart their counters, and a stored Heartbeat would set a clock wrong.
+_KEPT_ACROSS_CONNECTIONS = frozenset({"StartTransaction", "StopTransaction", "MeterValues", "TransactionEvent"})
+
+
+class Verdict(Enum):
+    """What to do with a CALL that came."""
+
+    NEW = auto()
+    """Handle it."""
+    REPLAY = auto()
+    """It was answered: send that answer again."""
+    SWALLOW = auto()
+    """It is being handled: that answer will serve both."""
+    CONFLICT = auto()
+    """Its id was used for another CALL of the same connection."""
+
+
+@dataclass(slots=True, eq=False)
+class Admission:
+    """A CALL that was let in, and in the end its answer."""
+
+    message_id: str
+    action: str
+    text: str | int
+    link: Any
+    since: float
+    answer: str | None = None
+
+
+class AnswerMemory:
+    """What one station asked lately, and how it was answered; it outlives the station's connections.
+
+    A ``link`` is whatever stands for the connection that a CALL came over: the answer goes to the one that asked last.
+    It outlives its connection here, so it should hold it weakly.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()  # two connections of one station may be at work at once
+        self._entries: OrderedDict[str, Admission] = OrderedDict()
+
+    def admit(self, call: frames.Call, text: str, link: object) -> tuple[Verdict, Admission]:
+        """Return what to do with ``call``, which came as ``text`` over ``link``; for REPLAY the answer is in there."""
+        with self._lock:
+            entry = self._recall(call.message_id)
+            if entry is None or not (entry.link is link or call.action in _KEPT_ACROSS_CONNECTIONS):
+                return Verdict.NEW, self._begin(call, text, link)
+            if entry.action != call.action or not _same_content(entry.text, text, call):
+                if entry.link is not link:
+                    return Verdict.NEW, self._begin(call, text, link)
+                return Verdict.CONFLICT, entry
+            entry.link = link
+            return (Verdict.SWALLOW if entry.answer is None else Verdict.REPLAY), entry
+
+    def finish(self, entry: Admission, answer: str | None) -> Any:
+        """Store the CALLRESULT that was made for a CALL, and return the link to send it to.
+
+        None for ``answer`` forgets the CALL: one that was answered with an error is handled anew when it comes again.
+        """
+        with self._lock:
+            entry.answer = answer
+            if answer is None and self._entries.get(entry.message_id) is entry:
+                del self._entries[entry.message_id]
+            return entry.link
+
+    def _recall(self, message_id: str) -> Admission | None:
+        entry = self._entries.get(message_id)
+        if entry is not None and entry.answer is not None and self._clock() - entry.since > KEPT_SECONDS:
+            del self._entries[message_id]
+            return None
+        return entry
+
+    def _begin(self, call: frames.Call, text: str, link: object) -> Admission:
+        kept = text if len(text) <= _LARGE else hash(text)
+        self._entries.pop(call.message_id, None)
+        entry = Admission(call.message_id, call.action, kept, link, self._clock())
+        self._entries[call.message_id] = entry
+        while len(self._entries) > KEPT_ANSWERS:
+            self._entries.popitem(last=False)
+        return entry
+
+
+def _same_content(kept: str | int, text: str, call: frames.Call) -> bool:
+    if kept == text or kept == hash(text):
+        return True
+    if isinstance(kept, int):
+        return False
+    before = frames.parse(kept)  # it did parse when it came
+    return isinstance(before, frames.Call) and before.payload == call.payload

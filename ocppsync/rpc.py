@@ -1,0 +1,219 @@
+"""The RPC core of one connection, without I/O, threads or locks (J16 §4).
+
+Whoever owns it decides under one lock: every method returns at once, and says what is to be done outside the lock.
+Two id spaces meet here (J16 §4.1.4): an incoming CALLRESULT or CALLERROR names one of our CALLs, an incoming CALL
+names one of the peer's.
+
+What comes in                                        what is done
+---------------------------------------------------  ------------------------------------------------------
+CALL, new, action served                             Dispatch: hand it to a handler
+CALL, a repeat of one that was answered              Reply: the same answer again
+CALL, a repeat of one that is being handled          nothing: that answer serves both
+CALL, id used for another CALL of this connection    Reply: CALLERROR GenericError
+CALL, id longer than 36 characters                   Reply: CALLERROR GenericError; above 255 nothing
+CALL, action unknown                                 Reply: CALLERROR NotImplemented
+CALL, action known but not served here               Reply: CALLERROR NotSupported
+CALL, malformed, id readable                         Reply: CALLERROR with the fault's code
+CALLRESULT or CALLERROR to the outstanding CALL      Settle
+the same, malformed                                  Settle, with the ProtocolError
+... to a CALL that timed out                         counted as late, logged, never answered
+... to any other id                                  counted as stray, logged, never answered
+anything else                                        counted, logged, never answered
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from . import frames
+from .errors import ProtocolError, spell
+from .repeats import Admission, AnswerMemory, Verdict
+
+_logger = logging.getLogger("ocppsync.rpc")
+_REMEMBERED_TIMEOUTS = 64
+# An error must echo the id of the CALL, but nobody needs a megabyte of it back.
+_LONGEST_ECHO = 255
+
+
+class OutgoingCall:
+    """A CALL of ours on its way: queued, then outstanding, then settled."""
+
+    __slots__ = ("action", "message_id", "text")
+
+    def __init__(self, message_id: str, action: str, text: str) -> None:
+        self.message_id = message_id
+        self.action = action
+        self.text = text
+
+
+@dataclass(slots=True)
+class Dispatch:
+    """Hand the CALL to a handler; its answer belongs to the admission."""
+
+    call: frames.Call
+    admission: Admission
+
+
+@dataclass(slots=True)
+class Reply:
+    """Send this text."""
+
+    text: str
+
+
+@dataclass(slots=True)
+class Settle:
+    """One of our CALLs got its answer; then write the next one."""
+
+    call: OutgoingCall
+    answer: frames.CallResult | frames.CallError | ProtocolError
+    next: OutgoingCall | None
+
+
+Event = Dispatch | Reply | Settle | None
+
+
+@dataclass(slots=True)
+class Withdrawn:
+    """Where a CALL stood that is given up, and the CALL to write in its place."""
+
+    was: Literal["queued", "outstanding", "settled"]
+    next: OutgoingCall | None = None
+
+
+@dataclass(slots=True)
+class Counters:
+    """How often a connection saw what it could only ignore."""
+
+    late_answers: int = 0
+    stray_answers: int = 0
+    unknown_types: int = 0
+    malformed_frames: int = 0
+    repeated_calls: int = 0
+
+
+class Rpc:
+    """Both directions of one connection.
+
+    Args:
+        version: the OCPP version, for the spelling of error codes.
+        refusal: the error code for an action that is not to be handed to a handler, else None.
+        answers: what the station asked lately.
+        link: stands for this connection in ``answers``.
+        peer: the peer's name for the log.
+    """
+
+    def __init__(
+        self,
+        version: str,
+        *,
+        refusal: Callable[[str], str | None],
+        answers: AnswerMemory,
+        link: object,
+        peer: str = "peer",
+    ) -> None:
+        self._version = version
+        self._refusal = refusal
+        self._answers = answers
+        self._link = link
+        self._peer = peer
+        self._queue: deque[OutgoingCall] = deque()
+        self._outstanding: OutgoingCall | None = None
+        self._timed_out: deque[str] = deque(maxlen=_REMEMBERED_TIMEOUTS)
+        self.counters = Counters()
+
+    def __repr__(self) -> str:
+        waiting = self._outstanding.action if self._outstanding else None
+        return f"<Rpc outstanding={waiting} queued={len(self._queue)} {self.counters}>"
+
+    # Our CALLs.
+
+    def submit(self, call: OutgoingCall) -> OutgoingCall | None:
+        """Queue a CALL; return it when it is to be written now (one outstanding at a time: J16 §4.1.1)."""
+        if self._outstanding is None:
+            self._outstanding = call
+            return call
+        self._queue.append(call)
+        return None
+
+    def withdraw(self, call: OutgoingCall) -> Withdrawn:
+        """Give a CALL up: it timed out or was cancelled."""
+        if call is self._outstanding:
+            self._timed_out.append(call.message_id)
+            return Withdrawn("outstanding", self._advance())
+        try:
+            self._queue.remove(call)
+        except ValueError:
+            return Withdrawn("settled")
+        return Withdrawn("queued")
+
+    def end(self) -> list[OutgoingCall]:
+        """Give up every CALL, since the connection is gone."""
+        calls = [self._outstanding, *self._queue] if self._outstanding else []
+        self._outstanding = None
+        self._queue.clear()
+        return calls
+
+    def _advance(self) -> OutgoingCall | None:
+        self._outstanding = self._queue.popleft() if self._queue else None
+        return self._outstanding
+
+    # What the peer sends.
+
+    def receive(self, frame: frames.Frame, text: str) -> Event:
+        """Return what to do about a frame, which came as ``text``."""
+        if isinstance(frame, frames.Call):
+            return self._receive_call(frame, text)
+        return self._receive_answer(frame.message_id, frame)
+
+    def receive_malformed(self, error: ProtocolError) -> Event:
+        """Return what to do about a message that is no frame."""
+        if error.error_code == "MessageTypeNotSupported":
+            self.counters.unknown_types += 1
+            _logger.info("%s: ignored a message: %s", self._peer, error)
+            return None
+        self.counters.malformed_frames += 1
+        _logger.warning("%s: %s", self._peer, error)
+        if error.message_id is None:
+            return None
+        if error.message_type == frames.CALL:
+            return self._refuse(error.message_id, error.error_code, str(error))
+        return self._receive_answer(error.message_id, error)
+
+    def _receive_answer(self, message_id: str, answer: frames.CallResult | frames.CallError | ProtocolError) -> Event:
+        call = self._outstanding
+        if call is not None and call.message_id == message_id:
+            return Settle(call, answer, self._advance())
+        if message_id in self._timed_out:
+            self._timed_out.remove(message_id)
+            self.counters.late_answers += 1
+            _logger.warning("%s: the answer to %s came after its timeout and is dropped", self._peer, message_id)
+        else:
+            self.counters.stray_answers += 1
+            _logger.warning("%s: dropped an answer to %.40r, which is no call of ours", self._peer, message_id)
+        return None
+
+    def _receive_call(self, call: frames.Call, text: str) -> Event:
+        if len(call.message_id) > frames.MAX_MESSAGE_ID:
+            return self._refuse(call.message_id, "GenericError", "the message id is longer than 36 characters")
+        code = self._refusal(call.action)
+        if code is not None:
+            return self._refuse(call.message_id, code, "")
+        verdict, admission = self._answers.admit(call, text, self._link)
+        if verdict is Verdict.NEW:
+            return Dispatch(call, admission)
+        self.counters.repeated_calls += 1
+        if verdict is Verdict.CONFLICT:
+            return self._refuse(call.message_id, "GenericError", "the message id was used for another CALL")
+        _logger.info("%s: repeated %s %r", self._peer, call.action, call.message_id)
+        return Reply(admission.answer) if admission.answer is not None else None
+
+    def _refuse(self, message_id: str, code: str, description: str) -> Reply | None:
+        _logger.warning("%s: refused the CALL %.40r: %s %s", self._peer, message_id, code, description)
+        if len(message_id) > _LONGEST_ECHO:
+            return None
+        return Reply(frames.call_error(message_id, spell(code, self._version) or "GenericError", description))
