@@ -1,0 +1,36 @@
+"""Checks of the options that both ends take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from .catalogue import SUBPROTOCOLS, Catalogue, Role, unknown_action
+from .errors import ValidationError, Violation
+
+
+def check_positive(**options: float) -> None:
+    """Raise ValueError unless every option is a finite number above 0; the text names the option."""
+    for name, value in options.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+            raise ValueError(f"{name} must be a number above 0, not {value!r}")
+
+
+def check_protocols(protocols: Sequence[str], default_protocol: str | None) -> None:
+    """Raise ValueError unless all are subprotocols that this library speaks."""
+    if isinstance(protocols, str) or not protocols:
+        raise ValueError(f"protocols must be a sequence of subprotocols such as ('ocpp1.6',), not {protocols!r}")
+    for name in (*protocols, *([default_protocol] if default_protocol is not None else ())):
+        if name not in SUBPROTOCOLS:
+            raise ValueError(f"{name!r} is no subprotocol that is spoken here; one of {', '.join(SUBPROTOCOLS)} is")
+
+
+def check_sender(catalogue: Catalogue, role: Role, action: str) -> None:
+    """Raise ValidationError unless that end of a connection may send the action's CALL."""
+    if catalogue.may_send(role, action):
+        return
+    if catalogue.known(action):
+        text, code = f"a {role.replace('_', ' ')} does not send {action}; its peer does", "NotSupported"
+    else:
+        text, code = unknown_action(catalogue.version, action), "NotImplemented"
+    raise ValidationError(text, action=action, errors=[Violation("", text, "action")], error_code=code)

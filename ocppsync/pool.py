@@ -1,0 +1,170 @@
+"""The threads that run handlers, and strands: queues whose tasks run one at a time, in order, on those threads."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+_logger = logging.getLogger("ocppsync.pool")
+_Task = tuple[Callable[..., object], tuple[Any, ...]]
+
+
+class Executor(Protocol):
+    """Where handlers run."""
+
+    def submit(self, function: Callable[..., object], *args: Any) -> bool:
+        """Run ``function(*args)`` soon; never wait for it. False: it will not run, for the executor is closed."""
+        raise NotImplementedError
+
+
+class HandlerPool:
+    """At most ``size`` daemon threads, started as they are needed, that run tasks in the order they came.
+
+    A plain queue under plain threads: `concurrent.futures.ThreadPoolExecutor` makes a future for every task, which
+    nobody here looks at, and its threads hold up the end of the interpreter.
+    """
+
+    def __init__(self, size: int, name: str) -> None:
+        self._size = size
+        self._name = name
+        self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
+        # Guards everything below; never held while a task runs. Notified when the last busy thread becomes free.
+        self._lock = threading.Condition(threading.Lock())
+        self._threads: list[threading.Thread] = []
+        self._free = 0  # threads that wait and have no task coming to them
+        self._backlog = 0  # tasks that no thread is waiting for
+        self._closed = False
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "open"
+        return f"<HandlerPool {self._name} {state} threads={len(self._threads)}/{self._size} free={self._free}>"
+
+    def submit(self, function: Callable[..., object], *args: Any) -> bool:
+        """Run ``function(*args)`` on one of the threads; after `close`, drop it and return False.
+
+        Raises:
+            RuntimeError: the system lets not even a first thread start; the task is dropped.
+        """
+        with self._lock:
+            if self._closed:
+                return False
+            if self._free > 0:
+                self._free -= 1
+            elif len(self._threads) == self._size or not self._start_thread():
+                self._backlog += 1
+            self._tasks.put((function, args))
+        return True
+
+    def _start_thread(self) -> bool:
+        thread = threading.Thread(target=self._run, name=f"{self._name}-{len(self._threads) + 1}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            # The system has no more threads to give: those that run will do, unless there are none.
+            if not self._threads:
+                raise
+            return False
+        self._threads.append(thread)
+        return True
+
+    def _run(self) -> None:
+        # Ends: its only blocking points are the queue, where close() leaves a None for each thread, and user code.
+        while (task := self._tasks.get()) is not None:
+            function, args = task
+            run_logged(function, *args)
+            # Do not keep the last task's objects alive while waiting for the next.
+            del task, function, args
+            with self._lock:
+                if self._backlog > 0:
+                    self._backlog -= 1
+                else:
+                    self._free += 1
+                    self._lock.notify_all()
+
+    @property
+    def owns_this_thread(self) -> bool:
+        """Whether the calling thread is one of the pool's."""
+        return threading.current_thread() in self._threads
+
+    def wait_idle(self, timeout: float) -> bool:
+        """Wait until no task runs or waits, but for the one that asks; return whether that came true in time."""
+        with self._lock:
+            asking = 1 if self.owns_this_thread else 0
+            return self._lock.wait_for(lambda: self._free + asking >= len(self._threads), timeout)
+
+    def close(self, timeout: float) -> bool:
+        """Take no more tasks, finish those that were taken, and return whether all threads ended in time.
+
+        A thread that runs user code longer than ``timeout`` (seconds) is left to end by itself: it is a daemon. So is
+        the calling thread where it is one of the pool's; it does not count.
+        """
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                for _ in self._threads:
+                    self._tasks.put(None)
+            threads = [thread for thread in self._threads if thread is not threading.current_thread()]
+        deadline = time.monotonic() + timeout
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in threads)
+
+
+class Strand:
+    """Tasks that run one at a time, in the order they came, on an executor that they share with others.
+
+    Each turn runs one task and then goes to the end of the executor's queue, so that a busy strand does not keep the
+    threads from the others.
+    """
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._lock = threading.Lock()  # guards both fields below; never held while a task runs
+        self._waiting: deque[_Task] = deque()
+        self._running = False
+
+    def __len__(self) -> int:
+        """How many tasks wait for their turn; the running one does not count."""
+        return len(self._waiting)
+
+    def submit(self, function: Callable[..., object], *args: Any) -> None:
+        """Run ``function(*args)`` after everything that was submitted before."""
+        with self._lock:
+            self._waiting.append((function, args))
+            if self._running:
+                return
+            self._running = True
+        self._executor.submit(self._turn)
+
+    def clear(self) -> None:
+        """Forget the tasks that still wait."""
+        with self._lock:
+            self._waiting.clear()
+
+    def _turn(self) -> None:
+        with self._lock:
+            if not self._waiting:
+                self._running = False
+                return
+            function, args = self._waiting.popleft()
+        run_logged(function, *args)
+        del function, args
+        with self._lock:
+            self._running = bool(self._waiting)
+            if not self._running:
+                return
+        self._executor.submit(self._turn)
+
+
+def run_logged(function: Callable[..., object], *args: Any) -> None:
+    """Call ``function(*args)``; an exception ends in the log and nowhere else."""
+    try:
+        function(*args)
+    except BaseException:
+        # SystemExit too: a handler that calls sys.exit() must not take a thread of the pool with it.
+        _logger.exception("%r failed on thread %s", function, threading.current_thread().name)
