@@ -1,0 +1,483 @@
+"""The WebSocket under a connection: the only file that knows simple-websocket, and the wsproto and h11 below it.
+
+simple-websocket's two ends hold the protocol, which turns events into bytes and back. Its own thread, its own reading
+and its own writing are not used, for they cannot serve here:
+
+* it starts a thread for each connection: replaced by the thread that calls `WebSocket.receive`;
+* it writes with ``sock.send``, which may write half, from two threads at once: what is to go out is put into a `Stream`
+  and goes out whole and in order through `Stream.flush`;
+* it buffers without bound, loses the wake-up when a message is too big, and leaves a message that came along with the
+  handshake lying until the next one: `WebSocket.receive` reads wsproto's events itself, one at a time;
+* its close does not end a silent connection, and its client never answers a Close: `WebSocket.close` reports through
+  ``on_closing``, whose caller aborts in time, and every Close is answered;
+* its server always accepts permessage-deflate, fails over parameters of it that are no numbers, and loses a message
+  between whose fragments a ping comes: the upgrade is answered here;
+* its client has no timeout, and sends a Host header without the port: the connection is made here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol, cast
+
+import simple_websocket
+from h11 import ProtocolError as HTTPProtocolError
+from simple_websocket.ws import Base
+from wsproto import ConnectionType
+from wsproto.connection import ConnectionState
+from wsproto.events import (
+    AcceptConnection,
+    BytesMessage,
+    CloseConnection,
+    Event,
+    Ping,
+    RejectConnection,
+    RejectData,
+    Request,
+    TextMessage,
+)
+from wsproto.extensions import PerMessageDeflate
+from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, RsvBits
+from wsproto.utilities import ProtocolError as WebSocketProtocolError
+
+from .errors import HandshakeError, OCPPError
+from .streams import Stream
+
+_logger = logging.getLogger("ocppsync.transport")
+_READ_SIZE = 16384
+# A deflated byte can stand for a thousand: compressed connections are fed in small slices, so that the size limit is
+# looked at before much has been inflated.
+_COMPRESSED_SLICE = 512
+# What a peer that does not read may make us keep of pongs and refusals, beside the messages of ours that wait as well.
+_BACKLOG_LIMIT = 256 * 1024
+
+NORMAL, GOING_AWAY, PROTOCOL_ERROR, UNSUPPORTED_DATA = 1000, 1001, 1002, 1003
+NO_STATUS, ABNORMAL, INVALID_DATA, POLICY_VIOLATION, TOO_BIG, INTERNAL_ERROR = 1005, 1006, 1007, 1008, 1009, 1011
+
+
+class TransportClosedError(OCPPError):
+    """Nothing can be sent any more.
+
+    Attributes:
+        written: whether some of this message may have gone out.
+    """
+
+    def __init__(self, message: str, *, written: bool) -> None:
+        super().__init__(message)
+        self.written = written
+
+
+class Transport(Protocol):
+    """What a connection needs of the thing that carries its messages."""
+
+    close_code: int | None
+    """The WebSocket close code once the connection has ended: the peer's, or the one sent to it."""
+    close_reason: str
+    last_heard: float
+    """When something last came from the peer, on `time.monotonic`."""
+    on_closing: Callable[[], object] | None
+    """Called once, when a Close was sent: whoever sets it sees to an `abort` in good time."""
+
+    def receive(self) -> str | None:
+        """Wait for the next message; None once the connection has ended."""
+
+    def send(self, text: str) -> None:
+        """Write a message whole; raises `TransportClosedError`."""
+
+    def post(self, text: str) -> None:
+        """Write a message without ever waiting: what cannot go at once follows; raises `TransportClosedError`."""
+
+    def ping(self) -> bool:
+        """Write a ping without ever waiting, as `post` does; return False when the connection has ended."""
+        raise NotImplementedError
+
+    def close(self, code: int = NORMAL, reason: str = "") -> None:
+        """Begin the closing handshake; never waits. `receive` ends when the peer answers."""
+
+    def abort(self) -> None:
+        """End the connection at once."""
+
+    def release(self) -> None:
+        """Give everything back; for the receiving thread, after `receive` returned None."""
+
+
+class _NoThread:
+    """Stands in for the thread that simple-websocket starts: the reader that already runs does its work."""
+
+    name = ""
+
+    def __init__(self, target: object = None) -> None:
+        pass
+
+    def start(self) -> None:
+        pass
+
+
+class _Deflate(PerMessageDeflate):
+    """permessage-deflate, without forgetting in a control frame that the message around it is compressed."""
+
+    _in_control_frame = False
+
+    def frame_inbound_header(
+        self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, payload_length: int
+    ) -> CloseReason | RsvBits:
+        self._in_control_frame = opcode.iscontrol()
+        if self._in_control_frame:
+            return RsvBits(False, False, False)
+        return super().frame_inbound_header(proto, opcode, rsv, payload_length)
+
+    def frame_inbound_payload_data(self, proto: FrameDecoder | FrameProtocol, data: bytes) -> bytes | CloseReason:
+        return data if self._in_control_frame else super().frame_inbound_payload_data(proto, data)
+
+    def frame_inbound_complete(self, proto: FrameDecoder | FrameProtocol, fin: bool) -> bytes | CloseReason | None:
+        return None if self._in_control_frame else super().frame_inbound_complete(proto, fin)
+
+
+class _ServerSide(simple_websocket.Server):
+    def __init__(self, stream: Stream, fields: Sequence[tuple[str, str]], subprotocol: str | None) -> None:
+        self._stream = stream
+        self._fields = [(name.encode(), value.encode("latin-1")) for name, value in fields]
+        self._chosen = subprotocol
+        # The name under which it looks for a socket, which it never touches.
+        super().__init__({"werkzeug.socket": stream}, thread_class=_NoThread)
+
+    def handshake(self) -> None:
+        self.ws.initiate_upgrade_connection(self._fields, "/")
+        next(self.ws.events())
+        try:
+            answer = self.ws.send(AcceptConnection(subprotocol=self._chosen, extensions=[_Deflate()]))
+        except ValueError:
+            # Parameters that make no sense decline the extension, not the connection (RFC 7692 §7.1).
+            answer = self.ws.send(AcceptConnection(subprotocol=self._chosen))
+        self._stream.put(answer)
+        self.connected = True
+
+
+class _ClientSide(simple_websocket.Client):
+    def __init__(self, stream: Stream, request: Request, deadline: float) -> None:
+        self._stream = stream
+        self._request = request
+        self._deadline = deadline
+        # Past Client's own constructor, which would open a socket of its own, without any timeout.
+        Base.__init__(self, None, connection_type=ConnectionType.CLIENT, thread_class=_NoThread)
+
+    def handshake(self) -> None:
+        self._stream.put(self.ws.send(self._request))
+        self._stream.flush()
+        answer = self._next_event()
+        if isinstance(answer, RejectConnection):
+            body = self._rejection_text(answer) if answer.has_body else ""
+            raise HandshakeError(
+                f"the central system refused the connection with HTTP {answer.status_code}" + (body and f": {body}"),
+                status=answer.status_code,
+            )
+        if not isinstance(answer, AcceptConnection):
+            raise HandshakeError(f"unexpected answer to the handshake: {type(answer).__name__}")
+        self.subprotocol = answer.subprotocol
+        self.connected = True
+
+    def _next_event(self) -> object:
+        while True:
+            for event in self.ws.events():
+                return cast(object, event)
+            remaining = self._deadline - time.monotonic()
+            if remaining <= 0:
+                raise TimeoutError
+            self._stream.set_read_timeout(remaining)
+            data = self._stream.recv(_READ_SIZE)
+            if not data:
+                raise HandshakeError("the central system closed the connection during the handshake")
+            self.ws.receive_data(data)
+
+    def _rejection_text(self, answer: RejectConnection) -> str:
+        body = b""
+        with contextlib.suppress(OSError, HandshakeError, WebSocketProtocolError):
+            while len(body) < 200:
+                event = self._next_event()
+                if not isinstance(event, RejectData):
+                    break
+                body += bytes(event.data)
+                if event.body_finished:
+                    break
+        return body[:200].decode("utf-8", "replace").strip()
+
+
+class WebSocket:
+    """A WebSocket over a stream; `accept` and `connect` make one. `Transport` tells what its methods do.
+
+    Args:
+        peer: simple-websocket's object, past its handshake.
+        stream: the bytes.
+        max_message_size: the longest message that is accepted, in bytes.
+        compressed: whether permessage-deflate may be in use.
+        name: the peer's name, for thread names.
+    """
+
+    def __init__(self, peer: Base, stream: Stream, *, max_message_size: int, compressed: bool, name: str) -> None:
+        self._ws = peer.ws
+        self._stream = stream
+        self._limit = max_message_size
+        self._read_size = _COMPRESSED_SLICE if compressed else _READ_SIZE
+        self._name = stream.name = name
+        self.subprotocol: str | None = peer.subprotocol
+        self._events: Iterator[Event] = self._ws.events()  # what came along with the handshake
+        self._parts: list[str] = []
+        self._size = 0
+        self._discarding = False
+        self._ended = False
+        # Serialises the calls of wsproto, and with them the making of frames and their way into the stream, so that
+        # both have one order; guards the three below. Never held over I/O.
+        self._frame_lock = threading.Lock()
+        self._closing = False
+        self._sending = 0  # bytes that threads in `send` wait for
+        self._largest = 0  # the longest message that was posted
+        self.close_code: int | None = None
+        self.close_reason = ""
+        self.last_heard = time.monotonic()
+        self.on_closing: Callable[[], object] | None = None
+
+    def __repr__(self) -> str:
+        return f"<WebSocket {self._name} {self._ws.state.name} {self._stream!r}>"
+
+    # Receiving: one thread.
+
+    def receive(self) -> str | None:
+        """Wait for the next message; None once the connection has ended."""
+        while not self._ended:
+            event = self._next_event()
+            if event is None:
+                self._ended = not self._read()
+                continue
+            message = self._take(event)
+            if message is not None:
+                return message
+        if self.close_code is None:
+            self.close_code = ABNORMAL
+        return None
+
+    def _next_event(self) -> Event | None:
+        if self._discarding:
+            return None
+        with self._frame_lock:
+            return next(self._events, None)
+
+    def _read(self) -> bool:
+        try:
+            data = self._stream.recv(self._read_size)
+            self.last_heard = time.monotonic()
+            if data and not self._discarding:
+                with self._frame_lock:
+                    self._ws.receive_data(data)
+                    self._events = self._ws.events()
+        except (OSError, WebSocketProtocolError):
+            return False
+        return bool(data)
+
+    def _take(self, event: Event) -> str | None:
+        if isinstance(event, TextMessage):
+            return self._take_text(event)
+        if isinstance(event, Ping):
+            self._answer(event.response())
+        elif isinstance(event, BytesMessage):
+            self._fail(UNSUPPORTED_DATA, "OCPP messages are text")
+        elif isinstance(event, CloseConnection):
+            self._take_close(event)
+        return None
+
+    def _take_text(self, event: TextMessage) -> str | None:
+        data = event.data
+        self._size += len(data) if data.isascii() else len(data.encode())
+        if self._size > self._limit:
+            _logger.warning("%s sent a message of more than %d bytes", self._name, self._limit)
+            self._fail(TOO_BIG, f"the limit is {self._limit} bytes")
+            return None
+        if data:
+            self._parts.append(data)
+        if not event.message_finished:
+            return None
+        message = self._parts[0] if len(self._parts) == 1 else "".join(self._parts)
+        self._parts.clear()
+        self._size = 0
+        return message
+
+    def _take_close(self, event: CloseConnection) -> None:
+        if self._ws.state in (ConnectionState.OPEN, ConnectionState.LOCAL_CLOSING):
+            # No Close came: that is how wsproto says that it cannot read on.
+            _logger.warning("%s broke the WebSocket protocol: %s", self._name, event.reason)
+            self._fail(int(event.code), "not UTF-8" if event.code == INVALID_DATA else "not the WebSocket protocol")
+            return
+        if self._ws.state is ConnectionState.REMOTE_CLOSING:
+            self.close_code, self.close_reason = int(event.code), event.reason or ""
+            self._answer(event.response())
+        self._ended = True
+
+    def _answer(self, event: Event) -> None:
+        with contextlib.suppress(TransportClosedError):
+            self._post(event)
+
+    def _fail(self, code: int, reason: str) -> None:
+        # The peer may be in the middle of writing: closing now would reset the connection before it reads why. So
+        # the rest is read and dropped until it hangs up or the time for closing is over.
+        self.close(code, reason)
+        self._discarding = True
+        self._parts.clear()
+        if not self._stream.backlog:
+            self._stream.finish_writing()
+
+    # Sending: any thread.
+
+    def send(self, text: str) -> None:
+        """Write a message whole, waiting for the peer to take it for at most the write timeout."""
+        with self._frame_lock:
+            size = self._put(TextMessage(data=text))
+            self._sending += size
+        try:
+            self._stream.flush()
+        except OSError as error:
+            raise TransportClosedError(f"the connection broke: {error}", written=True) from error
+        finally:
+            with self._frame_lock:
+                self._sending -= size
+
+    def post(self, text: str) -> None:
+        """Write a message without ever waiting: what cannot go at once follows from a thread of its own."""
+        self._post(TextMessage(data=text))
+
+    def ping(self) -> bool:
+        """Write a ping without ever waiting, as `post` does; return False when the connection has ended."""
+        try:
+            self._post(Ping())
+        except TransportClosedError:
+            return False
+        return True
+
+    def close(self, code: int = NORMAL, reason: str = "") -> None:
+        """Begin the closing handshake; never waits. `receive` ends when the peer answers."""
+        with self._frame_lock:
+            if self._closing:
+                return
+            self._closing = True
+        self.close_code, self.close_reason = code, reason
+        self._answer(CloseConnection(code=code, reason=reason))
+        if self.on_closing is not None:
+            self.on_closing()
+
+    def abort(self) -> None:
+        """End the connection at once; `receive` returns None."""
+        self._stream.abort()
+
+    def release(self) -> None:
+        """Give the socket back; for the receiving thread, after `receive` returned None."""
+        self._stream.close()
+
+    def _post(self, event: Event) -> None:
+        with self._frame_lock:
+            # Both are read under the lock, or a message that is just out would count in one of them alone.
+            overfull = self._stream.backlog > self._sending + self._largest + _BACKLOG_LIMIT
+            if not overfull:
+                self._largest = max(self._largest, self._put(event))
+        if overfull:
+            _logger.warning("%s makes us write and does not read; its connection is given up", self._name)
+            self.abort()
+            raise TransportClosedError("the peer does not read", written=False)
+        try:
+            self._stream.flush_soon()
+        except OSError as error:
+            raise TransportClosedError(f"the connection broke: {error}", written=True) from error
+
+    def _put(self, event: Event) -> int:
+        assert self._frame_lock.locked()
+        try:
+            data = self._ws.send(event)
+            self._stream.put(data)
+        except (WebSocketProtocolError, OSError) as error:
+            raise TransportClosedError("the connection is closed", written=False) from error
+        return len(data)
+
+
+def accept(
+    stream: Stream,
+    *,
+    key: str,
+    subprotocol: str | None,
+    extensions: str,
+    max_message_size: int,
+    name: str,
+) -> WebSocket:
+    """Answer a checked upgrade request with 101 and return the open WebSocket (J16 §3.2).
+
+    Args:
+        stream: where the request was read from; what it holds beyond the request is the first message.
+        key: the request's Sec-WebSocket-Key.
+        subprotocol: the chosen one; None answers without the header.
+        extensions: the request's Sec-WebSocket-Extensions, or ``""`` to refuse compression.
+        max_message_size: the longest message that is accepted, in bytes.
+        name: the peer's name, for the log.
+
+    Raises:
+        OSError: the connection broke.
+    """
+    fields = [
+        ("Host", "localhost"),
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", key),
+    ]
+    if subprotocol is not None:
+        fields.append(("Sec-WebSocket-Protocol", subprotocol))
+    if extensions:
+        fields.append(("Sec-WebSocket-Extensions", extensions))
+    peer = _ServerSide(stream, fields, subprotocol)
+    stream.flush()
+    return WebSocket(peer, stream, max_message_size=max_message_size, compressed=bool(extensions), name=name)
+
+
+def connect(
+    stream: Stream,
+    *,
+    host: str,
+    target: str,
+    subprotocols: Sequence[str],
+    headers: Sequence[tuple[str, str]],
+    compression: bool,
+    deadline: float,
+    max_message_size: int,
+    name: str,
+) -> WebSocket:
+    """Ask a server for an upgrade and return the open WebSocket (J16 §3.1).
+
+    Args:
+        stream: an open connection to the server.
+        host: for the Host header, with the port where it is not the default one.
+        target: path and query.
+        subprotocols: in order of preference.
+        headers: more headers, such as Authorization.
+        compression: whether to offer permessage-deflate.
+        deadline: on `time.monotonic`.
+        max_message_size: the longest message that is accepted, in bytes.
+        name: the peer's name, for the log.
+
+    Raises:
+        HandshakeError: the server refused, answered something else, or did not answer in time.
+    """
+    try:
+        request = Request(
+            host=host,
+            target=target,
+            subprotocols=list(subprotocols),
+            extensions=[_Deflate()] if compression else [],
+            extra_headers=[(field.encode("ascii"), value.encode("latin-1")) for field, value in headers],
+        )
+        peer = _ClientSide(stream, request, deadline)
+    except TimeoutError:
+        raise HandshakeError("the central system did not answer the handshake in time") from None
+    except (OSError, ValueError, WebSocketProtocolError, HTTPProtocolError) as error:
+        # ValueError: a header of ours or of the answer holds what such a header cannot.
+        raise HandshakeError(f"the handshake failed: {error}") from error
+    stream.set_read_timeout(None)
+    return WebSocket(peer, stream, max_message_size=max_message_size, compressed=compression, name=name)
