@@ -1,0 +1,62 @@
+"""OCPP for threads: a central system and charge points with blocking calls, and no asyncio.
+
+    from ocppsync import CentralSystem
+
+    cs = CentralSystem(9000)
+
+    @cs.on("BootNotification")
+    def boot(payload, metadata):
+        return {"status": "Accepted", "currentTime": utc_now(), "interval": 300}
+
+    with cs:
+        cs.send_request("CP1", "Reset", {"type": "Soft"})
+"""
+
+from ._version import __version__
+from .central_system import CentralSystem
+from .charge_point import ChargePoint
+from .clock import utc_now
+from .errors import (
+    CallError,
+    CallErrorReceived,
+    ConnectionLostError,
+    Delivery,
+    HandshakeError,
+    InvalidResponseError,
+    NotConnectedError,
+    OCPPError,
+    OCPPRequestError,
+    ProtocolError,
+    RequestTimeoutError,
+    ValidationError,
+    Violation,
+)
+from .registry import ConnectionListener, ConnectionStatus
+from .request import ConnectionMetadata, Headers, HttpRequest, Request, RequestMetadata
+
+__all__ = [
+    "CallError",
+    "CallErrorReceived",
+    "CentralSystem",
+    "ChargePoint",
+    "ConnectionListener",
+    "ConnectionLostError",
+    "ConnectionMetadata",
+    "ConnectionStatus",
+    "Delivery",
+    "HandshakeError",
+    "Headers",
+    "HttpRequest",
+    "InvalidResponseError",
+    "NotConnectedError",
+    "OCPPError",
+    "OCPPRequestError",
+    "ProtocolError",
+    "Request",
+    "RequestMetadata",
+    "RequestTimeoutError",
+    "ValidationError",
+    "Violation",
+    "__version__",
+    "utc_now",
+]

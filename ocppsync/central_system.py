@@ -1,0 +1,363 @@
+"""The central system: the server that charge points connect to, with blocking calls."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Any
+
+from .catalogue import SUBPROTOCOLS, catalogue
+from .connection import Connection, ConnectionSettings
+from .handshake import Authorize, Gate, Identify
+from .listener import Listener
+from .options import check_positive, check_protocols, check_sender
+from .outgoing import not_connected
+from .pool import HandlerPool
+from .reception import Reception, Visitor
+from .registry import ConnectionListener, Registry
+from .request import ConnectionMetadata
+from .router import Router
+from .timer import Timer
+from .transport import GOING_AWAY, NORMAL, POLICY_VIOLATION, PROTOCOL_ERROR, WebSocket
+from .v16 import CentralSystemHandler, CentralSystemMethods
+from .validation import validator
+
+_logger = logging.getLogger("ocppsync.central_system")
+
+
+class CentralSystem(CentralSystemMethods):
+    """A central system on a port of its own.
+
+    The constructor binds the port, so that a busy one is found at once; connections are accepted from `start`, which
+    `serve_forever` and the ``with`` statement call.
+
+    Args:
+        port: where to listen; 0 picks a free port (see `port`), None listens on nothing.
+        handler: one callable for every CALL, ``handler(request, metadata)``; `on` takes one action at a time instead.
+            Both run in the thread pool and may block.
+        host: the address to listen on.
+        reject_invalid_requests: answer a CALL that breaks its schema with a CALLERROR. False: the handler gets it, with
+            ``metadata.validation_error`` set.
+        on_raw_socket_data: called with all bytes that are read, after TLS, on the reading thread; it must not block.
+        on_raw_websocket_data: called with every message as text and a `ConnectionMetadata`, before anything else looks
+            at it, on the reading thread; it must not block.
+        websocket_ping_interval: seconds between pings; a charge point that shows no sign of life for a whole interval
+            after one is dropped. None: no pings.
+        request_timeout: seconds that `send_request` waits, unless it is told otherwise.
+        protocols: the WebSocket subprotocols that are served.
+        default_protocol: the one for charge points that name none (J16 §3.1.3 says they must; some do not).
+        refuse_unknown_protocol: refuse the upgrade with 400 where there is no common subprotocol, instead of upgrading
+            and closing at once as J16 §3.2 says.
+        authorize: ``authorize(http_request, charge_point_id)`` decides before the upgrade: True lets in, False answers
+            401, an HTTP status from 400 to 599 answers that (404 for an unknown identity, 403 for a forbidden one); an
+            exception answers 500. It runs on the connection's own thread and may block.
+        identify: ``identify(http_request)`` returns the identity, instead of the last path segment; None answers 404.
+        ssl_context: serve TLS (wss) with it.
+        compression: accept permessage-deflate. OCPP 1.6 does not ask for it (J16 §5.1).
+        handler_threads: how many handlers may run at once.
+        max_message_size: the longest message in bytes; a longer one closes the connection with 1009.
+        max_header_size: the longest request head in bytes.
+        max_queued_calls: how many CALLs of one charge point may wait for their handler; one more gets a CALLERROR.
+        handshake_timeout: seconds for TLS and HTTP together.
+        write_timeout: seconds that a charge point may leave what is sent to it unread.
+        close_timeout: seconds that a charge point has to answer a Close.
+
+    Raises:
+        OSError: the port cannot be listened on.
+        ValueError: an option is out of its range; the text names it.
+    """
+
+    def __init__(
+        self,
+        port: int | None,
+        handler: CentralSystemHandler | None = None,
+        *,
+        host: str = "0.0.0.0",  # noqa: S104 (chargers come from outside: that is what it is for)
+        reject_invalid_requests: bool = True,
+        on_raw_socket_data: Callable[[bytes], object] | None = None,
+        on_raw_websocket_data: Callable[[str, ConnectionMetadata], object] | None = None,
+        websocket_ping_interval: float | None = 30.0,
+        request_timeout: float = 30.0,
+        protocols: Sequence[str] = tuple(SUBPROTOCOLS),
+        default_protocol: str | None = None,
+        refuse_unknown_protocol: bool = False,
+        authorize: Authorize | None = None,
+        identify: Identify | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        compression: bool = False,
+        handler_threads: int = 16,
+        max_message_size: int = 1024 * 1024,
+        max_header_size: int = 16 * 1024,
+        max_queued_calls: int = 100,
+        handshake_timeout: float = 10.0,
+        write_timeout: float = 20.0,
+        close_timeout: float = 5.0,
+    ) -> None:
+        check_protocols(protocols, default_protocol)
+        check_positive(
+            request_timeout=request_timeout,
+            handler_threads=handler_threads,
+            max_message_size=max_message_size,
+            max_header_size=max_header_size,
+            max_queued_calls=max_queued_calls,
+            handshake_timeout=handshake_timeout,
+            write_timeout=write_timeout,
+            close_timeout=close_timeout,
+        )
+        if websocket_ping_interval is not None:
+            check_positive(websocket_ping_interval=websocket_ping_interval)
+        self._settings = ConnectionSettings(
+            request_timeout=request_timeout,
+            reject_invalid_requests=reject_invalid_requests,
+            websocket_ping_interval=websocket_ping_interval,
+            close_timeout=close_timeout,
+            max_queued_calls=max_queued_calls,
+            on_raw_websocket_data=on_raw_websocket_data,
+        )
+        self._reception = Reception(
+            Gate(
+                protocols=tuple(protocols),
+                default_protocol=default_protocol,
+                refuse_unknown_protocol=refuse_unknown_protocol,
+                authorize=authorize,
+                identify=identify,
+                compression=compression,
+            ),
+            ssl_context=ssl_context,
+            handshake_timeout=handshake_timeout,
+            max_header_size=max_header_size,
+            max_message_size=max_message_size,
+            write_timeout=write_timeout,
+            on_raw_socket_data=on_raw_socket_data,
+        )
+        self._catalogue = catalogue("1.6")
+        self._router = Router(self._catalogue, "charge_point", handler)
+        self._pool = HandlerPool(handler_threads, "ocppsync-handler")
+        self._timer = Timer("ocppsync-timer")
+        self._registry = Registry(self._pool)
+        self._lock = threading.Lock()  # guards the life of this object: the marks below and the set of readers
+        self._readers: set[threading.Thread] = set()
+        self._started = False
+        self._closing = False
+        self._closed = threading.Event()
+        self._host = host
+        self._listener = None if port is None else Listener(host, port, self._start_reader)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closing else "open" if self._started else "not started"
+        where = f"{self._host}:{self.port}" if self._listener else "no port"
+        return f"<CentralSystem {where} {state} charge_points={len(self._registry.connections())}>"
+
+    @property
+    def port(self) -> int | None:
+        """The port that it listens on."""
+        return self._listener.port if self._listener else None
+
+    @property
+    def charge_points(self) -> list[str]:
+        """The identities that are connected now, sorted."""
+        return self._registry.charge_points()
+
+    # Life.
+
+    def start(self) -> CentralSystem:
+        """Begin to accept connections; return this object. A second call does nothing.
+
+        Raises:
+            RuntimeError: it was closed.
+        """
+        with self._lock:
+            if self._closing:
+                raise RuntimeError("this central system is closed")
+            if not self._started and self._listener is not None:
+                self._listener.start()
+            self._started = True
+        return self
+
+    def serve_forever(self) -> None:
+        """Accept connections and wait until `close` is called elsewhere, or Ctrl-C, which closes it."""
+        self.start()
+        try:
+            self._closed.wait()
+        except KeyboardInterrupt:
+            self.close()
+
+    def close(self, grace: float = 5.0) -> None:
+        """Stop: no new connections or CALLs, running handlers may finish, every charge point gets a Close 1001.
+
+        It takes at most ``grace`` and the close timeout, whatever the peers do. CALLs that still wait for a handler
+        stay unanswered: the charge point sends them again after it has reconnected. It may be called from anywhere,
+        and more than once: also from a handler, which then finishes last.
+
+        Args:
+            grace: seconds that running handlers have to finish and answer.
+        """
+        with self._lock:
+            first, self._closing = not self._closing, True
+        if not first:
+            if not self._is_own_thread():
+                self._closed.wait(grace + self._settings.close_timeout + 1)
+            return
+        if self._listener is not None:
+            self._listener.close()
+        self._reception.close()
+        for connection in self._registry.connections():
+            connection.drain()
+        if not self._pool.wait_idle(grace):
+            _logger.warning("handlers still run after %g s; their answers are lost", grace)
+        self._end_connections()
+        self._pool.close(0.0 if self._pool.owns_this_thread else 1.0)
+        self._timer.close()
+        self._closed.set()
+
+    def _end_connections(self) -> None:
+        for connection in self._registry.connections():
+            connection.close(GOING_AWAY, "the central system stops")
+        deadline = time.monotonic() + self._settings.close_timeout
+        self._join_readers(deadline)
+        for connection in self._registry.connections():
+            connection.abort()
+        self._join_readers(deadline + 1)
+
+    def _join_readers(self, deadline: float) -> None:
+        with self._lock:
+            readers = [reader for reader in self._readers if reader is not threading.current_thread()]
+        for reader in readers:
+            reader.join(max(0.0, deadline - time.monotonic()))
+
+    def _is_own_thread(self) -> bool:
+        return self._pool.owns_this_thread or threading.current_thread() in self._readers
+
+    def __enter__(self) -> CentralSystem:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Connections, each on a thread of its own.
+
+    def _start_reader(self, sock: socket.socket) -> None:
+        reader = threading.Thread(target=self._serve, args=(sock,), name="ocppsync-reader", daemon=True)
+        with self._lock:
+            self._readers.add(reader)
+        try:
+            reader.start()
+        except RuntimeError:
+            with self._lock:
+                self._readers.discard(reader)
+            raise
+
+    def _serve(self, sock: socket.socket) -> None:
+        # Ends: the handshake is bounded in time, and Connection.run ends with the connection.
+        try:
+            visitor = self._reception.receive(sock)
+            if visitor is not None:
+                self._attend(visitor)
+        finally:
+            with self._lock:
+                self._readers.discard(threading.current_thread())
+
+    def _attend(self, visitor: Visitor) -> None:
+        admitted = visitor.admitted
+        threading.current_thread().name = f"ocppsync-reader-{admitted.charge_point_id}"
+        if admitted.subprotocol is None:
+            self._close_without_protocol(admitted.charge_point_id, visitor.websocket)
+            return
+        version = SUBPROTOCOLS[admitted.subprotocol]
+        connection = Connection(
+            visitor.websocket,
+            ConnectionMetadata(admitted.charge_point_id, version, visitor.http_request),
+            self._settings,
+            router=self._router,
+            validator=validator(version),
+            executor=self._pool,
+            timer=self._timer,
+            answers=self._registry.answers(admitted.charge_point_id),
+        )
+        self._run(connection, admitted.subprotocol)
+
+    def _run(self, connection: Connection, subprotocol: str) -> None:
+        metadata = connection.metadata
+        host, port = metadata.http_request.remote_address
+        _logger.info("%s connected from %s:%d (%s)", metadata.charge_point_id, host, port, subprotocol)
+        previous = self._registry.add(connection)
+        if previous is not None:
+            _logger.warning("%s connected again; its earlier connection is closed", metadata.charge_point_id)
+            previous.end_requests("another connection of the same identity has taken over")
+            previous.close(POLICY_VIOLATION, "another connection of the same identity")
+        if self._closing:
+            connection.abort()
+        try:
+            connection.run()
+        finally:
+            self._registry.remove(connection)
+            _logger.info("%s disconnected (close code %s)", metadata.charge_point_id, connection.close_code)
+
+    def _close_without_protocol(self, charge_point_id: str, websocket: WebSocket) -> None:
+        # J16 §3.2: complete the handshake without naming a subprotocol, then close at once.
+        _logger.warning("%s offers no subprotocol that is served here; its connection is closed", charge_point_id)
+        websocket.on_closing = lambda: self._timer.call_later(self._settings.close_timeout, websocket.abort)
+        websocket.close(PROTOCOL_ERROR, "no common subprotocol")
+        while websocket.receive() is not None:
+            pass
+        websocket.release()
+
+    # What applications call, beside what CentralSystemMethods declares.
+
+    def add_connection_listener(self, listener: ConnectionListener) -> None:
+        """Call ``listener(charge_point_id, status)`` when a charge point comes (``"connected"``) or goes
+        (``"disconnected"``).
+
+        It runs in the handler pool and may block and send requests. For one charge point the calls come in order, one
+        at a time; a charge point that reconnects before its old connection has ended never was away.
+        """
+        self._registry.add_listener(listener)
+
+    def remove_connection_listener(self, listener: ConnectionListener) -> None:
+        """Call it no more; raises ValueError when it was not added."""
+        self._registry.remove_listener(listener)
+
+    def close_connection(self, charge_point_id: str, code: int = NORMAL, reason: str = "") -> bool:
+        """Close a charge point's connection; return whether there was one. It does not wait for the end.
+
+        Args:
+            charge_point_id: whose.
+            code: the WebSocket close code, 1000 to 1014 or 3000 to 4999 (RFC 6455 §7.4).
+            reason: a short text for the charge point's log.
+
+        Raises:
+            ValueError: the code may not be sent.
+        """
+        if not (1000 <= code <= 1014 and code not in (1004, 1005, 1006)) and not 3000 <= code <= 4999:
+            raise ValueError(f"{code} is no WebSocket close code that may be sent")
+        connection = self._registry.get(charge_point_id)
+        if connection is None:
+            return False
+        connection.close(code, reason)
+        return True
+
+    def _send_request(self, charge_point_id: str, action: str, payload: Any, timeout: float | None) -> Any:
+        return self._submit_request(charge_point_id, action, payload, timeout).result()
+
+    def _submit_request(self, charge_point_id: str, action: str, payload: Any, timeout: float | None) -> Future[Any]:
+        if timeout is not None:
+            check_positive(timeout=timeout)
+        check_sender(self._catalogue, "central_system", action)
+        connection = self._registry.get(charge_point_id)
+        if connection is not None:
+            return connection.request(action, payload, timeout)
+        return not_connected(charge_point_id, action)
+
+    def _on(self, action: str) -> Callable[..., Any]:
+        return self._router.on(action)
+
+    def _after(self, action: str) -> Callable[..., Any]:
+        return self._router.after(action)

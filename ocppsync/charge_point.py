@@ -1,0 +1,322 @@
+"""The charge point: the client end of a connection, with blocking calls."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Any, Literal
+
+from . import transport
+from .catalogue import SUBPROTOCOLS, catalogue
+from .connection import Connection, ConnectionSettings
+from .endpoint import Endpoint
+from .errors import HandshakeError
+from .options import check_positive, check_protocols, check_sender
+from .outgoing import not_connected
+from .pool import HandlerPool, Strand, run_logged
+from .repeats import AnswerMemory
+from .request import ConnectionMetadata
+from .router import Router
+from .streams import Stream, TLSStream
+from .timer import Timer
+from .transport import NORMAL, WebSocket
+from .v16 import ChargePointHandler, ChargePointMethods
+from .validation import validator
+
+_logger = logging.getLogger("ocppsync.charge_point")
+
+
+class ChargePoint(ChargePointMethods):
+    """A charge point that connects to a central system.
+
+    It does nothing until `connect`, which the ``with`` statement calls. When the connection ends it stays ended:
+    `connect` again, or listen with `add_connection_listener`.
+
+    Args:
+        charge_point_id: its identity, sent as the last segment of the URL's path (J16 §3.1.1).
+        handler: one callable for every CALL of the central system, ``handler(request, metadata)``; `on` takes one
+            action at a time instead. Both run in a thread pool and may block.
+        url: the central system's endpoint without the identity: ``ws://host:port/path`` or ``wss://...``.
+        password: for HTTP Basic authentication, with the identity as user name; bytes are sent as they are, text as
+            UTF-8 (J16 §6.2.2).
+        headers: more HTTP headers for the handshake.
+        protocols: the WebSocket subprotocols to offer, the preferred one first.
+        default_protocol: what is spoken with a central system that names no subprotocol; None: refuse it.
+        ssl_context: for wss; by default the system's certificates are trusted.
+        compression: offer permessage-deflate.
+        reject_invalid_requests, on_raw_websocket_data, on_raw_socket_data, websocket_ping_interval, request_timeout,
+            max_message_size, max_queued_calls, write_timeout, close_timeout: as with `CentralSystem`.
+        handler_threads: how many handlers may run at once.
+
+    Raises:
+        ValueError: the URL or an option is not usable; the text names it.
+    """
+
+    def __init__(
+        self,
+        charge_point_id: str,
+        handler: ChargePointHandler | None = None,
+        url: str = "ws://127.0.0.1:9000",
+        *,
+        password: str | bytes | None = None,
+        headers: Sequence[tuple[str, str]] = (),
+        protocols: Sequence[str] = tuple(SUBPROTOCOLS),
+        default_protocol: str | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        compression: bool = False,
+        reject_invalid_requests: bool = True,
+        on_raw_socket_data: Callable[[bytes], object] | None = None,
+        on_raw_websocket_data: Callable[[str, ConnectionMetadata], object] | None = None,
+        websocket_ping_interval: float | None = None,
+        request_timeout: float = 30.0,
+        handler_threads: int = 4,
+        max_message_size: int = 1024 * 1024,
+        max_queued_calls: int = 100,
+        write_timeout: float = 20.0,
+        close_timeout: float = 5.0,
+    ) -> None:
+        check_protocols(protocols, default_protocol)
+        check_positive(
+            request_timeout=request_timeout,
+            handler_threads=handler_threads,
+            max_message_size=max_message_size,
+            max_queued_calls=max_queued_calls,
+            write_timeout=write_timeout,
+            close_timeout=close_timeout,
+        )
+        if websocket_ping_interval is not None:
+            check_positive(websocket_ping_interval=websocket_ping_interval)
+        self.charge_point_id = charge_point_id
+        self._endpoint = Endpoint(url, charge_point_id)
+        self._headers = [*headers, *_basic(charge_point_id, password)]
+        self._protocols = tuple(protocols)
+        self._default_protocol = default_protocol
+        self._ssl_context = ssl_context
+        self._compression = compression
+        self._on_raw_socket_data = on_raw_socket_data
+        self._max_message_size = max_message_size
+        self._write_timeout = write_timeout
+        self._settings = ConnectionSettings(
+            request_timeout=request_timeout,
+            reject_invalid_requests=reject_invalid_requests,
+            websocket_ping_interval=websocket_ping_interval,
+            close_timeout=close_timeout,
+            max_queued_calls=max_queued_calls,
+            on_raw_websocket_data=on_raw_websocket_data,
+        )
+        self._catalogue = catalogue("1.6")
+        self._router = Router(self._catalogue, "central_system", handler)
+        self._pool = HandlerPool(handler_threads, f"ocppsync-handler-{charge_point_id}")
+        self._timer = Timer(f"ocppsync-timer-{charge_point_id}")
+        self._answers = AnswerMemory()
+        self._events = Strand(self._pool)
+        self._lock = threading.Lock()  # guards the fields below; never held over I/O or user code
+        self._listeners: list[Callable[[Literal["connected", "disconnected"]], object]] = []
+        self._connection: Connection | None = None
+        self._reader: threading.Thread | None = None
+        self._connecting = False
+        self._closed = False
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "connected" if self.connected else "not connected"
+        return f"<ChargePoint {self.charge_point_id} {self._endpoint.url} {state}>"
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection now."""
+        return self._connection is not None
+
+    # Life.
+
+    def connect(self, timeout: float = 30.0) -> ChargePoint:
+        """Open the connection; return this object.
+
+        Args:
+            timeout: seconds for TCP, TLS and HTTP together.
+
+        Raises:
+            HandshakeError: it failed; ``status`` holds the HTTP status of a refusal.
+            RuntimeError: there is a connection already, or this charge point was closed.
+        """
+        check_positive(timeout=timeout)
+        with self._lock:
+            if self._closed:
+                raise RuntimeError(f"{self.charge_point_id} is closed")
+            if self._connecting or self._connection is not None:
+                raise RuntimeError(f"{self.charge_point_id} is connected already")
+            self._connecting = True
+        try:
+            self._start(*self._open(time.monotonic() + timeout))
+        finally:
+            with self._lock:
+                self._connecting = False
+        return self
+
+    def close(self, code: int = NORMAL, reason: str = "") -> None:
+        """Close the connection and end all threads; this charge point cannot connect again.
+
+        Requests that wait fail with ConnectionLostError. It may be called from anywhere, and more than once.
+        """
+        with self._lock:
+            self._closed = True
+            connection, reader = self._connection, self._reader
+        if connection is not None:
+            connection.drain()
+            connection.close(code, reason)
+        if reader is not None and reader is not threading.current_thread():
+            reader.join(self._settings.close_timeout + 1)
+        self._pool.close(0.0 if self._pool.owns_this_thread else 1.0)
+        self._timer.close()
+
+    def disconnect(self, code: int = NORMAL, reason: str = "") -> None:
+        """Close the connection and wait for its end; `connect` may open another."""
+        with self._lock:
+            connection, reader = self._connection, self._reader
+        if connection is not None:
+            connection.close(code, reason)
+        if reader is not None and reader is not threading.current_thread():
+            reader.join(self._settings.close_timeout + 1)
+
+    def wait_closed(self, timeout: float | None = None) -> bool:
+        """Wait until there is no connection; return False when there still is one after ``timeout`` seconds."""
+        reader = self._reader
+        if reader is not None:
+            reader.join(timeout)
+        return not self.connected
+
+    def __enter__(self) -> ChargePoint:
+        return self if self.connected else self.connect()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def add_connection_listener(self, listener: Callable[[Literal["connected", "disconnected"]], object]) -> None:
+        """Call ``listener("connected")`` and ``listener("disconnected")`` at every change, on the handler pool."""
+        with self._lock:
+            self._listeners = [*self._listeners, listener]
+
+    # Connecting.
+
+    def _open(self, deadline: float) -> tuple[WebSocket, str]:
+        stream = self._open_stream(deadline)
+        try:
+            websocket = transport.connect(
+                stream,
+                host=self._endpoint.host_header,
+                target=self._endpoint.target,
+                subprotocols=self._protocols,
+                headers=self._headers,
+                compression=self._compression,
+                deadline=deadline,
+                max_message_size=self._max_message_size,
+                name=self.charge_point_id,
+            )
+            chosen = websocket.subprotocol or self._default_protocol
+            if chosen is None:
+                raise HandshakeError(
+                    f"the central system named no subprotocol; {', '.join(self._protocols)} was offered", status=101
+                )
+        except BaseException:
+            stream.close()
+            raise
+        return websocket, chosen
+
+    def _open_stream(self, deadline: float) -> Stream:
+        endpoint = self._endpoint
+        try:
+            sock = socket.create_connection(
+                (endpoint.host, endpoint.port), timeout=max(0.001, deadline - time.monotonic())
+            )
+        except OSError as error:
+            raise HandshakeError(f"cannot connect to {endpoint.host}:{endpoint.port}: {error}") from error
+        if not endpoint.secure:
+            return Stream(sock, write_timeout=self._write_timeout, on_data=self._on_raw_socket_data)
+        stream = None
+        try:
+            stream = TLSStream(
+                sock,
+                context=self._ssl_context or ssl.create_default_context(),
+                server_hostname=endpoint.host,
+                write_timeout=self._write_timeout,
+                on_data=self._on_raw_socket_data,
+            )
+            stream.handshake(deadline)
+        except OSError as error:
+            sock.close()
+            raise HandshakeError(f"no TLS with {endpoint.host}:{endpoint.port}: {error}") from error
+        return stream
+
+    def _start(self, websocket: WebSocket, subprotocol: str) -> None:
+        version = SUBPROTOCOLS[subprotocol]
+        connection = Connection(
+            websocket,
+            ConnectionMetadata(self.charge_point_id, version, self._endpoint.http_request),
+            self._settings,
+            router=self._router,
+            validator=validator(version),
+            executor=self._pool,
+            timer=self._timer,
+            answers=self._answers,
+        )
+        reader = threading.Thread(
+            target=self._run, args=(connection,), name=f"ocppsync-reader-{self.charge_point_id}", daemon=True
+        )
+        with self._lock:
+            closed = self._closed
+            if not closed:
+                self._connection, self._reader = connection, reader
+                self._events.submit(self._tell, "connected")
+        if closed:
+            connection.abort()
+            raise HandshakeError(f"{self.charge_point_id} was closed while it connected")
+        reader.start()
+
+    def _run(self, connection: Connection) -> None:
+        # Ends with the connection.
+        try:
+            connection.run()
+        finally:
+            with self._lock:
+                self._connection = None
+                self._events.submit(self._tell, "disconnected")
+            _logger.info("%s: the connection ended (close code %s)", self.charge_point_id, connection.close_code)
+
+    def _tell(self, status: Literal["connected", "disconnected"]) -> None:
+        for listener in self._listeners:
+            run_logged(listener, status)
+
+    # What ChargePointMethods declares.
+
+    def _send_request(self, action: str, payload: Any, timeout: float | None) -> Any:
+        return self._submit_request(action, payload, timeout).result()
+
+    def _submit_request(self, action: str, payload: Any, timeout: float | None) -> Future[Any]:
+        if timeout is not None:
+            check_positive(timeout=timeout)
+        check_sender(self._catalogue, "charge_point", action)
+        connection = self._connection
+        if connection is not None:
+            return connection.request(action, payload, timeout)
+        return not_connected(self.charge_point_id, action)
+
+    def _on(self, action: str) -> Callable[..., Any]:
+        return self._router.on(action)
+
+    def _after(self, action: str) -> Callable[..., Any]:
+        return self._router.after(action)
+
+
+def _basic(charge_point_id: str, password: str | bytes | None) -> list[tuple[str, str]]:
+    if password is None:
+        return []
+    secret = password.encode() if isinstance(password, str) else password
+    return [("Authorization", "Basic " + base64.b64encode(charge_point_id.encode() + b":" + secret).decode("ascii"))]

@@ -1,0 +1,267 @@
+"""Our own CALLs over one connection: from any thread to the wire, and the answer back into a future."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+from . import frames
+from .errors import (
+    CallErrorReceived,
+    ConnectionLostError,
+    InvalidResponseError,
+    NotConnectedError,
+    OCPPRequestError,
+    ProtocolError,
+    RequestTimeoutError,
+    ValidationError,
+    Violation,
+    spell,
+)
+from .pool import Executor
+from .request import ConnectionMetadata
+from .rpc import OutgoingCall, Rpc, Settle
+from .timer import Timer, TimerHandle
+from .transport import Transport, TransportClosedError
+from .validation import Validator
+
+_logger = logging.getLogger("ocppsync.connection")
+
+
+class RequestFuture(Future[Any]):
+    """A `concurrent.futures.Future` whose callbacks run in the handler pool.
+
+    The answer is set by the thread that reads the connection. A callback there could wait for another answer of the
+    same charge point, which that thread alone can read.
+    """
+
+    def __init__(self, executor: Executor, on_cancel: Callable[[], object]) -> None:
+        super().__init__()
+        self._executor = executor
+        self._on_cancel = on_cancel
+
+    def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
+        """Run ``fn(future)`` in the handler pool once the answer is there."""
+        super().add_done_callback(lambda future: self._executor.submit(fn, future) or fn(future))
+
+    def cancel(self) -> bool:
+        """Give the request up if it was not written yet; return whether it was given up."""
+        cancelled = super().cancel()
+        if cancelled:
+            self._on_cancel()
+        return cancelled
+
+
+class PendingRequest(OutgoingCall):
+    """A CALL of ours with what its sender waits for. Its fields are guarded by the connection's lock."""
+
+    __slots__ = ("_claimed", "future", "settled", "timer", "written")
+
+    def __init__(
+        self, message_id: str, action: str, text: str, executor: Executor, on_cancel: Callable[[PendingRequest], object]
+    ) -> None:
+        super().__init__(message_id, action, text)
+        self.future = RequestFuture(executor, lambda: on_cancel(self))
+        self.timer: TimerHandle | None = None
+        self.written = False
+        self.settled = False
+        self._claimed: bool | None = None
+
+    def claim(self) -> bool:
+        """Take the future out of its owner's power to cancel; False when it was cancelled before."""
+        if self._claimed is None:
+            self._claimed = self.future.set_running_or_notify_cancel()
+        return self._claimed
+
+
+class Requester:
+    """Sends CALLs and settles their futures.
+
+    Args:
+        rpc: the connection's core, with ``lock``, which guards it.
+        transport: where the CALLs go.
+        metadata: whose connection it is.
+        validator: of the connection's version.
+        executor: where the callbacks of futures run.
+        timer: for the deadlines.
+    """
+
+    def __init__(
+        self,
+        rpc: Rpc,
+        lock: threading.Lock,
+        transport: Transport,
+        metadata: ConnectionMetadata,
+        *,
+        validator: Validator,
+        executor: Executor,
+        timer: Timer,
+    ) -> None:
+        self._rpc = rpc
+        self._lock = lock  # also guards the mark below and the fields of every PendingRequest
+        self._ended = False
+        self._transport = transport
+        self._metadata = metadata
+        self._validator = validator
+        self._executor = executor
+        self._timer = timer
+
+    def request(self, action: str, payload: Any, timeout: float) -> Future[Any]:
+        """Send a CALL when its turn comes, and return the future of its answer; see `Connection.request`."""
+        self._validator.validate(action, "request", payload)
+        pending = self._make_request(action, payload)
+        deadline = time.monotonic() + timeout
+        with self._lock:
+            refused = self._ended
+            if not refused:
+                pending.timer = self._timer.call_at(deadline, self._expire, pending, timeout)
+            ready = None if refused else self._rpc.submit(pending)
+        if refused:
+            self._fail(pending, NotConnectedError, "it is not connected")
+        self.write(ready)
+        return pending.future
+
+    def _make_request(self, action: str, payload: Any) -> PendingRequest:
+        message_id = str(uuid.uuid4())
+        try:
+            text = frames.call(message_id, action, payload)
+        except (TypeError, ValueError) as error:
+            raise ValidationError(
+                f"{action} request: {error}",
+                action=action,
+                errors=[Violation("", str(error), "type")],
+                error_code=spell("FormatViolation", self._metadata.ocpp_version) or "GenericError",
+            ) from error
+        return PendingRequest(message_id, action, text, self._executor, self._cancelled)
+
+    def write(self, call: OutgoingCall | None) -> None:
+        """Write the CALL whose turn it is, or where it was cancelled the one behind it; never waits."""
+        while isinstance(call, PendingRequest):
+            with self._lock:
+                if call.settled:
+                    return  # it timed out just now, and whoever saw to that writes the next
+                if call.claim():
+                    call.written = True
+                    break
+                call.settled = True
+                call = self._rpc.withdraw(call).next
+        else:
+            return
+        try:
+            self._transport.post(call.text)
+        except TransportClosedError as error:
+            call.written = error.written
+            # The reader notices, and fails every request that waits.
+            self._transport.abort()
+
+    def settle(self, event: Settle) -> None:
+        """Give an answer to whoever waits for it."""
+        pending = event.call
+        assert isinstance(pending, PendingRequest)
+        with self._lock:
+            pending.settled = True
+        _stop_timer(pending)
+        try:
+            result = self._result(pending, event.answer)
+        except Exception as error:
+            # Whatever it is: nothing else would ever end the wait for this future.
+            pending.future.set_exception(error)
+        else:
+            pending.future.set_result(result)
+
+    def end(self, reason: str) -> None:
+        """Fail every request that waits, and every later one."""
+        with self._lock:
+            self._ended = True
+            calls = [call for call in self._rpc.end() if isinstance(call, PendingRequest)]
+            for pending in calls:
+                pending.settled = True
+        for pending in calls:
+            self._fail(pending, ConnectionLostError, reason)
+
+    def _expire(self, pending: PendingRequest, seconds: float) -> None:
+        if self._give_up(pending):
+            waited = f"no answer within {seconds:g} s" if pending.written else f"{seconds:g} s passed before its turn"
+            self._fail(pending, RequestTimeoutError, waited)
+
+    def _cancelled(self, pending: PendingRequest) -> None:
+        _stop_timer(pending)
+        self._give_up(pending)
+
+    def _give_up(self, pending: PendingRequest) -> bool:
+        with self._lock:
+            if pending.settled:
+                return False
+            pending.settled = True
+            following = self._rpc.withdraw(pending).next
+        self.write(following)
+        return True
+
+    def _fail(self, pending: PendingRequest, kind: type[OCPPRequestError], what: str) -> None:
+        _stop_timer(pending)
+        with self._lock:
+            claimed = pending.claim()
+        if claimed:
+            pending.future.set_exception(
+                kind(
+                    f"{pending.action} to {self._metadata.charge_point_id}: {what}",
+                    charge_point_id=self._metadata.charge_point_id,
+                    action=pending.action,
+                    message_id=pending.message_id,
+                    delivery="unknown" if pending.written else "not_sent",
+                )
+            )
+
+    def _result(self, pending: PendingRequest, answer: frames.CallResult | frames.CallError | ProtocolError) -> Any:
+        if isinstance(answer, frames.CallError):
+            raise self._call_error(pending, answer)
+        violation = None
+        if isinstance(answer, frames.CallResult):
+            violation = self._validator.check(pending.action, "response", answer.payload)
+            if violation is None:
+                return answer.payload
+        charge_point_id = self._metadata.charge_point_id
+        raise InvalidResponseError(
+            f"{pending.action} to {charge_point_id}: the answer is not valid: {violation or answer}",
+            charge_point_id=charge_point_id,
+            action=pending.action,
+            message_id=pending.message_id,
+            validation_error=violation,
+            payload=answer.payload if isinstance(answer, frames.CallResult) else None,
+        )
+
+    def _call_error(self, pending: PendingRequest, answer: frames.CallError) -> CallErrorReceived:
+        return CallErrorReceived(
+            code=spell(answer.code, self._metadata.ocpp_version) or "GenericError",
+            raw_code=answer.code,
+            description=answer.description,
+            details=answer.details,
+            charge_point_id=self._metadata.charge_point_id,
+            action=pending.action,
+            message_id=pending.message_id,
+        )
+
+
+def _stop_timer(pending: PendingRequest) -> None:
+    if pending.timer is not None:
+        pending.timer.cancel()
+
+
+def not_connected(charge_point_id: str, action: str) -> Future[Any]:
+    """Return the future of a request for which there is no connection."""
+    future: Future[Any] = Future()
+    future.set_exception(
+        NotConnectedError(
+            f"{action} to {charge_point_id}: it is not connected",
+            charge_point_id=charge_point_id,
+            action=action,
+            message_id=None,
+            delivery="not_sent",
+        )
+    )
+    return future

@@ -1,0 +1,88 @@
+"""What the tests over real connections share: a recorder to wait on, and a raw charge point."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from websockets.sync.client import ClientConnection, connect
+
+from ocppsync import CentralSystem, utc_now
+
+DEADLINE = 10.0
+"""Seconds after which a test that still waits has failed; nothing here takes a tenth of it."""
+
+BOOT = {"chargePointVendor": "Acme", "chargePointModel": "One"}
+
+
+class Recorder:
+    """A list that other threads append to and a test waits on."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self.items: list[Any] = []
+
+    def __call__(self, *item: Any) -> None:
+        with self._changed:
+            self.items.append(item[0] if len(item) == 1 else item)
+            self._changed.notify_all()
+
+    def wait(self, count: int = 1) -> list[Any]:
+        """Wait until so many items are there, and return all."""
+        self.wait_until(lambda items: len(items) >= count)
+        return list(self.items)
+
+    def wait_until(self, predicate: Callable[[list[Any]], bool]) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: predicate(self.items), DEADLINE), f"only {self.items} came"
+
+
+class RawChargePoint:
+    """A charge point that sends and reads bare text."""
+
+    def __init__(self, websocket: ClientConnection) -> None:
+        self.websocket = websocket
+
+    def send(self, message: Any) -> None:
+        self.websocket.send(message if isinstance(message, (str, bytes)) else json.dumps(message))
+
+    def read(self) -> Any:
+        return json.loads(self.websocket.recv(DEADLINE))
+
+    def ask(self, message: Any) -> Any:
+        self.send(message)
+        return self.read()
+
+    def call(self, message_id: str, action: str, payload: Any) -> Any:
+        return self.ask([2, message_id, action, payload])
+
+
+@contextlib.contextmanager
+def raw(cs: CentralSystem, charge_point_id: str = "CP1", **options: Any) -> Iterator[RawChargePoint]:
+    options.setdefault("subprotocols", ["ocpp1.6"])
+    url = f"ws://127.0.0.1:{cs.port}/{charge_point_id}"
+    with connect(url, open_timeout=DEADLINE, close_timeout=1, **options) as websocket:
+        yield RawChargePoint(websocket)
+
+
+@contextlib.contextmanager
+def serving(handler: Any = None, **options: Any) -> Iterator[CentralSystem]:
+    """A central system on a free port, on this machine alone."""
+    with CentralSystem(0, handler, host="127.0.0.1", **options) as cs:
+        yield cs
+
+
+def accept_boots(cs: CentralSystem) -> None:
+    @cs.on("BootNotification")
+    def boot(payload: Any, metadata: Any) -> Any:
+        return {"status": "Accepted", "currentTime": utc_now(), "interval": 300}
+
+
+def connected(cs: CentralSystem) -> Recorder:
+    """Record the changes of who is connected."""
+    events = Recorder()
+    cs.add_connection_listener(events)
+    return events
