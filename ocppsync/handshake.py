@@ -18,7 +18,7 @@ from .streams import Stream
 _logger = logging.getLogger("ocppsync.handshake")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _TARGET = re.compile(r"[\x21-\x7e]+")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # what ends a line somewhere is among them
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _TLS_HANDSHAKE = 0x16
 _END_OF_HEAD = b"\r\n\r\n"

@@ -130,7 +130,7 @@ class _Compiler:
         test = type_test
         for keyword, value in schema.items():
             if keyword == "enum":
-                # The members of a str Enum have the hash of their name, so that only a comparison finds them.
+                # A subclass of str, say one without case, may equal a choice and still have another hash.
                 test += f" and (x in {self._constant(frozenset(value))} or x in {self._constant(tuple(value))})"
             elif keyword == "format":
                 test += f" and {self._format(value, place)}(x) is not None"

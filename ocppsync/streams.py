@@ -46,7 +46,8 @@ class Stream:
         self._queue_lock = threading.Lock()
         self._waiting = bytearray()
         self._flushing = False
-        self._aborted = False
+        self.aborted = False
+        """Whether the connection was given up: what is put from now on goes nowhere."""
         self._end_lock = threading.Lock()  # keeps abort from a socket number that close has given back
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -56,7 +57,7 @@ class Stream:
         """The peer's name, for the log and for the thread of `flush_soon`."""
 
     def __repr__(self) -> str:
-        state = "aborted" if self._aborted else "open"
+        state = "aborted" if self.aborted else "open"
         host, port = self.remote_address
         return f"<{type(self).__name__} {host}:{port} {state} backlog={self.backlog}>"
 
@@ -190,7 +191,7 @@ class Stream:
         return True
 
     def _take_waiting(self) -> bool:
-        if self._aborted:
+        if self.aborted:
             raise ConnectionAbortedError("the connection was aborted")
         with self._queue_lock:
             if not self._writing and self._waiting:
@@ -218,7 +219,7 @@ class Stream:
 
     def abort(self) -> None:
         """End the connection both ways at once, from any thread: a blocked `recv` or `flush` returns."""
-        self._aborted = True
+        self.aborted = True
         self._shut(socket.SHUT_RDWR)
 
     def _shut(self, how: int) -> None:

@@ -361,8 +361,9 @@ class WebSocket:
             if self._closing:
                 return
             self._closing = True
-        self.close_code, self.close_reason = code, reason
-        self._answer(CloseConnection(code=code, reason=reason))
+        # An application's text may hold what UTF-8 cannot; that must not keep the connection open.
+        self.close_code, self.close_reason = code, reason.encode(errors="replace").decode()
+        self._answer(CloseConnection(code=code, reason=self.close_reason))
         if self.on_closing is not None:
             self.on_closing()
 
@@ -377,7 +378,8 @@ class WebSocket:
     def _post(self, event: Event) -> None:
         with self._frame_lock:
             # Both are read under the lock, or a message that is just out would count in one of them alone.
-            overfull = self._stream.backlog > self._sending + self._largest + _BACKLOG_LIMIT
+            room = self._sending + self._largest + _BACKLOG_LIMIT - self._stream.backlog
+            overfull = room < 0 and not self._stream.aborted
             if not overfull:
                 self._largest = max(self._largest, self._put(event))
         if overfull:
@@ -391,6 +393,8 @@ class WebSocket:
 
     def _put(self, event: Event) -> int:
         assert self._frame_lock.locked()
+        if self._stream.aborted:
+            raise TransportClosedError("the connection is closed", written=False)
         try:
             data = self._ws.send(event)
             self._stream.put(data)

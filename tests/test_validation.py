@@ -34,10 +34,18 @@ MESSAGES: list[tuple[str, Kind]] = [
 
 
 class Unit(str, Enum):
-    """The name of a member differs from its value, and with it the hash."""
-
     ENERGY = "kWh"
     WRONG = "kwh"
+
+
+class Caseless(str):
+    """What a program may have for the case-insensitive strings of 1.6."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, str) and self.lower() == other.lower()
+
+    def __hash__(self) -> int:
+        return hash(self.lower())
 
 
 class Number(IntEnum):
@@ -150,7 +158,11 @@ KEYWORDS: dict[str, tuple[dict[str, Any], list[Any], list[Any]]] = {
     "type object": ({"type": "object"}, [{}, {"a": 1}, OrderedDict(a=1)], [[], None, "x", [("a", 1)]]),
     "type array": ({"type": "array"}, [[], [1, None]], [{}, (), None, "x"]),
     "no type": ({}, [None, True, 1, "x", [], {}, math.nan], []),
-    "enum": ({"type": "string", "enum": ["Wh", "kWh"]}, ["Wh", "kWh", Unit.ENERGY], ["kwh", "", Unit.WRONG, 1, [], {}]),
+    "enum": (
+        {"type": "string", "enum": ["Wh", "kWh"]},
+        ["Wh", "kWh", Unit.ENERGY, Caseless("KWH")],
+        ["kwh", "", Unit.WRONG, 1, [], {}],
+    ),
     "maxLength": ({"type": "string", "maxLength": 2}, ["", "ab", "éé", "🔌🔌"], ["abc", 1]),
     "minLength": ({"type": "string", "minLength": 2}, ["ab", "🔌🔌"], ["", "a", "🔌"]),
     "minimum": ({"type": "integer", "minimum": -3}, [-3, 0, 5.0], [-4, -3.5, True]),
