@@ -29,6 +29,8 @@ from .v16 import CentralSystemHandler, CentralSystemMethods
 from .validation import validator
 
 _logger = logging.getLogger("ocppsync.central_system")
+_SIGNALS_SEEN = 0.5
+"""Seconds after which `serve_forever` has noticed a Ctrl-C at the latest."""
 
 
 class CentralSystem(CentralSystemMethods):
@@ -182,9 +184,11 @@ class CentralSystem(CentralSystemMethods):
 
     def serve_forever(self) -> None:
         """Accept connections and wait until `close` is called elsewhere, or Ctrl-C, which closes it."""
-        self.start()
         try:
-            self._closed.wait()
+            self.start()
+            # Not one long wait: a signal that comes just before it begins would only be seen at its end.
+            while not self._closed.wait(_SIGNALS_SEEN):
+                pass
         except KeyboardInterrupt:
             self.close()
 
@@ -282,17 +286,19 @@ class CentralSystem(CentralSystemMethods):
             timer=self._timer,
             answers=self._registry.answers(admitted.charge_point_id),
         )
-        self._run(connection, admitted.subprotocol)
+        host, port = visitor.http_request.remote_address
+        _logger.info("%s connected from %s:%d (%s)", admitted.charge_point_id, host, port, admitted.subprotocol)
+        self._run(connection, visitor)
 
-    def _run(self, connection: Connection, subprotocol: str) -> None:
+    def _run(self, connection: Connection, visitor: Visitor) -> None:
         metadata = connection.metadata
-        host, port = metadata.http_request.remote_address
-        _logger.info("%s connected from %s:%d (%s)", metadata.charge_point_id, host, port, subprotocol)
         previous = self._registry.add(connection)
         if previous is not None:
             _logger.warning("%s connected again; its earlier connection is closed", metadata.charge_point_id)
             previous.end_requests("another connection of the same identity has taken over")
             previous.close(POLICY_VIOLATION, "another connection of the same identity")
+        # The charge point's answer goes out now that it can be found here: whoever has seen it connect may ask it.
+        visitor.websocket.open()
         if self._closing:
             connection.abort()
         try:
@@ -305,6 +311,7 @@ class CentralSystem(CentralSystemMethods):
         # J16 §3.2: complete the handshake without naming a subprotocol, then close at once.
         _logger.warning("%s offers no subprotocol that is served here; its connection is closed", charge_point_id)
         websocket.on_closing = lambda: self._timer.call_later(self._settings.close_timeout, websocket.abort)
+        websocket.open()
         websocket.close(PROTOCOL_ERROR, "no common subprotocol")
         while websocket.receive() is not None:
             pass

@@ -51,9 +51,18 @@ class ChargePoint(ChargePointMethods):
         default_protocol: what is spoken with a central system that names no subprotocol; None: refuse it.
         ssl_context: for wss; by default the system's certificates are trusted.
         compression: offer permessage-deflate.
-        reject_invalid_requests, on_raw_websocket_data, on_raw_socket_data, websocket_ping_interval, request_timeout,
-            max_message_size, max_queued_calls, write_timeout, close_timeout: as with `CentralSystem`.
+        reject_invalid_requests: answer a CALL that breaks its schema with a CALLERROR. False: the handler gets it, with
+            ``metadata.validation_error`` set.
+        on_raw_socket_data: called with all bytes that are read, after TLS, on the reading thread; it must not block.
+        on_raw_websocket_data: called with every message as text and a `ConnectionMetadata`, on the reading thread; it
+            must not block.
+        websocket_ping_interval: seconds between pings; None: no pings. See `CentralSystem`.
+        request_timeout: seconds that `send_request` waits, unless it is told otherwise.
         handler_threads: how many handlers may run at once.
+        max_message_size: the longest message in bytes; a longer one closes the connection with 1009.
+        max_queued_calls: how many CALLs may wait for their handler; one more gets a CALLERROR.
+        write_timeout: seconds that the central system may leave what is sent to it unread.
+        close_timeout: seconds that the central system has to answer a Close.
 
     Raises:
         ValueError: the URL or an option is not usable; the text names it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import select
 import socket
 import threading
@@ -33,7 +34,7 @@ class Listener:
             # A backlog for a whole fleet that comes back at once.
             self._socket = socket.create_server((host, port), family=family, backlog=1024)
         except OSError as error:
-            raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+            raise OSError(error.errno, f"cannot listen on {host}:{port}: {os.strerror(error.errno) if error.errno else error}") from None
         self._socket.setblocking(False)
         self.port: int = self._socket.getsockname()[1]
         self._wake_reader, self._wake_writer = socket.socketpair()

@@ -40,7 +40,8 @@ class Stream:
         self._on_data = on_data
         self._unread = b""
         self._write_lock = threading.Lock()  # serialises the writes to the socket, held while they wait
-        self._writing = memoryview(b"")  # what is being written; changed under the write lock alone
+        self._writing = memoryview(b"")  # what is being written; changed under the write lock alone, as is the next
+        self._lost = False  # whether something that was put never went out
         # Guards the two below, and the moment in which what waits becomes what is written; never held over I/O. One
         # buffer, not a queue of pieces: a flood of pongs must cost its bytes and no more.
         self._queue_lock = threading.Lock()
@@ -148,7 +149,7 @@ class Stream:
 
     def _flush_now(self) -> bool:
         # Looks again after each release: what another thread put meanwhile counted on this one to write it.
-        while self.backlog:
+        while self.backlog or self._lost:
             if not self._write_lock.acquire(blocking=False):
                 return True
             try:
@@ -187,15 +188,17 @@ class Stream:
         except OSError:
             self.abort()
             self._writing = memoryview(b"")
+            self._lost = True
             raise
         return True
 
     def _take_waiting(self) -> bool:
-        if self.aborted:
-            raise ConnectionAbortedError("the connection was aborted")
         with self._queue_lock:
             if not self._writing and self._waiting:
                 self._writing, self._waiting = memoryview(self._waiting), bytearray()
+        # Not where all is out: a peer may read what it waited for and leave, and the connection end before this look.
+        if self.aborted and (self._writing or self._lost):
+            raise ConnectionAbortedError("the connection was aborted")
         return bool(self._writing)
 
     def _send(self, view: memoryview) -> int:

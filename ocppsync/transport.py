@@ -243,6 +243,11 @@ class WebSocket:
     def __repr__(self) -> str:
         return f"<WebSocket {self._name} {self._ws.state.name} {self._stream!r}>"
 
+    def open(self) -> None:
+        """Send the answer to the handshake, which goes before all else; `receive` sees whether that came to nothing."""
+        with contextlib.suppress(OSError):
+            self._stream.flush()
+
     # Receiving: one thread.
 
     def receive(self) -> str | None:
@@ -312,7 +317,10 @@ class WebSocket:
             return
         if self._ws.state is ConnectionState.REMOTE_CLOSING:
             self.close_code, self.close_reason = int(event.code), event.reason or ""
-            self._answer(event.response())
+        self._answer(event.response())
+        # Now nothing is left but what is put, perhaps a Close of another thread: it is to be out before the end.
+        with contextlib.suppress(OSError):
+            self._stream.flush()
         self._ended = True
 
     def _answer(self, event: Event) -> None:
@@ -357,13 +365,17 @@ class WebSocket:
 
     def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Begin the closing handshake; never waits. `receive` ends when the peer answers."""
+        # An application's text may hold what UTF-8 cannot; that must not keep the connection open.
+        reason = reason.encode(errors="replace").decode()
         with self._frame_lock:
             if self._closing:
                 return
             self._closing = True
-        # An application's text may hold what UTF-8 cannot; that must not keep the connection open.
-        self.close_code, self.close_reason = code, reason.encode(errors="replace").decode()
-        self._answer(CloseConnection(code=code, reason=self.close_reason))
+            with contextlib.suppress(TransportClosedError):
+                self._put(CloseConnection(code=code, reason=reason))
+                self.close_code, self.close_reason = code, reason
+        with contextlib.suppress(OSError):
+            self._stream.flush_soon()
         if self.on_closing is not None:
             self.on_closing()
 
@@ -412,7 +424,7 @@ def accept(
     max_message_size: int,
     name: str,
 ) -> WebSocket:
-    """Answer a checked upgrade request with 101 and return the open WebSocket (J16 §3.2).
+    """Answer a checked upgrade request with 101 and return the WebSocket; its `open` lets go of the answer (J16 §3.2).
 
     Args:
         stream: where the request was read from; what it holds beyond the request is the first message.
@@ -421,9 +433,6 @@ def accept(
         extensions: the request's Sec-WebSocket-Extensions, or ``""`` to refuse compression.
         max_message_size: the longest message that is accepted, in bytes.
         name: the peer's name, for the log.
-
-    Raises:
-        OSError: the connection broke.
     """
     fields = [
         ("Host", "localhost"),
@@ -437,7 +446,6 @@ def accept(
     if extensions:
         fields.append(("Sec-WebSocket-Extensions", extensions))
     peer = _ServerSide(stream, fields, subprotocol)
-    stream.flush()
     return WebSocket(peer, stream, max_message_size=max_message_size, compressed=bool(extensions), name=name)
 
 

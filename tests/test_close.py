@@ -243,9 +243,10 @@ def test_nothing_is_left_of_a_close_with_calls_in_flight() -> None:
 def test_ctrl_c_in_serve_forever_closes_cleanly(running: bool) -> None:
     script = (
         "from ocppsync import CentralSystem\n"
-        "cs = CentralSystem(0, host='127.0.0.1')\n"
-        "print(cs.start().port, flush=True)\n"
-        "cs.serve_forever()\n"
+        "class Telling(CentralSystem):\n"
+        "    def start(self):\n"
+        "        print(super().start().port, flush=True)\n"
+        "Telling(0, host='127.0.0.1').serve_forever()\n"
         "print('closed', flush=True)\n"
     )
     process = subprocess.Popen(

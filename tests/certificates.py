@@ -1,0 +1,121 @@
+"""A certification authority in a directory, and certificates from it, RSA or elliptic."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import ipaddress
+import ssl
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import NameOID
+
+Kind = Literal["rsa", "ec"]
+_PEM = serialization.Encoding.PEM
+_Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+
+class Certificate(NamedTuple):
+    """Two PEM files."""
+
+    certificate: Path
+    key: Path
+
+
+class Authority:
+    """A certification authority whose files lie in ``directory``."""
+
+    def __init__(self, directory: Path, kind: Kind = "ec", name: str = "Test CA") -> None:
+        self._directory = directory
+        self._kind = kind
+        self._name = _name(name)
+        self._key = _new_key(kind)
+        self.certificate = directory / f"{name}.pem"
+        authority = _builder(self._name, self._name, self._key, self._key).add_extension(
+            x509.BasicConstraints(ca=True, path_length=0), critical=True
+        )
+        self.certificate.write_bytes(authority.sign(self._key, hashes.SHA256()).public_bytes(_PEM))
+
+    def issue(self, name: str = "localhost", hosts: Sequence[str] = ("localhost", "127.0.0.1")) -> Certificate:
+        """Issue a certificate for a common name and the hosts that it proves; for a client's, there need be none."""
+        key = _new_key(self._kind)
+        builder = _builder(_name(name), self._name, key, self._key)
+        if hosts:
+            builder = builder.add_extension(x509.SubjectAlternativeName(list(map(_host, hosts))), critical=False)
+        files = Certificate(self._directory / f"{name}.pem", self._directory / f"{name}.key")
+        files.certificate.write_bytes(builder.sign(self._key, hashes.SHA256()).public_bytes(_PEM))
+        files.key.write_bytes(key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+        return files
+
+    @functools.cached_property
+    def _for_this_machine(self) -> Certificate:
+        return self.issue()
+
+    def server_context(self, *, client_certificates: bool = False) -> ssl.SSLContext:
+        """Return a server's context, with a certificate for this machine; it may ask for ones of this authority."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*self._for_this_machine)
+        if client_certificates:
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(self.certificate)
+        return context
+
+    def client_context(self, certificate: Certificate | None = None) -> ssl.SSLContext:
+        """Return a context that trusts this authority alone, and shows ``certificate``."""
+        context = ssl.create_default_context(cafile=str(self.certificate))
+        if certificate is not None:
+            context.load_cert_chain(*certificate)
+        return context
+
+
+def _new_key(kind: Kind) -> _Key:
+    if kind == "ec":
+        return ec.generate_private_key(ec.SECP256R1())
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+def _name(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def _host(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _builder(subject: x509.Name, issuer: x509.Name, key: _Key, issuer_key: _Key) -> x509.CertificateBuilder:
+    # With the extensions that Python 3.13 insists on (RFC 5280).
+    now = datetime.datetime.now(datetime.timezone.utc)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
+        .add_extension(_key_usage(signs_certificates=key is issuer_key), critical=True)
+    )
+
+
+def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        content_commitment=False,
+        key_encipherment=not signs_certificates,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )
