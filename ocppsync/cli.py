@@ -1,0 +1,297 @@
+"""The command ``ocppsync``: a central system to look on while chargers, real or simulated, talk to it."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import os
+import queue
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from typing import Any, NoReturn, TextIO
+
+from ._version import __version__
+from .answers import Answer, CentralSystemAnswers
+from .central_system import CentralSystem
+from .conversation import Conversation, LogLines
+from .errors import CallError, CallErrorReceived, OCPPError
+from .options import check_positive
+from .request import Request, RequestMetadata
+from .simulator import SimulatedChargePoint
+
+__all__ = ["main"]
+
+_MOST_SIMULATED = 500
+_ALL_STARTED = 10.0
+"""Seconds after which the last of many simulated charge points has started."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command, and return its exit status: 0, 1 for what went wrong, 2 for a wrong call of it."""
+    options = _parser().parse_args(arguments)
+    _forgive_encodings(sys.stdout, sys.stderr)
+    try:
+        return _serve(options)
+    except KeyboardInterrupt:
+        # A second Ctrl-C, while it closes.
+        return 130
+
+
+# The command line.
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="ocppsync", description="OCPP without asyncio.")
+    parser.add_argument("--version", action="version", version=f"ocppsync {__version__}")
+    commands = parser.add_subparsers(metavar="command", required=True)
+    serve = commands.add_parser(
+        "serve",
+        help="run a central system that accepts any charger, and show the conversation",
+        description="Run a central system for OCPP 1.6 that accepts any charger, and show the conversation.",
+    )
+    serve.add_argument("--host", default="0.0.0.0", help="the address to listen on (default: all)")  # noqa: S104
+    serve.add_argument("--port", type=_port, default=9000, help="0 picks a free one (default: 9000)")
+    serve.add_argument("--simulate", type=_count, default=0, metavar="N", help="also run N simulated charge points")
+    serve.add_argument(
+        "--pace", type=_pace, default=1.0, metavar="X", help="how fast those live; 10 is ten times as fast (default: 1)"
+    )
+    serve.add_argument("--verbose", action="store_true", help="show whole payloads and the library's log")
+    return parser
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; a number from 0 to 65535 is")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > _MOST_SIMULATED:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to {_MOST_SIMULATED}")
+    return int(text)
+
+
+def _pace(text: str) -> float:
+    try:
+        check_positive(pace=float(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0") from None
+    return float(text)
+
+
+def _forgive_encodings(*streams: TextIO) -> None:
+    # A terminal that knows no arrows must not end the command.
+    for stream in streams:
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+# ocppsync serve
+
+
+def _serve(options: argparse.Namespace) -> int:
+    # A SimpleQueue, because its put may be called from a signal handler.
+    endings: queue.SimpleQueue[OSError | None] = queue.SimpleQueue()
+    conversation = Conversation(verbose=options.verbose, on_lost=endings.put)
+    with _log_shown_in(conversation, verbose=options.verbose):
+        with _signals_sent_to(endings):
+            try:
+                desk = Desk(conversation, options.host, options.port)
+            except OSError as error:
+                return _fail(error)
+            desk.open()
+            stations = [
+                SimulatedChargePoint(f"SIM-{number}", desk.local_url, pace=options.pace)
+                for number in range(1, options.simulate + 1)
+            ]
+            ending = _start_in_turn(stations, endings, options.pace)
+        # From here on another Ctrl-C means that this takes too long.
+        conversation.hush()
+        for station in stations:
+            station.stop()
+        desk.close()
+    if ending is not None:
+        _silence(sys.stdout)
+        return 0 if isinstance(ending, BrokenPipeError) else _fail(ending)
+    conversation.say()
+    conversation.say(desk.summary())
+    return 0
+
+
+def _fail(error: OSError) -> int:
+    print(f"ocppsync: {error.strerror or error}", file=sys.stderr)
+    return 1
+
+
+def _start_in_turn(
+    stations: Sequence[SimulatedChargePoint], endings: queue.SimpleQueue[OSError | None], pace: float
+) -> OSError | None:
+    # One after the other, so that they do not live in lockstep.
+    for station in stations:
+        station.start()
+        with contextlib.suppress(queue.Empty):
+            return endings.get(timeout=min(1.3, _ALL_STARTED / len(stations)) / pace)
+    return endings.get()
+
+
+@contextlib.contextmanager
+def _log_shown_in(conversation: Conversation, *, verbose: bool) -> Iterator[None]:
+    logger = logging.getLogger("ocppsync")
+    lines, level = LogLines(conversation, verbose=verbose), logger.level
+    logger.addHandler(lines)
+    logger.setLevel(lines.level)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(lines)
+
+
+@contextlib.contextmanager
+def _signals_sent_to(endings: queue.SimpleQueue[OSError | None]) -> Iterator[None]:
+    before = {
+        number: signal.signal(number, lambda number, frame: endings.put(None))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _silence(stream: TextIO) -> None:
+    # What the stream still holds would be written at exit, and fail once more, with a message.
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+class Desk:
+    """A central system that accepts everybody, and shows what is said.
+
+    Args:
+        conversation: where it is shown.
+        host: the address to listen on.
+        port: 0 picks a free one.
+
+    Raises:
+        OSError: the port cannot be listened on.
+    """
+
+    def __init__(self, conversation: Conversation, host: str, port: int) -> None:
+        self._conversation = conversation
+        self._host = host
+        self._began = time.monotonic()
+        # So that a restart does not hand out the ids of transactions that still run.
+        self._answers = CentralSystemAnswers(first_transaction_id=int(time.time()) % 10_000_000 + 1)
+        self._transactions: set[int] = set()
+        # Every charger is to get in, also one that names no subprotocol; and what is invalid is to be seen as well.
+        self._central_system = CentralSystem(
+            port, self._handle, host=host, reject_invalid_requests=False, default_protocol="ocpp1.6", close_timeout=1.0
+        )
+        self._central_system.after("BootNotification")(self._ask_for_configuration)
+        self._central_system.add_connection_listener(conversation.connection)
+
+    @property
+    def local_url(self) -> str:
+        """Where a charge point on this machine connects to."""
+        return _url({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host), self._central_system.port)  # noqa: S104
+
+    def open(self) -> None:
+        """Let charge points in, and say where."""
+        port, say = self._central_system.port, self._conversation.say
+        url = _url(reachable_host(self._host), port)
+        say(f"ocppsync {__version__}: a central system for OCPP 1.6 on port {port}; Ctrl-C ends it")
+        say()
+        say(f"  Enter in the charger:  {url}")
+        say(f"  It adds its identity:  {url}CP1")
+        say()
+        self._central_system.start()
+
+    def close(self) -> None:
+        """Say goodbye to all charge points."""
+        self._central_system.close(grace=2.0)
+
+    def summary(self) -> str:
+        """Return what happened, in a line."""
+        return (
+            f"Goodbye: {_several(self._conversation.messages, 'message')},"
+            f" {_several(len(self._conversation.charge_points), 'charge point')},"
+            f" {_several(len(self._transactions), 'transaction')} in {time.monotonic() - self._began:.0f} s"
+        )
+
+    def _handle(self, request: Request[str, Any], metadata: RequestMetadata) -> Answer:
+        charge_point_id, action = metadata.charge_point_id, request.action
+        self._conversation.request(charge_point_id, True, action, request.payload)
+        try:
+            answer = self._answer(request, metadata)
+        except CallError as error:
+            self._conversation.error(charge_point_id, False, action, f"CALLERROR {error}")
+            raise
+        self._conversation.answer(charge_point_id, False, action, answer)
+        return answer
+
+    def _answer(self, request: Request[str, Any], metadata: RequestMetadata) -> Answer:
+        violation = metadata.validation_error
+        if violation is not None:
+            raise CallError(violation.error_code, str(violation).removeprefix(f"{request.action} request: ")[:255])
+        answer = self._answers(request, metadata)
+        if answer is None:
+            raise CallError("NotImplemented")
+        if request.action == "StartTransaction":
+            self._transactions.add(answer["transactionId"])
+        return answer
+
+    def _ask_for_configuration(self, payload: Any, metadata: RequestMetadata) -> None:
+        # Without waiting: many chargers that do not answer would take up all the handler threads.
+        charge_point_id, action = metadata.charge_point_id, "GetConfiguration"
+        self._conversation.request(charge_point_id, False, action, {})
+        future = self._central_system.submit_request(charge_point_id, "GetConfiguration", {})
+        future.add_done_callback(lambda future: self._show(charge_point_id, action, future))
+
+    def _show(self, charge_point_id: str, action: str, future: Future[Any]) -> None:
+        try:
+            self._conversation.answer(charge_point_id, True, action, future.result())
+        except CallErrorReceived as error:
+            self._conversation.error(charge_point_id, True, action, f"CALLERROR {error.raw_code}: {error.description}")
+        except OCPPError as error:
+            self._conversation.error(charge_point_id, True, action, str(error))
+
+
+def _several(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+# Where it can be reached.
+
+
+def _url(host: str, port: int | None) -> str:
+    return f"ws://[{host}]:{port}/" if ":" in host else f"ws://{host}:{port}/"
+
+
+def reachable_host(host: str) -> str:
+    """Return the address under which others reach a server that listens on ``host``: for all addresses, the one in
+    the local network.
+    """
+    if host not in ("", "0.0.0.0", "::"):  # noqa: S104
+        return host
+    # Connecting a UDP socket sends nothing, but settles which address this machine would speak from. The ones asked
+    # for are set aside for documentation (RFC 5737, RFC 3849).
+    family, elsewhere = (socket.AF_INET6, "2001:db8::1") if host == "::" else (socket.AF_INET, "192.0.2.1")
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.connect((elsewhere, 9))
+            return str(sock.getsockname()[0])
+    except OSError:
+        return socket.gethostname() or "127.0.0.1"
