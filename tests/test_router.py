@@ -1,0 +1,177 @@
+"""Which handler gets a CALL, and which CALLs get none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ocppsync.catalogue import catalogue
+from ocppsync.errors import CallError
+from ocppsync.request import Headers, HttpRequest, Request, RequestMetadata
+from ocppsync.router import Router
+
+METADATA = RequestMetadata("CP1", "1.6", HttpRequest("GET", "/CP1", "", Headers(), ("127.0.0.1", 1)), "7")
+
+
+def make(peer: Any = "charge_point", handler: Any = None) -> Router:
+    return Router(catalogue("1.6"), peer, handler)
+
+
+def take_all(request: Any, metadata: Any) -> Any:
+    return {}
+
+
+# Refusals (J16 table 7).
+
+
+@pytest.mark.parametrize("peer", ["charge_point", "central_system"])
+@pytest.mark.parametrize("handler", [None, take_all])
+@pytest.mark.parametrize("action", ["Bogus", "", "heartbeat", "Heartbeat.req", "HeartbeatRequest", "/Heartbeat"])
+def test_an_unknown_action_is_not_implemented(peer: str, handler: Any, action: str) -> None:
+    assert make(peer, handler).refusal(action) == "NotImplemented"
+
+
+@pytest.mark.parametrize("peer", ["charge_point", "central_system"])
+def test_every_action_is_served_by_a_single_handler_and_from_one_end(peer: Any) -> None:
+    entries = catalogue("1.6")
+    assert len(entries.actions) == 39
+    for action in entries.actions:
+        expected = None if entries.may_send(peer, action) else "NotSupported"
+        assert make(peer, take_all).refusal(action) == expected
+
+
+@pytest.mark.parametrize("peer", ["charge_point", "central_system"])
+def test_without_handlers_only_data_transfer_is_served(peer: Any) -> None:
+    router = make(peer)
+    assert [action for action in catalogue("1.6").actions if router.refusal(action) is None] == ["DataTransfer"]
+    assert {router.refusal(action) for action in catalogue("1.6").actions} == {None, "NotSupported"}
+
+
+def test_a_handler_of_one_action_serves_that_one() -> None:
+    router = make()
+    router.on("Heartbeat")(lambda payload, metadata: {})
+    router.after("BootNotification")(lambda payload, metadata: None)
+    assert router.refusal("Heartbeat") is None
+    assert router.refusal("BootNotification") == "NotSupported", "what runs afterwards answers nothing"
+
+
+# Registration.
+
+
+@pytest.mark.parametrize("register", ["on", "after"])
+@pytest.mark.parametrize(
+    ("peer", "action", "text"),
+    [
+        ("charge_point", "Bogus", "OCPP 1.6 has no action 'Bogus'"),
+        ("charge_point", "heartbeat", "did you mean 'Heartbeat'?"),
+        ("charge_point", "Reset", "a charge point never sends Reset"),
+        ("central_system", "Heartbeat", "a central system never sends Heartbeat"),
+    ],
+)
+def test_handlers_are_checked_at_once(register: str, peer: str, action: str, text: str) -> None:
+    with pytest.raises(ValueError, match=text.replace("?", "[?]")):
+        getattr(make(peer), register)(action)
+
+
+def test_an_action_has_one_handler() -> None:
+    router = make()
+    router.on("Heartbeat")(lambda payload, metadata: {"a": 1})
+    with pytest.raises(ValueError, match="Heartbeat has a handler already"):
+        router.on("Heartbeat")(lambda payload, metadata: {"a": 2})
+    assert router.handle("Heartbeat", {}, METADATA) == {"a": 1}
+
+
+def test_the_decorators_return_the_function() -> None:
+    router = make()
+    assert router.on("Heartbeat")(take_all) is take_all
+    assert router.after("Heartbeat")(take_all) is take_all
+
+
+@pytest.mark.parametrize("handler", [5, "handler", {}])
+def test_the_single_handler_must_be_callable(handler: Any) -> None:
+    with pytest.raises(TypeError, match="must be callable"):
+        make(handler=handler)
+
+
+# Handling.
+
+
+def test_a_handler_of_one_action_gets_payload_and_metadata() -> None:
+    router = make(handler=lambda request, metadata: pytest.fail("the other handler comes first"))
+    seen: list[Any] = []
+    router.on("Heartbeat")(lambda payload, metadata: seen.append((payload, metadata)))
+    payload = {"a": [1]}
+    assert router.handle("Heartbeat", payload, METADATA) == {}, "None stands for an empty answer"
+    assert seen == [(payload, METADATA)]
+    assert seen[0][0] is payload
+
+
+def test_the_single_handler_gets_a_request() -> None:
+    seen: list[Any] = []
+
+    def handler(request: Any, metadata: Any) -> Any:
+        seen.append((request, metadata))
+        return {"a": 1}
+
+    assert make(handler=handler).handle("Heartbeat", {"b": 2}, METADATA) == {"a": 1}
+    assert seen == [(Request("Heartbeat", {"b": 2}), METADATA)]
+
+
+@pytest.mark.parametrize("answer", [{}, {"a": 1}, [], "", 0, False])
+def test_any_answer_but_none_is_passed_on(answer: Any) -> None:
+    router = make(handler=lambda request, metadata: answer)
+    router.on("Heartbeat")(lambda payload, metadata: answer)
+    assert router.handle("Heartbeat", {}, METADATA) is answer
+    assert router.handle("Authorize", {}, METADATA) is answer
+
+
+def test_none_from_the_single_handler_is_not_implemented() -> None:
+    with pytest.raises(CallError) as error:
+        make(handler=lambda request, metadata: None).handle("Heartbeat", {}, METADATA)
+    assert error.value.code == "NotImplemented"
+
+
+@pytest.mark.parametrize("handler", [None, lambda request, metadata: None])
+@pytest.mark.parametrize("peer", ["charge_point", "central_system"])
+def test_a_vendor_message_that_nobody_takes_has_an_unknown_vendor(handler: Any, peer: str) -> None:
+    assert make(peer, handler).handle("DataTransfer", {"vendorId": "x"}, METADATA) == {"status": "UnknownVendorId"}
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_a_vendor_message_may_be_handled(single: bool) -> None:
+    router = make(handler=(lambda request, metadata: {"status": "Accepted"}) if single else None)
+    if not single:
+        router.on("DataTransfer")(lambda payload, metadata: {"status": "Accepted"})
+    assert router.handle("DataTransfer", {"vendorId": "x"}, METADATA) == {"status": "Accepted"}
+
+
+@pytest.mark.parametrize("error", [CallError("SecurityError"), ValueError("x"), KeyError("Heartbeat")])
+@pytest.mark.parametrize("single", [False, True])
+def test_what_a_handler_raises_comes_through(error: Exception, single: bool) -> None:
+    def fail(*_: Any) -> Any:
+        raise error
+
+    router = make(handler=fail if single else None)
+    if not single:
+        router.on("Heartbeat")(fail)
+    with pytest.raises(type(error)) as raised:
+        router.handle("Heartbeat", {}, METADATA)
+    assert raised.value is error
+
+
+# What runs afterwards.
+
+
+def test_hooks_come_in_their_order_each_for_its_action() -> None:
+    router = make()
+
+    def first(payload: Any, metadata: Any) -> None: ...
+    def second(payload: Any, metadata: Any) -> None: ...
+
+    assert router.hooks("Heartbeat") == ()
+    router.after("Heartbeat")(first)
+    router.after("Heartbeat")(second)
+    router.after("Authorize")(first)
+    assert router.hooks("Heartbeat") == (first, second)
+    assert router.hooks("Authorize") == (first,)
