@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import settings
 
 # Examples are judged by what they find: a busy machine may take long over one.
-settings.register_profile("ocppsync", deadline=None)
-settings.load_profile("ocppsync")
+settings.register_profile("full", deadline=None)
+settings.register_profile("quick", deadline=None, max_examples=20)
+settings.load_profile("full")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def what_a_file_left_open_fails_in_that_file() -> Iterator[None]:
+    """Collect the garbage after each file: what is unclosed in it fails the test at hand, which may be any."""
+    yield
+    gc.collect()
