@@ -1,15 +1,15 @@
 """OCPP for threads: a central system and charge points with blocking calls, and no asyncio.
 
-    from ocppsync import CentralSystem
+from ocppsync import CentralSystem
 
-    cs = CentralSystem(9000)
+cs = CentralSystem(9000)
 
-    @cs.on("BootNotification")
-    def boot(payload, metadata):
-        return {"status": "Accepted", "currentTime": utc_now(), "interval": 300}
+@cs.on("BootNotification")
+def boot(payload, metadata):
+    return {"status": "Accepted", "currentTime": utc_now(), "interval": 300}
 
-    with cs:
-        cs.send_request("CP1", "Reset", {"type": "Soft"})
+with cs:
+    cs.send_request("CP1", "Reset", {"type": "Soft"})
 """
 
 from ._version import __version__

@@ -103,17 +103,12 @@ class CentralSystem(CentralSystemMethods):
     ) -> None:
         check_protocols(protocols, default_protocol)
         check_positive(
-            request_timeout=request_timeout,
             handler_threads=handler_threads,
             max_message_size=max_message_size,
             max_header_size=max_header_size,
-            max_queued_calls=max_queued_calls,
             handshake_timeout=handshake_timeout,
             write_timeout=write_timeout,
-            close_timeout=close_timeout,
         )
-        if websocket_ping_interval is not None:
-            check_positive(websocket_ping_interval=websocket_ping_interval)
         self._settings = ConnectionSettings(
             request_timeout=request_timeout,
             reject_invalid_requests=reject_invalid_requests,

@@ -93,15 +93,10 @@ class ChargePoint(ChargePointMethods):
     ) -> None:
         check_protocols(protocols, default_protocol)
         check_positive(
-            request_timeout=request_timeout,
             handler_threads=handler_threads,
             max_message_size=max_message_size,
-            max_queued_calls=max_queued_calls,
             write_timeout=write_timeout,
-            close_timeout=close_timeout,
         )
-        if websocket_ping_interval is not None:
-            check_positive(websocket_ping_interval=websocket_ping_interval)
         self.charge_point_id = charge_point_id
         self._endpoint = Endpoint(url, charge_point_id)
         self._headers = [*headers, *_basic(charge_point_id, password)]

@@ -18,6 +18,7 @@ from typing import Any
 
 from . import frames
 from .errors import CallError, ProtocolError, ValidationError, spell
+from .options import check_positive
 from .outgoing import Requester
 from .pool import Executor, Strand
 from .repeats import Admission, AnswerMemory
@@ -33,7 +34,7 @@ _logger = logging.getLogger("ocppsync.connection")
 
 @dataclass(frozen=True)
 class ConnectionSettings:
-    """What a connection is told once; seconds throughout."""
+    """What a connection is told once; seconds throughout. Raises ValueError for what is out of its range."""
 
     request_timeout: float
     reject_invalid_requests: bool
@@ -41,6 +42,15 @@ class ConnectionSettings:
     close_timeout: float
     max_queued_calls: int
     on_raw_websocket_data: Callable[[str, ConnectionMetadata], object] | None = None
+
+    def __post_init__(self) -> None:
+        check_positive(
+            request_timeout=self.request_timeout,
+            close_timeout=self.close_timeout,
+            max_queued_calls=self.max_queued_calls,
+        )
+        if self.websocket_ping_interval is not None:
+            check_positive(websocket_ping_interval=self.websocket_ping_interval)
 
 
 class Connection:

@@ -34,7 +34,9 @@ class Listener:
             # A backlog for a whole fleet that comes back at once.
             self._socket = socket.create_server((host, port), family=family, backlog=1024)
         except OSError as error:
-            raise OSError(error.errno, f"cannot listen on {host}:{port}: {os.strerror(error.errno) if error.errno else error}") from None
+            # Not its own text, which names the address again; a host that is not known has a number below 0.
+            reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
+            raise OSError(error.errno, f"cannot listen on {host}:{port}: {reason}") from None
         self._socket.setblocking(False)
         self.port: int = self._socket.getsockname()[1]
         self._wake_reader, self._wake_writer = socket.socketpair()

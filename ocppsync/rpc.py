@@ -37,6 +37,7 @@ _logger = logging.getLogger("ocppsync.rpc")
 _REMEMBERED_TIMEOUTS = 64
 # An error must echo the id of the CALL, but nobody needs a megabyte of it back.
 _LONGEST_ECHO = 255
+_LONGEST_NAME = 50
 
 
 class OutgoingCall:
@@ -202,7 +203,9 @@ class Rpc:
             return self._refuse(call.message_id, "GenericError", "the message id is longer than 36 characters")
         code = self._refusal(call.action)
         if code is not None:
-            return self._refuse(call.message_id, code, "")
+            action = call.action[:_LONGEST_NAME]
+            unknown = f"unknown action {action}" if code == "NotImplemented" else f"{action} is not supported here"
+            return self._refuse(call.message_id, code, unknown)
         verdict, admission = self._answers.admit(call, text, self._link)
         if verdict is Verdict.NEW:
             return Dispatch(call, admission)
