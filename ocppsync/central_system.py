@@ -306,11 +306,13 @@ class CentralSystem(CentralSystemMethods):
         # J16 §3.2: complete the handshake without naming a subprotocol, then close at once.
         _logger.warning("%s offers no subprotocol that is served here; its connection is closed", charge_point_id)
         websocket.on_closing = lambda: self._timer.call_later(self._settings.close_timeout, websocket.abort)
-        websocket.open()
-        websocket.close(PROTOCOL_ERROR, "no common subprotocol")
-        while websocket.receive() is not None:
-            pass
-        websocket.release()
+        try:
+            websocket.open()
+            websocket.close(PROTOCOL_ERROR, "no common subprotocol")
+            while websocket.receive() is not None:
+                pass
+        finally:
+            websocket.release()
 
     # What applications call, beside what CentralSystemMethods declares.
 

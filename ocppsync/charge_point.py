@@ -242,10 +242,9 @@ class ChargePoint(ChargePointMethods):
             )
         except OSError as error:
             raise HandshakeError(f"cannot connect to {endpoint.host}:{endpoint.port}: {error}") from error
-        if not endpoint.secure:
-            return Stream(sock, write_timeout=self._write_timeout, on_data=self._on_raw_socket_data)
-        stream = None
         try:
+            if not endpoint.secure:
+                return Stream(sock, write_timeout=self._write_timeout, on_data=self._on_raw_socket_data)
             stream = TLSStream(
                 sock,
                 context=self._ssl_context or ssl.create_default_context(),
@@ -256,7 +255,8 @@ class ChargePoint(ChargePointMethods):
             stream.handshake(deadline)
         except OSError as error:
             sock.close()
-            raise HandshakeError(f"no TLS with {endpoint.host}:{endpoint.port}: {error}") from error
+            what = "no TLS with" if endpoint.secure else "the connection broke:"
+            raise HandshakeError(f"{what} {endpoint.host}:{endpoint.port}: {error}") from error
         return stream
 
     def _start(self, websocket: WebSocket, subprotocol: str) -> None:
