@@ -267,6 +267,11 @@ class CentralSystem(CentralSystemMethods):
     def _attend(self, visitor: Visitor) -> None:
         admitted = visitor.admitted
         threading.current_thread().name = f"ocppsync-reader-{admitted.charge_point_id}"
+        if self._closing:
+            # It was on its way through `authorize`, say, when everybody else was sent away.
+            visitor.websocket.abort()
+            visitor.websocket.release()
+            return
         if admitted.subprotocol is None:
             self._close_without_protocol(admitted.charge_point_id, visitor.websocket)
             return

@@ -153,7 +153,6 @@ class Strand:
                 return
             function, args = self._waiting.popleft()
         run_logged(function, *args)
-        del function, args
         with self._lock:
             self._running = bool(self._waiting)
             if not self._running:

@@ -88,7 +88,6 @@ class AnswerMemory:
     def _recall(self, message_id: str) -> Admission | None:
         entry = self._entries.get(message_id)
         if entry is not None and entry.answer is not None and self._clock() - entry.since > KEPT_SECONDS:
-            del self._entries[message_id]
             return None
         return entry
 

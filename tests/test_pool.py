@@ -154,12 +154,13 @@ def test_a_task_is_let_go_when_it_is_done(make_pool: Any) -> None:
 def test_a_pool_is_idle_when_nothing_runs_or_waits(make_pool: Any) -> None:
     pool, gate = make_pool(1), Gate()
     assert pool.wait_idle(0)
-    for number in range(2):
+    for number in range(5):
         pool.submit(gate, number)
-    gate.begun.wait(1)
-    assert not pool.wait_idle(0.01)
-    gate.open()
-    gate.begun.wait(2)
+    for number in range(1, 5):
+        gate.begun.wait(number)
+        assert not pool.wait_idle(0)
+        gate.open()
+    gate.begun.wait(5)
     assert not pool.wait_idle(0.01)
     seen = Recorder()
     waiting = threading.Thread(target=lambda: seen(pool.wait_idle(3 * DEADLINE)))
@@ -253,6 +254,7 @@ def test_where_no_more_threads_start_those_that_run_will_do(make_pool: Any, monk
     gate.open()
     assert done.wait(3) == [0, 1, 2]
     assert pool.wait_idle(DEADLINE)
+    assert repr(pool) == "<HandlerPool test-pool open threads=1/4 free=1>"
 
 
 def test_where_no_thread_starts_at_all_the_caller_learns_it(make_pool: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -338,7 +340,9 @@ def test_a_strand_can_forget_what_waits(make_pool: Any) -> None:
     assert done.items == ["after"]
 
 
-def test_a_strand_that_was_cleared_before_its_turn_starts_again(make_pool: Any) -> None:
+def test_a_strand_that_was_cleared_before_its_turn_starts_again(
+    make_pool: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     pool, gate, done = make_pool(1), Gate(), Recorder()
     pool.submit(gate)
     gate.begun.wait()
@@ -349,6 +353,7 @@ def test_a_strand_that_was_cleared_before_its_turn_starts_again(make_pool: Any) 
     assert pool.wait_idle(DEADLINE)
     strand.submit(done, "kept")
     assert done.wait() == ["kept"]
+    assert not caplog.records
 
 
 def test_a_strand_over_a_closed_pool_drops_its_tasks(make_pool: Any) -> None:

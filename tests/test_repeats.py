@@ -182,6 +182,19 @@ def test_only_the_last_few_are_kept() -> None:
     assert verdict(memory, numbered(0)) is Verdict.NEW
 
 
+def test_an_id_that_is_used_again_counts_as_new() -> None:
+    memory = AnswerMemory()
+    remember(memory, numbered(0), answer=None)
+    first = admit(memory, numbered(0), "old")[1]
+    for number in range(1, KEPT_ANSWERS):
+        remember(memory, numbered(number))
+    remember(memory, numbered(0), "new")
+    remember(memory, numbered(KEPT_ANSWERS))
+    assert verdict(memory, numbered(0), "new") is Verdict.REPLAY
+    assert verdict(memory, numbered(1)) is Verdict.NEW, "the one that came first is forgotten first"
+    assert memory.finish(first, ANSWER) == "old"
+
+
 @pytest.mark.parametrize("answer", [ANSWER, None])
 def test_a_call_that_was_forgotten_can_still_be_answered(answer: Any) -> None:
     memory = AnswerMemory()
