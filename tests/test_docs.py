@@ -19,6 +19,8 @@ import ocppsync
 from ocppsync import CentralSystem, ChargePoint, cli, validation
 from ocppsync.errors import _CODES, spell
 
+pytestmark = pytest.mark.slow
+
 DASH = "\N{EN DASH}"
 """Stands in a table for nothing."""
 ROOT = Path(__file__).resolve().parent.parent

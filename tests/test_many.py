@@ -5,9 +5,12 @@ from __future__ import annotations
 import concurrent.futures
 from typing import Any
 
+import pytest
 from support import connected, serving
 
 from ocppsync import ChargePoint
+
+pytestmark = pytest.mark.slow
 
 CONNECTIONS = 500
 CALLS = 20

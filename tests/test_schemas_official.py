@@ -17,6 +17,8 @@ from ocppsync.catalogue import Kind, catalogue
 from ocppsync.formats import FORMATS
 from ocppsync.validation import validator
 
+pytestmark = pytest.mark.slow
+
 VERSION = "1.6"
 OFFICIAL = resources.files("ocpp.v16").joinpath("schemas")
 MESSAGES: list[tuple[str, Kind]] = [

@@ -25,6 +25,8 @@ from ocppsync import (
 from ocppsync.answers import CentralSystemAnswers
 from ocppsync.simulator import Session, SimulatedChargePoint
 
+pytestmark = pytest.mark.slow
+
 PACE = 200.0
 """A session takes a tenth of a second."""
 
