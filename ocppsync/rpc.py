@@ -203,9 +203,10 @@ class Rpc:
             return self._refuse(call.message_id, "GenericError", "the message id is longer than 36 characters")
         code = self._refusal(call.action)
         if code is not None:
-            action = call.action[:_LONGEST_NAME]
-            unknown = f"unknown action {action}" if code == "NotImplemented" else f"{action} is not supported here"
-            return self._refuse(call.message_id, code, unknown)
+            # As repr shows it, since the peer may have written anything there, and it goes to the log as well.
+            action = repr(call.action[:_LONGEST_NAME])
+            what = f"unknown action {action}" if code == "NotImplemented" else f"{action} is not supported here"
+            return self._refuse(call.message_id, code, what)
         verdict, admission = self._answers.admit(call, text, self._link)
         if verdict is Verdict.NEW:
             return Dispatch(call, admission)

@@ -103,12 +103,20 @@ def test_an_id_of_36_characters_at_most_is_taken(message_id: str) -> None:
     assert isinstance(feed(make_rpc(), frames.call(message_id, "Heartbeat", {})), Dispatch)
 
 
-@pytest.mark.parametrize("code", ["NotImplemented", "NotSupported"])
-def test_a_refused_action_is_answered_and_not_remembered(code: str) -> None:
+@pytest.mark.parametrize(
+    ("code", "description"),
+    [("NotImplemented", "unknown action 'Reset'"), ("NotSupported", "'Reset' is not supported here")],
+)
+def test_a_refused_action_is_answered_and_not_remembered(code: str, description: str) -> None:
     answers = AnswerMemory()
     rpc = Rpc("1.6", refusal=lambda action: code if action == "Reset" else None, answers=answers, link="link")
-    assert error_of(feed(rpc, '[2,"1","Reset",{}]')) == ("1", code)
+    assert feed(rpc, '[2,"1","Reset",{}]') == Reply(frames.call_error("1", code, description))
     assert isinstance(feed(rpc, '[2,"1","Heartbeat",{}]'), Dispatch)
+
+
+def test_a_long_name_of_an_action_is_cut_in_the_answer() -> None:
+    event = feed(make_rpc(), json.dumps([2, "1", "x" * 51, {}]))
+    assert json.loads(event.text)[3] == f"'{'x' * 50}' is not supported here"
 
 
 @pytest.mark.parametrize(
@@ -207,10 +215,15 @@ def test_what_has_no_readable_id_is_counted_logged_and_never_answered(
     assert len(caplog.records) == 1
 
 
-def test_a_peers_id_cannot_forge_the_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_peer_cannot_forge_the_log(caplog: pytest.LogCaptureFixture) -> None:
     rpc = make_rpc()
     with caplog.at_level(logging.INFO):
-        for text in ('[2,"1\\nforged","Heartbeat",{}]',) * 2 + ('[2,"1\\nforged","Reset",{}]', '[3,"1\\nforged",{}]'):
+        for text in (
+            '[2,"1\\nforged","Heartbeat",{}]',
+            '[2,"1\\nforged","Heartbeat",{}]',
+            '[2,"1\\nforged","Reset\\nforged",{}]',
+            '[3,"1\\nforged",{}]',
+        ):
             feed(rpc, text)
     assert len(caplog.records) == 3
     assert not any("\n" in record.getMessage() for record in caplog.records)
