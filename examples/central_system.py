@@ -4,11 +4,17 @@ Run ``python examples/central_system.py [port]``; 0 picks a free one. Ctrl-C or 
 """
 
 import itertools
+import logging
 import signal
 import sys
 
 from ocppsync import CentralSystem, OCPPRequestError, RequestMetadata, utc_now
 from ocppsync import v16 as ocpp
+
+# Handlers run on several threads: logging keeps their lines whole, which print does not.
+logging.basicConfig(format="%(message)s", stream=sys.stdout)
+log = logging.getLogger("example")
+log.setLevel(logging.INFO)
 
 cs = CentralSystem(int(sys.argv[1]) if len(sys.argv) > 1 else 9000)
 transaction_ids = itertools.count(1)
@@ -16,7 +22,7 @@ transaction_ids = itertools.count(1)
 
 @cs.on("BootNotification")
 def boot(payload: ocpp.BootNotificationRequest, metadata: RequestMetadata) -> ocpp.BootNotificationResponse:
-    print(f"{metadata.charge_point_id}: {payload['chargePointVendor']} {payload['chargePointModel']} boots", flush=True)
+    log.info("%s: %s %s boots", metadata.charge_point_id, payload["chargePointVendor"], payload["chargePointModel"])
     return {"status": "Accepted", "currentTime": utc_now(), "interval": 300}
 
 
@@ -25,10 +31,10 @@ def read_configuration(payload: ocpp.BootNotificationRequest, metadata: RequestM
     try:
         answer = cs.send_request(metadata.charge_point_id, "GetConfiguration", {}, timeout=10)
     except OCPPRequestError as error:
-        print(error, flush=True)
+        log.warning("%s", error)
         return
     for setting in answer.get("configurationKey", []):
-        print(f"{metadata.charge_point_id}: {setting['key']} = {setting.get('value')}", flush=True)
+        log.info("%s: %s = %s", metadata.charge_point_id, setting["key"], setting.get("value"))
 
 
 @cs.on("Authorize")
@@ -39,19 +45,19 @@ def authorize(payload: ocpp.AuthorizeRequest, metadata: RequestMetadata) -> ocpp
 @cs.on("StartTransaction")
 def start(payload: ocpp.StartTransactionRequest, metadata: RequestMetadata) -> ocpp.StartTransactionResponse:
     transaction_id = next(transaction_ids)
-    print(f"{metadata.charge_point_id}: transaction {transaction_id} of {payload['idTag']} starts", flush=True)
+    log.info("%s: transaction %d of %s starts", metadata.charge_point_id, transaction_id, payload["idTag"])
     return {"transactionId": transaction_id, "idTagInfo": {"status": "Accepted"}}
 
 
 @cs.on("MeterValues")
 def meter_values(payload: ocpp.MeterValuesRequest, metadata: RequestMetadata) -> None:
     readings = [sample["value"] for value in payload["meterValue"] for sample in value["sampledValue"]]
-    print(f"{metadata.charge_point_id}: {', '.join(readings)}", flush=True)
+    log.info("%s: %s", metadata.charge_point_id, ", ".join(readings))
 
 
 @cs.on("StopTransaction")
 def stop(payload: ocpp.StopTransactionRequest, metadata: RequestMetadata) -> ocpp.StopTransactionResponse:
-    print(f"{metadata.charge_point_id}: transaction {payload['transactionId']} stops", flush=True)
+    log.info("%s: transaction %d stops", metadata.charge_point_id, payload["transactionId"])
     return {}
 
 
@@ -62,11 +68,11 @@ def heartbeat(payload: ocpp.HeartbeatRequest, metadata: RequestMetadata) -> ocpp
 
 @cs.on("StatusNotification")
 def status(payload: ocpp.StatusNotificationRequest, metadata: RequestMetadata) -> None:
-    print(f"{metadata.charge_point_id}: connector {payload['connectorId']} is {payload['status']}", flush=True)
+    log.info("%s: connector %d is %s", metadata.charge_point_id, payload["connectorId"], payload["status"])
 
 
 if __name__ == "__main__":
     # SIGTERM does what Ctrl-C does, and serve_forever closes.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    print(f"Chargers may connect to port {cs.port}", flush=True)
+    log.info("Chargers may connect to port %d", cs.port)
     cs.serve_forever()

@@ -5,6 +5,7 @@ the input, Ctrl-C or SIGTERM ends it.
 """
 
 import json
+import logging
 import signal
 import sys
 from typing import Any
@@ -21,6 +22,11 @@ from ocppsync import (
     utc_now,
 )
 
+# Several threads have something to say here: logging keeps their lines whole, which print does not.
+logging.basicConfig(format="%(message)s", stream=sys.stdout)
+log = logging.getLogger("example")
+log.setLevel(logging.INFO)
+
 
 def handler(request: Request[str, Any], metadata: RequestMetadata) -> dict[str, Any] | None:
     """Answer every charge point; what is not known here gets the CALLERROR NotImplemented."""
@@ -33,7 +39,7 @@ def handler(request: Request[str, Any], metadata: RequestMetadata) -> dict[str, 
 
 def tell(charge_point_id: str, status: ConnectionStatus) -> None:
     """Run by the library, on a thread of its pool."""
-    print(f"{charge_point_id} {status}", flush=True)
+    log.info("%s %s", charge_point_id, status)
 
 
 def send(cs: CentralSystem, line: str) -> str:
@@ -57,10 +63,10 @@ def main() -> None:
     """Serve until the input ends."""
     with CentralSystem(int(sys.argv[1]) if len(sys.argv) > 1 else 9000, handler) as cs:
         cs.add_connection_listener(tell)
-        print(f"Chargers may connect to port {cs.port}", flush=True)
+        log.info("Chargers may connect to port %d", cs.port)
         for line in sys.stdin:
             if line.strip():
-                print(send(cs, line), flush=True)
+                log.info("%s", send(cs, line))
 
 
 if __name__ == "__main__":
@@ -68,4 +74,4 @@ if __name__ == "__main__":
     try:
         main()
     except KeyboardInterrupt:
-        print("Goodbye")
+        log.info("Goodbye")

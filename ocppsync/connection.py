@@ -180,32 +180,31 @@ class Connection:
     # The peer's CALLs, on the pool.
 
     def _handle(self, call: frames.Call, admission: Admission) -> None:
-        metadata = self.metadata
-        violation = self._validator.check(call.action, "request", call.payload)
-        details = RequestMetadata(
-            metadata.charge_point_id, metadata.ocpp_version, metadata.http_request, call.message_id, violation
-        )
-        text, succeeded = self._answer(call, details)
+        text, metadata = self._answer(call)
         # A repeat may have come over a newer connection meanwhile; then that one waits for the answer.
-        link: Connection | None = self._answers.finish(admission, text if succeeded else None)()
-        if link is not None and link._send_answer(text, call) and succeeded:
-            self._run_hooks(call, details)
+        link: Connection | None = self._answers.finish(admission, text if metadata else None)()
+        if link is not None and link._send_answer(text, call) and metadata:
+            self._run_hooks(call, metadata)
 
-    def _answer(self, call: frames.Call, metadata: RequestMetadata) -> tuple[str, bool]:
-        """Return the frame that answers a CALL, and whether it is a CALLRESULT."""
-        violation = metadata.validation_error
+    def _answer(self, call: frames.Call) -> tuple[str, RequestMetadata | None]:
+        """Return the frame that answers a CALL, and if it is a CALLRESULT what the handler was told beside it."""
+        known = self.metadata
         try:
+            violation = self._validator.check(call.action, "request", call.payload)
+            metadata = RequestMetadata(
+                known.charge_point_id, known.ocpp_version, known.http_request, call.message_id, violation
+            )
             if violation is not None and self._settings.reject_invalid_requests:
-                _logger.warning("%s: rejected %s", metadata.charge_point_id, violation)
-                return self._error_text(call, _rejection(violation)), False
+                _logger.warning("%s: rejected %s", known.charge_point_id, violation)
+                return self._error_text(call, _rejection(violation)), None
             try:
-                return self._result_text(call, self._router.handle(call.action, call.payload, metadata)), True
+                return self._result_text(call, self._router.handle(call.action, call.payload, metadata)), metadata
             except CallError as error:
-                return self._error_text(call, error), False
+                return self._error_text(call, error), None
         except BaseException:
             # SystemExit and the like too: the peer waits for an answer, and this thread serves others.
-            _logger.exception("%s: the handler of %s failed", metadata.charge_point_id, call.action)
-            return self._error_text(call, CallError("InternalError", "internal error")), False
+            _logger.exception("%s: the handler of %s failed", known.charge_point_id, call.action)
+            return self._error_text(call, CallError("InternalError", "internal error")), None
 
     def _result_text(self, call: frames.Call, answer: Any) -> str:
         violation = self._validator.check(call.action, "response", answer)

@@ -39,6 +39,7 @@ class Listener:
             raise OSError(error.errno, f"cannot listen on {host}:{port}: {reason}") from None
         self._socket.setblocking(False)
         self.port: int = self._socket.getsockname()[1]
+        self._closed = False
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._thread = threading.Thread(target=self._run, name=f"ocppsync-accept-{self.port}", daemon=True)
 
@@ -48,6 +49,7 @@ class Listener:
 
     def close(self) -> None:
         """Stop listening and end the thread."""
+        self._closed = True
         with contextlib.suppress(OSError):
             self._wake_writer.send(b"x")
         if self._thread.ident is not None and self._thread is not threading.current_thread():
@@ -63,7 +65,8 @@ class Listener:
         wake = self._wake_reader.fileno()
         pause = select.poll()
         pause.register(wake, select.POLLIN)
-        while wake not in dict(poll.poll()):
+        # The mark is looked at first: after a close from `on_accept` the numbers polled may be another's.
+        while not self._closed and wake not in dict(poll.poll()):
             try:
                 sock, _ = self._socket.accept()
             except (BlockingIOError, ConnectionAbortedError, InterruptedError):

@@ -431,6 +431,12 @@ def test_malformed_heads(pair: Any, head: bytes, status: int | None) -> None:
         assert refusal(lambda: read(stream)).status == status
 
 
+def test_a_bad_header_is_named_by_its_line_alone(pair: Any) -> None:
+    stream, peer = pair
+    peer.sendall(GET + b"Host: x\r\nAuthorization Basic c2VjcmV0\r\n\r\n")
+    assert refusal(lambda: read(stream)).reason == "line 3 of the request is no HTTP header"
+
+
 def test_values_may_hold_any_byte_but_controls(pair: Any) -> None:
     stream, peer = pair
     peer.sendall(GET + b'Name: "a\tb" \xe4\xff ~\r\n\r\n')
