@@ -97,12 +97,14 @@ def refuse(code: str) -> Callable[[Any], Any]:
 
 
 def test_boot_connects_registers_and_reports(desk: Desk) -> None:
+    events = connected(desk.cs)
     with simulated(desk) as station:
         assert station.boot()["status"] == "Accepted"
         assert desk.actions() == ["BootNotification", "StatusNotification", "StatusNotification"]
         statuses = [(payload["connectorId"], payload["status"]) for payload in desk.payloads("StatusNotification")]
         assert statuses == [(0, "Available"), (1, "Available")]
         assert station.answers.registered
+    assert events.wait(2) == [("SIM-1", "connected"), ("SIM-1", "disconnected")]
     assert desk.cs.charge_points == []
 
 
