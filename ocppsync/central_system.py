@@ -16,7 +16,7 @@ from .catalogue import SUBPROTOCOLS, catalogue
 from .connection import Connection, ConnectionSettings
 from .handshake import Authorize, Gate, Identify
 from .listener import Listener
-from .options import check_positive, check_protocols, check_sender
+from .options import check_positive, check_protocols, check_sender, check_whole
 from .outgoing import not_connected
 from .pool import HandlerPool
 from .reception import Reception, Visitor
@@ -102,13 +102,8 @@ class CentralSystem(CentralSystemMethods):
         close_timeout: float = 5.0,
     ) -> None:
         check_protocols(protocols, default_protocol)
-        check_positive(
-            handler_threads=handler_threads,
-            max_message_size=max_message_size,
-            max_header_size=max_header_size,
-            handshake_timeout=handshake_timeout,
-            write_timeout=write_timeout,
-        )
+        check_positive(handshake_timeout=handshake_timeout, write_timeout=write_timeout)
+        check_whole(handler_threads=handler_threads, max_message_size=max_message_size, max_header_size=max_header_size)
         self._settings = ConnectionSettings(
             request_timeout=request_timeout,
             reject_invalid_requests=reject_invalid_requests,

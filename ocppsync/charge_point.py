@@ -18,7 +18,7 @@ from .catalogue import SUBPROTOCOLS, catalogue
 from .connection import Connection, ConnectionSettings
 from .endpoint import Endpoint
 from .errors import HandshakeError
-from .options import check_positive, check_protocols, check_sender
+from .options import check_positive, check_protocols, check_sender, check_whole
 from .outgoing import not_connected
 from .pool import HandlerPool, Strand, run_logged
 from .repeats import AnswerMemory
@@ -92,11 +92,8 @@ class ChargePoint(ChargePointMethods):
         close_timeout: float = 5.0,
     ) -> None:
         check_protocols(protocols, default_protocol)
-        check_positive(
-            handler_threads=handler_threads,
-            max_message_size=max_message_size,
-            write_timeout=write_timeout,
-        )
+        check_positive(write_timeout=write_timeout)
+        check_whole(handler_threads=handler_threads, max_message_size=max_message_size)
         self.charge_point_id = charge_point_id
         self._endpoint = Endpoint(url, charge_point_id)
         self._headers = [*headers, *_basic(charge_point_id, password)]

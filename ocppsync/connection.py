@@ -18,7 +18,7 @@ from typing import Any
 
 from . import frames
 from .errors import CallError, ProtocolError, ValidationError, spell
-from .options import check_positive
+from .options import check_positive, check_whole
 from .outgoing import Requester
 from .pool import Executor, Strand
 from .repeats import Admission, AnswerMemory
@@ -44,11 +44,8 @@ class ConnectionSettings:
     on_raw_websocket_data: Callable[[str, ConnectionMetadata], object] | None = None
 
     def __post_init__(self) -> None:
-        check_positive(
-            request_timeout=self.request_timeout,
-            close_timeout=self.close_timeout,
-            max_queued_calls=self.max_queued_calls,
-        )
+        check_positive(request_timeout=self.request_timeout, close_timeout=self.close_timeout)
+        check_whole(max_queued_calls=self.max_queued_calls)
         if self.websocket_ping_interval is not None:
             check_positive(websocket_ping_interval=self.websocket_ping_interval)
 

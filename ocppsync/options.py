@@ -16,6 +16,13 @@ def check_positive(**options: float) -> None:
             raise ValueError(f"{name} must be a number above 0, not {value!r}")
 
 
+def check_whole(**options: int) -> None:
+    """Raise ValueError unless every option is a whole number above 0; the text names the option."""
+    for name, value in options.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} must be a whole number above 0, not {value!r}")
+
+
 def check_protocols(protocols: Sequence[str], default_protocol: str | None) -> None:
     """Raise ValueError unless all are subprotocols that this library speaks."""
     if isinstance(protocols, str) or not protocols:

@@ -484,6 +484,9 @@ def test_a_charge_point_that_answers_pings_stays() -> None:
     [
         ({"request_timeout": 0}, "request_timeout"),
         ({"handler_threads": -1}, "handler_threads"),
+        ({"handler_threads": 1.5}, "handler_threads must be a whole number above 0, not 1.5"),
+        ({"max_queued_calls": 0.5}, "max_queued_calls must be a whole number"),
+        ({"max_header_size": True}, "max_header_size must be a whole number"),
         ({"websocket_ping_interval": 0}, "websocket_ping_interval"),
         ({"max_message_size": float("inf")}, "max_message_size"),
         ({"close_timeout": "5"}, "close_timeout"),
