@@ -137,6 +137,7 @@ class CentralSystem(CentralSystemMethods):
         self._readers: set[threading.Thread] = set()
         self._started = False
         self._closing = False
+        self._aborting = False
         self._closed = threading.Event()
         self._host = host
         self._listener = None if port is None else Listener(host, port, self._start_reader)
@@ -212,9 +213,10 @@ class CentralSystem(CentralSystemMethods):
 
     def _end_connections(self) -> None:
         for connection in self._registry.connections():
-            connection.close(GOING_AWAY, "the central system stops")
+            _say_goodbye(connection)
         deadline = time.monotonic() + self._settings.close_timeout
         self._join_readers(deadline)
+        self._aborting = True
         for connection in self._registry.connections():
             connection.abort()
         self._join_readers(deadline + 1)
@@ -294,8 +296,12 @@ class CentralSystem(CentralSystemMethods):
             previous.close(POLICY_VIOLATION, "another connection of the same identity")
         # The charge point's answer goes out now that it can be found here: whoever has seen it connect may ask it.
         visitor.websocket.open()
-        if self._closing:
+        # Whoever closes may have looked for connections just before this one could be found.
+        if self._aborting:
             connection.abort()
+        elif self._closing:
+            connection.drain()
+            _say_goodbye(connection)
         try:
             connection.run()
         finally:
@@ -365,3 +371,7 @@ class CentralSystem(CentralSystemMethods):
 
     def _after(self, action: str) -> Callable[..., Any]:
         return self._router.after(action)
+
+
+def _say_goodbye(connection: Connection) -> None:
+    connection.close(GOING_AWAY, "the central system stops")

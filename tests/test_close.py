@@ -17,6 +17,8 @@ from support import BOOT, DEADLINE, Recorder, accept_boots, connected, raw, serv
 from websockets.exceptions import ConnectionClosed
 
 from ocppsync import CentralSystem, ChargePoint, ConnectionLostError, utc_now
+from ocppsync.reception import Reception
+from ocppsync.transport import WebSocket
 
 
 def own_threads() -> list[str]:
@@ -67,6 +69,37 @@ def test_pending_requests_fail_and_running_handlers_finish() -> None:
         closer.join(DEADLINE)
         assert not closer.is_alive()
         assert isinstance(pending.exception(0), ConnectionLostError)
+    assert own_threads() == []
+
+
+def test_who_comes_in_while_it_closes_is_told_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    answered, closing, told = threading.Event(), threading.Event(), threading.Event()
+    let_in, close_reception = WebSocket.open, Reception.close
+
+    def let_in_slowly(websocket: WebSocket) -> None:
+        let_in(websocket)
+        answered.set()
+        assert closing.wait(DEADLINE)
+
+    def close_and_say_so(reception: Reception) -> None:
+        close_reception(reception)
+        closing.set()
+
+    monkeypatch.setattr(WebSocket, "open", let_in_slowly)
+    monkeypatch.setattr(Reception, "close", close_and_say_so)
+    cs = CentralSystem(0, host="127.0.0.1").start()
+    # Keeps close() waiting for the pool, so that it has not come to the connections yet.
+    cs.add_connection_listener(lambda charge_point_id, status: told.wait(DEADLINE))
+    with raw(cs) as peer:
+        assert answered.wait(DEADLINE)
+        closer = threading.Thread(target=cs.close)
+        closer.start()
+        with pytest.raises(ConnectionClosed) as closed:
+            peer.websocket.recv(DEADLINE)
+        told.set()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1001
+        closer.join(DEADLINE)
     assert own_threads() == []
 
 
