@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 __all__ = ["SUBPROTOCOLS", "Catalogue", "Kind", "Role", "Version", "catalogue", "closest", "unknown_action"]
 
-Version = Literal["1.6"]
+Version = Literal["1.6", "2.0.1", "2.1"]
 """The versions of OCPP that this library speaks."""
 Role = Literal["charge_point", "central_system"]
 """The two ends of a connection (J16 §3.1)."""
@@ -21,6 +21,8 @@ Initiator = Literal["station", "csms", "both"]
 _VERSIONS: tuple[tuple[Version, str, str], ...] = (
     # version, WebSocket subprotocol (J16 §3.2), schema bundle
     ("1.6", "ocpp1.6", "ocpp16.json"),
+    ("2.0.1", "ocpp2.0.1", "ocpp201.json"),
+    ("2.1", "ocpp2.1", "ocpp21.json"),
 )
 SUBPROTOCOLS: Mapping[str, Version] = {subprotocol: version for version, subprotocol, _ in _VERSIONS}
 """The version that each ``Sec-WebSocket-Protocol`` stands for."""
@@ -62,6 +64,19 @@ class Catalogue:
         block: str = self._entries[action]["block"]
         return block
 
+    def is_send(self, action: str) -> bool:
+        """Return whether the action is a SEND, which is never answered (4/21 §4.2.4); False for an unknown action."""
+        return action in self._entries and "response" not in self._entries[action]
+
+    def entry(self, action: str) -> Mapping[str, Any]:
+        """Return an action as the bundle has it; raises KeyError for an unknown action."""
+        return self._entries[action]
+
+    def extended(self, entries: Mapping[str, Mapping[str, Any]]) -> Catalogue:
+        """Return a catalogue with some actions added or replaced, each as a bundle has it."""
+        actions = {**self._entries, **entries}
+        return Catalogue({"version": self.version, "$defs": self.definitions, "actions": actions})
+
     def may_send(self, role: Role, action: str) -> bool:
         """Return whether that end of the connection may send the action's CALL; False for an unknown action."""
         return action in self._entries and role in _SENDERS[self.initiator(action)]
@@ -69,9 +84,11 @@ class Catalogue:
     def schema(self, action: str, kind: Kind) -> Mapping[str, Any]:
         """Return the JSON schema of a payload, with the shared types under ``$defs``.
 
-        It is shared, not copied: do not change it. Raises KeyError for an unknown action.
+        It is shared, not copied: do not change it. Raises KeyError for an unknown action, and for the response of a
+        SEND.
         """
-        return {**self._entries[action][kind], "$defs": self.definitions}
+        schema = self._entries[action][kind]
+        return {**schema, "$defs": {**self.definitions, **schema["$defs"]} if "$defs" in schema else self.definitions}
 
     def __repr__(self) -> str:
         return f"<Catalogue of OCPP {self.version}: {len(self.actions)} actions>"

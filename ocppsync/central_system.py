@@ -12,21 +12,25 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Any
 
-from .catalogue import SUBPROTOCOLS, catalogue
+from .catalogue import SUBPROTOCOLS
 from .connection import Connection, ConnectionSettings
-from .handshake import Authorize, Gate, Identify
+from .handshake import Authorize, Identify
+from .handshake import Gate as Entrance
+from .lenient import Lenient, Validation
 from .listener import Listener
-from .options import check_positive, check_protocols, check_sender, check_whole
-from .outgoing import not_connected
+from .messages import Speech
+from .methods import CentralSystemHandler, CentralSystemMethods
+from .options import check_positive, check_protocols, check_whole
+from .outgoing import failed, not_connected
 from .pool import HandlerPool
 from .reception import Reception, Visitor
-from .registry import ConnectionListener, Registry
-from .request import ConnectionMetadata
+from .registration import CentralSystemGate, Gate
+from .registry import ConnectionListener, Registry, Station
+from .request import CallResultErrorReceived, ConnectionMetadata
 from .router import Router
 from .timer import Timer
 from .transport import GOING_AWAY, NORMAL, POLICY_VIOLATION, PROTOCOL_ERROR, WebSocket
-from .v16 import CentralSystemHandler, CentralSystemMethods
-from .validation import validator
+from .vendor import VendorAction, name_of
 
 _logger = logging.getLogger("ocppsync.central_system")
 _SIGNALS_SEEN = 0.5
@@ -52,7 +56,8 @@ class CentralSystem(CentralSystemMethods):
         websocket_ping_interval: seconds between pings; a charge point that shows no sign of life for a whole interval
             after one is dropped. None: no pings.
         request_timeout: seconds that `send_request` waits, unless it is told otherwise.
-        protocols: the WebSocket subprotocols that are served.
+        protocols: the WebSocket subprotocols that are served. Where a charge point offers several, the first of its
+            own list counts (J16 §3.1.3).
         default_protocol: the one for charge points that name none (J16 §3.1.3 says they must; some do not).
         refuse_unknown_protocol: refuse the upgrade with 400 where there is no common subprotocol, instead of upgrading
             and closing at once as J16 §3.2 says.
@@ -61,7 +66,16 @@ class CentralSystem(CentralSystemMethods):
             exception answers 500. It runs on the connection's own thread and may block.
         identify: ``identify(http_request)`` returns the identity, instead of the last path segment; None answers 404.
         ssl_context: serve TLS (wss) with it.
-        compression: accept permessage-deflate. OCPP 1.6 does not ask for it (J16 §5.1).
+        compression: accept permessage-deflate. None: from charge points that speak 2.0.1 or 2.1, whose specification
+            asks for it (4/201 §3.3), and from no others.
+        registration_gate: while the last BootNotification of a charge point was answered with Pending or Rejected,
+            answer everything else that it sends with SecurityError, but for what it was asked for by TriggerMessage,
+            GetBaseReport or GetReport (2/201 B02, B03).
+        lenient: what is tolerated beyond the specification; see `Lenient`.
+        validation: what becomes of payloads that break their schema; see `Validation`.
+        vendor_actions: actions beyond those of OCPP; see `VendorAction`.
+        on_call_result_error: called in the handler pool with a `CallResultErrorReceived`, when a charge point could not
+            use an answer (2.1).
         handler_threads: how many handlers may run at once.
         max_message_size: the longest message in bytes; a longer one closes the connection with 1009.
         max_header_size: the longest request head in bytes.
@@ -92,7 +106,12 @@ class CentralSystem(CentralSystemMethods):
         authorize: Authorize | None = None,
         identify: Identify | None = None,
         ssl_context: ssl.SSLContext | None = None,
-        compression: bool = False,
+        compression: bool | None = None,
+        registration_gate: bool = True,
+        lenient: Lenient | None = None,
+        validation: Validation | None = None,
+        vendor_actions: Sequence[VendorAction] = (),
+        on_call_result_error: Callable[[CallResultErrorReceived], object] | None = None,
         handler_threads: int = 16,
         max_message_size: int = 1024 * 1024,
         max_header_size: int = 16 * 1024,
@@ -111,9 +130,10 @@ class CentralSystem(CentralSystemMethods):
             close_timeout=close_timeout,
             max_queued_calls=max_queued_calls,
             on_raw_websocket_data=on_raw_websocket_data,
+            on_call_result_error=on_call_result_error,
         )
         self._reception = Reception(
-            Gate(
+            Entrance(
                 protocols=tuple(protocols),
                 default_protocol=default_protocol,
                 refuse_unknown_protocol=refuse_unknown_protocol,
@@ -128,8 +148,11 @@ class CentralSystem(CentralSystemMethods):
             write_timeout=write_timeout,
             on_raw_socket_data=on_raw_socket_data,
         )
-        self._catalogue = catalogue("1.6")
-        self._router = Router(self._catalogue, "charge_point", handler)
+        self._speech = Speech(
+            "central_system", protocols, vendor_actions=vendor_actions, lenient=lenient, validation=validation
+        )
+        self._router = Router(self._speech, handler)
+        self._registration_gate = registration_gate
         self._pool = HandlerPool(handler_threads, "ocppsync-handler")
         self._timer = Timer("ocppsync-timer")
         self._registry = Registry(self._pool)
@@ -273,19 +296,24 @@ class CentralSystem(CentralSystemMethods):
             self._close_without_protocol(admitted.charge_point_id, visitor.websocket)
             return
         version = SUBPROTOCOLS[admitted.subprotocol]
+        station = self._registry.station(admitted.charge_point_id)
         connection = Connection(
             visitor.websocket,
             ConnectionMetadata(admitted.charge_point_id, version, visitor.http_request),
             self._settings,
             router=self._router,
-            validator=validator(version),
+            messages=self._speech.messages(version),
+            gate=self._gate_of(station),
             executor=self._pool,
             timer=self._timer,
-            answers=self._registry.answers(admitted.charge_point_id),
+            answers=station.answers,
         )
         host, port = visitor.http_request.remote_address
         _logger.info("%s connected from %s:%d (%s)", admitted.charge_point_id, host, port, admitted.subprotocol)
         self._run(connection, visitor)
+
+    def _gate_of(self, station: Station) -> Gate:
+        return CentralSystemGate(station.registration) if self._registration_gate else Gate()
 
     def _run(self, connection: Connection, visitor: Visitor) -> None:
         metadata = connection.metadata
@@ -354,23 +382,53 @@ class CentralSystem(CentralSystemMethods):
         connection.close(code, reason)
         return True
 
-    def _send_request(self, charge_point_id: str, action: str, payload: Any, timeout: float | None) -> Any:
-        return self._submit_request(charge_point_id, action, payload, timeout).result()
+    def _send_request(
+        self,
+        charge_point_id: str,
+        action: str | VendorAction,
+        payload: Any,
+        timeout: float | None,
+        version: str | None,
+    ) -> Any:
+        return self._submit_request(charge_point_id, action, payload, timeout, version).result()
 
-    def _submit_request(self, charge_point_id: str, action: str, payload: Any, timeout: float | None) -> Future[Any]:
+    def _submit_request(
+        self,
+        charge_point_id: str,
+        action: str | VendorAction,
+        payload: Any,
+        timeout: float | None,
+        version: str | None,
+    ) -> Future[Any]:
         if timeout is not None:
             check_positive(timeout=timeout)
-        check_sender(self._catalogue, "central_system", action)
+        name = name_of(action)
+        if version is not None:
+            self._speech.check_sender(name, version, send=False)
         connection = self._registry.get(charge_point_id)
         if connection is not None:
-            return connection.request(action, payload, timeout)
-        return not_connected(charge_point_id, action)
+            return connection.request(name, payload, timeout, version)
+        self._speech.check_sender(name, version, send=False)
+        return failed(not_connected(charge_point_id, name))
 
-    def _on(self, action: str) -> Callable[..., Any]:
-        return self._router.on(action)
+    def _send(self, charge_point_id: str, action: str | VendorAction, payload: Any, version: str | None) -> None:
+        name = name_of(action)
+        if version is not None:
+            self._speech.check_sender(name, version, send=True)
+        connection = self._registry.get(charge_point_id)
+        if connection is None:
+            self._speech.check_sender(name, version, send=True)
+            raise not_connected(charge_point_id, name)
+        connection.send(name, payload, version)
 
-    def _after(self, action: str) -> Callable[..., Any]:
-        return self._router.after(action)
+    def _on(self, action: str | VendorAction, version: str | None) -> Callable[..., Any]:
+        return self._router.on(name_of(action), version)
+
+    def _after(self, action: str | VendorAction, version: str | None) -> Callable[..., Any]:
+        return self._router.after(name_of(action), version)
+
+    def _on_data_transfer(self, vendor_id: str, message_id: str | None, version: str | None) -> Callable[..., Any]:
+        return self._router.on_data_transfer(vendor_id, message_id, version)
 
 
 def _say_goodbye(connection: Connection) -> None:

@@ -14,21 +14,25 @@ from types import TracebackType
 from typing import Any, Literal
 
 from . import transport
-from .catalogue import SUBPROTOCOLS, catalogue
+from .catalogue import SUBPROTOCOLS
 from .connection import Connection, ConnectionSettings
 from .endpoint import Endpoint
 from .errors import HandshakeError
-from .options import check_positive, check_protocols, check_sender, check_whole
-from .outgoing import not_connected
+from .handshake import COMPRESSED_BY_DEFAULT
+from .lenient import Lenient, Validation
+from .messages import Speech
+from .methods import ChargePointHandler, ChargePointMethods
+from .options import check_positive, check_protocols, check_whole
+from .outgoing import failed, not_connected
 from .pool import HandlerPool, Strand, run_logged
+from .registration import ChargePointGate, Gate, Registration
 from .repeats import AnswerMemory
-from .request import ConnectionMetadata
+from .request import CallResultErrorReceived, ConnectionMetadata
 from .router import Router
 from .streams import Stream, TLSStream
 from .timer import Timer
 from .transport import NORMAL, WebSocket
-from .v16 import ChargePointHandler, ChargePointMethods
-from .validation import validator
+from .vendor import VendorAction, name_of
 
 _logger = logging.getLogger("ocppsync.charge_point")
 
@@ -47,10 +51,18 @@ class ChargePoint(ChargePointMethods):
         password: for HTTP Basic authentication, with the identity as user name; bytes are sent as they are, text as
             UTF-8 (J16 §6.2.2).
         headers: more HTTP headers for the handshake.
-        protocols: the WebSocket subprotocols to offer, the preferred one first.
+        protocols: the WebSocket subprotocols to offer, the preferred one first. Only 1.6 is offered by default: the
+            messages of other versions differ, so that a program has to be written for them.
         default_protocol: what is spoken with a central system that names no subprotocol; None: refuse it.
         ssl_context: for wss; by default the system's certificates are trusted.
-        compression: offer permessage-deflate.
+        compression: offer permessage-deflate; None: if 2.0.1 or 2.1 is offered as well (4/201 §3.3).
+        registration_gate: send nothing but BootNotification, and what the central system triggers, before it was
+            accepted, and answer the central system until then as the specification says (C16 §4.2; 2/201 B01-B03).
+        lenient: what is tolerated beyond the specification; see `Lenient`.
+        validation: what becomes of payloads that break their schema; see `Validation`.
+        vendor_actions: actions beyond those of OCPP; see `VendorAction`.
+        on_call_result_error: called in the handler pool with a `CallResultErrorReceived`, when the central system could
+            not use an answer (2.1).
         reject_invalid_requests: answer a CALL that breaks its schema with a CALLERROR. False: the handler gets it, with
             ``metadata.validation_error`` set.
         on_raw_socket_data: called with all bytes that are read, after TLS, on the reading thread; it must not block.
@@ -76,10 +88,15 @@ class ChargePoint(ChargePointMethods):
         *,
         password: str | bytes | None = None,
         headers: Sequence[tuple[str, str]] = (),
-        protocols: Sequence[str] = tuple(SUBPROTOCOLS),
+        protocols: Sequence[str] = ("ocpp1.6",),
         default_protocol: str | None = None,
         ssl_context: ssl.SSLContext | None = None,
-        compression: bool = False,
+        compression: bool | None = None,
+        registration_gate: bool = True,
+        lenient: Lenient | None = None,
+        validation: Validation | None = None,
+        vendor_actions: Sequence[VendorAction] = (),
+        on_call_result_error: Callable[[CallResultErrorReceived], object] | None = None,
         reject_invalid_requests: bool = True,
         on_raw_socket_data: Callable[[bytes], object] | None = None,
         on_raw_websocket_data: Callable[[str, ConnectionMetadata], object] | None = None,
@@ -100,7 +117,7 @@ class ChargePoint(ChargePointMethods):
         self._protocols = tuple(protocols)
         self._default_protocol = default_protocol
         self._ssl_context = ssl_context
-        self._compression = compression
+        self._compression = bool(COMPRESSED_BY_DEFAULT & set(protocols)) if compression is None else compression
         self._on_raw_socket_data = on_raw_socket_data
         self._max_message_size = max_message_size
         self._write_timeout = write_timeout
@@ -111,9 +128,18 @@ class ChargePoint(ChargePointMethods):
             close_timeout=close_timeout,
             max_queued_calls=max_queued_calls,
             on_raw_websocket_data=on_raw_websocket_data,
+            on_call_result_error=on_call_result_error,
         )
-        self._catalogue = catalogue("1.6")
-        self._router = Router(self._catalogue, "central_system", handler)
+        known = {*protocols, *([default_protocol] if default_protocol is not None else ())}
+        self._speech = Speech(
+            "charge_point",
+            [name for name in SUBPROTOCOLS if name in known],
+            vendor_actions=vendor_actions,
+            lenient=lenient,
+            validation=validation,
+        )
+        self._router = Router(self._speech, handler)
+        self._registration = Registration() if registration_gate else None
         self._pool = HandlerPool(handler_threads, f"ocppsync-handler-{charge_point_id}")
         self._timer = Timer(f"ocppsync-timer-{charge_point_id}")
         self._answers = AnswerMemory()
@@ -263,7 +289,8 @@ class ChargePoint(ChargePointMethods):
             ConnectionMetadata(self.charge_point_id, version, self._endpoint.http_request),
             self._settings,
             router=self._router,
-            validator=validator(version),
+            messages=self._speech.messages(version),
+            gate=Gate() if self._registration is None else ChargePointGate(self._registration, version),
             executor=self._pool,
             timer=self._timer,
             answers=self._answers,
@@ -297,23 +324,43 @@ class ChargePoint(ChargePointMethods):
 
     # What ChargePointMethods declares.
 
-    def _send_request(self, action: str, payload: Any, timeout: float | None) -> Any:
-        return self._submit_request(action, payload, timeout).result()
+    def _send_request(
+        self, action: str | VendorAction, payload: Any, timeout: float | None, version: str | None
+    ) -> Any:
+        return self._submit_request(action, payload, timeout, version).result()
 
-    def _submit_request(self, action: str, payload: Any, timeout: float | None) -> Future[Any]:
+    def _submit_request(
+        self, action: str | VendorAction, payload: Any, timeout: float | None, version: str | None
+    ) -> Future[Any]:
         if timeout is not None:
             check_positive(timeout=timeout)
-        check_sender(self._catalogue, "charge_point", action)
+        name = name_of(action)
+        if version is not None:
+            self._speech.check_sender(name, version, send=False)
         connection = self._connection
         if connection is not None:
-            return connection.request(action, payload, timeout)
-        return not_connected(self.charge_point_id, action)
+            return connection.request(name, payload, timeout, version)
+        self._speech.check_sender(name, version, send=False)
+        return failed(not_connected(self.charge_point_id, name))
 
-    def _on(self, action: str) -> Callable[..., Any]:
-        return self._router.on(action)
+    def _send(self, action: str | VendorAction, payload: Any, version: str | None) -> None:
+        name = name_of(action)
+        if version is not None:
+            self._speech.check_sender(name, version, send=True)
+        connection = self._connection
+        if connection is None:
+            self._speech.check_sender(name, version, send=True)
+            raise not_connected(self.charge_point_id, name)
+        connection.send(name, payload, version)
 
-    def _after(self, action: str) -> Callable[..., Any]:
-        return self._router.after(action)
+    def _on(self, action: str | VendorAction, version: str | None) -> Callable[..., Any]:
+        return self._router.on(name_of(action), version)
+
+    def _after(self, action: str | VendorAction, version: str | None) -> Callable[..., Any]:
+        return self._router.after(name_of(action), version)
+
+    def _on_data_transfer(self, vendor_id: str, message_id: str | None, version: str | None) -> Callable[..., Any]:
+        return self._router.on_data_transfer(vendor_id, message_id, version)
 
 
 def _basic(charge_point_id: str, password: str | bytes | None) -> list[tuple[str, str]]:

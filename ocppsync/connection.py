@@ -7,6 +7,7 @@ are decided, and done after it is released.
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 import time
@@ -16,18 +17,19 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from . import frames
-from .errors import CallError, ProtocolError, ValidationError, spell
+from .errors import ProtocolError
+from .incoming import Responder
+from .messages import Messages
 from .options import check_positive, check_whole
-from .outgoing import Requester
-from .pool import Executor, Strand
-from .repeats import Admission, AnswerMemory
-from .request import ConnectionMetadata, RequestMetadata
-from .router import ActionHandler, Router
-from .rpc import Dispatch, Reply, Rpc, Settle
+from .outgoing import Requester, failed
+from .pool import Executor, run_logged
+from .registration import Gate
+from .repeats import AnswerMemory
+from .request import CallResultErrorReceived, ConnectionMetadata
+from .router import Router
+from .rpc import Dispatch, Refused, Reply, Rpc, Settle
 from .timer import Timer, TimerHandle
-from .transport import Transport, TransportClosedError
-from .validation import Validator
+from .transport import Transport
 
 _logger = logging.getLogger("ocppsync.connection")
 
@@ -42,6 +44,7 @@ class ConnectionSettings:
     close_timeout: float
     max_queued_calls: int
     on_raw_websocket_data: Callable[[str, ConnectionMetadata], object] | None = None
+    on_call_result_error: Callable[[CallResultErrorReceived], object] | None = None
 
     def __post_init__(self) -> None:
         check_positive(request_timeout=self.request_timeout, close_timeout=self.close_timeout)
@@ -58,7 +61,8 @@ class Connection:
         metadata: whose connection it is.
         settings: see `ConnectionSettings`.
         router: the handlers.
-        validator: of the connection's version.
+        messages: of the connection's version.
+        gate: what may go before the station is registered.
         executor: where handlers run.
         timer: for pings and deadlines.
         answers: what this station asked lately, possibly over an earlier connection.
@@ -71,7 +75,8 @@ class Connection:
         settings: ConnectionSettings,
         *,
         router: Router,
-        validator: Validator,
+        messages: Messages,
+        gate: Gate,
         executor: Executor,
         timer: Timer,
         answers: AnswerMemory,
@@ -79,24 +84,38 @@ class Connection:
         self.metadata = metadata
         self._transport = transport
         self._settings = settings
-        self._router = router
-        self._validator = validator
+        self._messages = messages
         self._executor = executor
         self._timer = timer
-        self._answers = answers
-        self._calls = Strand(executor)
+        self._responder = Responder(
+            transport,
+            metadata,
+            messages=messages,
+            gate=gate,
+            router=router,
+            executor=executor,
+            answers=answers,
+            reject_invalid_requests=settings.reject_invalid_requests,
+            max_queued_calls=settings.max_queued_calls,
+        )
         self._lock = threading.Lock()  # guards the RPC core; never held over I/O or user code
         self._rpc = Rpc(
-            metadata.ocpp_version,
-            refusal=router.refusal,
+            messages.dialect,
+            refusal=functools.partial(router.refusal, version=messages.version),
             answers=answers,
-            link=weakref.ref(self),
+            link=weakref.ref(self._responder),
             peer=metadata.charge_point_id,
         )
         self._requester = Requester(
-            self._rpc, self._lock, transport, metadata, validator=validator, executor=executor, timer=timer
+            self._rpc,
+            self._lock,
+            transport,
+            metadata,
+            messages=messages,
+            gate=gate,
+            executor=executor,
+            timer=timer,
         )
-        self._draining = False
         self._ended = False
         self._reader: int | None = None
         self._pinged: float | None = None
@@ -143,7 +162,7 @@ class Connection:
             except Exception:
                 _logger.exception("on_raw_websocket_data failed")
         try:
-            frame = frames.parse(text)
+            frame = self._messages.dialect.parse(text)
         except ProtocolError as error:
             with self._lock:
                 event = self._rpc.receive_malformed(error)
@@ -151,101 +170,62 @@ class Connection:
             with self._lock:
                 event = self._rpc.receive(frame, text)
         if isinstance(event, Dispatch):
-            self._dispatch(event)
+            self._responder.dispatch(event)
         elif isinstance(event, Settle):
             self._requester.write(event.next)
             self._requester.settle(event)
         elif isinstance(event, Reply):
-            self._post(event.text)
+            self._responder.post(event.text)
+        elif isinstance(event, Refused):
+            self._report(event)
 
-    def _dispatch(self, event: Dispatch) -> None:
-        if self._draining:
-            self._answers.finish(event.admission, None)
-        elif len(self._calls) >= self._settings.max_queued_calls:
-            self._answers.finish(event.admission, None)
-            _logger.warning("%s sends CALLs faster than they are handled", self.metadata.charge_point_id)
-            self._post(self._error_text(event.call, CallError("GenericError", "too many CALLs are waiting")))
-        else:
-            self._calls.submit(self._handle, event.call, event.admission)
-
-    def _post(self, text: str) -> None:
-        try:
-            self._transport.post(text)
-        except TransportClosedError as error:
-            _logger.info("%s: an answer was dropped: %s", self.metadata.charge_point_id, error)
-
-    # The peer's CALLs, on the pool.
-
-    def _handle(self, call: frames.Call, admission: Admission) -> None:
-        text, metadata = self._answer(call)
-        # A repeat may have come over a newer connection meanwhile; then that one waits for the answer.
-        link: Connection | None = self._answers.finish(admission, text if metadata else None)()
-        if link is not None and link._send_answer(text, call) and metadata:
-            self._run_hooks(call, metadata)
-
-    def _answer(self, call: frames.Call) -> tuple[str, RequestMetadata | None]:
-        """Return the frame that answers a CALL, and if it is a CALLRESULT what the handler was told beside it."""
-        known = self.metadata
-        try:
-            violation = self._validator.check(call.action, "request", call.payload)
-            metadata = RequestMetadata(
-                known.charge_point_id, known.ocpp_version, known.http_request, call.message_id, violation
-            )
-            if violation is not None and self._settings.reject_invalid_requests:
-                _logger.warning("%s: rejected %s", known.charge_point_id, violation)
-                return self._error_text(call, _rejection(violation)), None
-            try:
-                return self._result_text(call, self._router.handle(call.action, call.payload, metadata)), metadata
-            except CallError as error:
-                return self._error_text(call, error), None
-        except BaseException:
-            # SystemExit and the like too: the peer waits for an answer, and this thread serves others.
-            _logger.exception("%s: the handler of %s failed", known.charge_point_id, call.action)
-            return self._error_text(call, CallError("InternalError", "internal error")), None
-
-    def _result_text(self, call: frames.Call, answer: Any) -> str:
-        violation = self._validator.check(call.action, "response", answer)
-        if violation is not None:
-            raise violation
-        return frames.call_result(call.message_id, answer)
-
-    def _error_text(self, call: frames.Call, error: CallError) -> str:
-        code = spell(error.code, self.metadata.ocpp_version) or "GenericError"
-        return frames.call_error(call.message_id, code, error.description, error.details)
-
-    def _send_answer(self, text: str, call: frames.Call) -> bool:
-        try:
-            self._transport.send(text)
-        except TransportClosedError as error:
-            _logger.info(
-                "%s: the answer to %s %s was dropped: %s",
-                self.metadata.charge_point_id,
-                call.action,
-                call.message_id,
-                error,
-            )
-            return False
-        return True
-
-    def _run_hooks(self, call: frames.Call, metadata: RequestMetadata) -> None:
-        # Outside the strand: a hook may wait for the station, and the station for its next answer.
-        for hook in self._router.hooks(call.action):
-            self._executor.submit(_run_hook, hook, call, metadata)
+    def _report(self, event: Refused) -> None:
+        error = event.error
+        received = CallResultErrorReceived(
+            charge_point_id=self.metadata.charge_point_id,
+            action=event.action,
+            message_id=error.message_id,
+            code=self._messages.dialect.code(error.code),
+            raw_code=error.code,
+            description=error.description,
+            details=error.details,
+        )
+        _logger.warning("%s cannot use the answer to its %s: %.300r", received.charge_point_id, event.action, error)
+        if self._settings.on_call_result_error is not None:
+            self._executor.submit(run_logged, self._settings.on_call_result_error, received)
 
     # Our CALLs, from any thread.
 
-    def request(self, action: str, payload: Any, timeout: float | None) -> Future[Any]:
+    def request(self, action: str, payload: Any, timeout: float | None, version: str | None = None) -> Future[Any]:
         """Send a CALL when its turn comes, and return the future of its answer.
 
-        Whatever goes wrong on the way is raised by the future. ``timeout`` in seconds counts from now.
+        Whatever goes wrong on the way is raised by the future, also that the connection speaks another version than
+        ``version``. ``timeout`` in seconds counts from now.
 
         Raises:
-            ValidationError: the payload breaks its schema; nothing is sent.
+            ValidationError: the payload breaks its schema, or the action is not this end's to send; nothing is sent.
             RuntimeError: the calling thread is the reader, which could never see the answer.
         """
         if threading.get_ident() == self._reader:
             raise RuntimeError(f"{action} cannot be sent from a raw-data hook: this thread reads the answer")
+        if version is not None and version != self._messages.version:
+            return failed(self._requester.other_version(action, version))
+        self._messages.check_sender(action, send=False)
         return self._requester.request(action, payload, self._settings.request_timeout if timeout is None else timeout)
+
+    def send(self, action: str, payload: Any, version: str | None = None) -> None:
+        """Send a SEND at once: it has no answer, and waits for no other message (4/21 §4.2.4).
+
+        Raises:
+            ValidationError: the payload breaks its schema; nothing is sent.
+            NotRegisteredError: the central system has not accepted this charge point; nothing is sent.
+            ConnectionLostError: the connection has ended.
+            VersionMismatchError: the connection speaks another version than ``version``; nothing is sent.
+        """
+        if version is not None and version != self._messages.version:
+            raise self._requester.other_version(action, version)
+        self._messages.check_sender(action, send=True)
+        self._requester.send(action, payload)
 
     def end_requests(self, reason: str) -> None:
         """Fail every request that waits, and every later one; the connection itself goes on."""
@@ -255,8 +235,7 @@ class Connection:
 
     def drain(self) -> None:
         """Hand out no more CALLs; those that run are still answered."""
-        self._draining = True
-        self._calls.clear()
+        self._responder.drain()
 
     def close(self, code: int, reason: str = "") -> None:
         """Begin the closing handshake; never waits. The connection ends by itself after the close timeout at most."""
@@ -285,16 +264,3 @@ class Connection:
         self._pinged = time.monotonic()
         self._transport.ping()
         self._schedule_ping()
-
-
-def _rejection(violation: ValidationError) -> CallError:
-    first = violation.errors[0] if violation.errors else None
-    description = (f"{first.path}: {first.message}" if first.path else first.message) if first else str(violation)
-    return CallError(violation.error_code, description[:255])
-
-
-def _run_hook(hook: ActionHandler, call: frames.Call, metadata: RequestMetadata) -> None:
-    try:
-        hook(call.payload, metadata)
-    except Exception:
-        _logger.exception("%s: what runs after %s failed: %r", metadata.charge_point_id, call.action, hook)

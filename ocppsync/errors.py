@@ -13,11 +13,13 @@ __all__ = [
     "HandshakeError",
     "InvalidResponseError",
     "NotConnectedError",
+    "NotRegisteredError",
     "OCPPError",
     "OCPPRequestError",
     "ProtocolError",
     "RequestTimeoutError",
     "ValidationError",
+    "VersionMismatchError",
     "Violation",
 ]
 
@@ -82,6 +84,16 @@ class OCPPRequestError(OCPPError):
 
 class NotConnectedError(OCPPRequestError):
     """There is no connection to that charge point; nothing was written (delivery ``"not_sent"``)."""
+
+
+class NotRegisteredError(OCPPRequestError):
+    """The central system has not accepted this charge point's BootNotification yet; nothing was written (delivery
+    ``"not_sent"``; C16 §4.2, 2/201 B01.FR.08)."""
+
+
+class VersionMismatchError(OCPPRequestError):
+    """The charge point negotiated another version than the one that was asked for; nothing was written (delivery
+    ``"not_sent"``)."""
 
 
 class RequestTimeoutError(OCPPRequestError, TimeoutError):
@@ -205,6 +217,13 @@ class ValidationError(OCPPError, ValueError):
         self.errors = tuple(errors)
         self.error_code = error_code
 
+    def described(self) -> str:
+        """Return the first violation in a line, with its place."""
+        if not self.errors:
+            return str(self)
+        path, message, _ = self.errors[0]
+        return f"{path}: {message}" if path else message
+
 
 class HandshakeError(OCPPError):
     """A charge point could not open its connection.
@@ -228,7 +247,7 @@ class ProtocolError(OCPPError):
     """
 
     def __init__(
-        self, message: str, *, error_code: str, message_id: str | None = None, message_type: int | None = None
+        self, message: str, *, error_code: str, message_id: str | int | None = None, message_type: int | None = None
     ) -> None:
         super().__init__(message)
         self.error_code = error_code

@@ -9,18 +9,22 @@ from typing import Any, NoReturn
 
 from .errors import ProtocolError
 
-CALL, CALLRESULT, CALLERROR = 2, 3, 4
+CALL, CALLRESULT, CALLERROR, CALLRESULTERROR, SEND = 2, 3, 4, 5, 6
 MAX_MESSAGE_ID = 36
 """The longest message id, in characters (J16 table 3)."""
 MAX_DEPTH = 100
 """How deeply a frame may be nested: ten times what any message needs, a tenth of what exhausts Python's stack."""
 
 
+MessageId = str | int
+"""A message id: a string. A number is what a peer sent against the rules, and is echoed as it came."""
+
+
 @dataclass(slots=True)
 class Call:
     """A request: ``[2, id, action, payload]`` (J16 §4.2.1)."""
 
-    message_id: str
+    message_id: MessageId
     action: str
     payload: Any
 
@@ -43,9 +47,53 @@ class CallError:
     details: dict[str, Any]
 
 
-Frame = Call | CallResult | CallError
+@dataclass(slots=True)
+class CallResultError:
+    """The refusal of a CALLRESULT, in 2.1: ``[5, id, code, description, details]`` (4/21 §4.2.3)."""
 
-_NAMES = {CALL: ("CALL", 4), CALLRESULT: ("CALLRESULT", 3), CALLERROR: ("CALLERROR", 5)}
+    message_id: str
+    code: str
+    description: str
+    details: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Send:
+    """A message without an answer, in 2.1: ``[6, id, action, payload]`` (4/21 §4.2.4)."""
+
+    message_id: MessageId
+    action: str
+    payload: Any
+
+
+Frame = Call | CallResult | CallError | CallResultError | Send
+
+
+@dataclass(frozen=True, slots=True)
+class FrameRules:
+    """Which frames are understood.
+
+    Attributes:
+        types: the numbers of the message types that the version has (4/21 §4.1.3).
+        numeric_ids: take a CALL or SEND whose id is an integer.
+        short_call_errors: take a CALLERROR that lacks its details, or its description too, or whose details are no
+            object; these are then found under ``"details"``.
+    """
+
+    types: frozenset[int] = frozenset({CALL, CALLRESULT, CALLERROR})
+    numeric_ids: bool = False
+    short_call_errors: bool = False
+
+
+# The number of elements of each type's array.
+_SHAPES = {
+    CALL: ("CALL", 4),
+    CALLRESULT: ("CALLRESULT", 3),
+    CALLERROR: ("CALLERROR", 5),
+    CALLRESULTERROR: ("CALLRESULTERROR", 5),
+    SEND: ("SEND", 4),
+}
+_STRICT = FrameRules()
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -57,7 +105,7 @@ _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, ensure_ascii=
 _encode_ascii = json.JSONEncoder(separators=(",", ":"), allow_nan=False, ensure_ascii=True).encode
 
 
-def parse(text: str) -> Frame:
+def parse(text: str, rules: FrameRules = _STRICT) -> Frame:
     """Return the frame that ``text`` holds; a ``null`` payload is ``{}`` (J16 §4.2.1).
 
     The payload itself is not looked at: whether it is an object at all is the validation's business, whose answer to
@@ -66,18 +114,18 @@ def parse(text: str) -> Frame:
     Raises:
         ProtocolError: it is no OCPP-J frame; the error carries what could be read of it.
     """
-    kind, message_id, elements = _envelope(text)
-    if kind == CALL:
+    kind, message_id, elements = _envelope(text, rules)
+    if kind in (CALL, SEND):
         action, payload = elements
         if not isinstance(action, str):
-            raise _malformed(kind, message_id, "its action is not a string", "FormatViolation")
-        return Call(message_id, action, {} if payload is None else payload)
+            raise _malformed(kind, message_id, "its action is not a string", "RpcFrameworkError")
+        return (Call if kind == CALL else Send)(message_id, action, {} if payload is None else payload)
     if kind == CALLRESULT:
         return CallResult(message_id, {} if elements[0] is None else elements[0])
-    return _call_error(message_id, *elements)
+    return _error(kind, message_id, elements, rules)
 
 
-def _envelope(text: str) -> tuple[int, str, list[Any]]:
+def _envelope(text: str, rules: FrameRules) -> tuple[int, Any, list[Any]]:
     try:
         array = _decode(text)
     except (ValueError, RecursionError) as error:
@@ -88,7 +136,7 @@ def _envelope(text: str) -> tuple[int, str, list[Any]]:
     kind, message_id = array[:2]
     if type(kind) is not int:
         raise ProtocolError("its message type is not an integer", error_code="RpcFrameworkError")
-    if kind not in _NAMES:
+    if kind not in rules.types:
         readable = message_id if isinstance(message_id, str) else None
         raise ProtocolError(
             f"unknown message type {kind}",
@@ -96,14 +144,19 @@ def _envelope(text: str) -> tuple[int, str, list[Any]]:
             message_id=readable,
             message_type=kind,
         )
-    if not isinstance(message_id, str):
+    if not _is_message_id(kind, message_id, rules):
         raise _malformed(kind, None, "its message id is not a string", "RpcFrameworkError")
-    if len(array) != _NAMES[kind][1]:
-        wanted = _NAMES[kind][1]
-        raise _malformed(kind, message_id, f"{len(array)} elements where {wanted} are expected", "FormatViolation")
+    if len(array) != _SHAPES[kind][1] and not (kind == CALLERROR and rules.short_call_errors and len(array) in (3, 4)):
+        wanted = _SHAPES[kind][1]
+        raise _malformed(kind, message_id, f"{len(array)} elements where {wanted} are expected", "RpcFrameworkError")
     if _too_deep(text, array):
         raise _malformed(kind, message_id, f"it is nested more than {MAX_DEPTH} deep", "FormatViolation")
     return kind, message_id, array[2:]
+
+
+def _is_message_id(kind: int, message_id: object, rules: FrameRules) -> bool:
+    # The answers to our own CALLs repeat our ids, which are strings.
+    return isinstance(message_id, str) or (rules.numeric_ids and kind in (CALL, SEND) and type(message_id) is int)
 
 
 def _too_deep(text: str, array: list[Any]) -> bool:
@@ -121,17 +174,20 @@ def _members(container: Any) -> Iterable[Any]:
     return container.values() if isinstance(container, dict) else container
 
 
-def _call_error(message_id: str, code: Any, description: Any, details: Any) -> CallError:
+def _error(kind: int, message_id: str, elements: list[Any], rules: FrameRules) -> CallError | CallResultError:
+    code, description, details = elements if len(elements) == 3 else (*elements, "", {})[:3]
     if not isinstance(code, str) or not isinstance(description, str):
-        raise _malformed(CALLERROR, message_id, "its code or its description is not a string", "FormatViolation")
+        raise _malformed(kind, message_id, "its code or its description is not a string", "FormatViolation")
     if details is not None and not isinstance(details, dict):
-        raise _malformed(CALLERROR, message_id, "its details are not an object", "FormatViolation")
-    return CallError(message_id, code, description, details or {})
+        if not rules.short_call_errors:
+            raise _malformed(kind, message_id, "its details are not an object", "FormatViolation")
+        details = {"details": details}
+    return (CallError if kind == CALLERROR else CallResultError)(message_id, code, description, details or {})
 
 
-def _malformed(kind: int, message_id: str | None, fault: str, error_code: str) -> ProtocolError:
+def _malformed(kind: int, message_id: MessageId | None, fault: str, error_code: str) -> ProtocolError:
     return ProtocolError(
-        f"malformed {_NAMES[kind][0]}: {fault}", error_code=error_code, message_id=message_id, message_type=kind
+        f"malformed {_SHAPES[kind][0]}: {fault}", error_code=error_code, message_id=message_id, message_type=kind
     )
 
 
@@ -144,14 +200,26 @@ def call(message_id: str, action: str, payload: Any) -> str:
     return _dump([CALL, message_id, action, payload])
 
 
-def call_result(message_id: str, payload: Any) -> str:
+def send(message_id: str, action: str, payload: Any) -> str:
+    """Return the text of a SEND; raises what `call` raises."""
+    return _dump([SEND, message_id, action, payload])
+
+
+def call_result(message_id: MessageId, payload: Any) -> str:
     """Return the text of a CALLRESULT; raises what `call` raises."""
     return _dump([CALLRESULT, message_id, payload])
 
 
-def call_error(message_id: str, code: str, description: str = "", details: Mapping[str, Any] | None = None) -> str:
+def call_error(
+    message_id: MessageId, code: str, description: str = "", details: Mapping[str, Any] | None = None
+) -> str:
     """Return the text of a CALLERROR; raises what `call` raises."""
     return _dump([CALLERROR, message_id, code, description, details or {}])
+
+
+def call_result_error(message_id: str, code: str, description: str = "") -> str:
+    """Return the text of a CALLRESULTERROR."""
+    return _dump([CALLRESULTERROR, message_id, code, description, {}])
 
 
 def _dump(array: list[Any]) -> str:

@@ -25,6 +25,9 @@ _END_OF_HEAD = b"\r\n\r\n"
 # Who names Upgrade must name it in Connection as well (RFC 9110 §7.8).
 _USE_WEBSOCKET = (("Upgrade", "websocket"), ("Connection", "Upgrade, close"))
 
+COMPRESSED_BY_DEFAULT = frozenset({"ocpp2.0.1", "ocpp2.1"})
+"""The subprotocols that permessage-deflate belongs to (4/201 §3.3, 4/21 §3.4)."""
+
 Authorize = Callable[[HttpRequest, str], bool | int]
 Identify = Callable[[HttpRequest], str | None]
 
@@ -70,7 +73,8 @@ class Gate:
         refuse_unknown_protocol: answer 400 where nothing is in common, instead of upgrading and closing.
         authorize: called with the request and the identity; see `CentralSystem`.
         identify: returns the identity instead of the last path segment; None answers 404.
-        compression: whether permessage-deflate is accepted.
+        compression: whether permessage-deflate is accepted; None: by those who speak 2.x, whose specification asks for
+            it (4/201 §3.3), and by no others (J16 §5.1).
     """
 
     protocols: Sequence[str]
@@ -78,7 +82,7 @@ class Gate:
     refuse_unknown_protocol: bool = False
     authorize: Authorize | None = None
     identify: Identify | None = None
-    compression: bool = False
+    compression: bool | None = None
     realm: str = field(default="ocpp")
 
     def admit(self, request: HttpRequest) -> Admitted:
@@ -91,8 +95,10 @@ class Gate:
         charge_point_id = self._identify(request)
         self._authorize(request, charge_point_id)
         offered = offered_protocols(request)
-        extensions = request.headers.get("sec-websocket-extensions", "") if self.compression else ""
-        return Admitted(charge_point_id, self._choose(offered), key, extensions, announce=bool(offered))
+        chosen = self._choose(offered)
+        compressing = chosen in COMPRESSED_BY_DEFAULT if self.compression is None else self.compression
+        extensions = request.headers.get("sec-websocket-extensions", "") if compressing else ""
+        return Admitted(charge_point_id, chosen, key, extensions, announce=bool(offered))
 
     def _identify(self, request: HttpRequest) -> str:
         if self.identify is None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from .catalogue import SUBPROTOCOLS, Catalogue, Role, unknown_action
-from .errors import ValidationError, Violation
+from .catalogue import SUBPROTOCOLS
 
 
 def check_positive(**options: float) -> None:
@@ -30,14 +29,3 @@ def check_protocols(protocols: Sequence[str], default_protocol: str | None) -> N
     for name in (*protocols, *([default_protocol] if default_protocol is not None else ())):
         if name not in SUBPROTOCOLS:
             raise ValueError(f"{name!r} is no subprotocol that is spoken here; one of {', '.join(SUBPROTOCOLS)} is")
-
-
-def check_sender(catalogue: Catalogue, role: Role, action: str) -> None:
-    """Raise ValidationError unless that end of a connection may send the action's CALL."""
-    if catalogue.may_send(role, action):
-        return
-    if catalogue.known(action):
-        text, code = f"a {role.replace('_', ' ')} does not send {action}; its peer does", "NotSupported"
-    else:
-        text, code = unknown_action(catalogue.version, action), "NotImplemented"
-    raise ValidationError(text, action=action, errors=[Violation("", text, "action")], error_code=code)

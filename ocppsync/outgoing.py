@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -14,21 +15,24 @@ from . import frames
 from .errors import (
     CallErrorReceived,
     ConnectionLostError,
+    Delivery,
     InvalidResponseError,
     NotConnectedError,
+    NotRegisteredError,
     OCPPRequestError,
     ProtocolError,
     RequestTimeoutError,
     ValidationError,
+    VersionMismatchError,
     Violation,
-    spell,
 )
+from .messages import Messages
 from .pool import Executor
+from .registration import Gate
 from .request import ConnectionMetadata
 from .rpc import OutgoingCall, Rpc, Settle
 from .timer import Timer, TimerHandle
 from .transport import Transport, TransportClosedError
-from .validation import Validator
 
 _logger = logging.getLogger("ocppsync.connection")
 
@@ -60,12 +64,19 @@ class RequestFuture(Future[Any]):
 class PendingRequest(OutgoingCall):
     """A CALL of ours with what its sender waits for. Its fields are guarded by the connection's lock."""
 
-    __slots__ = ("_claimed", "future", "settled", "timer", "written")
+    __slots__ = ("_claimed", "future", "payload", "settled", "timer", "written")
 
     def __init__(
-        self, message_id: str, action: str, text: str, executor: Executor, on_cancel: Callable[[PendingRequest], object]
+        self,
+        message_id: str,
+        action: str,
+        payload: Any,
+        text: str,
+        executor: Executor,
+        on_cancel: Callable[[PendingRequest], object],
     ) -> None:
         super().__init__(message_id, action, text)
+        self.payload = payload
         self.future = RequestFuture(executor, lambda: on_cancel(self))
         self.timer: TimerHandle | None = None
         self.written = False
@@ -86,7 +97,8 @@ class Requester:
         rpc: the connection's core, with ``lock``, which guards it.
         transport: where the CALLs go.
         metadata: whose connection it is.
-        validator: of the connection's version.
+        messages: of the connection's version.
+        gate: what may go before the station is registered.
         executor: where the callbacks of futures run.
         timer: for the deadlines.
     """
@@ -98,7 +110,8 @@ class Requester:
         transport: Transport,
         metadata: ConnectionMetadata,
         *,
-        validator: Validator,
+        messages: Messages,
+        gate: Gate,
         executor: Executor,
         timer: Timer,
     ) -> None:
@@ -107,14 +120,18 @@ class Requester:
         self._ended = False
         self._transport = transport
         self._metadata = metadata
-        self._validator = validator
+        self._messages = messages
+        self._gate = gate
         self._executor = executor
         self._timer = timer
 
     def request(self, action: str, payload: Any, timeout: float) -> Future[Any]:
         """Send a CALL when its turn comes, and return the future of its answer; see `Connection.request`."""
-        self._validator.validate(action, "request", payload)
         pending = self._make_request(action, payload)
+        objection = self._gate.objection(action)
+        if objection is not None:
+            self._fail(pending, NotRegisteredError, objection)
+            return pending.future
         deadline = time.monotonic() + timeout
         with self._lock:
             refused = self._ended
@@ -126,18 +143,40 @@ class Requester:
         self.write(ready)
         return pending.future
 
+    def send(self, action: str, payload: Any) -> None:
+        """Write a SEND at once, whatever is outstanding; see `Connection.send`."""
+        message_id, text = self._make_text(self._messages.send, action, payload)
+        objection = self._gate.objection(action)
+        if objection is not None:
+            raise self._failure(NotRegisteredError, action, message_id, objection, "not_sent")
+        try:
+            self._transport.post(text)
+        except TransportClosedError as error:
+            raise self._failure(ConnectionLostError, action, message_id, str(error), "unknown") from error
+
+    def other_version(self, action: str, version: str) -> OCPPRequestError:
+        """Return the error of a request for another version than the connection's."""
+        what = f"OCPP {version} was asked for, and the connection speaks {self._messages.version}"
+        return self._failure(VersionMismatchError, action, None, what, "not_sent")
+
     def _make_request(self, action: str, payload: Any) -> PendingRequest:
+        message_id, text = self._make_text(self._messages.call, action, payload)
+        return PendingRequest(message_id, action, payload, text, self._executor, self._cancelled)
+
+    def _make_text(self, write: Callable[[str, str, Any], str], action: str, payload: Any) -> tuple[str, str]:
+        fault = self._messages.fault_of_outbound(action, "request", payload)
+        if fault is not None:
+            raise fault
         message_id = str(uuid.uuid4())
         try:
-            text = frames.call(message_id, action, payload)
+            return message_id, write(message_id, action, payload)
         except (TypeError, ValueError) as error:
             raise ValidationError(
                 f"{action} request: {error}",
                 action=action,
                 errors=[Violation("", str(error), "type")],
-                error_code=spell("FormatViolation", self._metadata.ocpp_version) or "GenericError",
+                error_code=self._messages.dialect.code("FormatViolation"),
             ) from error
-        return PendingRequest(message_id, action, text, self._executor, self._cancelled)
 
     def write(self, call: OutgoingCall | None) -> None:
         """Write the CALL whose turn it is, or where it was cancelled the one behind it; never waits."""
@@ -207,37 +246,59 @@ class Requester:
         with self._lock:
             claimed = pending.claim()
         if claimed:
-            pending.future.set_exception(
-                kind(
-                    f"{pending.action} to {self._metadata.charge_point_id}: {what}",
-                    charge_point_id=self._metadata.charge_point_id,
-                    action=pending.action,
-                    message_id=pending.message_id,
-                    delivery="unknown" if pending.written else "not_sent",
-                )
-            )
+            delivery: Delivery = "unknown" if pending.written else "not_sent"
+            pending.future.set_exception(self._failure(kind, pending.action, pending.message_id, what, delivery))
+
+    def _failure(
+        self, kind: type[OCPPRequestError], action: str, message_id: str | None, what: str, delivery: Delivery
+    ) -> OCPPRequestError:
+        charge_point_id = self._metadata.charge_point_id
+        return kind(
+            f"{action} to {charge_point_id}: {what}",
+            charge_point_id=charge_point_id,
+            action=action,
+            message_id=message_id,
+            delivery=delivery,
+        )
 
     def _result(self, pending: PendingRequest, answer: frames.CallResult | frames.CallError | ProtocolError) -> Any:
         if isinstance(answer, frames.CallError):
             raise self._call_error(pending, answer)
-        violation = None
+        payload, fault = None, None
         if isinstance(answer, frames.CallResult):
-            violation = self._validator.check(pending.action, "response", answer.payload)
-            if violation is None:
-                return answer.payload
+            payload = self._messages.tidied(pending.action, "response", answer.payload)
+            fault = self._messages.fault_of_inbound(pending.action, "response", payload)
+            if fault is None or self._messages.tolerates_inbound(fault):
+                self._gate.settled(pending.action, pending.payload, payload)
+                return payload
+        self._refuse_result(pending, answer, fault)
         charge_point_id = self._metadata.charge_point_id
         raise InvalidResponseError(
-            f"{pending.action} to {charge_point_id}: the answer is not valid: {violation or answer}",
+            f"{pending.action} to {charge_point_id}: the answer is not valid: {fault or answer}",
             charge_point_id=charge_point_id,
             action=pending.action,
             message_id=pending.message_id,
-            validation_error=violation,
-            payload=answer.payload if isinstance(answer, frames.CallResult) else None,
+            validation_error=fault,
+            payload=payload,
         )
+
+    def _refuse_result(
+        self, pending: PendingRequest, answer: frames.CallResult | ProtocolError, fault: ValidationError | None
+    ) -> None:
+        """Tell the peer that its CALLRESULT cannot be used, in the version that can (4/21 §4.2.3)."""
+        dialect = self._messages.dialect
+        if not dialect.refuses_results:
+            return
+        if isinstance(answer, ProtocolError) and answer.message_type != frames.CALLRESULT:
+            return  # a CALLERROR, which nothing answers
+        code = fault.error_code if fault is not None else "FormatViolation"
+        description = fault.described() if fault is not None else "the answer is malformed"
+        with contextlib.suppress(TransportClosedError):
+            self._transport.post(dialect.call_result_error(pending.message_id, code, description))
 
     def _call_error(self, pending: PendingRequest, answer: frames.CallError) -> CallErrorReceived:
         return CallErrorReceived(
-            code=spell(answer.code, self._metadata.ocpp_version) or "GenericError",
+            code=self._messages.dialect.code(answer.code),
             raw_code=answer.code,
             description=answer.description,
             details=answer.details,
@@ -252,16 +313,19 @@ def _stop_timer(pending: PendingRequest) -> None:
         pending.timer.cancel()
 
 
-def not_connected(charge_point_id: str, action: str) -> Future[Any]:
-    """Return the future of a request for which there is no connection."""
-    future: Future[Any] = Future()
-    future.set_exception(
-        NotConnectedError(
-            f"{action} to {charge_point_id}: it is not connected",
-            charge_point_id=charge_point_id,
-            action=action,
-            message_id=None,
-            delivery="not_sent",
-        )
+def not_connected(charge_point_id: str, action: str) -> NotConnectedError:
+    """Return the error of a request for which there is no connection."""
+    return NotConnectedError(
+        f"{action} to {charge_point_id}: it is not connected",
+        charge_point_id=charge_point_id,
+        action=action,
+        message_id=None,
+        delivery="not_sent",
     )
+
+
+def failed(error: OCPPRequestError) -> Future[Any]:
+    """Return a future that holds an error, for a request that was never made."""
+    future: Future[Any] = Future()
+    future.set_exception(error)
     return future

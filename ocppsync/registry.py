@@ -10,6 +10,7 @@ from typing import Literal
 
 from .connection import Connection
 from .pool import Executor, Strand, run_logged
+from .registration import Registration
 from .repeats import AnswerMemory
 
 _logger = logging.getLogger("ocppsync.registry")
@@ -24,11 +25,12 @@ _REMEMBERED = 10_000
 class Station:
     """What is known of one identity."""
 
-    __slots__ = ("answers", "connection", "events")
+    __slots__ = ("answers", "connection", "events", "registration")
 
     def __init__(self, executor: Executor) -> None:
         self.connection: Connection | None = None
         self.answers = AnswerMemory()
+        self.registration = Registration()
         self.events = Strand(executor)
 
 
@@ -61,10 +63,10 @@ class Registry:
             listeners.remove(listener)
             self._listeners = listeners
 
-    def answers(self, charge_point_id: str) -> AnswerMemory:
-        """Return what that charge point asked lately."""
+    def station(self, charge_point_id: str) -> Station:
+        """Return what is known of that charge point."""
         with self._lock:
-            return self._station(charge_point_id).answers
+            return self._station(charge_point_id)
 
     def add(self, connection: Connection) -> Connection | None:
         """Make it the connection of its charge point, and return the one that it takes over from."""

@@ -17,6 +17,8 @@ KEPT_ANSWERS = 8
 KEPT_SECONDS = 300.0
 """For how long they are."""
 _LARGE = 4096
+# What is kept did parse when it came.
+_AS_IT_CAME = frames.FrameRules(numeric_ids=True)
 
 # What a station queues while it is offline and sends again over its next connection (C16 §3.7). Everything else that
 # comes over another connection is new, whatever its id: 1.6 asks for unique ids within one connection only
@@ -41,7 +43,7 @@ class Verdict(Enum):
 class Admission:
     """A CALL that was let in, and in the end its answer."""
 
-    message_id: str
+    message_id: frames.MessageId
     action: str
     text: str | int
     link: Any
@@ -59,7 +61,7 @@ class AnswerMemory:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()  # two connections of one station may be at work at once
-        self._entries: OrderedDict[str, Admission] = OrderedDict()
+        self._entries: OrderedDict[frames.MessageId, Admission] = OrderedDict()
 
     def admit(self, call: frames.Call, text: str, link: object) -> tuple[Verdict, Admission]:
         """Return what to do with ``call``, which came as ``text`` over ``link``; for REPLAY the answer is in there."""
@@ -85,7 +87,13 @@ class AnswerMemory:
                 del self._entries[entry.message_id]
             return entry.link
 
-    def _recall(self, message_id: str) -> Admission | None:
+    def answered(self, message_id: str) -> str | None:
+        """Return the action of a CALL that got its CALLRESULT lately, or None."""
+        with self._lock:
+            entry = self._recall(message_id)
+        return entry.action if entry is not None and entry.answer is not None else None
+
+    def _recall(self, message_id: frames.MessageId) -> Admission | None:
         entry = self._entries.get(message_id)
         if entry is not None and entry.answer is not None and self._clock() - entry.since > KEPT_SECONDS:
             return None
@@ -106,5 +114,5 @@ def _same_content(kept: str | int, text: str, call: frames.Call) -> bool:
         return True
     if isinstance(kept, int):
         return False
-    before = frames.parse(kept)  # it did parse when it came
+    before = frames.parse(kept, _AS_IT_CAME)
     return isinstance(before, frames.Call) and before.payload == call.payload

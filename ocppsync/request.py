@@ -10,12 +10,13 @@ from typing_extensions import TypeVar
 
 from .errors import ValidationError
 
-__all__ = ["ConnectionMetadata", "Headers", "HttpRequest", "Request", "RequestMetadata"]
+__all__ = ["CallResultErrorReceived", "ConnectionMetadata", "Headers", "HttpRequest", "Request", "RequestMetadata"]
 
 _SECRET = frozenset({"authorization", "cookie", "proxy-authorization"})
 
 Action_co = TypeVar("Action_co", bound=str, covariant=True, default=str)
 Payload_co = TypeVar("Payload_co", covariant=True, default=Any)
+Version_co = TypeVar("Version_co", bound=str, covariant=True, default=str)
 
 
 class Headers(Mapping[str, str]):
@@ -96,6 +97,21 @@ class ConnectionMetadata:
 
 
 @dataclass(frozen=True)
+class CallResultErrorReceived:
+    """The peer could not use an answer of ours (4/21 §4.2.3); nothing can be done about it but to look into it."""
+
+    charge_point_id: str
+    action: str
+    message_id: str
+    code: str
+    """The error code; one that no version knows is ``"GenericError"``."""
+    raw_code: str
+    """The code exactly as the peer wrote it."""
+    description: str
+    details: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class RequestMetadata(ConnectionMetadata):
     """Who sent a request, and over what."""
 
@@ -105,9 +121,11 @@ class RequestMetadata(ConnectionMetadata):
 
 
 @dataclass(frozen=True)
-class Request(Generic[Action_co, Payload_co]):
+class Request(Generic[Action_co, Payload_co, Version_co]):
     """A CALL as the single handler gets it; comparing ``action`` tells a type checker the type of ``payload``."""
 
     action: Action_co
     payload: Payload_co
     """The payload of the wire, untouched."""
+    version: Version_co = "1.6"  # type: ignore[assignment]
+    """The version of OCPP that the connection speaks."""

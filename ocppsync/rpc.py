@@ -9,15 +9,19 @@ What comes in                                        what is done
 CALL, new, action served                             Dispatch: hand it to a handler
 CALL, a repeat of one that was answered              Reply: the same answer again
 CALL, a repeat of one that is being handled          nothing: that answer serves both
-CALL, id used for another CALL of this connection    Reply: CALLERROR GenericError
-CALL, id longer than 36 characters                   Reply: CALLERROR GenericError; above 255 nothing
+CALL, id used for another CALL of this connection    Reply: CALLERROR with the version's code for bad ids
+CALL, id longer than 36 characters                   the same; above 255 as if it were unreadable
 CALL, action unknown                                 Reply: CALLERROR NotImplemented
 CALL, action known but not served here               Reply: CALLERROR NotSupported
 CALL, malformed, id readable                         Reply: CALLERROR with the fault's code
+CALL or no frame at all, id unreadable               2.x: Reply: CALLERROR with the id "-1"
+message type unknown                                 2.0.1: Reply: CALLERROR MessageTypeNotSupported
+SEND, action served (2.1)                            Dispatch: hand it to a handler, whose answer is dropped
 CALLRESULT or CALLERROR to the outstanding CALL      Settle
 the same, malformed                                  Settle, with the ProtocolError
 ... to a CALL that timed out                         counted as late, logged, never answered
 ... to any other id                                  counted as stray, logged, never answered
+CALLRESULTERROR to an answer of ours (2.1)           Refused: tell the application
 anything else                                        counted, logged, never answered
 """
 
@@ -30,7 +34,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from . import frames
-from .errors import ProtocolError, spell
+from .dialects import UNREADABLE_ID, Dialect
+from .errors import ProtocolError
 from .repeats import Admission, AnswerMemory, Verdict
 
 _logger = logging.getLogger("ocppsync.rpc")
@@ -53,10 +58,10 @@ class OutgoingCall:
 
 @dataclass(slots=True)
 class Dispatch:
-    """Hand the CALL to a handler; its answer belongs to the admission."""
+    """Hand the CALL to a handler; its answer belongs to the admission. None for a SEND, which has no answer."""
 
-    call: frames.Call
-    admission: Admission
+    call: frames.Call | frames.Send
+    admission: Admission | None
 
 
 @dataclass(slots=True)
@@ -75,7 +80,15 @@ class Settle:
     next: OutgoingCall | None
 
 
-Event = Dispatch | Reply | Settle | None
+@dataclass(slots=True)
+class Refused:
+    """The peer could not use an answer of ours."""
+
+    action: str
+    error: frames.CallResultError
+
+
+Event = Dispatch | Reply | Settle | Refused | None
 
 
 @dataclass(slots=True)
@@ -95,13 +108,14 @@ class Counters:
     unknown_types: int = 0
     malformed_frames: int = 0
     repeated_calls: int = 0
+    dropped_sends: int = 0
 
 
 class Rpc:
     """Both directions of one connection.
 
     Args:
-        version: the OCPP version, for the spelling of error codes.
+        dialect: of the connection's version.
         refusal: the error code for an action that is not to be handed to a handler, else None.
         answers: what the station asked lately.
         link: stands for this connection in ``answers``.
@@ -110,14 +124,14 @@ class Rpc:
 
     def __init__(
         self,
-        version: str,
+        dialect: Dialect,
         *,
         refusal: Callable[[str], str | None],
         answers: AnswerMemory,
         link: object,
         peer: str = "peer",
     ) -> None:
-        self._version = version
+        self._dialect = dialect
         self._refusal = refusal
         self._answers = answers
         self._link = link
@@ -169,6 +183,10 @@ class Rpc:
         """Return what to do about a frame, which came as ``text``."""
         if isinstance(frame, frames.Call):
             return self._receive_call(frame, text)
+        if isinstance(frame, frames.Send):
+            return self._receive_send(frame)
+        if isinstance(frame, frames.CallResultError):
+            return self._receive_refusal(frame)
         return self._receive_answer(frame.message_id, frame)
 
     def receive_malformed(self, error: ProtocolError) -> Event:
@@ -176,14 +194,22 @@ class Rpc:
         if error.error_code == "MessageTypeNotSupported":
             self.counters.unknown_types += 1
             _logger.info("%s: ignored a message: %s", self._peer, error)
-            return None
+            return self._report(error) if self._dialect.refuses_unknown_types else None
         self.counters.malformed_frames += 1
         _logger.warning("%s: %s", self._peer, error)
-        if error.message_id is None:
-            return None
-        if error.message_type == frames.CALL:
+        if error.message_type in (None, frames.CALL):
+            return self._report(error)
+        if error.message_type in (frames.CALLRESULT, frames.CALLERROR) and isinstance(error.message_id, str):
+            return self._receive_answer(error.message_id, error)
+        return None
+
+    def _report(self, error: ProtocolError) -> Reply | None:
+        if error.message_id is not None:
             return self._refuse(error.message_id, error.error_code, str(error))
-        return self._receive_answer(error.message_id, error)
+        if not self._dialect.reports_unreadable:
+            return None
+        # Without the parser's own words, which may quote the broken text (4/201 §4.2.3).
+        return Reply(self._dialect.call_error(UNREADABLE_ID, error.error_code, "the message could not be read"))
 
     def _receive_answer(self, message_id: str, answer: frames.CallResult | frames.CallError | ProtocolError) -> Event:
         call = self._outstanding
@@ -195,12 +221,39 @@ class Rpc:
             _logger.warning("%s: the answer to %s came after its timeout and is dropped", self._peer, message_id)
         else:
             self.counters.stray_answers += 1
+            self._log_stray(message_id, answer)
+        return None
+
+    def _log_stray(self, message_id: str, answer: frames.CallResult | frames.CallError | ProtocolError) -> None:
+        if message_id == UNREADABLE_ID and isinstance(answer, frames.CallError):
+            text = f"{answer.code} {answer.description}"[:_LONGEST_ECHO]
+            _logger.warning("%s could not read a message of ours: %r", self._peer, text)
+        else:
             _logger.warning("%s: dropped an answer to %.40r, which is no call of ours", self._peer, message_id)
+
+    def _receive_refusal(self, error: frames.CallResultError) -> Refused | None:
+        # It carries an id of the peer's, for a CALL that was answered here lately (4/21 §4.2.3).
+        action = self._answers.answered(error.message_id)
+        if action is not None:
+            return Refused(action, error)
+        self.counters.stray_answers += 1
+        _logger.warning("%s: refused the answer to %.40r, which nobody here gave", self._peer, error.message_id)
+        return None
+
+    def _receive_send(self, send: frames.Send) -> Dispatch | None:
+        # Nothing that is wrong with it may be answered (4/21 §4.2.4).
+        fault = self._refusal(send.action)
+        if len(str(send.message_id)) > frames.MAX_MESSAGE_ID:
+            fault = "the message id is longer than 36 characters"
+        if fault is None:
+            return Dispatch(send, None)
+        self.counters.dropped_sends += 1
+        _logger.warning("%s: dropped the SEND %.50r: %s", self._peer, send.action, fault)
         return None
 
     def _receive_call(self, call: frames.Call, text: str) -> Event:
-        if len(call.message_id) > frames.MAX_MESSAGE_ID:
-            return self._refuse(call.message_id, "GenericError", "the message id is longer than 36 characters")
+        if len(str(call.message_id)) > frames.MAX_MESSAGE_ID:
+            return self._refuse(call.message_id, self._dialect.bad_id, "the message id is longer than 36 characters")
         code = self._refusal(call.action)
         if code is not None:
             # As repr shows it, since the peer may have written anything there, and it goes to the log as well.
@@ -212,12 +265,14 @@ class Rpc:
             return Dispatch(call, admission)
         self.counters.repeated_calls += 1
         if verdict is Verdict.CONFLICT:
-            return self._refuse(call.message_id, "GenericError", "the message id was used for another CALL")
+            return self._refuse(call.message_id, self._dialect.bad_id, "the message id was used for another CALL")
         _logger.info("%s: repeated %s %r", self._peer, call.action, call.message_id)
         return Reply(admission.answer) if admission.answer is not None else None
 
-    def _refuse(self, message_id: str, code: str, description: str) -> Reply | None:
+    def _refuse(self, message_id: frames.MessageId, code: str, description: str) -> Reply | None:
         _logger.warning("%s: refused the CALL %.40r: %s %s", self._peer, message_id, code, description)
-        if len(message_id) > _LONGEST_ECHO:
-            return None
-        return Reply(frames.call_error(message_id, spell(code, self._version) or "GenericError", description))
+        if len(str(message_id)) <= _LONGEST_ECHO:
+            return Reply(self._dialect.call_error(message_id, code, description))
+        if self._dialect.reports_unreadable:
+            return Reply(self._dialect.call_error(UNREADABLE_ID, code, description))
+        return None

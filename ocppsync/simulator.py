@@ -403,7 +403,7 @@ class SimulatedChargePoint:
 
     def _send(self, action: Any, payload: Any) -> Any:
         if self._stopping:
-            return not_connected(self.charge_point_id, action).result()
+            raise not_connected(self.charge_point_id, action)
         return self._charge_point.send_request(action, payload)
 
     def _report(self) -> None:

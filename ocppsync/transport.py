@@ -21,6 +21,7 @@ import contextlib
 import logging
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, cast
 
@@ -49,9 +50,6 @@ from .streams import Stream
 
 _logger = logging.getLogger("ocppsync.transport")
 _READ_SIZE = 16384
-# A deflated byte can stand for a thousand: compressed connections are fed in small slices, so that the size limit is
-# looked at before much has been inflated.
-_COMPRESSED_SLICE = 512
 # What a peer that does not read may make us keep of pongs and refusals, beside the messages of ours that wait as well.
 _BACKLOG_LIMIT = 256 * 1024
 
@@ -118,9 +116,21 @@ class _NoThread:
 
 
 class _Deflate(PerMessageDeflate):
-    """permessage-deflate, without forgetting in a control frame that the message around it is compressed."""
+    """permessage-deflate that inflates no more than a message may have (a deflated byte can stand for a thousand), and
+    does not forget in a control frame that the message around it is compressed.
+
+    Args:
+        limit: the longest message, in bytes.
+        forgetful: let the server's side start anew with each message: what deflate remembers takes 256 KiB of every
+            connection, and most of OCPP's messages are far shorter than what it would save.
+    """
 
     _in_control_frame = False
+
+    def __init__(self, limit: int, *, forgetful: bool) -> None:
+        super().__init__(server_no_context_takeover=forgetful)
+        self._limit = limit
+        self._inflated = 0
 
     def frame_inbound_header(
         self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, payload_length: int
@@ -131,15 +141,30 @@ class _Deflate(PerMessageDeflate):
         return super().frame_inbound_header(proto, opcode, rsv, payload_length)
 
     def frame_inbound_payload_data(self, proto: FrameDecoder | FrameProtocol, data: bytes) -> bytes | CloseReason:
-        return data if self._in_control_frame else super().frame_inbound_payload_data(proto, data)
+        if self._in_control_frame or not self._inbound_compressed or self._decompressor is None:
+            return data
+        room = self._limit - self._inflated
+        try:
+            inflated = self._decompressor.decompress(bytes(data), room + 1)
+        except zlib.error:
+            return CloseReason.INVALID_FRAME_PAYLOAD_DATA
+        self._inflated += len(inflated)
+        return inflated if len(inflated) <= room else CloseReason.MESSAGE_TOO_BIG
 
     def frame_inbound_complete(self, proto: FrameDecoder | FrameProtocol, fin: bool) -> bytes | CloseReason | None:
-        return None if self._in_control_frame else super().frame_inbound_complete(proto, fin)
+        if self._in_control_frame:
+            return None
+        if fin:
+            self._inflated = 0
+        return super().frame_inbound_complete(proto, fin)
 
 
 class _ServerSide(simple_websocket.Server):
-    def __init__(self, stream: Stream, fields: Sequence[tuple[str, str]], subprotocol: str | None) -> None:
+    def __init__(
+        self, stream: Stream, fields: Sequence[tuple[str, str]], subprotocol: str | None, deflate: _Deflate
+    ) -> None:
         self._stream = stream
+        self._deflate = deflate
         self._fields = [(name.encode(), value.encode("latin-1")) for name, value in fields]
         self._chosen = subprotocol
         # The name under which it looks for a socket, which it never touches.
@@ -149,7 +174,7 @@ class _ServerSide(simple_websocket.Server):
         self.ws.initiate_upgrade_connection(self._fields, "/")
         next(self.ws.events())
         try:
-            answer = self.ws.send(AcceptConnection(subprotocol=self._chosen, extensions=[_Deflate()]))
+            answer = self.ws.send(AcceptConnection(subprotocol=self._chosen, extensions=[self._deflate]))
         except ValueError:
             # Parameters that make no sense decline the extension, not the connection (RFC 7692 §7.1).
             answer = self.ws.send(AcceptConnection(subprotocol=self._chosen))
@@ -213,15 +238,13 @@ class WebSocket:
         peer: simple-websocket's object, past its handshake.
         stream: the bytes.
         max_message_size: the longest message that is accepted, in bytes.
-        compressed: whether permessage-deflate may be in use.
         name: the peer's name, for thread names.
     """
 
-    def __init__(self, peer: Base, stream: Stream, *, max_message_size: int, compressed: bool, name: str) -> None:
+    def __init__(self, peer: Base, stream: Stream, *, max_message_size: int, name: str) -> None:
         self._ws = peer.ws
         self._stream = stream
         self._limit = max_message_size
-        self._read_size = _COMPRESSED_SLICE if compressed else _READ_SIZE
         self._name = stream.name = name
         self.subprotocol: str | None = peer.subprotocol
         self._events: Iterator[Event] = self._ws.events()  # what came along with the handshake
@@ -272,7 +295,7 @@ class WebSocket:
 
     def _read(self) -> bool:
         try:
-            data = self._stream.recv(self._read_size)
+            data = self._stream.recv(_READ_SIZE)
             self.last_heard = time.monotonic()
             if data and not self._discarding:
                 with self._frame_lock:
@@ -297,8 +320,7 @@ class WebSocket:
         data = event.data
         self._size += len(data) if data.isascii() else len(data.encode())
         if self._size > self._limit:
-            _logger.warning("%s sent a message of more than %d bytes", self._name, self._limit)
-            self._fail(TOO_BIG, f"the limit is {self._limit} bytes")
+            self._fail_as_too_big()
             return None
         if data:
             self._parts.append(data)
@@ -309,9 +331,16 @@ class WebSocket:
         self._size = 0
         return message
 
+    def _fail_as_too_big(self) -> None:
+        _logger.warning("%s sent a message of more than %d bytes", self._name, self._limit)
+        self._fail(TOO_BIG, f"the limit is {self._limit} bytes")
+
     def _take_close(self, event: CloseConnection) -> None:
         if self._ws.state in (ConnectionState.OPEN, ConnectionState.LOCAL_CLOSING):
             # No Close came: that is how wsproto says that it cannot read on.
+            if event.code == TOO_BIG:
+                self._fail_as_too_big()
+                return
             _logger.warning("%s broke the WebSocket protocol: %s", self._name, event.reason)
             self._fail(int(event.code), "not UTF-8" if event.code == INVALID_DATA else "not the WebSocket protocol")
             return
@@ -445,8 +474,8 @@ def accept(
         fields.append(("Sec-WebSocket-Protocol", subprotocol))
     if extensions:
         fields.append(("Sec-WebSocket-Extensions", extensions))
-    peer = _ServerSide(stream, fields, subprotocol)
-    return WebSocket(peer, stream, max_message_size=max_message_size, compressed=bool(extensions), name=name)
+    peer = _ServerSide(stream, fields, subprotocol, _Deflate(max_message_size, forgetful=True))
+    return WebSocket(peer, stream, max_message_size=max_message_size, name=name)
 
 
 def connect(
@@ -482,7 +511,7 @@ def connect(
             host=host,
             target=target,
             subprotocols=list(subprotocols),
-            extensions=[_Deflate()] if compression else [],
+            extensions=[_Deflate(max_message_size, forgetful=False)] if compression else [],
             extra_headers=[(field.encode("ascii"), value.encode("latin-1")) for field, value in headers],
         )
         peer = _ClientSide(stream, request, deadline)
@@ -492,4 +521,4 @@ def connect(
         # ValueError: a header of ours or of the answer holds what such a header cannot.
         raise HandshakeError(f"the handshake failed: {error}") from error
     stream.set_read_timeout(None)
-    return WebSocket(peer, stream, max_message_size=max_message_size, compressed=compression, name=name)
+    return WebSocket(peer, stream, max_message_size=max_message_size, name=name)
