@@ -14,17 +14,18 @@ import pytest
 from support import DEADLINE, Recorder
 
 from ocppsync import transport
-from ocppsync.catalogue import catalogue
 from ocppsync.connection import Connection, ConnectionSettings
 from ocppsync.errors import InvalidResponseError
-from ocppsync.handshake import Gate, read_request
+from ocppsync.handshake import Gate as Entrance
+from ocppsync.handshake import read_request
+from ocppsync.messages import Speech
 from ocppsync.pool import HandlerPool
+from ocppsync.registration import Gate
 from ocppsync.repeats import AnswerMemory
 from ocppsync.request import ConnectionMetadata
 from ocppsync.router import Router
 from ocppsync.streams import Stream
 from ocppsync.timer import Timer
-from ocppsync.validation import validator
 
 
 class Peer:
@@ -53,7 +54,7 @@ class Peer:
 def serve(sock: socket.socket, router: Router, pool: HandlerPool, timer: Timer, made: Recorder) -> None:
     stream = Stream(sock, write_timeout=DEADLINE)
     request = read_request(stream, deadline=time.monotonic() + DEADLINE, max_header_size=4096)
-    admitted = Gate(("ocpp1.6",)).admit(request)
+    admitted = Entrance(("ocpp1.6",)).admit(request)
     websocket = transport.accept(
         stream,
         key=admitted.key,
@@ -74,7 +75,8 @@ def serve(sock: socket.socket, router: Router, pool: HandlerPool, timer: Timer, 
             max_queued_calls=10,
         ),
         router=router,
-        validator=validator("1.6"),
+        messages=Speech("central_system").messages("1.6"),
+        gate=Gate(),
         executor=pool,
         timer=timer,
         answers=AnswerMemory(),
@@ -87,7 +89,7 @@ def serve(sock: socket.socket, router: Router, pool: HandlerPool, timer: Timer, 
 @contextlib.contextmanager
 def connected_peer() -> Iterator[Peer]:
     router, pool, timer, made = (
-        Router(catalogue("1.6"), "charge_point"),
+        Router(Speech("central_system")),
         HandlerPool(2, "test"),
         Timer("test"),
         Recorder(),

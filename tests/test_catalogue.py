@@ -67,8 +67,8 @@ def test_schema_stands_alone(messages: Catalogue, kind: Kind, required: list[str
 
 
 def test_subprotocols() -> None:
-    assert SUBPROTOCOLS == {"ocpp1.6": "1.6"}
-    assert [catalogue(version).version for version in SUBPROTOCOLS.values()] == ["1.6"]
+    assert SUBPROTOCOLS == {"ocpp1.6": "1.6", "ocpp2.0.1": "2.0.1", "ocpp2.1": "2.1"}
+    assert [catalogue(version).version for version in SUBPROTOCOLS.values()] == ["1.6", "2.0.1", "2.1"]
 
 
 @pytest.mark.parametrize("version", ["1.5", "", "ocpp1.6", "../ocpp16"])
