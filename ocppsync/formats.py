@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["FORMATS", "is_integer", "is_number", "multiple_of"]
+__all__ = ["FORMATS", "RFC_3339_LONG", "is_integer", "is_number", "multiple_of"]
 
 _DATE = (
     "(?:"
@@ -24,6 +24,11 @@ _TIME = "(?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|60)"
 # ISO 8601 in its extended format, which is all that 1.6 asks for (C16 §3.14): any number of fraction digits after a
 # full stop or a comma, and a zone that may be left out.
 _ISO_8601 = re.compile(rf"{_DATE}T{_TIME}(?:[.,][0-9]+)?(?:Z|[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?)?")
+# RFC 3339, in which the zone is a must, and "t" and "z" may be small (RFC 3339 §5.6); OCPP 2.x takes no more than 3
+# fraction digits of it (2/201 §2.1.4).
+_ZONE = "(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
+_RFC_3339 = re.compile(rf"{_DATE}[Tt]{_TIME}(?:[.][0-9]{{1,3}})?{_ZONE}")
+_RFC_3339_LONG = re.compile(rf"{_DATE}[Tt]{_TIME}(?:[.][0-9]+)?{_ZONE}")
 
 # The shape of RFC 3986, not the grammar of each part. A character can be taken in one way only, so that no input makes
 # the match go back and forth.
@@ -39,7 +44,11 @@ Format = Callable[[str], object]
 FORMATS: Mapping[str, Mapping[str, Format]] = {
     # version: {format: the rule}
     "1.6": {"date-time": _ISO_8601.fullmatch, "uri": _URI.fullmatch},
+    "2.0.1": {"date-time": _RFC_3339.fullmatch},
+    "2.1": {"date-time": _RFC_3339.fullmatch},
 }
+RFC_3339_LONG: Format = _RFC_3339_LONG.fullmatch
+"""The rule for a ``date-time`` of 2.x, but for the number of fraction digits: peers are met that send more than 3."""
 
 
 def is_integer(value: Any) -> bool:

@@ -28,7 +28,17 @@ _MOST_CHARACTERS = 40
 _MOST_CHOICES = 8
 
 # The sorts of violation, the most telling first, and the code that stands for each. No specification maps the
-# keywords of a schema to codes; for a bad value CE16 3.24, 3.38 and 3.39 name theirs.
+# keywords of a schema to codes. For a bad value CE16 3.24, 3.38 and 3.39 name theirs; for too many elements B06.FR.16,
+# B08.FR.17 and N06.FR.06 of 2/201. What 1.6 calls FormationViolation 2.x parts in two (4/201 table 8): FormatViolation
+# for the syntax, ProtocolError for the shape of the message.
+_CODES_2X: Mapping[str, str] = {
+    "shape": "FormatViolation",
+    "required": "OccurrenceConstraintViolation",
+    "type": "TypeConstraintViolation",
+    "extra": "ProtocolError",
+    "value": "PropertyConstraintViolation",
+    "occurrence": "OccurrenceConstraintViolation",
+}
 _CODES: Mapping[Version, Mapping[str, str]] = {
     "1.6": {
         "shape": "FormatViolation",
@@ -38,6 +48,8 @@ _CODES: Mapping[Version, Mapping[str, str]] = {
         "value": "PropertyConstraintViolation",
         "occurrence": "OccurrenceConstraintViolation",
     },
+    "2.0.1": _CODES_2X,
+    "2.1": _CODES_2X,
 }
 _SORTS: Mapping[str, str] = {
     "required": "required",
@@ -75,8 +87,11 @@ _NOUNS: Mapping[str, str] = {
     "date-time": "a date and time such as 2025-01-31T12:00:00Z",
     "uri": "a URI such as https://example.com/file",
 }
-# Fields whose values no log and no peer may see: configuration keys such as AuthorizationKey, addresses that hold a
-# password, and what only a vendor knows.
+# A zone and few digits are what the date-times of 2.x have to have (2/201 §2.1.4), and often lack.
+_DATE_TIME_2X = "a date and time with its zone and at most 3 fraction digits, such as 2025-01-31T12:00:00.123Z"
+# Fields whose values no log and no peer may see: configuration keys and variables such as AuthorizationKey and
+# BasicAuthPassword, wherever their values are set, reported or watched; addresses that hold a password or a ticket;
+# what is known of a customer, and what only a vendor knows.
 _SECRETS: frozenset[tuple[str, str]] = frozenset(
     {
         ("ChangeConfiguration", "value"),
@@ -84,6 +99,21 @@ _SECRETS: frozenset[tuple[str, str]] = frozenset(
         ("GetConfiguration", "value"),
         ("GetDiagnostics", "location"),
         ("GetLog", "remoteLocation"),
+        ("GetVariables", "attributeValue"),
+        ("NotifyCustomerInformation", "data"),
+        ("NotifyEvent", "actualValue"),
+        ("NotifyPeriodicEventStream", "v"),
+        ("NotifyReport", "value"),
+        ("NotifySettlement", "receiptUrl"),
+        ("PublishFirmware", "location"),
+        ("PublishFirmwareStatusNotification", "location"),
+        ("SetNetworkProfile", "apnPassword"),
+        ("SetNetworkProfile", "basicAuthPassword"),
+        ("SetNetworkProfile", "key"),
+        ("SetNetworkProfile", "ocppCsmsUrl"),
+        ("SetNetworkProfile", "password"),
+        ("SetNetworkProfile", "simPin"),
+        ("SetVariables", "attributeValue"),
         ("SignedUpdateFirmware", "location"),
         ("UpdateFirmware", "location"),
     }
@@ -107,7 +137,8 @@ class Validator:
     def check(self, action: str, kind: Kind, payload: object) -> ValidationError | None:
         """Return what is wrong with a payload, or None if nothing is.
 
-        An unknown action is reported with the code NotImplemented (J16 table 7).
+        An unknown action is reported with the code NotImplemented (J16 table 7, 4/201 table 8). Raises KeyError for
+        the response to a SEND, for there is none.
         """
         try:
             predicate = self._predicates[action, kind]
@@ -131,7 +162,7 @@ class Validator:
         )
 
     def _report(self, action: str, kind: Kind, payload: object) -> ValidationError | None:
-        found = _violations(action, self._judge(action, kind).iter_errors(payload))
+        found = _violations(self._version, action, self._judge(action, kind).iter_errors(payload))
         sorts = list(_CODES[self._version])
         violations = sorted(islice(found, _MOST_VIOLATIONS), key=lambda violation: sorts.index(_sort(violation)))
         if not violations:
@@ -213,17 +244,17 @@ def _multiple_of(
         yield error("not a multiple")
 
 
-def _violations(action: str, errors: Iterator[Any]) -> Iterator[Violation]:
+def _violations(version: Version, action: str, errors: Iterator[Any]) -> Iterator[Violation]:
     """Yield what is wrong in our words, each thing once."""
     seen: set[Violation] = set()
     for error in errors:
-        for violation in _explained(action, error):
+        for violation in _explained(version, action, error):
             if violation not in seen:
                 seen.add(violation)
                 yield violation
 
 
-def _explained(action: str, error: Any) -> Iterator[Violation]:
+def _explained(version: Version, action: str, error: Any) -> Iterator[Violation]:
     """Yield the violations behind one error of jsonschema's."""
     path = list(error.absolute_path)
     if error.validator == "required":
@@ -237,10 +268,10 @@ def _explained(action: str, error: Any) -> Iterator[Violation]:
             yield Violation(_path([*path, name]), text, "additionalProperties")
     # A value that is no string is none of the choices either, but its type says all.
     elif error.validator != "enum" or isinstance(error.instance, str):
-        yield Violation(_path(path), _text(action, path, error), error.validator)
+        yield Violation(_path(path), _text(version, action, path, error), error.validator)
 
 
-def _text(action: str, path: Sequence[str | int], error: Any) -> str:
+def _text(version: Version, action: str, path: Sequence[str | int], error: Any) -> str:
     value: Any = error.instance
     wanted: Any = error.validator_value
     # Whatever stands in the place of an object or an array may be what belongs deeper inside.
@@ -250,13 +281,15 @@ def _text(action: str, path: Sequence[str | int], error: Any) -> str:
         name=_name(path),
         found=_found(value, secret),
         size=len(value) if isinstance(value, (str, list)) else "",
-        expected=_expected(wanted),
+        expected=_expected(version, wanted),
     )
     return text + hint
 
 
-def _expected(wanted: Any) -> str:
+def _expected(version: Version, wanted: Any) -> str:
     """Return a keyword's value in words: a type, a format, the choices of an enum, or a limit."""
+    if wanted == "date-time" and version != "1.6":
+        return _DATE_TIME_2X
     if isinstance(wanted, str):
         return _NOUNS[wanted]
     if isinstance(wanted, list):
