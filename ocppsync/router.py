@@ -9,7 +9,7 @@ from .catalogue import Catalogue, Role, unknown_action
 from .errors import CallError
 from .request import Request, RequestMetadata
 
-Handler = Callable[[Request[Any, Any], RequestMetadata], Any]
+Handler = Callable[[Request[Any, Any, Any], RequestMetadata], Any]
 ActionHandler = Callable[[Any, RequestMetadata], Any]
 _F = TypeVar("_F", bound=Callable[..., Any])
 
