@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 __all__ = ["SUBPROTOCOLS", "Catalogue", "Kind", "Role", "Version", "catalogue", "closest", "unknown_action"]
 
-Version = Literal["1.6"]
+Version = Literal["1.6", "2.0.1", "2.1"]
 """The versions of OCPP that this library speaks."""
 Role = Literal["charge_point", "central_system"]
 """The two ends of a connection (J16 §3.1)."""

@@ -12,10 +12,11 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Any
 
-from .catalogue import SUBPROTOCOLS, catalogue
+from .catalogue import SUBPROTOCOLS, Version, catalogue
 from .connection import Connection, ConnectionSettings
 from .handshake import Authorize, Gate, Identify
 from .listener import Listener
+from .methods import CentralSystemHandler, CentralSystemMethods
 from .options import check_positive, check_protocols, check_sender, check_whole
 from .outgoing import not_connected
 from .pool import HandlerPool
@@ -25,7 +26,6 @@ from .request import ConnectionMetadata
 from .router import Router
 from .timer import Timer
 from .transport import GOING_AWAY, NORMAL, POLICY_VIOLATION, PROTOCOL_ERROR, WebSocket
-from .v16 import CentralSystemHandler, CentralSystemMethods
 from .validation import validator
 
 _logger = logging.getLogger("ocppsync.central_system")
@@ -348,10 +348,14 @@ class CentralSystem(CentralSystemMethods):
         connection.close(code, reason)
         return True
 
-    def _send_request(self, charge_point_id: str, action: str, payload: Any, timeout: float | None) -> Any:
-        return self._submit_request(charge_point_id, action, payload, timeout).result()
+    def _send_request(
+        self, charge_point_id: str, action: Any, payload: Any, timeout: float | None, version: Version | None
+    ) -> Any:
+        return self._submit_request(charge_point_id, action, payload, timeout, version).result()
 
-    def _submit_request(self, charge_point_id: str, action: str, payload: Any, timeout: float | None) -> Future[Any]:
+    def _submit_request(
+        self, charge_point_id: str, action: Any, payload: Any, timeout: float | None, version: Version | None
+    ) -> Future[Any]:
         if timeout is not None:
             check_positive(timeout=timeout)
         check_sender(self._catalogue, "central_system", action)
@@ -360,8 +364,14 @@ class CentralSystem(CentralSystemMethods):
             return connection.request(action, payload, timeout)
         return not_connected(charge_point_id, action)
 
-    def _on(self, action: str) -> Callable[..., Any]:
+    def _send(self, charge_point_id: str, action: Any, payload: Any, version: Version | None) -> None:
+        raise NotImplementedError
+
+    def _on(self, action: Any, version: Version | None) -> Callable[..., Any]:
         return self._router.on(action)
 
-    def _after(self, action: str) -> Callable[..., Any]:
+    def _after(self, action: Any, version: Version | None) -> Callable[..., Any]:
         return self._router.after(action)
+
+    def _on_data_transfer(self, vendor_id: str, message_id: str | None, version: Version | None) -> Callable[..., Any]:
+        raise NotImplementedError

@@ -14,10 +14,11 @@ from types import TracebackType
 from typing import Any, Literal
 
 from . import transport
-from .catalogue import SUBPROTOCOLS, catalogue
+from .catalogue import SUBPROTOCOLS, Version, catalogue
 from .connection import Connection, ConnectionSettings
 from .endpoint import Endpoint
 from .errors import HandshakeError
+from .methods import ChargePointHandler, ChargePointMethods
 from .options import check_positive, check_protocols, check_sender, check_whole
 from .outgoing import not_connected
 from .pool import HandlerPool, Strand, run_logged
@@ -27,7 +28,6 @@ from .router import Router
 from .streams import Stream, TLSStream
 from .timer import Timer
 from .transport import NORMAL, WebSocket
-from .v16 import ChargePointHandler, ChargePointMethods
 from .validation import validator
 
 _logger = logging.getLogger("ocppsync.charge_point")
@@ -297,10 +297,10 @@ class ChargePoint(ChargePointMethods):
 
     # What ChargePointMethods declares.
 
-    def _send_request(self, action: str, payload: Any, timeout: float | None) -> Any:
-        return self._submit_request(action, payload, timeout).result()
+    def _send_request(self, action: Any, payload: Any, timeout: float | None, version: Version | None) -> Any:
+        return self._submit_request(action, payload, timeout, version).result()
 
-    def _submit_request(self, action: str, payload: Any, timeout: float | None) -> Future[Any]:
+    def _submit_request(self, action: Any, payload: Any, timeout: float | None, version: Version | None) -> Future[Any]:
         if timeout is not None:
             check_positive(timeout=timeout)
         check_sender(self._catalogue, "charge_point", action)
@@ -309,11 +309,17 @@ class ChargePoint(ChargePointMethods):
             return connection.request(action, payload, timeout)
         return not_connected(self.charge_point_id, action)
 
-    def _on(self, action: str) -> Callable[..., Any]:
+    def _send(self, action: Any, payload: Any, version: Version | None) -> None:
+        raise NotImplementedError
+
+    def _on(self, action: Any, version: Version | None) -> Callable[..., Any]:
         return self._router.on(action)
 
-    def _after(self, action: str) -> Callable[..., Any]:
+    def _after(self, action: Any, version: Version | None) -> Callable[..., Any]:
         return self._router.after(action)
+
+    def _on_data_transfer(self, vendor_id: str, message_id: str | None, version: Version | None) -> Callable[..., Any]:
+        raise NotImplementedError
 
 
 def _basic(charge_point_id: str, password: str | bytes | None) -> list[tuple[str, str]]:

@@ -16,8 +16,8 @@ FLOORS = {
     name: floor
     for floor, names in {
         0: "_version clock errors formats frames request",
-        1: "catalogue endpoint options predicates v16 validation",
-        2: "pool repeats router rpc streams timer",
+        1: "catalogue endpoint options predicates v16 v201 v21 validation vendor",
+        2: "methods pool repeats router rpc streams timer",
         3: "handshake transport",
         4: "connection outgoing reception",
         5: "central_system charge_point listener registry",
