@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from .catalogue import SUBPROTOCOLS
+from .channel import GOING_AWAY, NORMAL, POLICY_VIOLATION, PROTOCOL_ERROR
 from .connection import Connection, ConnectionSettings
 from .handshake import Authorize, Identify
 from .handshake import Gate as Entrance
@@ -29,7 +30,7 @@ from .registry import ConnectionListener, Registry, Station
 from .request import CallResultErrorReceived, ConnectionMetadata
 from .router import Router
 from .timer import Timer
-from .transport import GOING_AWAY, NORMAL, POLICY_VIOLATION, PROTOCOL_ERROR, WebSocket
+from .transport import WebSocket
 from .vendor import VendorAction, name_of
 
 _logger = logging.getLogger("ocppsync.central_system")

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from . import transport
 from .catalogue import SUBPROTOCOLS
+from .channel import NORMAL
 from .connection import Connection, ConnectionSettings
 from .endpoint import Endpoint
 from .errors import HandshakeError
@@ -31,7 +32,7 @@ from .request import CallResultErrorReceived, ConnectionMetadata
 from .router import Router
 from .streams import Stream, TLSStream
 from .timer import Timer
-from .transport import NORMAL, WebSocket
+from .transport import WebSocket
 from .vendor import VendorAction, name_of
 
 _logger = logging.getLogger("ocppsync.charge_point")

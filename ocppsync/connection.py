@@ -17,6 +17,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
+from .channel import Transport
 from .errors import ProtocolError
 from .incoming import Responder
 from .messages import Messages
@@ -29,7 +30,6 @@ from .request import CallResultErrorReceived, ConnectionMetadata
 from .router import Router
 from .rpc import Dispatch, Refused, Reply, Rpc, Settle
 from .timer import Timer, TimerHandle
-from .transport import Transport
 
 _logger = logging.getLogger("ocppsync.connection")
 

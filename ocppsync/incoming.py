@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 from . import frames
+from .channel import Transport, TransportClosedError
 from .errors import CallError, ValidationError
 from .messages import Messages
 from .pool import Executor, Strand
@@ -14,7 +15,6 @@ from .repeats import Admission, AnswerMemory
 from .request import ConnectionMetadata, RequestMetadata
 from .router import ActionHandler, Router
 from .rpc import Dispatch
-from .transport import Transport, TransportClosedError
 
 _logger = logging.getLogger("ocppsync.connection")
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from random import Random
+from typing import TYPE_CHECKING
 
-from .v16 import ReadingContext, SampledValue
+if TYPE_CHECKING:
+    from .v16 import ReadingContext, SampledValue
 
 __all__ = ["Meter", "power_curve"]
 

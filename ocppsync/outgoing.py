@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from . import frames
+from .channel import Transport, TransportClosedError
 from .errors import (
     CallErrorReceived,
     ConnectionLostError,
@@ -32,7 +33,6 @@ from .registration import Gate
 from .request import ConnectionMetadata
 from .rpc import OutgoingCall, Rpc, Settle
 from .timer import Timer, TimerHandle
-from .transport import Transport, TransportClosedError
 
 _logger = logging.getLogger("ocppsync.connection")
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from random import Random
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .answers import Answer, ChargePointAnswers
 from .charge_point import ChargePoint
@@ -26,7 +26,9 @@ from .meter import Meter, power_curve
 from .options import check_positive
 from .outgoing import not_connected
 from .request import Request, RequestMetadata
-from .v16 import BootNotificationResponse, ChargePointStatus, ReadingContext, Reason
+
+if TYPE_CHECKING:
+    from .v16 import BootNotificationResponse, ChargePointStatus, ReadingContext, Reason
 
 __all__ = ["Session", "SimulatedChargePoint"]
 

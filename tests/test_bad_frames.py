@@ -14,6 +14,7 @@ import pytest
 from support import DEADLINE, Recorder
 
 from ocppsync import transport
+from ocppsync.channel import INVALID_DATA
 from ocppsync.connection import Connection, ConnectionSettings
 from ocppsync.errors import InvalidResponseError
 from ocppsync.handshake import Gate as Entrance
@@ -207,7 +208,7 @@ def test_text_that_is_not_utf_8_ends_the_connection() -> None:
     with connected_peer() as peer:
         peer.socket.sendall(b"\x81\x82\0\0\0\0\xff\xfe")  # a masked text frame of two bytes
         assert peer.read() is None
-        assert peer.websocket.close_code == transport.INVALID_DATA
+        assert peer.websocket.close_code == INVALID_DATA
 
 
 def test_a_call_with_the_id_of_one_that_is_being_handled() -> None:

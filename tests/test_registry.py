@@ -207,14 +207,16 @@ def test_a_listener_that_was_added_twice_is_removed_once(
 # What is remembered.
 
 
-def test_answers_outlive_the_connection(registry: Registry, connect: Any) -> None:
-    answers = registry.station("CP1").answers
+def test_answers_and_registration_outlive_the_connection(registry: Registry, connect: Any) -> None:
+    station = registry.station("CP1")
     connection = connect()
     registry.add(connection)
-    assert registry.station("CP1").answers is answers
+    assert registry.station("CP1") is station
     registry.remove(connection)
-    assert registry.station("CP1").answers is answers
-    assert registry.answers("CP2") is not answers
+    assert registry.station("CP1") is station
+    other = registry.station("CP2")
+    assert other.answers is not station.answers
+    assert other.registration is not station.registration
 
 
 def test_only_so_many_absent_ones_are_remembered(
@@ -226,7 +228,7 @@ def test_only_so_many_absent_ones_are_remembered(
     names = [f"CP{number}" for number in range(5)]
     memories = {}
     for name in names:
-        memories[name] = registry.answers(name)
+        memories[name] = registry.station(name)
         connection = connect(name)
         registry.add(connection)
         registry.remove(connection)
@@ -237,6 +239,6 @@ def test_only_so_many_absent_ones_are_remembered(
     another = connect("CP5")
     registry.add(another)
     registry.remove(another)
-    kept = [name for name in names if registry.answers(name) is memories[name]]
+    kept = [name for name in names if registry.station(name) is memories[name]]
     assert kept == ["CP2", "CP4"]
     assert registry.get("present") is present

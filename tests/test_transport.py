@@ -40,11 +40,12 @@ from wire import (
 )
 
 from ocppsync import CentralSystem, ChargePoint, HandshakeError, transport
+from ocppsync.channel import TransportClosedError
 from ocppsync.handshake import Gate
 from ocppsync.reception import Reception
 from ocppsync.streams import Stream, TLSStream
 from ocppsync.timer import Timer
-from ocppsync.transport import TransportClosedError, WebSocket
+from ocppsync.transport import WebSocket
 
 SMALL = 4096
 """A socket buffer that fills at once."""
