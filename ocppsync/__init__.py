@@ -28,12 +28,14 @@ from .errors import (
     OCPPError,
     OCPPRequestError,
     ProtocolError,
+    QueueFullError,
     RequestTimeoutError,
     ValidationError,
     VersionMismatchError,
     Violation,
 )
 from .lenient import Lenient, Validation, ValidationMode
+from .limits import Limits
 from .registry import ConnectionListener, ConnectionStatus
 from .request import CallResultErrorReceived, ConnectionMetadata, Headers, HttpRequest, Request, RequestMetadata
 from .vendor import VendorAction
@@ -54,11 +56,13 @@ __all__ = [
     "HttpRequest",
     "InvalidResponseError",
     "Lenient",
+    "Limits",
     "NotConnectedError",
     "NotRegisteredError",
     "OCPPError",
     "OCPPRequestError",
     "ProtocolError",
+    "QueueFullError",
     "Request",
     "RequestMetadata",
     "RequestTimeoutError",

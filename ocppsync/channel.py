@@ -50,6 +50,9 @@ class Transport(Protocol):
     def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Begin the closing handshake; never waits. `receive` ends when the peer answers."""
 
+    def give_up(self, code: int, reason: str = "") -> None:
+        """Close as `close` does, and drop whatever still comes; for the receiving thread."""
+
     def abort(self) -> None:
         """End the connection at once."""
 

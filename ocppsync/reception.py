@@ -9,15 +9,19 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from . import transport
+from .doorkeeper import Doorkeeper
+from .forwarded import ClientAddress
 from .handshake import Admitted, DisconnectedError, Gate, RefusalError, read_request, refusal_response
 from .request import HttpRequest
 from .streams import Stream, TLSStream
 from .transport import WebSocket
 
 _logger = logging.getLogger("ocppsync.handshake")
+_SLOW = 1.0
+"""Seconds after which a handshake gives way to another, where there are too many."""
 _LINGER = 1.0
 """Seconds that a refused peer has to read why, before its connection is closed."""
 
@@ -30,12 +34,20 @@ class Visitor:
     http_request: HttpRequest
     websocket: WebSocket
 
+    @property
+    def address(self) -> str:
+        """The address that counts for the limits, until `Reception.forget`."""
+        return self.http_request.client_address
+
 
 class Reception:
     """Receives new connections, each on a thread of its own.
 
     Args:
         gate: decides who may come in.
+        doorkeeper: counts who is in.
+        client_address: finds the client behind a proxy.
+        max_handshakes: how many handshakes may be under way; None: any number.
         ssl_context: for TLS; None for plain connections.
         handshake_timeout: seconds for TLS and HTTP together.
         max_header_size: of the HTTP request's head, in bytes.
@@ -48,6 +60,9 @@ class Reception:
         self,
         gate: Gate,
         *,
+        doorkeeper: Doorkeeper,
+        client_address: ClientAddress,
+        max_handshakes: int | None,
         ssl_context: ssl.SSLContext | None,
         handshake_timeout: float,
         max_header_size: int,
@@ -56,14 +71,18 @@ class Reception:
         on_raw_socket_data: Callable[[bytes], object] | None,
     ) -> None:
         self._gate = gate
+        self._doorkeeper = doorkeeper
+        self._client_address = client_address
+        self._max_handshakes = max_handshakes
         self._ssl_context = ssl_context
         self._handshake_timeout = handshake_timeout
         self._max_header_size = max_header_size
         self._max_message_size = max_message_size
         self._write_timeout = write_timeout
         self._on_raw_socket_data = on_raw_socket_data
-        self._lock = threading.Lock()  # guards the streams whose handshake is under way
-        self._streams: set[Stream] = set()
+        self._lock = threading.Lock()  # guards all below
+        self._streams: dict[Stream, float] = {}  # whose handshake is under way, the oldest first, and since when
+        self._overloaded = False
         self._closed = False
 
     def receive(self, sock: socket.socket) -> Visitor | None:
@@ -76,18 +95,47 @@ class Reception:
             _logger.info("a connection ended before it began: %s", error)
             sock.close()
             return None
-        with self._lock:
-            self._streams.add(stream)
-            if self._closed:
-                stream.abort()
+        if not self._make_room(stream):
+            _send_away(stream, plain=self._ssl_context is None)
+            return None
         try:
             visitor = self._shake_hands(stream, deadline)
         finally:
-            with self._lock:
-                self._streams.discard(stream)
+            self._end_handshake(stream)
         if visitor is None:
             stream.close()
         return visitor
+
+    def forget(self, visitor: Visitor) -> None:
+        """Count a visitor no more, whose connection has ended."""
+        self._doorkeeper.leave(visitor.address)
+
+    def _make_room(self, stream: Stream) -> bool:
+        """Return whether another handshake may begin; where there are too many, one that is slow gives way to it."""
+        slowest: Stream | None = None
+        with self._lock:
+            if self._max_handshakes is not None and len(self._streams) >= self._max_handshakes:
+                if not self._overloaded:
+                    self._overloaded = True
+                    _logger.warning("%d handshakes are under way; the slowest give way", len(self._streams))
+                slowest, since = next(iter(self._streams.items()))
+                if time.monotonic() - since <= _SLOW:
+                    return False
+                del self._streams[slowest]
+            self._streams[stream] = time.monotonic()
+            closed = self._closed
+        if slowest is not None:
+            slowest.abort()
+        if closed:
+            stream.abort()
+        return True
+
+    def _end_handshake(self, stream: Stream) -> None:
+        with self._lock:
+            self._streams.pop(stream, None)
+            # Said again only after it was calm for a while.
+            if self._max_handshakes is not None and len(self._streams) * 2 < self._max_handshakes:
+                self._overloaded = False
 
     def close(self) -> None:
         """Break off every handshake that is under way, and every later one."""
@@ -106,11 +154,13 @@ class Reception:
 
     def _shake_hands(self, stream: Stream, deadline: float) -> Visitor | None:
         host, port = stream.remote_address
-        request = None
+        request, entered = None, False
         try:
             if isinstance(stream, TLSStream):
                 stream.handshake(deadline)
-            request = read_request(stream, deadline=deadline, max_header_size=self._max_header_size)
+            request = self._read_request(stream, deadline)
+            self._doorkeeper.enter(request.client_address)
+            entered = True
             admitted = self._gate.admit(request)
             websocket = self._upgrade(stream, admitted)
         except RefusalError as refusal:
@@ -130,7 +180,14 @@ class Reception:
         else:
             stream.set_read_timeout(None)
             return Visitor(admitted, request, websocket)
+        if entered and request is not None:
+            self._doorkeeper.leave(request.client_address)
         return None
+
+    def _read_request(self, stream: Stream, deadline: float) -> HttpRequest:
+        request = read_request(stream, deadline=deadline, max_header_size=self._max_header_size)
+        client = self._client_address(request.remote_address[0], request.headers)
+        return request if client == request.remote_address[0] else replace(request, forwarded_for=client)
 
     def _upgrade(self, stream: Stream, admitted: Admitted) -> WebSocket:
         return transport.accept(
@@ -141,6 +198,15 @@ class Reception:
             max_message_size=self._max_message_size,
             name=admitted.charge_point_id,
         )
+
+
+def _send_away(stream: Stream, *, plain: bool) -> None:
+    # Without waiting for it to read this: there are too many already.
+    with contextlib.suppress(OSError):
+        if plain:
+            stream.put(refusal_response(RefusalError(503, "too many handshakes", [("Retry-After", "30")])))
+            stream.flush_soon()
+    stream.close()
 
 
 def _tls_fault(error: ssl.SSLError) -> str:

@@ -66,6 +66,13 @@ class HttpRequest:
     """Host and port of the peer of the TCP connection."""
     peer_certificate: Mapping[str, Any] | None = None
     """The verified TLS client certificate as `ssl.SSLSocket.getpeercert` shows it; None without one."""
+    forwarded_for: str | None = None
+    """The client's address as a trusted proxy tells it; None where there is none (see `Limits.trusted_proxies`)."""
+
+    @property
+    def client_address(self) -> str:
+        """The address of the client: what a trusted proxy tells, else that of the TCP connection."""
+        return self.forwarded_for or self.remote_address[0]
 
     @property
     def basic_credentials(self) -> tuple[bytes, bytes] | None:

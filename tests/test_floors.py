@@ -16,9 +16,9 @@ FLOORS = {
     name: floor
     for floor, names in {
         0: "_version channel clock errors formats frames lenient registration request",
-        1: "catalogue dialects endpoint options predicates tolerance v16 v201 v21 validation vendor",
-        2: "messages methods pool repeats router rpc streams timer",
-        3: "handshake transport",
+        1: "catalogue forwarded limits dialects endpoint options predicates tolerance v16 v201 v21 validation vendor",
+        2: "messages methods pool repeats router rpc streams timer watch",
+        3: "doorkeeper handshake transport",
         4: "connection incoming outgoing reception",
         5: "central_system charge_point listener registry",
         6: "__main__ answers cli conversation meter simulator",

@@ -41,7 +41,10 @@ from wire import (
 
 from ocppsync import CentralSystem, ChargePoint, HandshakeError, transport
 from ocppsync.channel import TransportClosedError
+from ocppsync.doorkeeper import Doorkeeper
+from ocppsync.forwarded import ClientAddress
 from ocppsync.handshake import Gate
+from ocppsync.limits import Limits
 from ocppsync.reception import Reception
 from ocppsync.streams import Stream, TLSStream
 from ocppsync.timer import Timer
@@ -128,6 +131,9 @@ def connected(timer: Timer, background: Callable[..., Future[Any]]) -> Connected
         **options: Any,
     ) -> Iterator[tuple[End, Peer]]:
         settings: dict[str, Any] = {
+            "doorkeeper": Doorkeeper(Limits()),
+            "client_address": ClientAddress(()),
+            "max_handshakes": None,
             "ssl_context": None,
             "handshake_timeout": DEADLINE,
             "max_header_size": 16384,
