@@ -2203,7 +2203,7 @@ class CentralSystemMethods(ABC):
         self,
         charge_point_id: str,
         action: VendorAction,
-        payload: Mapping[str, Any] = ...,
+        payload: Mapping[str, Any] | None = None,
         *,
         timeout: float | None = None,
         version: Version | None = None,
@@ -3431,7 +3431,7 @@ class CentralSystemMethods(ABC):
         self,
         charge_point_id: str,
         action: VendorAction,
-        payload: Mapping[str, Any] = ...,
+        payload: Mapping[str, Any] | None = None,
         *,
         timeout: float | None = None,
         version: Version | None = None,
@@ -3448,7 +3448,7 @@ class CentralSystemMethods(ABC):
         self,
         charge_point_id: str,
         action: VendorAction,
-        payload: Mapping[str, Any] = ...,
+        payload: Mapping[str, Any] | None = None,
         *,
         version: Version | None = None,
     ) -> None: ...
@@ -4795,7 +4795,7 @@ class ChargePointMethods(ABC):
     def send_request(
         self,
         action: VendorAction,
-        payload: Mapping[str, Any] = ...,
+        payload: Mapping[str, Any] | None = None,
         *,
         timeout: float | None = None,
         version: Version | None = None,
@@ -5483,7 +5483,7 @@ class ChargePointMethods(ABC):
     def submit_request(
         self,
         action: VendorAction,
-        payload: Mapping[str, Any] = ...,
+        payload: Mapping[str, Any] | None = None,
         *,
         timeout: float | None = None,
         version: Version | None = None,
@@ -5502,7 +5502,7 @@ class ChargePointMethods(ABC):
     ) -> None: ...
     @overload
     def send(
-        self, action: VendorAction, payload: Mapping[str, Any] = ..., *, version: Version | None = None
+        self, action: VendorAction, payload: Mapping[str, Any] | None = None, *, version: Version | None = None
     ) -> None: ...
     @overload
     def on(

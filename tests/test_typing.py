@@ -63,3 +63,7 @@ def test_every_marked_line_is_refused(findings: Findings) -> None:
 def test_nothing_else_is_refused(findings: Findings) -> None:
     marked = marked_lines()
     assert {place: message for place, message in findings.items() if place not in marked} == {}
+
+
+def test_a_mistake_is_told_without_a_list_of_all_overloads(findings: Findings) -> None:
+    assert "No overload variant" not in findings[min(marked_lines())]

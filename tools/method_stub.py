@@ -32,6 +32,7 @@ _Handler = Callable[[_Payload, RequestMetadata], _Answer]
 """
 
 VENDOR_ACTION = "action: VendorAction"
+VENDOR_PAYLOAD = "payload: Mapping[str, Any] | None = None"
 VENDOR_VARIABLES = """\
 _OnVendorAction = TypeVar("_OnVendorAction", bound=_Handler[dict[str, Any], Mapping[str, object] | None])
 _AfterVendorAction = TypeVar("_AfterVendorAction", bound=_Handler[dict[str, Any], object])
@@ -156,7 +157,7 @@ def _requests(name: str, target: Sequence[str], sent: Sequence[Overload], result
         if overload.message.response is not None:
             parameters = [*target, overload.action, overload.payload, "*", TIMEOUT, overload.version]
             yield _overload(name, parameters, result.format(overload.response))
-    parameters = [*target, VENDOR_ACTION, "payload: Mapping[str, Any] = ...", "*", TIMEOUT, ANY_VERSION]
+    parameters = [*target, VENDOR_ACTION, VENDOR_PAYLOAD, "*", TIMEOUT, ANY_VERSION]
     yield _overload(name, parameters, result.format("dict[str, Any]"))
     yield _no_match(name, target, result.format("Any"))
 
@@ -167,7 +168,7 @@ def _sends(target: Sequence[str], sent: Sequence[Overload]) -> Iterator[str]:
         for overload in sent
         if overload.message.response is None
     ]
-    parameters.append([*target, VENDOR_ACTION, "payload: Mapping[str, Any] = ...", "*", ANY_VERSION])
+    parameters.append([*target, VENDOR_ACTION, VENDOR_PAYLOAD, "*", ANY_VERSION])
     for each in parameters:
         yield _overload("send", each, "None") if len(parameters) > 1 else _method("send", each, "None")
 
