@@ -142,7 +142,8 @@ class Soak:
         charger = random.choice(self._chargers)
         if not charger.connected:
             self._connect(charger)
-        self.ledger.call("charge point", charger.send_request)
+        send: Any = charger.send_request
+        self.ledger.call("charge point", send)
 
     def _connect(self, charger: ChargePoint) -> None:
         try:
