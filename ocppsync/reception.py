@@ -27,17 +27,18 @@ _LINGER = 1.0
 
 
 @dataclass(frozen=True)
-class Visitor:
-    """A charge point whose upgrade was answered with 101."""
+class Admission:
+    """A charge point that was let in with its HTTP request."""
 
     admitted: Admitted
     http_request: HttpRequest
-    websocket: WebSocket
 
-    @property
-    def address(self) -> str:
-        """The address that counts for the limits, until `Reception.forget`."""
-        return self.http_request.client_address
+
+@dataclass(frozen=True)
+class Visitor(Admission):
+    """A charge point whose upgrade was answered with 101."""
+
+    websocket: WebSocket
 
 
 class Reception:
@@ -106,9 +107,9 @@ class Reception:
             stream.close()
         return visitor
 
-    def forget(self, visitor: Visitor) -> None:
-        """Count a visitor no more, whose connection has ended."""
-        self._doorkeeper.leave(visitor.address)
+    def forget(self, admission: Admission) -> None:
+        """Count somebody no more, whose connection has ended or never came to be."""
+        self._doorkeeper.leave(admission.http_request.client_address)
 
     def _make_room(self, stream: Stream) -> bool:
         """Return whether another handshake may begin; where there are too many, one that is slow gives way to it."""
@@ -154,15 +155,12 @@ class Reception:
 
     def _shake_hands(self, stream: Stream, deadline: float) -> Visitor | None:
         host, port = stream.remote_address
-        request, entered = None, False
+        request = None
         try:
             if isinstance(stream, TLSStream):
                 stream.handshake(deadline)
-            request = self._read_request(stream, deadline)
-            self._doorkeeper.enter(request.client_address)
-            entered = True
-            admitted = self._gate.admit(request)
-            websocket = self._upgrade(stream, admitted)
+            request = read_request(stream, deadline=deadline, max_header_size=self._max_header_size)
+            visitor = self.upgrade(stream, self.admit(request))
         except RefusalError as refusal:
             path = request.path if request is not None else "-"
             _logger.warning("refused %s:%d %.200s with HTTP %d: %s", host, port, path, refusal.status, refusal.reason)
@@ -179,25 +177,41 @@ class Reception:
             _logger.exception("the handshake of %s:%d failed", host, port)
         else:
             stream.set_read_timeout(None)
-            return Visitor(admitted, request, websocket)
-        if entered and request is not None:
-            self._doorkeeper.leave(request.client_address)
+            return visitor
         return None
 
-    def _read_request(self, stream: Stream, deadline: float) -> HttpRequest:
-        request = read_request(stream, deadline=deadline, max_header_size=self._max_header_size)
-        client = self._client_address(request.remote_address[0], request.headers)
-        return request if client == request.remote_address[0] else replace(request, forwarded_for=client)
+    def admit(self, request: HttpRequest) -> Admission:
+        """Return who may come in with a request; they count until `forget`.
 
-    def _upgrade(self, stream: Stream, admitted: Admitted) -> WebSocket:
-        return transport.accept(
-            stream,
-            key=admitted.key,
-            subprotocol=admitted.subprotocol if admitted.announce else None,
-            extensions=admitted.extensions,
-            max_message_size=self._max_message_size,
-            name=admitted.charge_point_id,
-        )
+        Raises:
+            RefusalError: what to answer instead.
+        """
+        client = self._client_address(request.remote_address[0], request.headers)
+        if client != request.remote_address[0]:
+            request = replace(request, forwarded_for=client)
+        self._doorkeeper.enter(client)
+        try:
+            return Admission(self._gate.admit(request), request)
+        except BaseException:
+            self._doorkeeper.leave(client)
+            raise
+
+    def upgrade(self, stream: Stream, admission: Admission) -> Visitor:
+        """Make the WebSocket of who was admitted; where that fails, they count no more."""
+        admitted = admission.admitted
+        try:
+            websocket = transport.accept(
+                stream,
+                key=admitted.key,
+                subprotocol=admitted.subprotocol if admitted.announce else None,
+                extensions=admitted.extensions,
+                max_message_size=self._max_message_size,
+                name=admitted.charge_point_id,
+            )
+        except BaseException:
+            self.forget(admission)
+            raise
+        return Visitor(admitted, admission.http_request, websocket)
 
 
 def _send_away(stream: Stream, *, plain: bool) -> None:
