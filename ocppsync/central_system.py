@@ -6,14 +6,14 @@ import logging
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from types import TracebackType
 from typing import Any
 
+from .attendance import Attendance
 from .catalogue import SUBPROTOCOLS
-from .channel import GOING_AWAY, NORMAL, POLICY_VIOLATION, PROTOCOL_ERROR
+from .channel import NORMAL
 from .connection import Connection, ConnectionSettings
 from .doorkeeper import Doorkeeper
 from .errors import RequestTimeoutError
@@ -28,10 +28,10 @@ from .methods import CentralSystemHandler, CentralSystemMethods
 from .options import check_positive, check_protocols, check_whole
 from .outgoing import failed, not_connected
 from .pool import HandlerPool
-from .reception import Reception, Visitor
+from .reception import Admission, Reception
 from .registration import CentralSystemGate, Gate
-from .registry import ConnectionListener, Registry, Station
-from .request import CallResultErrorReceived, ConnectionMetadata
+from .registry import ConnectionListener, Registry
+from .request import CallResultErrorReceived, ConnectionMetadata, HttpRequest
 from .router import Router
 from .timer import Timer
 from .transport import WebSocket
@@ -178,14 +178,13 @@ class CentralSystem(CentralSystemMethods):
         self._timer = Timer("ocppsync-timer")
         self._watch = HandlerWatch(self._pool, self._timer)
         self._registry = Registry(self._pool)
-        self._lock = threading.Lock()  # guards the life of this object: the marks below and the set of readers
-        self._readers: set[threading.Thread] = set()
+        self._lock = threading.Lock()  # guards the life of this object: the marks below
         self._started = False
         self._closing = False
-        self._aborting = False
         self._closed = threading.Event()
+        self._attendance = Attendance(self._reception, self._registry, self._connect, self._timer, close_timeout)
         self._host = host
-        self._listener = None if port is None else Listener(host, port, self._start_reader)
+        self._listener = None if port is None else Listener(host, port, self._attendance.start_reader)
 
     def __repr__(self) -> str:
         state = "closed" if self._closing else "open" if self._started else "not started"
@@ -248,34 +247,16 @@ class CentralSystem(CentralSystemMethods):
             return
         if self._listener is not None:
             self._listener.close()
-        self._reception.close()
-        for connection in self._registry.connections():
-            connection.drain()
+        self._attendance.drain()
         if not self._pool.wait_idle(grace):
             _logger.warning("handlers still run after %g s; their answers are lost", grace)
-        self._end_connections()
+        self._attendance.close()
         self._pool.close(0.0 if self._pool.owns_this_thread else 1.0)
         self._timer.close()
         self._closed.set()
 
-    def _end_connections(self) -> None:
-        for connection in self._registry.connections():
-            _say_goodbye(connection)
-        deadline = time.monotonic() + self._settings.close_timeout
-        self._join_readers(deadline)
-        self._aborting = True
-        for connection in self._registry.connections():
-            connection.abort()
-        self._join_readers(deadline + 1)
-
-    def _join_readers(self, deadline: float) -> None:
-        with self._lock:
-            readers = [reader for reader in self._readers if reader is not threading.current_thread()]
-        for reader in readers:
-            reader.join(max(0.0, deadline - time.monotonic()))
-
     def _is_own_thread(self) -> bool:
-        return self._pool.owns_this_thread or threading.current_thread() in self._readers
+        return self._pool.owns_this_thread or self._attendance.owns_this_thread
 
     def __enter__(self) -> CentralSystem:
         return self.start()
@@ -285,96 +266,40 @@ class CentralSystem(CentralSystemMethods):
     ) -> None:
         self.close()
 
-    # Connections, each on a thread of its own.
+    # Connections.
 
-    def _start_reader(self, sock: socket.socket) -> None:
-        reader = threading.Thread(target=self._serve, args=(sock,), name="ocppsync-reader", daemon=True)
-        with self._lock:
-            self._readers.add(reader)
-        try:
-            reader.start()
-        except RuntimeError:
-            with self._lock:
-                self._readers.discard(reader)
-            raise
-
-    def _serve(self, sock: socket.socket) -> None:
-        # Ends: the handshake is bounded in time, and Connection.run ends with the connection.
-        try:
-            visitor = self._reception.receive(sock)
-            if visitor is not None:
-                try:
-                    self._attend(visitor)
-                finally:
-                    self._reception.forget(visitor)
-        finally:
-            with self._lock:
-                self._readers.discard(threading.current_thread())
-
-    def _attend(self, visitor: Visitor) -> None:
-        admitted = visitor.admitted
-        threading.current_thread().name = f"ocppsync-reader-{admitted.charge_point_id}"
-        if self._closing:
-            # It was on its way through `authorize`, say, when everybody else was sent away.
-            visitor.websocket.abort()
-            visitor.websocket.release()
-            return
-        if admitted.subprotocol is None:
-            self._close_without_protocol(admitted.charge_point_id, visitor.websocket)
-            return
-        version = SUBPROTOCOLS[admitted.subprotocol]
-        station = self._registry.station(admitted.charge_point_id)
-        connection = Connection(
-            visitor.websocket,
-            ConnectionMetadata(admitted.charge_point_id, version, visitor.http_request),
+    def _connect(self, websocket: WebSocket, metadata: ConnectionMetadata) -> Connection:
+        station = self._registry.station(metadata.charge_point_id)
+        return Connection(
+            websocket,
+            metadata,
             self._settings,
             router=self._router,
-            messages=self._speech.messages(version),
-            gate=self._gate_of(station),
+            messages=self._speech.messages(metadata.ocpp_version),
+            gate=CentralSystemGate(station.registration) if self._registration_gate else Gate(),
             executor=self._pool,
             timer=self._timer,
             answers=station.answers,
             watch=self._watch,
         )
-        host, port = visitor.http_request.remote_address
-        _logger.info("%s connected from %s:%d (%s)", admitted.charge_point_id, host, port, admitted.subprotocol)
-        self._run(connection, visitor)
 
-    def _gate_of(self, station: Station) -> Gate:
-        return CentralSystemGate(station.registration) if self._registration_gate else Gate()
+    def admit(self, http_request: HttpRequest) -> Admission:
+        """Decide about an upgrade request that a server of another kind has read; see `ocppsync.wsgi`.
 
-    def _run(self, connection: Connection, visitor: Visitor) -> None:
-        metadata = connection.metadata
-        previous = self._registry.add(connection)
-        if previous is not None:
-            _logger.warning("%s connected again; its earlier connection is closed", metadata.charge_point_id)
-            previous.end_requests("another connection of the same identity has taken over")
-            previous.close(POLICY_VIOLATION, "another connection of the same identity")
-        # The charge point's answer goes out now that it can be found here: whoever has seen it connect may ask it.
-        visitor.websocket.open()
-        # Whoever closes may have looked for connections just before this one could be found.
-        if self._aborting:
-            connection.abort()
-        elif self._closing:
-            connection.drain()
-            _say_goodbye(connection)
-        try:
-            connection.run()
-        finally:
-            self._registry.remove(connection)
-            _logger.info("%s disconnected (close code %s)", metadata.charge_point_id, connection.close_code)
+        Who is admitted counts until `attend` has returned, or `forget` was called.
 
-    def _close_without_protocol(self, charge_point_id: str, websocket: WebSocket) -> None:
-        # J16 §3.2: complete the handshake without naming a subprotocol, then close at once.
-        _logger.warning("%s offers no subprotocol that is served here; its connection is closed", charge_point_id)
-        websocket.on_closing = lambda: self._timer.call_later(self._settings.close_timeout, websocket.abort)
-        try:
-            websocket.open()
-            websocket.close(PROTOCOL_ERROR, "no common subprotocol")
-            while websocket.receive() is not None:
-                pass
-        finally:
-            websocket.release()
+        Raises:
+            RefusalError: what to answer instead.
+        """
+        return self._reception.admit(http_request)
+
+    def attend(self, sock: socket.socket, admission: Admission) -> None:
+        """Serve a charge point that was admitted, on the calling thread; returns when its connection has ended."""
+        self._attendance.attend(sock, admission)
+
+    def forget(self, admission: Admission) -> None:
+        """Drop an admission that came to nothing."""
+        self._reception.forget(admission)
 
     # What applications call, beside what CentralSystemMethods declares.
 
@@ -461,7 +386,3 @@ class CentralSystem(CentralSystemMethods):
 
     def _on_data_transfer(self, vendor_id: str, message_id: str | None, version: str | None) -> Callable[..., Any]:
         return self._router.on_data_transfer(vendor_id, message_id, version)
-
-
-def _say_goodbye(connection: Connection) -> None:
-    connection.close(GOING_AWAY, "the central system stops")

@@ -300,19 +300,22 @@ def _parse_field(line: str, number: int) -> tuple[str, str]:
     return name, value
 
 
-def refusal_response(refusal: RefusalError) -> bytes:
-    """Return the HTTP response for a refusal; it tells the status and no more."""
+def refusal_parts(refusal: RefusalError) -> tuple[str, list[tuple[str, str]], str]:
+    """Return the status with its phrase, the headers and the body for a refusal; they tell the status and no more."""
     try:
         phrase = http.HTTPStatus(refusal.status).phrase
     except ValueError:
         phrase = "Refused"
-    body = f"{refusal.status} {phrase}\n"
-    connection = () if any(name == "Connection" for name, _ in refusal.headers) else (("Connection", "close"),)
-    fields = (
-        *refusal.headers,
-        *connection,
-        ("Content-Type", "text/plain; charset=utf-8"),
-        ("Content-Length", str(len(body))),
-    )
+    status = f"{refusal.status} {phrase}"
+    body = f"{status}\n"
+    headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
+    return status, [*refusal.headers, *headers], body
+
+
+def refusal_response(refusal: RefusalError) -> bytes:
+    """Return the whole HTTP response for a refusal."""
+    status, fields, body = refusal_parts(refusal)
+    if not any(name == "Connection" for name, _ in fields):
+        fields.append(("Connection", "close"))
     head = "".join(f"{name}: {value}\r\n" for name, value in fields)
-    return f"HTTP/1.1 {refusal.status} {phrase}\r\n{head}\r\n{body}".encode("latin-1")
+    return f"HTTP/1.1 {status}\r\n{head}\r\n{body}".encode("latin-1")

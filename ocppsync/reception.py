@@ -146,6 +146,11 @@ class Reception:
         for stream in streams:
             stream.abort()
 
+    def plain_stream(self, sock: socket.socket) -> Stream:
+        """Return the stream of a connection without TLS; raises OSError when it has ended."""
+        sock.settimeout(None)
+        return Stream(sock, write_timeout=self._write_timeout, on_data=self._on_raw_socket_data)
+
     def _open_stream(self, sock: socket.socket) -> Stream:
         if self._ssl_context is None:
             return Stream(sock, write_timeout=self._write_timeout, on_data=self._on_raw_socket_data)
@@ -160,7 +165,12 @@ class Reception:
             if isinstance(stream, TLSStream):
                 stream.handshake(deadline)
             request = read_request(stream, deadline=deadline, max_header_size=self._max_header_size)
-            visitor = self.upgrade(stream, self.admit(request))
+            admission = self.admit(request)
+            try:
+                visitor = self.upgrade(stream, admission)
+            except BaseException:
+                self.forget(admission)
+                raise
         except RefusalError as refusal:
             path = request.path if request is not None else "-"
             _logger.warning("refused %s:%d %.200s with HTTP %d: %s", host, port, path, refusal.status, refusal.reason)
@@ -197,20 +207,16 @@ class Reception:
             raise
 
     def upgrade(self, stream: Stream, admission: Admission) -> Visitor:
-        """Make the WebSocket of who was admitted; where that fails, they count no more."""
+        """Make the WebSocket of who was admitted."""
         admitted = admission.admitted
-        try:
-            websocket = transport.accept(
-                stream,
-                key=admitted.key,
-                subprotocol=admitted.subprotocol if admitted.announce else None,
-                extensions=admitted.extensions,
-                max_message_size=self._max_message_size,
-                name=admitted.charge_point_id,
-            )
-        except BaseException:
-            self.forget(admission)
-            raise
+        websocket = transport.accept(
+            stream,
+            key=admitted.key,
+            subprotocol=admitted.subprotocol if admitted.announce else None,
+            extensions=admitted.extensions,
+            max_message_size=self._max_message_size,
+            name=admitted.charge_point_id,
+        )
         return Visitor(admitted, admission.http_request, websocket)
 
 

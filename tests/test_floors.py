@@ -20,8 +20,8 @@ FLOORS = {
         2: "messages methods pool repeats router rpc streams timer watch",
         3: "doorkeeper handshake transport",
         4: "connection incoming outgoing reception",
-        5: "central_system charge_point listener registry",
-        6: "__main__ answers cli conversation meter simulator",
+        5: "attendance central_system charge_point listener registry",
+        6: "__main__ flask wsgi answers cli conversation meter simulator",
         TOP: "__init__",
     }.items()
     for name in names.split()
