@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any, Literal
 
-from .answering import StationState
 from .meter import Meter
 
 if TYPE_CHECKING:
@@ -70,13 +69,11 @@ class Steps(ABC):
         random: decides over what is arbitrary.
 
     Attributes:
-        answers: what it answers.
         connectors: the ids that a report of its status covers.
         phase: what the connector is doing.
     """
 
     connectors: tuple[int, ...]
-    answers: StationState
 
     def __init__(self, charge_point_id: str, send: Callable[[Any, Any], Any], meter: Meter, random: Random) -> None:
         self.phase: Phase = "Available"
@@ -121,7 +118,7 @@ class Steps(ABC):
 
     @abstractmethod
     def begin(self, driver: Driver) -> bool:
-        """Start a transaction, and keep its id in ``answers``; return whether the driver is accepted."""
+        """Start a transaction, and let the answers know its id; return whether the driver is accepted."""
 
     @abstractmethod
     def report_meter(self) -> None:

@@ -40,21 +40,21 @@ class Steps16(Steps):
         answers: ChargePointAnswers,
     ) -> None:
         super().__init__(charge_point_id, send, meter, random)
-        self.answers: ChargePointAnswers = answers
+        self._answers: ChargePointAnswers = answers
 
     @property
     def heartbeat_interval(self) -> int:
         """Seconds between Heartbeats, as it is set; 0: none."""
-        return int(self.answers.configuration["heartbeatinterval"].value)
+        return int(self._answers.configuration["heartbeatinterval"].value)
 
     @heartbeat_interval.setter
     def heartbeat_interval(self, seconds: int) -> None:
-        self.answers.configuration["heartbeatinterval"].value = str(seconds)
+        self._answers.configuration["heartbeatinterval"].value = str(seconds)
 
     @property
     def authorizes_remote_starts(self) -> bool:
         """Whether Authorize comes before a session that was started from afar."""
-        return self.answers.configuration["authorizeremotetxrequests"].value.lower() == "true"
+        return self._answers.configuration["authorizeremotetxrequests"].value.lower() == "true"
 
     def effects(self, controls: Controls) -> Effects:
         """Return what it does after having agreed to a request."""
@@ -104,10 +104,10 @@ class Steps16(Steps):
         return bool(self._send("Authorize", {"idTag": driver.id_tag})["idTagInfo"]["status"] == "Accepted")
 
     def begin(self, driver: Driver) -> bool:
-        """Start a transaction, and keep its id in ``answers``; return whether the driver is accepted."""
+        """Start a transaction, and let the answers know its id; return whether the driver is accepted."""
         payload = {"connectorId": 1, "idTag": driver.id_tag, "meterStart": self._meter.register, "timestamp": utc_now()}
         answer = self._send("StartTransaction", payload)
-        self.answers.transaction_id = answer["transactionId"]
+        self._answers.transaction_id = answer["transactionId"]
         return bool(answer["idTagInfo"]["status"] == "Accepted")
 
     def report_meter(self) -> None:
@@ -138,7 +138,7 @@ class Steps16(Steps):
             self._send(wanted, _TRIGGERED[wanted])
 
     def _send_meter_values(self, context: ReadingContext) -> None:
-        transaction_id = self.answers.transaction_id
+        transaction_id = self._answers.transaction_id
         transaction = {} if transaction_id is None else {"transactionId": transaction_id}
         samples = [
             {"value": f"{value}", "measurand": measurand, "unit": unit, "context": context}

@@ -66,7 +66,7 @@ class Steps2x(Steps):
         answers: ChargingStationAnswers,
     ) -> None:
         super().__init__(charge_point_id, send, meter, random)
-        self.answers: ChargingStationAnswers = answers
+        self._answers: ChargingStationAnswers = answers
         self._boot_reason: BootReasonEnumType = "PowerUp"
         self._driver: Driver | None = None
         self._numbers = itertools.count()
@@ -74,16 +74,16 @@ class Steps2x(Steps):
     @property
     def heartbeat_interval(self) -> int:
         """Seconds between Heartbeats, as it is set; 0: none."""
-        return int(self.answers.device_model["OCPPCommCtrlr", "HeartbeatInterval"].value)
+        return int(self._answers.device_model["OCPPCommCtrlr", "HeartbeatInterval"].value)
 
     @heartbeat_interval.setter
     def heartbeat_interval(self, seconds: int) -> None:
-        self.answers.device_model["OCPPCommCtrlr", "HeartbeatInterval"].value = str(seconds)
+        self._answers.device_model["OCPPCommCtrlr", "HeartbeatInterval"].value = str(seconds)
 
     @property
     def authorizes_remote_starts(self) -> bool:
         """Whether Authorize comes before a session that was started from afar."""
-        return self.answers.device_model["AuthCtrlr", "AuthorizeRemoteStart"].value.lower() == "true"
+        return self._answers.device_model["AuthCtrlr", "AuthorizeRemoteStart"].value.lower() == "true"
 
     def effects(self, controls: Controls) -> Effects:
         """Return what it does after having agreed to a request."""
@@ -107,7 +107,7 @@ class Steps2x(Steps):
 
     def boot(self) -> BootNotificationResponse:
         """Send BootNotification; return the answer."""
-        model = self.answers.device_model
+        model = self._answers.device_model
         answer: BootNotificationResponse = self._send(
             "BootNotification",
             {
@@ -135,7 +135,7 @@ class Steps2x(Steps):
     def report_status(self, connector_id: int) -> None:
         """Send the status of a connector."""
         status = _STATUSES[self.phase]
-        self.answers.show(status)
+        self._answers.show(status)
         self._send(
             "StatusNotification",
             {"evseId": 1, "connectorId": connector_id, "connectorStatus": status, "timestamp": utc_now()},
@@ -146,7 +146,7 @@ class Steps2x(Steps):
         return bool(self._send("Authorize", {"idToken": _token(driver)})["idTokenInfo"]["status"] == "Accepted")
 
     def begin(self, driver: Driver) -> bool:
-        """Start a transaction, and keep its id in ``answers``; return whether the driver is accepted."""
+        """Start a transaction, and let the answers know its id; return whether the driver is accepted."""
         self._numbers, self._driver = itertools.count(), driver
         transaction_id = str(uuid.UUID(int=self._random.getrandbits(128), version=4))
         remote = driver.remote_start_id is not None
@@ -160,7 +160,7 @@ class Steps2x(Steps):
             evse={"id": 1, "connectorId": 1},
             meterValue=[self._register("Transaction.Begin")],
         )
-        self.answers.transaction_id = transaction_id
+        self._answers.transaction_id = transaction_id
         return bool(answer.get("idTokenInfo", {"status": "Accepted"})["status"] == "Accepted")
 
     def report_meter(self) -> None:
@@ -192,7 +192,7 @@ class Steps2x(Steps):
         **fields: Any,
     ) -> Any:
         transaction = {
-            "transactionId": transaction_id or self.answers.transaction_id,
+            "transactionId": transaction_id or self._answers.transaction_id,
             # Which is needed only where it is another than before (2/201, TransactionType).
             **({} if state is None else {"chargingState": state}),
             **(information or {}),
@@ -215,11 +215,11 @@ class Steps2x(Steps):
             self._boot_reason = "RemoteReset"
             controls.look_up(interruption="ImmediateReset", resetting=True)
         else:
-            self._boot_reason = "RemoteReset" if self.answers.transaction_id is None else "ScheduledReset"
+            self._boot_reason = "RemoteReset" if self._answers.transaction_id is None else "ScheduledReset"
             controls.look_up(resetting=True)
 
     def _report(self, payload: Any) -> None:
-        for part in self.answers.reports(payload):
+        for part in self._answers.reports(payload):
             self._send("NotifyReport", part)
 
     def _trigger(self, payload: Any, controls: Controls) -> None:

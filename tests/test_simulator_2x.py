@@ -87,8 +87,8 @@ def test_a_session_has_every_message_and_its_energy(desk: Desk, version: Any) ->
     assert ended["idToken"] == started["idToken"]
     readings = registers(sent)
     assert readings == sorted(readings)
-    assert session == Session(transaction_id, "TAG", readings[0], readings[0] + 1000, "Local")
-    assert readings[-1] == session.meter_stop
+    assert session == Session(transaction_id, "TAG", readings[0], readings[-1], "Local")
+    assert readings[-1] == readings[0] + 1000
     assert [payload["connectorStatus"] for payload in desk.payloads("StatusNotification")] == ["Occupied", "Available"]
 
 
