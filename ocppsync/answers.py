@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from .answering import Answer, Table, answer_from, status
+from .answering import Answer, StationState, Table, answer_from, status
 from .answers_2x import ChargingStationAnswers
 from .answers_16 import ChargePointAnswers, Setting
 from .clock import utc_now
@@ -20,6 +20,7 @@ __all__ = [
     "ChargingStationAnswers",
     "DeviceModel",
     "Setting",
+    "StationState",
     "Variable",
 ]
 

@@ -21,7 +21,8 @@ FLOORS = {
         3: "handshake transport",
         4: "connection outgoing reception",
         5: "central_system charge_point listener registry",
-        6: "__main__ answers cli conversation meter simulator",
+        6: "__main__ answering answers answers_16 answers_2x cli conversation device_model meter readable simulator"
+        " steps steps_16 steps_2x",
         TOP: "__init__",
     }.items()
     for name in names.split()

@@ -172,7 +172,7 @@ def ask(desk: Desk, action: Any, payload: Any) -> Any:
 def start_remotely(desk: Desk) -> str:
     request = {"idToken": APP, "remoteStartId": 42, "evseId": 1}
     assert ask(desk, "RequestStartTransaction", request) == {"status": "Accepted"}
-    event = desk.wait("TransactionEvent", triggerReason="MeterValuePeriodic")
+    event = desk.wait("TransactionEvent", triggerReason="ChargingStateChanged")
     return str(event["transactionInfo"]["transactionId"])
 
 
