@@ -306,7 +306,7 @@ def _ask_for_variables(*names: tuple[str, str]) -> tuple[Any, Any]:
     return "GetVariables", {"getVariableData": asked}
 
 
-# What a charger is asked after it has booted. The variables are some that every station has, and few enough for one
+# What a charger is asked after it has booted. The variables are some that nearly all have, and few enough for one
 # line: a whole report is too long to look on.
 _VARIABLES = _ask_for_variables(
     ("OCPPCommCtrlr", "HeartbeatInterval"),
