@@ -24,19 +24,26 @@ from .errors import (
     HandshakeError,
     InvalidResponseError,
     NotConnectedError,
+    NotRegisteredError,
     OCPPError,
     OCPPRequestError,
     ProtocolError,
+    QueueFullError,
     RequestTimeoutError,
     ValidationError,
+    VersionMismatchError,
     Violation,
 )
+from .lenient import Lenient, Validation, ValidationMode
+from .limits import Limits
 from .registry import ConnectionListener, ConnectionStatus
-from .request import ConnectionMetadata, Headers, HttpRequest, Request, RequestMetadata
+from .request import CallResultErrorReceived, ConnectionMetadata, Headers, HttpRequest, Request, RequestMetadata
+from .vendor import VendorAction
 
 __all__ = [
     "CallError",
     "CallErrorReceived",
+    "CallResultErrorReceived",
     "CentralSystem",
     "ChargePoint",
     "ConnectionListener",
@@ -48,14 +55,22 @@ __all__ = [
     "Headers",
     "HttpRequest",
     "InvalidResponseError",
+    "Lenient",
+    "Limits",
     "NotConnectedError",
+    "NotRegisteredError",
     "OCPPError",
     "OCPPRequestError",
     "ProtocolError",
+    "QueueFullError",
     "Request",
     "RequestMetadata",
     "RequestTimeoutError",
+    "Validation",
     "ValidationError",
+    "ValidationMode",
+    "VendorAction",
+    "VersionMismatchError",
     "Violation",
     "__version__",
     "utc_now",

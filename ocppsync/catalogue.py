@@ -14,12 +14,12 @@ Version = Literal["1.6", "2.0.1", "2.1"]
 Role = Literal["charge_point", "central_system"]
 """The two ends of a connection (J16 §3.1)."""
 Kind = Literal["request", "response"]
-"""A CALL's payload or a CALLRESULT's."""
+"""A CALL's or a SEND's payload, or a CALLRESULT's."""
 Initiator = Literal["station", "csms", "both"]
-"""Who may send the CALL of an action, in the words of the schema bundles."""
+"""Who may send the CALL or SEND of an action, in the words of the schema bundles."""
 
 _VERSIONS: tuple[tuple[Version, str, str], ...] = (
-    # version, WebSocket subprotocol (J16 §3.2), schema bundle
+    # version, WebSocket subprotocol (J16 §3.2, 4/201 §3.1.2, 4/21 §3.1.2), schema bundle
     ("1.6", "ocpp1.6", "ocpp16.json"),
     ("2.0.1", "ocpp2.0.1", "ocpp201.json"),
     ("2.1", "ocpp2.1", "ocpp21.json"),
@@ -64,10 +64,6 @@ class Catalogue:
         block: str = self._entries[action]["block"]
         return block
 
-    def is_send(self, action: str) -> bool:
-        """Return whether the action is a SEND, which is never answered (4/21 §4.2.4); False for an unknown action."""
-        return action in self._entries and "response" not in self._entries[action]
-
     def entry(self, action: str) -> Mapping[str, Any]:
         """Return an action as the bundle has it; raises KeyError for an unknown action."""
         return self._entries[action]
@@ -78,13 +74,17 @@ class Catalogue:
         return Catalogue({"version": self.version, "$defs": self.definitions, "actions": actions})
 
     def may_send(self, role: Role, action: str) -> bool:
-        """Return whether that end of the connection may send the action's CALL; False for an unknown action."""
+        """Return whether that end of the connection may send the action's CALL or SEND; False for an unknown action."""
         return action in self._entries and role in _SENDERS[self.initiator(action)]
+
+    def is_send(self, action: str) -> bool:
+        """Return whether the action is a SEND, which has no answer (4/21 §4.2.4); False for an unknown action."""
+        return action in self._entries and "response" not in self._entries[action]
 
     def schema(self, action: str, kind: Kind) -> Mapping[str, Any]:
         """Return the JSON schema of a payload, with the shared types under ``$defs``.
 
-        It is shared, not copied: do not change it. Raises KeyError for an unknown action, and for the response of a
+        It is shared, not copied: do not change it. Raises KeyError for an unknown action, and for the response to a
         SEND.
         """
         schema = self._entries[action][kind]

@@ -13,10 +13,15 @@ from types import TracebackType
 from typing import Any
 
 from .catalogue import SUBPROTOCOLS
+from .channel import GOING_AWAY, NORMAL, POLICY_VIOLATION, PROTOCOL_ERROR
 from .connection import Connection, ConnectionSettings
+from .doorkeeper import Doorkeeper
+from .errors import RequestTimeoutError
+from .forwarded import ClientAddress
 from .handshake import Authorize, Identify
 from .handshake import Gate as Entrance
 from .lenient import Lenient, Validation
+from .limits import Limits
 from .listener import Listener
 from .messages import Speech
 from .methods import CentralSystemHandler, CentralSystemMethods
@@ -29,8 +34,9 @@ from .registry import ConnectionListener, Registry, Station
 from .request import CallResultErrorReceived, ConnectionMetadata
 from .router import Router
 from .timer import Timer
-from .transport import GOING_AWAY, NORMAL, POLICY_VIOLATION, PROTOCOL_ERROR, WebSocket
+from .transport import WebSocket
 from .vendor import VendorAction, name_of
+from .watch import HandlerWatch
 
 _logger = logging.getLogger("ocppsync.central_system")
 _SIGNALS_SEEN = 0.5
@@ -74,6 +80,9 @@ class CentralSystem(CentralSystemMethods):
         lenient: what is tolerated beyond the specification; see `Lenient`.
         validation: what becomes of payloads that break their schema; see `Validation`.
         vendor_actions: actions beyond those of OCPP; see `VendorAction`.
+        limits: how much is taken from the peers; see `Limits`.
+        handler_timeout: seconds after which a CALL whose handler has not finished is answered with InternalError, and
+            the log tells where it hangs; None: never.
         on_call_result_error: called in the handler pool with a `CallResultErrorReceived`, when a charge point could not
             use an answer (2.1).
         handler_threads: how many handlers may run at once.
@@ -112,6 +121,8 @@ class CentralSystem(CentralSystemMethods):
         validation: Validation | None = None,
         vendor_actions: Sequence[VendorAction] = (),
         on_call_result_error: Callable[[CallResultErrorReceived], object] | None = None,
+        limits: Limits | None = None,
+        handler_timeout: float | None = 60.0,
         handler_threads: int = 16,
         max_message_size: int = 1024 * 1024,
         max_header_size: int = 16 * 1024,
@@ -120,6 +131,7 @@ class CentralSystem(CentralSystemMethods):
         write_timeout: float = 20.0,
         close_timeout: float = 5.0,
     ) -> None:
+        limits = limits or Limits()
         check_protocols(protocols, default_protocol)
         check_positive(handshake_timeout=handshake_timeout, write_timeout=write_timeout)
         check_whole(handler_threads=handler_threads, max_message_size=max_message_size, max_header_size=max_header_size)
@@ -131,7 +143,12 @@ class CentralSystem(CentralSystemMethods):
             max_queued_calls=max_queued_calls,
             on_raw_websocket_data=on_raw_websocket_data,
             on_call_result_error=on_call_result_error,
+            handler_timeout=handler_timeout,
+            max_malformed_frames=limits.malformed_frames,
+            max_queued_requests=limits.queued_requests,
+            idle_timeout=limits.idle,
         )
+        doorkeeper = Doorkeeper(limits)
         self._reception = Reception(
             Entrance(
                 protocols=tuple(protocols),
@@ -140,7 +157,11 @@ class CentralSystem(CentralSystemMethods):
                 authorize=authorize,
                 identify=identify,
                 compression=compression,
+                doorkeeper=doorkeeper,
             ),
+            doorkeeper=doorkeeper,
+            client_address=ClientAddress(limits.trusted_proxies),
+            max_handshakes=limits.handshakes,
             ssl_context=ssl_context,
             handshake_timeout=handshake_timeout,
             max_header_size=max_header_size,
@@ -155,6 +176,7 @@ class CentralSystem(CentralSystemMethods):
         self._registration_gate = registration_gate
         self._pool = HandlerPool(handler_threads, "ocppsync-handler")
         self._timer = Timer("ocppsync-timer")
+        self._watch = HandlerWatch(self._pool, self._timer)
         self._registry = Registry(self._pool)
         self._lock = threading.Lock()  # guards the life of this object: the marks below and the set of readers
         self._readers: set[threading.Thread] = set()
@@ -198,6 +220,8 @@ class CentralSystem(CentralSystemMethods):
                 raise RuntimeError("this central system is closed")
             if not self._started and self._listener is not None:
                 self._listener.start()
+            if not self._started:
+                self._watch.start()
             self._started = True
         return self
 
@@ -284,7 +308,10 @@ class CentralSystem(CentralSystemMethods):
         try:
             visitor = self._reception.receive(sock)
             if visitor is not None:
-                self._attend(visitor)
+                try:
+                    self._attend(visitor)
+                finally:
+                    self._reception.forget(visitor)
         finally:
             with self._lock:
                 self._readers.discard(threading.current_thread())
@@ -312,6 +339,7 @@ class CentralSystem(CentralSystemMethods):
             executor=self._pool,
             timer=self._timer,
             answers=station.answers,
+            watch=self._watch,
         )
         host, port = visitor.http_request.remote_address
         _logger.info("%s connected from %s:%d (%s)", admitted.charge_point_id, host, port, admitted.subprotocol)
@@ -395,7 +423,11 @@ class CentralSystem(CentralSystemMethods):
         timeout: float | None,
         version: str | None,
     ) -> Any:
-        return self._submit_request(charge_point_id, action, payload, timeout, version).result()
+        try:
+            return self._submit_request(charge_point_id, action, payload, timeout, version).result()
+        except RequestTimeoutError:
+            self._watch.blame(charge_point_id, name_of(action))
+            raise
 
     def _submit_request(
         self,

@@ -17,6 +17,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
+from .channel import NORMAL, POLICY_VIOLATION, Transport
 from .errors import ProtocolError
 from .incoming import Responder
 from .messages import Messages
@@ -29,7 +30,7 @@ from .request import CallResultErrorReceived, ConnectionMetadata
 from .router import Router
 from .rpc import Dispatch, Refused, Reply, Rpc, Settle
 from .timer import Timer, TimerHandle
-from .transport import Transport
+from .watch import HandlerWatch
 
 _logger = logging.getLogger("ocppsync.connection")
 
@@ -45,12 +46,18 @@ class ConnectionSettings:
     max_queued_calls: int
     on_raw_websocket_data: Callable[[str, ConnectionMetadata], object] | None = None
     on_call_result_error: Callable[[CallResultErrorReceived], object] | None = None
+    handler_timeout: float | None = None
+    max_malformed_frames: int | None = None
+    max_queued_requests: int | None = None
+    idle_timeout: float | None = None
 
     def __post_init__(self) -> None:
         check_positive(request_timeout=self.request_timeout, close_timeout=self.close_timeout)
         check_whole(max_queued_calls=self.max_queued_calls)
         if self.websocket_ping_interval is not None:
             check_positive(websocket_ping_interval=self.websocket_ping_interval)
+        if self.handler_timeout is not None:
+            check_positive(handler_timeout=self.handler_timeout)
 
 
 class Connection:
@@ -66,6 +73,7 @@ class Connection:
         executor: where handlers run.
         timer: for pings and deadlines.
         answers: what this station asked lately, possibly over an earlier connection.
+        watch: is told which handlers run.
     """
 
     def __init__(
@@ -80,6 +88,7 @@ class Connection:
         executor: Executor,
         timer: Timer,
         answers: AnswerMemory,
+        watch: HandlerWatch | None = None,
     ) -> None:
         self.metadata = metadata
         self._transport = transport
@@ -95,6 +104,9 @@ class Connection:
             router=router,
             executor=executor,
             answers=answers,
+            timer=timer,
+            watch=watch,
+            handler_timeout=settings.handler_timeout,
             reject_invalid_requests=settings.reject_invalid_requests,
             max_queued_calls=settings.max_queued_calls,
         )
@@ -115,12 +127,15 @@ class Connection:
             gate=gate,
             executor=executor,
             timer=timer,
+            max_queued=settings.max_queued_requests,
         )
         self._ended = False
         self._reader: int | None = None
         self._pinged: float | None = None
         self._ping_timer: TimerHandle | None = None
         self._close_timer: TimerHandle | None = None
+        self._idle_timer: TimerHandle | None = None
+        self._message_came = time.monotonic()
         transport.on_closing = self._abort_in_time
 
     def __repr__(self) -> str:
@@ -138,6 +153,7 @@ class Connection:
         """Read until the connection ends; then fail what still waits and give everything back."""
         self._reader = threading.get_ident()
         self._schedule_ping()
+        self._watch_idleness()
         try:
             # Ends: receive is its only blocking point, and returns None after a Close, an end of the stream or abort.
             while (text := self._transport.receive()) is not None:
@@ -149,12 +165,13 @@ class Connection:
             self._transport.abort()
             self._requester.end("the connection ended")
             self._transport.release()
-            for appointment in (self._ping_timer, self._close_timer):
+            for appointment in (self._ping_timer, self._close_timer, self._idle_timer):
                 if appointment is not None:
                     appointment.cancel()
             self._reader = None
 
     def _receive(self, text: str) -> None:
+        self._message_came = time.monotonic()
         hook = self._settings.on_raw_websocket_data
         if hook is not None:
             try:
@@ -166,6 +183,7 @@ class Connection:
         except ProtocolError as error:
             with self._lock:
                 event = self._rpc.receive_malformed(error)
+            self._count_malformed()
         else:
             with self._lock:
                 event = self._rpc.receive(frame, text)
@@ -178,6 +196,12 @@ class Connection:
             self._responder.post(event.text)
         elif isinstance(event, Refused):
             self._report(event)
+
+    def _count_malformed(self) -> None:
+        limit = self._settings.max_malformed_frames
+        if limit is not None and self._rpc.counters.malformed_frames > limit:
+            _logger.warning("%s sent more than %d malformed messages", self.metadata.charge_point_id, limit)
+            self._transport.give_up(POLICY_VIOLATION, "too many malformed messages")
 
     def _report(self, event: Refused) -> None:
         error = event.error
@@ -248,7 +272,18 @@ class Connection:
     def _abort_in_time(self) -> None:
         self._close_timer = self._timer.call_later(self._settings.close_timeout, self._transport.abort)
 
-    # Pings, on the timer.
+    # Pings and idleness, on the timer.
+
+    def _watch_idleness(self) -> None:
+        timeout = self._settings.idle_timeout
+        if timeout is None or self._ended:
+            return
+        left = self._message_came + timeout - time.monotonic()
+        if left > 0:
+            self._idle_timer = self._timer.call_later(left, self._watch_idleness)
+        else:
+            _logger.warning("%s sent nothing for %g s; it is closed", self.metadata.charge_point_id, timeout)
+            self._transport.close(NORMAL, "nothing came for too long")
 
     def _schedule_ping(self) -> None:
         interval = self._settings.websocket_ping_interval

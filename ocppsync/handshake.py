@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 from urllib.parse import unquote
 
 from .request import Headers, HttpRequest
@@ -50,6 +51,19 @@ class DisconnectedError(Exception):
         self.level = level
 
 
+class Attempts(Protocol):
+    """Remembers who failed to authenticate."""
+
+    def check(self, address: str, charge_point_id: str) -> None:
+        """Raise RefusalError if that was too often."""
+
+    def failed(self, address: str, charge_point_id: str, status: int) -> None:
+        """Remember a refusal."""
+
+    def succeeded(self, address: str, charge_point_id: str) -> None:
+        """Forget the refusals."""
+
+
 @dataclass(frozen=True)
 class Admitted:
     """An upgrade request that was let in."""
@@ -73,6 +87,7 @@ class Gate:
         refuse_unknown_protocol: answer 400 where nothing is in common, instead of upgrading and closing.
         authorize: called with the request and the identity; see `CentralSystem`.
         identify: returns the identity instead of the last path segment; None answers 404.
+        doorkeeper: remembers failed authentications; None lets everybody try as often as they like.
         compression: whether permessage-deflate is accepted; None: by those who speak 2.x, whose specification asks for
             it (4/201 §3.3), and by no others (J16 §5.1).
     """
@@ -83,6 +98,7 @@ class Gate:
     authorize: Authorize | None = None
     identify: Identify | None = None
     compression: bool | None = None
+    doorkeeper: Attempts | None = None
     realm: str = field(default="ocpp")
 
     def admit(self, request: HttpRequest) -> Admitted:
@@ -118,17 +134,23 @@ class Gate:
     def _authorize(self, request: HttpRequest, charge_point_id: str) -> None:
         if self.authorize is None:
             return
+        if self.doorkeeper is not None:
+            self.doorkeeper.check(request.client_address, charge_point_id)
         try:
             verdict = self.authorize(request, charge_point_id)
         except Exception as error:
             _logger.exception("authorize failed for %r", charge_point_id)
             raise RefusalError(500, "authorize failed") from error
         if verdict is True:
+            if self.doorkeeper is not None:
+                self.doorkeeper.succeeded(request.client_address, charge_point_id)
             return
         status = 401 if verdict is False else verdict
         if isinstance(status, bool) or not isinstance(status, int) or not 400 <= status <= 599:
             _logger.error("authorize must return True, False or an HTTP status from 400 to 599, not %r", verdict)
             raise RefusalError(500, "authorize returned something else than a verdict")
+        if self.doorkeeper is not None:
+            self.doorkeeper.failed(request.client_address, charge_point_id, status)
         challenge = [("WWW-Authenticate", f'Basic realm="{self.realm}"')] if status == 401 else []
         raise RefusalError(status, f"authorize refused {charge_point_id!r}", challenge)
 

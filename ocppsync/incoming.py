@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+import threading
+from typing import Any, NamedTuple
 
 from . import frames
+from .channel import Transport, TransportClosedError
 from .errors import CallError, ValidationError
 from .messages import Messages
 from .pool import Executor, Strand
@@ -14,9 +16,45 @@ from .repeats import Admission, AnswerMemory
 from .request import ConnectionMetadata, RequestMetadata
 from .router import ActionHandler, Router
 from .rpc import Dispatch
-from .transport import Transport, TransportClosedError
+from .timer import Timer, TimerHandle
+from .watch import HandlerWatch
 
 _logger = logging.getLogger("ocppsync.connection")
+
+
+class _Job:
+    """A CALL that waits for its handler, is being handled, or was given up; and who answers it."""
+
+    __slots__ = ("_answered", "_lock", "admission", "call", "thread", "timer")
+
+    def __init__(self, call: frames.Call, admission: Admission) -> None:
+        self.call = call
+        self.admission = admission
+        self.thread: int | None = None
+        self.timer: TimerHandle | None = None
+        self._lock = threading.Lock()  # guards the mark: the handler and the deadline may come at once
+        self._answered = False
+
+    @property
+    def answered(self) -> bool:
+        """Whether somebody has claimed it."""
+        return self._answered
+
+    def claim(self) -> bool:
+        """Return whether the caller is the first, and so the one to answer."""
+        with self._lock:
+            first, self._answered = not self._answered, True
+        return first
+
+
+class _Answer(NamedTuple):
+    """How a CALL ends."""
+
+    text: str | None
+    """The frame; None: it gets no answer."""
+    metadata: RequestMetadata | None = None
+    """What its handler was told beside the payload; None where no handler answered it."""
+    payload: Any = None
 
 
 class Responder:
@@ -30,6 +68,9 @@ class Responder:
         router: the handlers.
         executor: where they run.
         answers: what the station asked lately, possibly over an earlier connection.
+        timer: for the deadlines of handlers.
+        watch: is told which handlers run.
+        handler_timeout: seconds from the CALL's arrival to the handler's end; None: no bound.
         reject_invalid_requests: whether the handlers are spared what breaks its schema.
         max_queued_calls: how many may wait.
     """
@@ -44,6 +85,9 @@ class Responder:
         router: Router,
         executor: Executor,
         answers: AnswerMemory,
+        timer: Timer,
+        watch: HandlerWatch | None,
+        handler_timeout: float | None,
         reject_invalid_requests: bool,
         max_queued_calls: int,
     ) -> None:
@@ -55,6 +99,9 @@ class Responder:
         self._router = router
         self._executor = executor
         self._answers = answers
+        self._timer = timer
+        self._watch = watch
+        self._handler_timeout = handler_timeout
         self._reject_invalid_requests = reject_invalid_requests
         self._max_queued_calls = max_queued_calls
         self._calls = Strand(executor)
@@ -77,7 +124,10 @@ class Responder:
             self._answers.finish(admission, None)
             self.post(self._error_text(call, CallError("GenericError", "too many CALLs are waiting")))
         else:
-            self._calls.submit(self._handle, call, admission)
+            job = _Job(call, admission)
+            if self._handler_timeout is not None:
+                job.timer = self._timer.call_later(self._handler_timeout, self._expire, job)
+            self._calls.submit(self._handle, job)
 
     def post(self, text: str) -> None:
         """Send an answer that is ready; never waits."""
@@ -93,38 +143,72 @@ class Responder:
 
     # On the pool.
 
-    def _handle(self, call: frames.Call, admission: Admission) -> None:
-        text, metadata = self._answer(call)
+    def _handle(self, job: _Job) -> None:
+        call = job.call
+        if self._watch is not None:
+            job.thread = self._watch.begin(self._metadata.charge_point_id, call.action)
+        try:
+            # What was answered while it waited for its turn needs no handler any more.
+            answer = _Answer(None) if job.answered else self._answer(call)
+        finally:
+            if self._watch is not None:
+                self._watch.end()
+        if job.timer is not None:
+            job.timer.cancel()
+        if not job.claim():
+            _logger.warning("%s: dropped the late answer to %s", self._metadata.charge_point_id, call.action)
+            return
+        if answer.metadata is not None:
+            self._gate.answered(call.action, call.payload, answer.payload)
         # A repeat may have come over a newer connection meanwhile; then that one waits for the answer.
-        link: Responder | None = self._answers.finish(admission, text if metadata else None)()
-        if text is not None and link is not None and link._send_answer(text, call) and metadata:
-            self._run_hooks(call, metadata)
+        link = self._finish(job, answer.text if answer.metadata else None)
+        if answer.text is not None and link is not None and link._send_answer(answer.text, call) and answer.metadata:
+            self._run_hooks(call, answer.metadata)
 
-    def _answer(self, call: frames.Call) -> tuple[str | None, RequestMetadata | None]:
-        """Return the frame that answers a CALL, and if a handler gave it what that was told beside the payload."""
+    def _finish(self, job: _Job, text: str | None) -> Responder | None:
+        link: Responder | None = self._answers.finish(job.admission, text)()
+        return link
+
+    def _expire(self, job: _Job) -> None:
+        # On the timer.
+        if not job.claim():
+            return
+        link = self._finish(job, None)
+        if link is not None:
+            link.post(link._error_text(job.call, CallError("InternalError", "it took too long")))
+        where = "it waits for its turn"
+        if job.thread is not None and self._watch is not None:
+            where = f"its handler is at {self._watch.stack_of(job.thread)}"
+        _logger.warning(
+            "%s: %s was answered with InternalError after %g s: %s",
+            self._metadata.charge_point_id,
+            job.call.action,
+            self._handler_timeout,
+            where,
+        )
+
+    def _answer(self, call: frames.Call) -> _Answer:
         try:
             ruling = self._gate.ruling(call.action)
             if ruling == "handle":
                 return self._result(call)
             _logger.warning("%s: %s before it is registered", self._metadata.charge_point_id, call.action)
             if ruling == "ignore":
-                return None, None
+                return _Answer(None)
             if ruling == "reject":
-                return self._result_text(call, {"status": "Rejected"}), None
+                return _Answer(self._result_text(call, {"status": "Rejected"}))
             raise CallError("SecurityError", "the BootNotification was not accepted")
         except CallError as error:
-            return self._error_text(call, error), None
+            return _Answer(self._error_text(call, error))
         except BaseException:
             # SystemExit and the like too: the peer waits for an answer, and this thread serves others.
             _logger.exception("%s: the handler of %s failed", self._metadata.charge_point_id, call.action)
-            return self._error_text(call, CallError("InternalError", "internal error")), None
+            return _Answer(self._error_text(call, CallError("InternalError", "internal error")))
 
-    def _result(self, call: frames.Call) -> tuple[str, RequestMetadata]:
+    def _result(self, call: frames.Call) -> _Answer:
         call.payload, metadata = self._examined(call)
-        answer = self._router.handle(call.action, call.payload, metadata)
-        text = self._result_text(call, answer)
-        self._gate.answered(call.action, call.payload, answer)
-        return text, metadata
+        payload = self._router.handle(call.action, call.payload, metadata)
+        return _Answer(self._result_text(call, payload), metadata, payload)
 
     def _examined(self, call: frames.Call | frames.Send) -> tuple[Any, RequestMetadata]:
         """Return the payload of a CALL and what its handler is told; raises CallError where it is not let in."""

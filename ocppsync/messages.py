@@ -211,7 +211,7 @@ class Speech:
         if self._lenient.max_lengths:
             entries = with_limits(entries, self._lenient.max_lengths)
         for action in self._vendor_actions:
-            if action.exists_in(version):
+            if action.exists_in(entries.version):
                 if entries.known(action.name):
                     raise ValueError(f"OCPP {version} has an action {action.name} already")
                 entries = entries.extended({action.name: _entry(action)})

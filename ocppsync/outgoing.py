@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from . import frames
+from .channel import Transport, TransportClosedError
 from .errors import (
     CallErrorReceived,
     ConnectionLostError,
@@ -21,6 +22,7 @@ from .errors import (
     NotRegisteredError,
     OCPPRequestError,
     ProtocolError,
+    QueueFullError,
     RequestTimeoutError,
     ValidationError,
     VersionMismatchError,
@@ -32,7 +34,6 @@ from .registration import Gate
 from .request import ConnectionMetadata
 from .rpc import OutgoingCall, Rpc, Settle
 from .timer import Timer, TimerHandle
-from .transport import Transport, TransportClosedError
 
 _logger = logging.getLogger("ocppsync.connection")
 
@@ -101,6 +102,7 @@ class Requester:
         gate: what may go before the station is registered.
         executor: where the callbacks of futures run.
         timer: for the deadlines.
+        max_queued: how many requests may wait for their turn; None: any number.
     """
 
     def __init__(
@@ -114,7 +116,9 @@ class Requester:
         gate: Gate,
         executor: Executor,
         timer: Timer,
+        max_queued: int | None = None,
     ) -> None:
+        self._max_queued = max_queued
         self._rpc = rpc
         self._lock = lock  # also guards the mark below and the fields of every PendingRequest
         self._ended = False
@@ -134,14 +138,22 @@ class Requester:
             return pending.future
         deadline = time.monotonic() + timeout
         with self._lock:
-            refused = self._ended
-            if not refused:
+            refused = self._refusal()
+            if refused is None:
                 pending.timer = self._timer.call_at(deadline, self._expire, pending, timeout)
-            ready = None if refused else self._rpc.submit(pending)
-        if refused:
-            self._fail(pending, NotConnectedError, "it is not connected")
+            ready = None if refused is not None else self._rpc.submit(pending)
+        if refused is not None:
+            self._fail(pending, *refused)
         self.write(ready)
         return pending.future
+
+    def _refusal(self) -> tuple[type[OCPPRequestError], str] | None:
+        assert self._lock.locked()
+        if self._ended:
+            return NotConnectedError, "it is not connected"
+        if self._max_queued is not None and self._rpc.queued >= self._max_queued:
+            return QueueFullError, f"{self._max_queued} requests wait for their turn already"
+        return None
 
     def send(self, action: str, payload: Any) -> None:
         """Write a SEND at once, whatever is outstanding; see `Connection.send`."""

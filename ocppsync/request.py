@@ -13,6 +13,7 @@ from .errors import ValidationError
 __all__ = ["CallResultErrorReceived", "ConnectionMetadata", "Headers", "HttpRequest", "Request", "RequestMetadata"]
 
 _SECRET = frozenset({"authorization", "cookie", "proxy-authorization"})
+_DEFAULT_VERSION: Any = "1.6"
 
 Action_co = TypeVar("Action_co", bound=str, covariant=True, default=str)
 Payload_co = TypeVar("Payload_co", covariant=True, default=Any)
@@ -65,6 +66,13 @@ class HttpRequest:
     """Host and port of the peer of the TCP connection."""
     peer_certificate: Mapping[str, Any] | None = None
     """The verified TLS client certificate as `ssl.SSLSocket.getpeercert` shows it; None without one."""
+    forwarded_for: str | None = None
+    """The client's address as a trusted proxy tells it; None where there is none (see `Limits.trusted_proxies`)."""
+
+    @property
+    def client_address(self) -> str:
+        """The address of the client: what a trusted proxy tells, else that of the TCP connection."""
+        return self.forwarded_for or self.remote_address[0]
 
     @property
     def basic_credentials(self) -> tuple[bytes, bytes] | None:
@@ -122,10 +130,14 @@ class RequestMetadata(ConnectionMetadata):
 
 @dataclass(frozen=True)
 class Request(Generic[Action_co, Payload_co, Version_co]):
-    """A CALL as the single handler gets it; comparing ``action`` tells a type checker the type of ``payload``."""
+    """A CALL as the single handler gets it.
+
+    Comparing ``action`` tells a type checker the type of ``payload``; where a handler serves several versions of OCPP,
+    ``version`` is compared first.
+    """
 
     action: Action_co
     payload: Payload_co
     """The payload of the wire, untouched."""
-    version: Version_co = "1.6"  # type: ignore[assignment]
-    """The version of OCPP that the connection speaks."""
+    version: Version_co = _DEFAULT_VERSION
+    """The version of OCPP that the connection speaks: ``"1.6"``, ``"2.0.1"`` or ``"2.1"``."""

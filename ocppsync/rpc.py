@@ -147,6 +147,11 @@ class Rpc:
 
     # Our CALLs.
 
+    @property
+    def queued(self) -> int:
+        """How many CALLs wait behind the outstanding one."""
+        return len(self._queue)
+
     def submit(self, call: OutgoingCall) -> OutgoingCall | None:
         """Queue a CALL; return it when it is to be written now (one outstanding at a time: J16 §4.1.1)."""
         if self._outstanding is None:

@@ -23,7 +23,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol, cast
+from typing import cast
 
 import simple_websocket
 from h11 import ProtocolError as HTTPProtocolError
@@ -45,62 +45,21 @@ from wsproto.extensions import PerMessageDeflate
 from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, RsvBits
 from wsproto.utilities import ProtocolError as WebSocketProtocolError
 
-from .errors import HandshakeError, OCPPError
+from .channel import (
+    ABNORMAL,
+    INVALID_DATA,
+    NORMAL,
+    TOO_BIG,
+    UNSUPPORTED_DATA,
+    TransportClosedError,
+)
+from .errors import HandshakeError
 from .streams import Stream
 
 _logger = logging.getLogger("ocppsync.transport")
 _READ_SIZE = 16384
 # What a peer that does not read may make us keep of pongs and refusals, beside the messages of ours that wait as well.
 _BACKLOG_LIMIT = 256 * 1024
-
-NORMAL, GOING_AWAY, PROTOCOL_ERROR, UNSUPPORTED_DATA = 1000, 1001, 1002, 1003
-NO_STATUS, ABNORMAL, INVALID_DATA, POLICY_VIOLATION, TOO_BIG, INTERNAL_ERROR = 1005, 1006, 1007, 1008, 1009, 1011
-
-
-class TransportClosedError(OCPPError):
-    """Nothing can be sent any more.
-
-    Attributes:
-        written: whether some of this message may have gone out.
-    """
-
-    def __init__(self, message: str, *, written: bool) -> None:
-        super().__init__(message)
-        self.written = written
-
-
-class Transport(Protocol):
-    """What a connection needs of the thing that carries its messages."""
-
-    close_code: int | None
-    """The WebSocket close code once the connection has ended: the peer's, or the one sent to it."""
-    close_reason: str
-    last_heard: float
-    """When something last came from the peer, on `time.monotonic`."""
-    on_closing: Callable[[], object] | None
-    """Called once, when a Close was sent: whoever sets it sees to an `abort` in good time."""
-
-    def receive(self) -> str | None:
-        """Wait for the next message; None once the connection has ended."""
-
-    def send(self, text: str) -> None:
-        """Write a message whole; raises `TransportClosedError`."""
-
-    def post(self, text: str) -> None:
-        """Write a message without ever waiting: what cannot go at once follows; raises `TransportClosedError`."""
-
-    def ping(self) -> bool:
-        """Write a ping without ever waiting, as `post` does; return False when the connection has ended."""
-        raise NotImplementedError
-
-    def close(self, code: int = NORMAL, reason: str = "") -> None:
-        """Begin the closing handshake; never waits. `receive` ends when the peer answers."""
-
-    def abort(self) -> None:
-        """End the connection at once."""
-
-    def release(self) -> None:
-        """Give everything back; for the receiving thread, after `receive` returned None."""
 
 
 class _NoThread:
@@ -311,7 +270,7 @@ class WebSocket:
         if isinstance(event, Ping):
             self._answer(event.response())
         elif isinstance(event, BytesMessage):
-            self._fail(UNSUPPORTED_DATA, "OCPP messages are text")
+            self.give_up(UNSUPPORTED_DATA, "OCPP messages are text")
         elif isinstance(event, CloseConnection):
             self._take_close(event)
         return None
@@ -333,7 +292,7 @@ class WebSocket:
 
     def _fail_as_too_big(self) -> None:
         _logger.warning("%s sent a message of more than %d bytes", self._name, self._limit)
-        self._fail(TOO_BIG, f"the limit is {self._limit} bytes")
+        self.give_up(TOO_BIG, f"the limit is {self._limit} bytes")
 
     def _take_close(self, event: CloseConnection) -> None:
         if self._ws.state in (ConnectionState.OPEN, ConnectionState.LOCAL_CLOSING):
@@ -342,7 +301,7 @@ class WebSocket:
                 self._fail_as_too_big()
                 return
             _logger.warning("%s broke the WebSocket protocol: %s", self._name, event.reason)
-            self._fail(int(event.code), "not UTF-8" if event.code == INVALID_DATA else "not the WebSocket protocol")
+            self.give_up(int(event.code), "not UTF-8" if event.code == INVALID_DATA else "not the WebSocket protocol")
             return
         if self._ws.state is ConnectionState.REMOTE_CLOSING:
             self.close_code, self.close_reason = int(event.code), event.reason or ""
@@ -356,7 +315,8 @@ class WebSocket:
         with contextlib.suppress(TransportClosedError):
             self._post(event)
 
-    def _fail(self, code: int, reason: str) -> None:
+    def give_up(self, code: int, reason: str = "") -> None:
+        """Close, and drop whatever still comes; for the receiving thread."""
         # The peer may be in the middle of writing: closing now would reset the connection before it reads why. So
         # the rest is read and dropped until it hangs up or the time for closing is over.
         self.close(code, reason)

@@ -1,60 +1,69 @@
-"""Actions of an application's own, beside those of OCPP."""
+"""Actions that a vendor has added to OCPP: their name, their schemas, and who may send them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, Literal, get_args
 
-from .catalogue import SUBPROTOCOLS
+from .catalogue import Role, Version
 
 __all__ = ["VendorAction"]
 
-_VERSIONS = tuple(SUBPROTOCOLS.values())
+Sender = Literal[Role, "both"]
 
 
-@dataclass(frozen=True)
+# Compared by identity: schemas are dicts, which have no hash, and an action is declared once.
+@dataclass(frozen=True, eq=False)
 class VendorAction:
-    """An action that no version of OCPP has, agreed between a vendor and an operator.
+    """An action that is not in the specification, sent and handled like those that are.
 
-    It is handed to `CentralSystem` and `ChargePoint` as one of their ``vendor_actions``, and then used like any other:
-    ``cs.on(action)``, ``cs.send_request("CP1", action, payload)``. Its payloads are plain dicts, held against its
-    schemas. Prefer DataTransfer where the other end is to cope with it (C16 §4.3); a peer that does not know the action
-    answers NotImplemented.
+    Declare it once as one of the ``vendor_actions`` of the central system or charge point, and hand it to
+    `send_request`, `submit_request`, `on` and `after` where the name of an action goes; one without a response goes to
+    `send`. Payloads are plain dicts, held to its schemas, as those of every action are. The specification itself
+    provides only DataTransfer for what vendors add, so both ends have to know the action: others answer NotImplemented.
+
+        LEVEL = {"type": "object", "required": ["level"], "properties": {"level": {"type": "integer"}}}
+        SET_LIGHT = VendorAction("com.example.SetLight", LEVEL, LEVEL, sender="central_system")
+        cs = CentralSystem(9000, vendor_actions=[SET_LIGHT])
+        cs.send_request("CP1", SET_LIGHT, {"level": 3})["level"]
 
     Args:
-        name: the action on the wire.
-        request: the JSON schema of the CALL's payload, an object with the keywords that the schemas of OCPP use; types
-            that are used more than once may stand under ``$defs``.
-        response: the JSON schema of the answer's payload; None makes it a SEND, which is never answered (2.1 only).
+        name: what stands in the message; no action of the specification has that name.
+        request: the JSON schema of the request, an object, in the keywords that the schemas of OCPP use; what is used
+            more than once may stand under ``$defs``.
+        response: the JSON schema of the answer; None: the action is a SEND, which has no answer, and is for OCPP 2.1
+            only.
         sender: who may send it.
-        versions: the versions of OCPP that have it; None stands for every version.
+        versions: the versions of OCPP that it is for; None: every version that can carry it.
 
     Raises:
-        ValueError: the name is empty, or the sender or a version does not exist.
+        TypeError: a schema is no mapping.
+        ValueError: the name is empty, or there is no such sender or version.
     """
 
     name: str
     request: Mapping[str, Any]
     response: Mapping[str, Any] | None
-    sender: Literal["charge_point", "central_system", "both"] = "both"
-    versions: Sequence[str] | None = None
+    _: KW_ONLY
+    sender: Sender = "both"
+    versions: Sequence[Version] | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name:
-            raise ValueError(f"the name of a vendor action must be a text, not {self.name!r}")
-        if self.sender not in ("charge_point", "central_system", "both"):
-            raise ValueError(f"{self.name}: the sender must be charge_point, central_system or both")
-        for version in self.versions or ():
-            if version not in _VERSIONS:
-                raise ValueError(f"{self.name}: {version!r} is no version of OCPP; {', '.join(_VERSIONS)} are")
+        if not self.name:
+            raise ValueError("a vendor's action needs a name")
+        for schema in (self.request, {} if self.response is None else self.response):
+            if not isinstance(schema, Mapping):
+                raise TypeError(f"the schemas of {self.name} must be mappings, and {schema!r} is not")
+        if self.sender not in get_args(Sender):
+            raise ValueError(f"{self.name} is sent by one of {', '.join(get_args(Sender))}, not by {self.sender!r}")
+        unknown = [version for version in self.versions or () if version not in get_args(Version)]
+        if unknown:
+            raise ValueError(f"{self.name} is for OCPP {', '.join(map(repr, unknown))}, which is not known")
 
-    def __hash__(self) -> int:
-        return hash(self.name)
-
-    def exists_in(self, version: str) -> bool:
-        """Return whether that version has it; a SEND needs 2.1."""
-        return version in (self.versions or _VERSIONS) and (self.response is not None or version == "2.1")
+    def exists_in(self, version: Version) -> bool:
+        """Return whether that version has it."""
+        return version in (self.versions or get_args(Version)) and (self.response is not None or version == "2.1")
 
 
 def name_of(action: str | VendorAction) -> str:

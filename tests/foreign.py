@@ -233,7 +233,7 @@ def linked(role: Role, *, compression: bool = False, skip_schema_validation: boo
 @contextlib.contextmanager
 def _with_charge_point(link: Link, thread: ThreadPoolExecutor, attend: Attend, compression: bool) -> Iterator[None]:
     connected = threading.Event()
-    cs: Any = CentralSystem(0, link.handle, host="127.0.0.1", compression=compression)
+    cs: Any = CentralSystem(0, link.handle, host="127.0.0.1", compression=compression, registration_gate=False)
     cs.add_connection_listener(lambda charge_point_id, status: connected.set())
     with cs:
         ended = thread.submit(asyncio.run, _charge_point(cs.port, attend))
@@ -254,7 +254,7 @@ def _with_central_system(link: Link, thread: ThreadPoolExecutor, attend: Attend,
     listening: Future[int] = Future()
     ended = thread.submit(asyncio.run, _central_system(listening, attend))
     url = f"ws://127.0.0.1:{listening.result(DEADLINE)}/ocpp"
-    cp: Any = ChargePoint(CHARGE_POINT_ID, link.handle, url, compression=compression)
+    cp: Any = ChargePoint(CHARGE_POINT_ID, link.handle, url, compression=compression, registration_gate=False)
     with cp:
         link.submit = cp.submit_request
         yield

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from random import Random
 from typing import Any, TypeVar
 
-from ocppsync.catalogue import Kind, catalogue
+from ocppsync.catalogue import Kind, Version, catalogue
 
 Schema = Mapping[str, Any]
+Message = tuple[Version, str, Kind]
+"""A version, an action of it, and which of its payloads is meant."""
 
 DATE_TIME = "2025-03-14T09:26:53Z"
 URI = "https://csms.example.com/files/firmware-1.4.bin"
@@ -25,16 +29,22 @@ _STRINGS: Mapping[str, str] = {
     "location": URI,
     "filename": "diagnostics.log",
     "fileName": "diagnostics.log",
+    "vendorName": "Example Chargers",
+    "model": "EX-22",
+    "idToken": "04A1B2C3D4E5F6",
+    "transactionId": "7f1c9a52-6f0e-4c1b-9f57-0d3a3c1e5b11",
 }
-_DATE_TIMES = (
-    DATE_TIME,
-    "2024-02-29T23:59:60.123+01:00",
-    "1970-01-01T00:00:00",
-    "2025-01-31T12:00:00.1234567Z",
-    "2025-01-31T12:00:00-0530",
-)
 _URIS = (URI, "ftp://user:pass@[2001:db8::1]:21/a%20b?c=d#e", "mailto:someone@example.com")
-_FORMATS: Mapping[str, tuple[str, ...]] = {"date-time": _DATE_TIMES, "uri": _URIS}
+_DATE_TIMES = (DATE_TIME, "2024-02-29T23:59:60.123+01:00", "2025-01-31T12:00:00-05:30")
+_DATE_TIMES_16 = ("1970-01-01T00:00:00", "2025-01-31T12:00:00.1234567Z", "2025-01-31T12:00:00-0530")
+_DATE_TIMES_2X = ("2025-01-31t12:00:00.5z",)
+_FORMATS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "1.6": {"date-time": _DATE_TIMES + _DATE_TIMES_16, "uri": _URIS},
+    "2.0.1": {"date-time": _DATE_TIMES + _DATE_TIMES_2X},
+    "2.1": {"date-time": _DATE_TIMES + _DATE_TIMES_2X},
+}
+# What a message may hold where its schema leaves it open.
+_ANYTHING: tuple[Any, ...] = ({"any": [1, None]}, None, "text", 0.5, [], False)
 
 # Wrong in most places, right in some.
 JUNK: tuple[Any, ...] = (
@@ -49,6 +59,8 @@ _BAD_FORMATS: Mapping[str, tuple[str, ...]] = {
         "2025-02-29T00:00:00Z",
         "2025-03-14T24:00:00Z",
         DATE_TIME + "\n",
+        *_DATE_TIMES_16,
+        *_DATE_TIMES_2X,
     ),
     "uri": (
         "/files/firmware.bin",
@@ -60,18 +72,31 @@ _BAD_FORMATS: Mapping[str, tuple[str, ...]] = {
 }
 _EXTRA_NAMES = ("extra", "customData", "vendorId", "status", "Status", "idTag", "", "a b", "\u00e9", "__class__")
 
+_NOTHING = object()
+
 T = TypeVar("T")
 Path = tuple[str | int, ...]
 
 
+def messages(version: Version) -> list[Message]:
+    """Return every message of a version; a SEND has a request only."""
+    known = catalogue(version)
+    found: list[Message] = []
+    for action in known.actions:
+        found.append((version, action, "request"))
+        if not known.is_send(action):
+            found.append((version, action, "response"))
+    return found
+
+
 def minimal(version: str, action: str, kind: Kind) -> dict[str, Any]:
     """Return a right payload with the required fields only, and one item in each list; always the same one."""
-    return _payload(version, action, kind, lambda name: False, None)
+    return _payload(version, action, kind, lambda name: False)
 
 
 def full(version: str, action: str, kind: Kind) -> dict[str, Any]:
     """Return a right payload with every field there is, and two items in each list; always the same one."""
-    return _payload(version, action, kind, lambda name: True, None)
+    return _payload(version, action, kind, lambda name: True, items=2)
 
 
 def arbitrary(version: str, action: str, kind: Kind, random: Random) -> dict[str, Any]:
@@ -80,59 +105,78 @@ def arbitrary(version: str, action: str, kind: Kind, random: Random) -> dict[str
 
 
 def _payload(
-    version: str, action: str, kind: Kind, wanted: Callable[[str], bool], random: Random | None
+    version: str,
+    action: str,
+    kind: Kind,
+    wanted: Callable[[str], bool],
+    random: Random | None = None,
+    items: int = 1,
 ) -> dict[str, Any]:
     schema = catalogue(version).schema(action, kind)
-    payload: dict[str, Any] = _Maker(schema["$defs"], wanted, random).value("", schema)
+    payload: dict[str, Any] = _Maker(version, schema["$defs"], wanted, random, items).value("", schema)
     return payload
 
 
 class _Maker:
     """Makes one payload; without ``random`` the values are always the same."""
 
-    def __init__(self, definitions: Schema, wanted: Callable[[str], bool], random: Random | None) -> None:
+    def __init__(
+        self, version: str, definitions: Schema, wanted: Callable[[str], bool], random: Random | None, items: int
+    ) -> None:
+        self._formats = _FORMATS[version]
         self._definitions = definitions
         self._wanted = wanted
         self._random = random
+        self._items = items
 
     def value(self, name: str, schema: Schema) -> Any:
-        if "$ref" in schema:
-            return self.value(name, self._definitions[schema["$ref"].rpartition("/")[2]])
+        schema = _resolved(schema, self._definitions)
+        if "type" not in schema:
+            return self._one_of(_ANYTHING)
         make: Callable[[str, Schema], Any] = getattr(self, "_" + schema["type"])
         return make(name, schema)
 
     def _object(self, name: str, schema: Schema) -> dict[str, Any]:
         required = schema.get("required", ())
         fields = schema["properties"].items()
-        return {field: self.value(field, part) for field, part in fields if field in required or self._wanted(field)}
+        made = {field: self.value(field, part) for field, part in fields if field in required or self._wanted(field)}
+        if schema.get("additionalProperties", True) and self._wanted("extra"):
+            made["extra"] = self._one_of(_ANYTHING)
+        return made
 
     def _array(self, name: str, schema: Schema) -> list[Any]:
         least = schema.get("minItems", 0)
-        count = self._random.randint(least, least + 2) if self._random else 1 + self._wanted(name)
-        return [self.value(name, schema["items"]) for _ in range(count)]
+        count = self._random.randint(least, least + 2) if self._random else max(least, self._items)
+        return [self.value(name, schema["items"]) for _ in range(min(count, schema.get("maxItems", count)))]
 
     def _string(self, name: str, schema: Schema) -> str:
         if "enum" in schema:
             choices: list[str] = schema["enum"]
             return self._one_of(choices)
         if "format" in schema:
-            return self._one_of(_FORMATS[schema["format"]])
+            return self._one_of(self._formats[schema["format"]])
         longest = schema.get("maxLength", 100)
         if self._random and self._random.random() < 0.5:
             return "é" * self._random.choice((0, 1, longest - 1, longest))
         return _STRINGS.get(name, name)[:longest]
 
     def _integer(self, name: str, schema: Schema) -> int:
-        return self._one_of((1, 0, -1, 7, 2**31 - 1, 10**12))
+        return self._one_of(_within(schema, (1, 0, -1, 7, 2**31 - 1, 10**12)))
 
     def _number(self, name: str, schema: Schema) -> float:
-        return self._one_of((16.5, 16, 0.1, 21.4, 32.0, 0))
+        return self._one_of(_within(schema, (16.5, 16, 0.1, 21.4, 32.0, 0, -0.5)))
 
     def _boolean(self, name: str, schema: Schema) -> bool:
         return self._one_of((True, False))
 
     def _one_of(self, values: Sequence[T]) -> T:
         return self._random.choice(values) if self._random else values[0]
+
+
+def _within(schema: Schema, values: Sequence[float]) -> list[Any]:
+    """Return those of the numbers that lie within the limits of a schema."""
+    least, most = schema.get("minimum", -math.inf), schema.get("maximum", math.inf)
+    return [value for value in values if least <= value <= most]
 
 
 def mutations(version: str, action: str, kind: Kind) -> Iterator[Any]:
@@ -144,26 +188,65 @@ def mutations(version: str, action: str, kind: Kind) -> Iterator[Any]:
     payload = full(version, action, kind)
     schema = catalogue(version).schema(action, kind)
     for path, value, part in places(payload, schema, schema["$defs"]):
-        for new in (*JUNK, *_edits(value, part)):
+        for new in (*JUNK, *_edits(value, _resolved(part, schema["$defs"]))):
             yield replaced(payload, path, new)
     for name in _EXTRA_NAMES:
         for value in JUNK:
             yield {**payload, name: value}
 
 
+def sample(version: str, action: str, kind: Kind, most: int) -> list[Any]:
+    """Return up to ``most`` of the `mutations`, always the same ones, evenly over all fields of all types.
+
+    The fields of a type that stands in many places count once, and are changed now here, now there. Half of what a
+    field is given is made for it, half is junk.
+    """
+    random = Random(f"{version} {action} {kind}")
+    # One item in each list: with two of two of two the large messages of 2.x take minutes.
+    payload = _payload(version, action, kind, lambda name: True)
+    schema = catalogue(version).schema(action, kind)
+    fields: dict[int, list[tuple[Path, Any, Schema]]] = {}
+    for place in places(payload, schema, schema["$defs"]):
+        fields.setdefault(id(place[2]), []).append(place)
+    queues = [_changes(field, schema["$defs"], random) for field in fields.values()]
+    queues.append(((), {**payload, name: value}) for value in random.sample(JUNK, len(JUNK)) for name in _EXTRA_NAMES)
+    # One of each field in turn, until enough are there or none is left.
+    rounds = itertools.zip_longest(*queues)
+    found = (change for changes in rounds for change in changes if change is not None)
+    return [replaced(payload, path, new) for path, new in itertools.islice(found, most)]
+
+
+def _changes(
+    field: Sequence[tuple[Path, Any, Schema]], definitions: Schema, random: Random
+) -> Iterator[tuple[Path, Any]]:
+    """Yield a field's mutations in an order of ``random``'s: where to put what."""
+    _, value, schema = field[0]
+    edits = list(_edits(value, _resolved(schema, definitions)))
+    random.shuffle(edits)
+    junk = random.sample(JUNK, len(JUNK))
+    for pair in itertools.zip_longest(edits, junk, fillvalue=_NOTHING):
+        for new in pair:
+            if new is not _NOTHING:
+                yield random.choice(field)[0], new
+
+
 def places(value: Any, schema: Schema, definitions: Schema) -> Iterator[tuple[Path, Any, Schema]]:
-    """Yield each place of a right payload: its path, the value there, and the value's schema."""
-    if "$ref" in schema:
-        schema = definitions[schema["$ref"].rpartition("/")[2]]
+    """Yield each place of a right payload: its path, the value there, and the value's schema, which may be a $ref."""
     yield (), value, schema
+    schema = _resolved(schema, definitions)
     inside: Iterator[tuple[str | int, Any, Schema]] = iter(())
     if isinstance(value, dict):
-        inside = ((name, part, schema["properties"][name]) for name, part in value.items())
+        fields: Schema = schema.get("properties", {})
+        inside = ((name, part, fields[name]) for name, part in value.items() if name in fields)
     elif isinstance(value, list):
         inside = ((index, part, schema["items"]) for index, part in enumerate(value))
     for key, part, part_schema in inside:
         for path, deeper, deeper_schema in places(part, part_schema, definitions):
             yield (key, *path), deeper, deeper_schema
+
+
+def _resolved(schema: Schema, definitions: Schema) -> Schema:
+    return definitions[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
 
 
 def replaced(payload: Any, path: Path, new: Any) -> Any:
@@ -185,7 +268,7 @@ def _edits(value: Any, schema: Schema) -> Iterator[Any]:
         "number": _number_edits,
         "integer": _number_edits,
     }
-    if schema["type"] in edits:
+    if schema.get("type") in edits:
         yield from edits[schema["type"]](value, schema)
 
 
@@ -220,3 +303,5 @@ def _string_edits(value: str, schema: Schema) -> Iterator[Any]:
 
 def _number_edits(value: float, schema: Schema) -> Iterator[Any]:
     yield from (2.0, 0.1, 0.7, 0.30000000000000004, 1e-7, -21.4, 1e15, 2**63, str(value), [value])
+    for limit in (schema[keyword] for keyword in ("minimum", "maximum") if keyword in schema):
+        yield from (limit, float(limit), limit - 1, limit + 1, limit - 0.001, limit + 0.001)

@@ -14,17 +14,19 @@ import pytest
 from support import DEADLINE, Recorder
 
 from ocppsync import transport
-from ocppsync.catalogue import catalogue
+from ocppsync.channel import INVALID_DATA
 from ocppsync.connection import Connection, ConnectionSettings
 from ocppsync.errors import InvalidResponseError
-from ocppsync.handshake import Gate, read_request
+from ocppsync.handshake import Gate as Entrance
+from ocppsync.handshake import read_request
+from ocppsync.messages import Speech
 from ocppsync.pool import HandlerPool
+from ocppsync.registration import Gate
 from ocppsync.repeats import AnswerMemory
 from ocppsync.request import ConnectionMetadata
 from ocppsync.router import Router
 from ocppsync.streams import Stream
 from ocppsync.timer import Timer
-from ocppsync.validation import validator
 
 
 class Peer:
@@ -53,7 +55,7 @@ class Peer:
 def serve(sock: socket.socket, router: Router, pool: HandlerPool, timer: Timer, made: Recorder) -> None:
     stream = Stream(sock, write_timeout=DEADLINE)
     request = read_request(stream, deadline=time.monotonic() + DEADLINE, max_header_size=4096)
-    admitted = Gate(("ocpp1.6",)).admit(request)
+    admitted = Entrance(("ocpp1.6",)).admit(request)
     websocket = transport.accept(
         stream,
         key=admitted.key,
@@ -74,7 +76,8 @@ def serve(sock: socket.socket, router: Router, pool: HandlerPool, timer: Timer, 
             max_queued_calls=10,
         ),
         router=router,
-        validator=validator("1.6"),
+        messages=Speech("central_system").messages("1.6"),
+        gate=Gate(),
         executor=pool,
         timer=timer,
         answers=AnswerMemory(),
@@ -87,7 +90,7 @@ def serve(sock: socket.socket, router: Router, pool: HandlerPool, timer: Timer, 
 @contextlib.contextmanager
 def connected_peer() -> Iterator[Peer]:
     router, pool, timer, made = (
-        Router(catalogue("1.6"), "charge_point"),
+        Router(Speech("central_system")),
         HandlerPool(2, "test"),
         Timer("test"),
         Recorder(),
@@ -205,7 +208,7 @@ def test_text_that_is_not_utf_8_ends_the_connection() -> None:
     with connected_peer() as peer:
         peer.socket.sendall(b"\x81\x82\0\0\0\0\xff\xfe")  # a masked text frame of two bytes
         assert peer.read() is None
-        assert peer.websocket.close_code == transport.INVALID_DATA
+        assert peer.websocket.close_code == INVALID_DATA
 
 
 def test_a_call_with_the_id_of_one_that_is_being_handled() -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
-from ocppsync.catalogue import SUBPROTOCOLS, Catalogue, Kind, catalogue, closest, unknown_action
+from ocppsync.catalogue import SUBPROTOCOLS, Catalogue, Kind, Version, catalogue, closest, unknown_action
 
 
 @pytest.fixture
@@ -25,6 +29,78 @@ def test_counts_of_1_6(messages: Catalogue) -> None:
     assert blocks.count("Security ext.") == 11
     assert messages.version == "1.6"
     assert repr(messages) == "<Catalogue of OCPP 1.6: 39 actions>"
+
+
+@pytest.mark.parametrize(
+    ("version", "station", "csms", "blocks"),
+    [
+        ("2.0.1", 24, 39, {"Security": 3, "Transactions": 2, "Diagnostics": 11, "Data Transfer": 1}),
+        (
+            "2.1",
+            36,
+            54,
+            {"Security": 3, "Tariff and Cost": 5, "Diagnostics": 16, "DER Control": 6, "Battery Swapping": 2},
+        ),
+    ],
+)
+def test_counts_of_2_x(version: Version, station: int, csms: int, blocks: dict[str, int]) -> None:
+    messages = catalogue(version)
+    initiators = [messages.initiator(action) for action in messages.actions]
+    assert {who: initiators.count(who) for who in ("station", "csms", "both")} == {
+        "station": station,
+        "csms": csms,
+        "both": 1,
+    }
+    found = [messages.block(action) for action in messages.actions]
+    assert {block: found.count(block) for block in blocks} == blocks
+    assert messages.version == version
+
+
+def test_2_1_has_the_actions_of_2_0_1_and_27_more() -> None:
+    old, new = catalogue("2.0.1"), catalogue("2.1")
+    assert set(old.actions) < set(new.actions)
+    assert len(new.actions) - len(old.actions) == 27
+    assert all(old.initiator(action) == new.initiator(action) for action in old.actions)
+    assert all(old.block(action) == new.block(action) for action in old.actions)
+
+
+def test_the_one_send() -> None:
+    sends = [(version, action) for version in SUBPROTOCOLS.values() for action in sent(catalogue(version))]
+    assert sends == [("2.1", "NotifyPeriodicEventStream")]
+    messages = catalogue("2.1")
+    assert messages.may_send("charge_point", "NotifyPeriodicEventStream")
+    assert not messages.may_send("central_system", "NotifyPeriodicEventStream")
+    assert messages.schema("NotifyPeriodicEventStream", "request")["type"] == "object"
+    with pytest.raises(KeyError):
+        messages.schema("NotifyPeriodicEventStream", "response")
+
+
+def sent(messages: Catalogue) -> list[str]:
+    return [action for action in messages.actions if messages.is_send(action)]
+
+
+def schemas(messages: Catalogue) -> list[Mapping[str, Any]]:
+    requests = [messages.schema(action, "request") for action in messages.actions]
+    answered = [action for action in messages.actions if not messages.is_send(action)]
+    return requests + [messages.schema(action, "response") for action in answered]
+
+
+@pytest.mark.parametrize("version", ["2.0.1", "2.1"])
+def test_every_class_of_2_x_takes_custom_data(version: Version) -> None:
+    messages = catalogue(version)
+    classes = schemas(messages)
+    classes += [part for name, part in messages.definitions.items() if part["type"] == "object"]
+    closed = [part for part in classes if part.get("additionalProperties") is False]
+    assert all(part["properties"]["customData"] == {"$ref": "#/$defs/CustomDataType"} for part in closed)
+    # All but one, which is open instead.
+    assert [part for part in classes if part not in closed] == [messages.definitions["CustomDataType"]]
+
+
+@pytest.mark.parametrize("version", SUBPROTOCOLS.values())
+def test_every_shared_type_is_used_and_is_there(version: Version) -> None:
+    messages = catalogue(version)
+    text = json.dumps(schemas(messages))
+    assert set(re.findall(r'"#/\$defs/(\w+)"', text)) == set(messages.definitions)
 
 
 @pytest.mark.parametrize(
@@ -47,6 +123,7 @@ def test_who_may_send(messages: Catalogue, action: str, block: str, charge_point
 @pytest.mark.parametrize("action", ["Rest", "reset", "", "TransactionEvent", "GetInstalledCertificateIDs"])
 def test_unknown_actions(messages: Catalogue, action: str) -> None:
     assert not messages.known(action)
+    assert not messages.is_send(action)
     assert not messages.may_send("charge_point", action)
     assert not messages.may_send("central_system", action)
     with pytest.raises(KeyError):
@@ -67,13 +144,13 @@ def test_schema_stands_alone(messages: Catalogue, kind: Kind, required: list[str
 
 
 def test_subprotocols() -> None:
-    assert SUBPROTOCOLS == {"ocpp1.6": "1.6"}
-    assert [catalogue(version).version for version in SUBPROTOCOLS.values()] == ["1.6"]
+    assert SUBPROTOCOLS == {"ocpp1.6": "1.6", "ocpp2.0.1": "2.0.1", "ocpp2.1": "2.1"}
+    assert [catalogue(version).version for version in SUBPROTOCOLS.values()] == ["1.6", "2.0.1", "2.1"]
 
 
-@pytest.mark.parametrize("version", ["1.5", "", "ocpp1.6", "../ocpp16"])
+@pytest.mark.parametrize("version", ["1.5", "2.0", "", "ocpp1.6", "../ocpp16"])
 def test_unknown_version(version: str) -> None:
-    with pytest.raises(ValueError, match=r"known versions are 1\.6"):
+    with pytest.raises(ValueError, match=r"known versions are 1\.6, 2\.0\.1, 2\.1$"):
         catalogue(version)
 
 
@@ -131,3 +208,20 @@ print(len(before), len(after), len(again))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.split() == ["0", "1", "1"]
+
+
+def test_a_version_that_is_not_spoken_is_not_read() -> None:
+    script = """
+import pathlib, sys
+opened = []
+sys.addaudithook(lambda event, arguments: event == "open" and opened.append(pathlib.Path(str(arguments[0])).name))
+import ocppsync
+from ocppsync.validation import validator
+validator("1.6").validate("Reset", "request", {"type": "Soft"})
+assert validator("1.6").check("Reset", "request", {}) is not None
+print(*(name for name in opened if name.startswith("ocpp") and name.endswith(".json")))
+validator("2.1").validate("Reset", "request", {"type": "OnIdle"})
+print(*(name for name in opened if name.startswith("ocpp") and name.endswith(".json")))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.splitlines() == ["ocpp16.json", "ocpp16.json ocpp21.json"]

@@ -196,7 +196,7 @@ def test_serve_forever_ends_with_close() -> None:
     cs = CentralSystem(0, host="127.0.0.1")
     server = threading.Thread(target=cs.serve_forever)
     server.start()
-    with ChargePoint("CP1", url=f"ws://127.0.0.1:{cs.port}") as cp:
+    with ChargePoint("CP1", url=f"ws://127.0.0.1:{cs.port}", registration_gate=False) as cp:
         assert cp.connected
         cs.close()
         assert cp.wait_closed(DEADLINE)
@@ -235,7 +235,7 @@ cs = CentralSystem(0, handler, host="127.0.0.1", close_timeout=0.5).start()
 half_open = socket.create_connection(("127.0.0.1", cs.port))  # a handshake that never comes
 points = []
 for number in range(10):
-    point = ChargePoint(f"P{number}", url=f"ws://127.0.0.1:{cs.port}", close_timeout=0.5)
+    point = ChargePoint(f"P{number}", url=f"ws://127.0.0.1:{cs.port}", registration_gate=False, close_timeout=0.5)
     point.on("ClearCache")(silent)
     points.append(point.connect())
 up = [point.submit_request("Heartbeat") for point in points for _ in range(3)]
@@ -287,7 +287,7 @@ def test_ctrl_c_in_serve_forever_closes_cleanly(running: bool) -> None:
     )
     assert process.stdout is not None
     port = int(process.stdout.readline())
-    point = ChargePoint("CP1", url=f"ws://127.0.0.1:{port}")
+    point = ChargePoint("CP1", url=f"ws://127.0.0.1:{port}", registration_gate=False)
     if running:
         point.connect()
     process.send_signal(signal.SIGINT)
@@ -306,7 +306,7 @@ def test_close_during_a_handshake() -> None:
     cs = CentralSystem(0, host="127.0.0.1", authorize=authorize, close_timeout=0.3).start()
     events = connected(cs)
     outcome = Recorder()
-    point = ChargePoint("CP1", url=f"ws://127.0.0.1:{cs.port}")
+    point = ChargePoint("CP1", url=f"ws://127.0.0.1:{cs.port}", registration_gate=False)
 
     def connect() -> None:
         try:

@@ -15,11 +15,11 @@ TOP = 7
 FLOORS = {
     name: floor
     for floor, names in {
-        0: "_version clock errors formats frames request",
-        1: "catalogue endpoint options predicates v16 validation",
-        2: "pool repeats router rpc streams timer",
-        3: "handshake transport",
-        4: "connection outgoing reception",
+        0: "_version channel clock errors formats frames lenient registration request",
+        1: "catalogue forwarded limits dialects endpoint options predicates tolerance v16 v201 v21 validation vendor",
+        2: "messages methods pool repeats router rpc streams timer watch",
+        3: "doorkeeper handshake transport",
+        4: "connection incoming outgoing reception",
         5: "central_system charge_point listener registry",
         6: "__main__ answering answers answers_16 answers_2x cli conversation device_model meter readable simulator"
         " steps steps_16 steps_2x",

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ocppsync.catalogue import SUBPROTOCOLS
-from ocppsync.formats import FORMATS, is_integer, is_number, multiple_of
+from ocppsync.formats import FORMATS, RFC_3339_LONG, is_integer, is_number, multiple_of
 
 
 class Small(IntEnum):
@@ -83,6 +83,40 @@ NO_DATE_TIMES = (
     "\uff12025-03-14T09:26:53Z",
     "2025-03-14T09:26:5\u0969Z",
 )
+# As 2.x has them.
+RFC_3339 = (
+    "2025-03-14T09:26:53Z",
+    "2025-03-14T09:26:53.1Z",
+    "2025-03-14T09:26:53.12Z",
+    "2025-03-14T09:26:53.123Z",
+    "2025-03-14T09:26:53.000+00:00",
+    "2025-03-14T09:26:53+01:00",
+    "2025-03-14T09:26:53-11:30",
+    "2025-03-14T09:26:53-00:00",
+    "2025-03-14T09:26:53+23:59",
+    "2025-03-14t09:26:53z",
+    "2025-03-14t09:26:53.5Z",
+    "2025-03-14T09:26:53z",
+    "2016-12-31T23:59:60Z",
+    "2024-02-29T00:00:00Z",
+    "0001-01-01T00:00:00Z",
+    "9999-12-31T23:59:59Z",
+)
+# These have more than 3 fraction digits, and no other fault.
+LONG = (
+    "2025-03-14T09:26:53.1234Z",
+    "2025-03-14T09:26:53.123000Z",
+    "2025-03-14T09:26:53.1234567+01:00",
+    "2025-03-14t09:26:53." + "9" * 500 + "z",
+)
+NO_RFC_3339 = (
+    "2025-03-14T09:26:53",
+    "2025-03-14T09:26:53.123",
+    "2025-03-14T09:26:53,5Z",
+    "2025-03-14T09:26:53.5+0100",
+    "2025-03-14T09:26:53+01",
+    *(text for text in NO_DATE_TIMES if text.upper() not in RFC_3339),
+)
 URIS = (
     "https://example.com/firmware.bin",
     "http://example.com",
@@ -130,8 +164,8 @@ NO_URIS = (
 )
 
 
-def has(name: str, text: str) -> bool:
-    return FORMATS["1.6"][name](text) is not None
+def has(name: str, text: str, version: str = "1.6") -> bool:
+    return FORMATS[version][name](text) is not None
 
 
 @pytest.mark.parametrize("text", DATE_TIMES)
@@ -144,13 +178,35 @@ def test_no_date_time(text: str) -> None:
     assert not has("date-time", text)
 
 
-def test_every_day_of_400_years_is_known() -> None:
+@pytest.mark.parametrize("version", ["2.0.1", "2.1"])
+@pytest.mark.parametrize("text", RFC_3339)
+def test_date_time_of_2_x(version: str, text: str) -> None:
+    assert has("date-time", text, version)
+    assert RFC_3339_LONG(text) is not None
+
+
+@pytest.mark.parametrize("version", ["2.0.1", "2.1"])
+@pytest.mark.parametrize("text", LONG)
+def test_date_time_of_2_x_with_too_many_digits(version: str, text: str) -> None:
+    assert not has("date-time", text, version)
+    assert RFC_3339_LONG(text) is not None
+
+
+@pytest.mark.parametrize("version", ["2.0.1", "2.1"])
+@pytest.mark.parametrize("text", NO_RFC_3339)
+def test_no_date_time_of_2_x(version: str, text: str) -> None:
+    assert not has("date-time", text, version)
+    assert RFC_3339_LONG(text) is None
+
+
+@pytest.mark.parametrize("version", SUBPROTOCOLS.values())
+def test_every_day_of_400_years_is_known(version: str) -> None:
     days = {
         f"{year:04}-{month:02}-{day:02}"
         for year in range(1800, 2200)
         for month in range(13)
         for day in range(33)
-        if has("date-time", f"{year:04}-{month:02}-{day:02}T00:00:00Z")
+        if has("date-time", f"{year:04}-{month:02}-{day:02}T00:00:00Z", version)
     }
     assert len(days) == 400 * 365 + 97
 
@@ -163,6 +219,12 @@ def test_uri(text: str) -> None:
 @pytest.mark.parametrize("text", NO_URIS)
 def test_no_uri(text: str) -> None:
     assert not has("uri", text)
+
+
+def test_hostile_text_takes_the_long_rule_no_time() -> None:
+    started = time.process_time()
+    assert RFC_3339_LONG("2025-03-14T09:26:53." + "1" * 300_000 + "x") is None
+    assert time.process_time() - started < 1
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, get_args
@@ -16,17 +15,28 @@ from typing import Any, Literal, get_args
 import pytest
 from typing_extensions import get_type_hints
 
-from ocppsync import v16
+from ocppsync import v16, v21, v201
 
 ROOT = Path(__file__).resolve().parent.parent
-BUNDLE = json.loads((ROOT / "schemas" / "ocpp16.json").read_text(encoding="utf-8"))
-MODULE = ROOT / "ocppsync" / "v16.py"
-ACTIONS = sorted(BUNDLE["actions"])
-SENT = {
-    "CentralSystem": {action for action in ACTIONS if BUNDLE["actions"][action]["initiator"] in ("csms", "both")},
-    "ChargePoint": {action for action in ACTIONS if BUNDLE["actions"][action]["initiator"] in ("station", "both")},
+SCHEMAS = ROOT / "schemas"
+PACKAGE = ROOT / "ocppsync"
+MODULES = {"1.6": v16, "2.0.1": v201, "2.1": v21}
+FILES = ("v16.py", "v201.py", "v21.py", "methods.pyi")
+BUNDLES = {
+    version: json.loads((SCHEMAS / f"ocpp{version.replace('.', '')}.json").read_text(encoding="utf-8"))
+    for version in MODULES
 }
+MESSAGES = [(version, action) for version, bundle in BUNDLES.items() for action in bundle["actions"]]
+DEFINITIONS = [(version, name) for version, bundle in BUNDLES.items() for name in bundle["$defs"]]
+SENDERS = {"CentralSystem": ("csms", "both"), "ChargePoint": ("station", "both")}
 PEER = {"CentralSystem": "ChargePoint", "ChargePoint": "CentralSystem"}
+each_version = pytest.mark.parametrize("version", MODULES)
+
+
+def sent(side: str, version: str) -> set[str]:
+    """Return what a side may send."""
+    actions: Mapping[str, Any] = BUNDLES[version]["actions"]
+    return {action for action, facts in actions.items() if facts["initiator"] in SENDERS[side]}
 
 
 def generate(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -35,6 +45,9 @@ def generate(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def generate_from(directory: Path, bundle: Mapping[str, Any]) -> subprocess.CompletedProcess[str]:
+    """Generate with that bundle in the place of 1.6's."""
+    for path in SCHEMAS.glob("ocpp2*.json"):
+        shutil.copy(path, directory)
     (directory / "ocpp16.json").write_text(json.dumps(bundle), encoding="utf-8")
     return generate("--schemas", directory, "--output", directory)
 
@@ -54,7 +67,7 @@ def message(fields: Mapping[str, Any] = {}, *required: str) -> dict[str, Any]:
 
 def bundle_of(definitions: Mapping[str, Any], request: Mapping[str, Any]) -> dict[str, Any]:
     action = {"initiator": "both", "block": "Core", "request": request, "response": message()}
-    return {"version": "9.9", "$defs": definitions, "actions": {"Ping": action}}
+    return {"version": "1.6", "$defs": definitions, "actions": {"Ping": action}}
 
 
 def test_the_tree_is_up_to_date() -> None:
@@ -64,35 +77,64 @@ def test_the_tree_is_up_to_date() -> None:
 
 def test_what_is_written_passes_the_check(tmp_path: Path) -> None:
     assert generate("--output", tmp_path).returncode == 0
-    assert (tmp_path / "v16.py").read_bytes() == MODULE.read_bytes()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
+        name: (PACKAGE / name).read_bytes() for name in FILES
+    }
     assert generate("--check", "--output", tmp_path).returncode == 0
 
 
-def test_check_tells_what_is_out_of_date_and_leaves_it(tmp_path: Path) -> None:
-    changed = MODULE.read_text(encoding="utf-8").replace("meterStart: int", "meterStart: str")
-    copy = tmp_path / "v16.py"
-    copy.write_text(changed, encoding="utf-8")
+@pytest.mark.parametrize(
+    ("name", "line", "change"),
+    [
+        ("v16.py", "    meterStart: int", "    meterStart: str"),
+        ("v201.py", "    evseId: int", "    evseId: str"),
+        ("v21.py", "    evseId: int", "    evseId: str"),
+        ("methods.pyi", "class ChargePointMethods(ABC):", "class ChargePointMethods:"),
+    ],
+)
+def test_check_tells_what_is_out_of_date_and_leaves_it(tmp_path: Path, name: str, line: str, change: str) -> None:
+    for each in FILES:
+        shutil.copy(PACKAGE / each, tmp_path)
+    changed = (PACKAGE / name).read_text(encoding="utf-8").replace(line, change, 1)
+    (tmp_path / name).write_text(changed, encoding="utf-8")
     done = generate("--check", "--output", tmp_path)
     assert done.returncode == 1
-    assert str(copy) in done.stdout
-    assert "-    meterStart: str\n+    meterStart: int" in done.stdout
-    assert copy.read_text(encoding="utf-8") == changed
+    assert str(tmp_path / name) in done.stdout
+    assert f"-{change}\n+{line}" in done.stdout
+    assert (tmp_path / name).read_text(encoding="utf-8") == changed
 
 
-def test_check_fails_without_the_module(tmp_path: Path) -> None:
+def test_check_fails_without_the_files(tmp_path: Path) -> None:
     assert generate("--check", "--output", tmp_path).returncode == 1
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("kind", ["request", "response"])
-@pytest.mark.parametrize("action", ACTIONS)
-def test_messages_have_the_fields_of_the_schema(action: str, kind: str) -> None:
-    assert_same_fields(getattr(v16, action + kind.title()), BUNDLE["actions"][action][kind])
+def test_the_package_does_not_load_the_types() -> None:
+    # They take half as long to load as all the rest, and only annotations need them.
+    program = "import sys, ocppsync; print(*(name for name in sys.modules if name.startswith('ocppsync.')))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    loaded = set(done.stdout.split())
+    assert "ocppsync.methods" in loaded
+    assert loaded & {module.__name__ for module in MODULES.values()} == set()
 
 
-@pytest.mark.parametrize("name", [name for name, schema in BUNDLE["$defs"].items() if "enum" not in schema])
-def test_objects_have_the_fields_of_the_schema(name: str) -> None:
-    assert_same_fields(getattr(v16, name), BUNDLE["$defs"][name])
+@pytest.mark.parametrize(("version", "action"), MESSAGES)
+def test_messages_have_the_fields_of_the_schema(version: str, action: str) -> None:
+    facts = BUNDLES[version]["actions"][action]
+    assert_same_fields(getattr(MODULES[version], f"{action}Request"), facts["request"])
+    if "response" in facts:
+        assert_same_fields(getattr(MODULES[version], f"{action}Response"), facts["response"])
+
+
+@pytest.mark.parametrize(("version", "name"), DEFINITIONS)
+def test_shared_types_are_those_of_the_schema(version: str, name: str) -> None:
+    shared, schema = getattr(MODULES[version], name), BUNDLES[version]["$defs"][name]
+    if "enum" in schema:
+        assert list(get_args(shared)) == schema["enum"]
+    elif schema.get("additionalProperties") is False:
+        assert_same_fields(shared, schema)
+    else:
+        assert shared == dict[str, Any]
 
 
 def assert_same_fields(typed_dict: Any, schema: Mapping[str, Any]) -> None:
@@ -101,9 +143,14 @@ def assert_same_fields(typed_dict: Any, schema: Mapping[str, Any]) -> None:
     assert typed_dict.__optional_keys__ == schema["properties"].keys() - required
 
 
-@pytest.mark.parametrize("name", [name for name, schema in BUNDLE["$defs"].items() if "enum" in schema])
-def test_enumerations_have_the_values_of_the_schema(name: str) -> None:
-    assert list(get_args(getattr(v16, name))) == BUNDLE["$defs"][name]["enum"]
+@each_version
+def test_the_modules_hold_nothing_else(version: str) -> None:
+    bundle = BUNDLES[version]
+    names = {"Action", *bundle["$defs"]}
+    names |= {f"{side}{kind}" for side in PEER for kind in ("Action", "Handler", "Request")}
+    for action, facts in bundle["actions"].items():
+        names |= {f"{action}{kind.title()}" for kind in ("request", "response") if kind in facts}
+    assert set(MODULES[version].__all__) == names
 
 
 def test_fields_have_the_types_of_the_schema() -> None:
@@ -114,6 +161,17 @@ def test_fields_have_the_types_of_the_schema() -> None:
     assert get_type_hints(v16.ResetRequest) == {"type": Literal["Hard", "Soft"]}
 
 
+@pytest.mark.parametrize("module", [v201, v21])
+def test_what_is_open_to_vendors_may_be_anything(module: Any) -> None:
+    hints = get_type_hints(module.DataTransferRequest)
+    assert hints == {"messageId": str, "data": Any, "vendorId": str, "customData": dict[str, Any]}
+
+
+def test_a_field_may_be_called_action() -> None:
+    hints = get_type_hints(v201.Get15118EVCertificateRequest)
+    assert hints["action"] == v201.CertificateActionEnumType
+
+
 def test_messages_say_who_sends_them() -> None:
     assert v16.BootNotificationRequest.__doc__ == "Sent by the charge point (Core)."
     assert v16.ReserveNowRequest.__doc__ == "Sent by the central system (Reservation)."
@@ -121,160 +179,29 @@ def test_messages_say_who_sends_them() -> None:
     assert v16.ReserveNowResponse.__doc__ == "The answer to ReserveNow (Reservation)."
 
 
-def test_actions_are_sorted_by_direction() -> None:
-    assert set(get_args(v16.CentralSystemAction)) == SENT["CentralSystem"]
-    assert set(get_args(v16.ChargePointAction)) == SENT["ChargePoint"]
-    assert set(get_args(v16.Action)) == set(ACTIONS)
+def test_a_send_has_no_answer() -> None:
+    sends = [(version, action) for version, action in MESSAGES if "response" not in BUNDLES[version]["actions"][action]]
+    assert sends == [("2.1", "NotifyPeriodicEventStream")]
+    assert "Sent unanswered by the charge point" in (v21.NotifyPeriodicEventStreamRequest.__doc__ or "")
+    assert not hasattr(v21, "NotifyPeriodicEventStreamResponse")
 
 
-@pytest.mark.parametrize("side", ["CentralSystem", "ChargePoint"])
-def test_the_single_handler_gets_all_that_the_peer_sends(side: str) -> None:
-    union = [get_args(request) for request in get_args(getattr(v16, f"{side}Request"))]
-    assert {(*get_args(action), payload) for action, payload in union} == {
-        (action, getattr(v16, f"{action}Request")) for action in SENT[PEER[side]]
+@each_version
+def test_actions_are_sorted_by_direction(version: str) -> None:
+    module = MODULES[version]
+    assert set(get_args(module.CentralSystemAction)) == sent("CentralSystem", version)
+    assert set(get_args(module.ChargePointAction)) == sent("ChargePoint", version)
+    assert set(get_args(module.Action)) == BUNDLES[version]["actions"].keys()
+
+
+@each_version
+@pytest.mark.parametrize("side", PEER)
+def test_the_single_handler_gets_all_that_the_peer_sends(side: str, version: str) -> None:
+    module = MODULES[version]
+    union = [get_args(request) for request in get_args(getattr(module, f"{side}Request"))]
+    assert {(*get_args(action), payload, *get_args(spoken)) for action, payload, spoken in union} == {
+        (action, getattr(module, f"{action}Request"), version) for action in sent(PEER[side], version)
     }
-
-
-# The methods: the overloads of every action, and what is left of them at run time.
-
-
-def overloads(side: str, method: str) -> dict[str, ast.FunctionDef]:
-    """Return the overloads of a method by their action."""
-    found = {}
-    for node in ast.walk(ast.parse(MODULE.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ClassDef) and node.name == f"{side}Methods":
-            functions = [item for item in node.body if isinstance(item, ast.FunctionDef) and item.name == method]
-            for function in functions[:-1]:
-                found[annotation(function, "action")[len('Literal["') : -len('"]')]] = function
-    return found
-
-
-def annotation(function: ast.FunctionDef, parameter: str) -> str:
-    argument = next(item for item in function.args.args if item.arg == parameter)
-    assert argument.annotation is not None
-    return ast.unparse(argument.annotation).replace("'", '"')
-
-
-@pytest.mark.parametrize(("method", "result"), [("send_request", "{}"), ("submit_request", "Future[{}]")])
-@pytest.mark.parametrize("side", ["CentralSystem", "ChargePoint"])
-def test_every_action_can_be_sent(side: str, method: str, result: str) -> None:
-    found = overloads(side, method)
-    assert found.keys() == SENT[side]
-    for action, function in found.items():
-        assert annotation(function, "payload") == f"{action}Request"
-        assert function.returns is not None
-        assert ast.unparse(function.returns) == result.format(f"{action}Response")
-        needs_a_payload = bool(BUNDLE["actions"][action]["request"].get("required"))
-        assert bool(function.args.defaults) is not needs_a_payload
-
-
-@pytest.mark.parametrize("method", ["on", "after"])
-@pytest.mark.parametrize("side", ["CentralSystem", "ChargePoint"])
-def test_every_action_of_the_peer_can_be_handled(side: str, method: str) -> None:
-    found = overloads(side, method)
-    assert found.keys() == SENT[PEER[side]]
-    for action, function in found.items():
-        variable = f"_{method.title()}{action}"
-        assert function.returns is not None
-        assert ast.unparse(function.returns) == f"Callable[[{variable}], {variable}]"
-        payload, answer = handler_shape(getattr(v16, variable))
-        assert payload is getattr(v16, f"{action}Request")
-        assert answer == expected_answer(action, method)
-
-
-def handler_shape(variable: Any) -> tuple[Any, Any]:
-    parameters, answer = get_args(variable.__bound__)
-    return parameters[0], answer
-
-
-def expected_answer(action: str, method: str) -> Any:
-    if method == "after":
-        return object
-    response = getattr(v16, f"{action}Response")
-    return response if response.__required_keys__ else response | None
-
-
-class Hooks:
-    """Defines what the typed methods lean on, and keeps what they pass on."""
-
-    def __init__(self) -> None:
-        self.passed: list[tuple[Any, ...]] = []
-        self.future: Future[Any] = Future()
-
-    def _send_request(self, *arguments: Any, **named: Any) -> Any:
-        self.passed.append((*arguments, named))
-        return "answer"
-
-    def _submit_request(self, *arguments: Any, **named: Any) -> Future[Any]:
-        self.passed.append((*arguments, named))
-        return self.future
-
-    def _on(self, action: str) -> Callable[[Any], Any]:
-        return lambda handler: ("on", action, handler)
-
-    def _after(self, action: str) -> Callable[[Any], Any]:
-        return lambda handler: ("after", action, handler)
-
-
-class CentralSystem(Hooks, v16.CentralSystemMethods):
-    pass
-
-
-class ChargePoint(Hooks, v16.ChargePointMethods):
-    pass
-
-
-def test_the_methods_of_a_central_system_reach_its_hooks() -> None:
-    central_system = CentralSystem()
-    answers = [
-        central_system.send_request("CP1", "Reset", {"type": "Soft"}, timeout=5),
-        central_system.send_request("CP1", "ClearCache"),
-        central_system.submit_request("CP1", "Reset", {"type": "Hard"}),
-        central_system.submit_request("CP1", "ClearCache", timeout=1),
-    ]
-    assert answers == ["answer", "answer", central_system.future, central_system.future]
-    assert central_system.passed == [
-        ("CP1", "Reset", {"type": "Soft"}, 5, {}),
-        ("CP1", "ClearCache", {}, None, {}),
-        ("CP1", "Reset", {"type": "Hard"}, None, {}),
-        ("CP1", "ClearCache", {}, 1, {}),
-    ]
-
-
-def test_the_methods_of_a_charge_point_reach_its_hooks() -> None:
-    charge_point = ChargePoint()
-    answers = [
-        charge_point.send_request("Authorize", {"idTag": "T"}),
-        charge_point.send_request("Heartbeat", timeout=5),
-        charge_point.submit_request("Authorize", {"idTag": "T"}, timeout=1),
-        charge_point.submit_request("Heartbeat"),
-    ]
-    assert answers == ["answer", "answer", charge_point.future, charge_point.future]
-    assert charge_point.passed == [
-        ("Authorize", {"idTag": "T"}, None, {}),
-        ("Heartbeat", {}, 5, {}),
-        ("Authorize", {"idTag": "T"}, 1, {}),
-        ("Heartbeat", {}, None, {}),
-    ]
-
-
-def test_the_decorators_of_both_sides_come_from_their_hooks() -> None:
-    def handler(payload: Mapping[str, object], metadata: object) -> Any:
-        raise AssertionError("a decorator calls nothing")
-
-    central_system, charge_point = CentralSystem(), ChargePoint()
-    results: list[object] = [
-        central_system.on("Heartbeat")(handler),
-        central_system.after("Heartbeat")(handler),
-        charge_point.on("Reset")(handler),
-        charge_point.after("Reset")(handler),
-    ]
-    assert results == [
-        ("on", "Heartbeat", handler),
-        ("after", "Heartbeat", handler),
-        ("on", "Reset", handler),
-        ("after", "Reset", handler),
-    ]
 
 
 # Bundles that are not 1.6's.
@@ -311,7 +238,7 @@ def test_an_enumeration_may_stand_in_its_field(tmp_path: Path) -> None:
     ("definitions", "request_schema", "complaint"),
     [
         ({"PingRequest": message()}, message(), "more than one meaning for PingRequest"),
-        ({"Future": message()}, message(), "more than one meaning for Future"),
+        ({"Request": message()}, message(), "more than one meaning for Request"),
         ({"Action": {"type": "string", "enum": ["A"]}}, message(), "more than one meaning for Action"),
         ({"Area": message({"a": {"$ref": "#/$defs/Area"}})}, message(), "nodes are in a cycle"),
         ({}, message({"a": {"type": "null"}}), "no Python type for"),

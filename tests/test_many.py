@@ -26,7 +26,9 @@ def test_every_answer_is_right_with_500_connections() -> None:
             return {"status": "Accepted", "data": f"{metadata.charge_point_id}:{payload['data']}"}
 
         def connect(number: int) -> ChargePoint:
-            point = ChargePoint(f"P{number}", url=f"ws://127.0.0.1:{cs.port}", handler_threads=1)
+            point = ChargePoint(
+                f"P{number}", url=f"ws://127.0.0.1:{cs.port}", registration_gate=False, handler_threads=1
+            )
 
             @point.on("DataTransfer")
             def answer(payload: Any, metadata: Any) -> Any:

@@ -8,9 +8,7 @@ from typing import Any
 
 import pytest
 
-from ocppsync.catalogue import catalogue
-from ocppsync.errors import ValidationError, Violation
-from ocppsync.options import check_positive, check_protocols, check_sender
+from ocppsync.options import check_positive, check_protocols
 
 
 @pytest.mark.parametrize("value", [1, 0.001, 1e300, 10**400])
@@ -24,7 +22,7 @@ def test_anything_else_is_named(value: Any) -> None:
         check_positive(other=1, seconds=value)
 
 
-@pytest.mark.parametrize("protocols", [("ocpp1.6",), ["ocpp1.6"]])
+@pytest.mark.parametrize("protocols", [("ocpp1.6",), ["ocpp1.6"], ["ocpp2.1", "ocpp2.0.1", "ocpp1.6"]])
 @pytest.mark.parametrize("default", [None, "ocpp1.6"])
 def test_subprotocols_that_are_spoken(protocols: Any, default: str | None) -> None:
     check_protocols(protocols, default)
@@ -36,7 +34,11 @@ def test_subprotocols_that_are_spoken(protocols: Any, default: str | None) -> No
         ((), None, "protocols must be a sequence of subprotocols such as ('ocpp1.6',), not ()"),
         (None, None, "not None"),
         ("ocpp1.6", None, "not 'ocpp1.6'"),
-        (["ocpp1.6", "ocpp1.5"], None, "'ocpp1.5' is no subprotocol that is spoken here; one of ocpp1.6 is"),
+        (
+            ["ocpp1.6", "ocpp1.5"],
+            None,
+            "'ocpp1.5' is no subprotocol that is spoken here; one of ocpp1.6, ocpp2.0.1, ocpp2.1 is",
+        ),
         (["OCPP1.6"], None, "'OCPP1.6' is no subprotocol"),
         (["ocpp1.6"], "1.6", "'1.6' is no subprotocol"),
         (["ocpp1.6"], "", "'' is no subprotocol"),
@@ -46,34 +48,3 @@ def test_subprotocols_that_are_spoken(protocols: Any, default: str | None) -> No
 def test_other_subprotocols_are_named(protocols: Any, default: Any, text: str) -> None:
     with pytest.raises(ValueError, match=re.escape(text)):
         check_protocols(protocols, default)
-
-
-@pytest.mark.parametrize(
-    ("role", "action"),
-    [
-        ("charge_point", "Heartbeat"),
-        ("charge_point", "DataTransfer"),
-        ("central_system", "Reset"),
-        ("central_system", "DataTransfer"),
-    ],
-)
-def test_who_may_send(role: Any, action: str) -> None:
-    check_sender(catalogue("1.6"), role, action)
-
-
-@pytest.mark.parametrize(
-    ("role", "action", "text", "code"),
-    [
-        ("charge_point", "Reset", "a charge point does not send Reset; its peer does", "NotSupported"),
-        ("central_system", "Heartbeat", "a central system does not send Heartbeat; its peer does", "NotSupported"),
-        ("central_system", "reset", "OCPP 1.6 has no action 'reset'; did you mean 'Reset'?", "NotImplemented"),
-        ("central_system", "Bogus", "OCPP 1.6 has no action 'Bogus'", "NotImplemented"),
-        ("central_system", "", "OCPP 1.6 has no action ''", "NotImplemented"),
-    ],
-)
-def test_who_may_not(role: Any, action: str, text: str, code: str) -> None:
-    with pytest.raises(ValidationError) as error:
-        check_sender(catalogue("1.6"), role, action)
-    assert str(error.value) == text
-    assert error.value.errors == (Violation("", text, "action"),)
-    assert (error.value.action, error.value.error_code) == (action, code)

@@ -35,7 +35,7 @@ print(json.dumps({
     "needs": metadata.requires("ocppsync"),
     "in the bundle": len(bundle["actions"]),
     "in the catalogue": len(catalogue("1.6").actions),
-    "typed": (resources.files("ocppsync") / "py.typed").is_file(),
+    "typed": all((resources.files("ocppsync") / name).is_file() for name in ("py.typed", "methods.pyi")),
     "leaked": [name for name in ("schemas", "tests", "tools", "examples", "docs") if util.find_spec(name)],
 }))
 """
@@ -116,6 +116,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
     sources = {f"ocppsync/{path.name}" for path in (ROOT / "ocppsync").iterdir() if path.is_file()}
+    assert {"ocppsync/py.typed", "ocppsync/methods.pyi"} < sources
     schemas = {f"ocppsync/schemas/{path.name}" for path in (ROOT / "schemas").iterdir() if path.is_file()}
     assert names == sources | schemas
 

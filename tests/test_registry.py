@@ -11,16 +11,16 @@ import pytest
 
 from ocppsync import registry as registry_module
 from ocppsync import transport
-from ocppsync.catalogue import catalogue
 from ocppsync.connection import Connection, ConnectionSettings
+from ocppsync.messages import Speech
 from ocppsync.pool import HandlerPool
+from ocppsync.registration import Gate
 from ocppsync.registry import Registry
 from ocppsync.repeats import AnswerMemory
 from ocppsync.request import ConnectionMetadata, Headers, HttpRequest
 from ocppsync.router import Router
 from ocppsync.streams import Stream
 from ocppsync.timer import Timer
-from ocppsync.validation import validator
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 SETTINGS = ConnectionSettings(
@@ -52,7 +52,7 @@ def connect() -> Iterator[Callable[[str], Connection]]:
     websocket = transport.accept(
         stream, key=KEY, subprotocol="ocpp1.6", extensions="", max_message_size=1000, name="test"
     )
-    pool, timer = HandlerPool(1, "test"), Timer("test")
+    pool, timer, speech = HandlerPool(1, "test"), Timer("test"), Speech("central_system")
 
     def make(charge_point_id: str = "CP1") -> Connection:
         request = HttpRequest("GET", f"/{charge_point_id}", "", Headers(), stream.remote_address)
@@ -60,8 +60,9 @@ def connect() -> Iterator[Callable[[str], Connection]]:
             websocket,
             ConnectionMetadata(charge_point_id, "1.6", request),
             SETTINGS,
-            router=Router(catalogue("1.6"), "charge_point"),
-            validator=validator("1.6"),
+            router=Router(speech),
+            messages=speech.messages("1.6"),
+            gate=Gate(),
             executor=pool,
             timer=timer,
             answers=AnswerMemory(),
@@ -206,14 +207,16 @@ def test_a_listener_that_was_added_twice_is_removed_once(
 # What is remembered.
 
 
-def test_answers_outlive_the_connection(registry: Registry, connect: Any) -> None:
-    answers = registry.answers("CP1")
+def test_answers_and_registration_outlive_the_connection(registry: Registry, connect: Any) -> None:
+    station = registry.station("CP1")
     connection = connect()
     registry.add(connection)
-    assert registry.answers("CP1") is answers
+    assert registry.station("CP1") is station
     registry.remove(connection)
-    assert registry.answers("CP1") is answers
-    assert registry.answers("CP2") is not answers
+    assert registry.station("CP1") is station
+    other = registry.station("CP2")
+    assert other.answers is not station.answers
+    assert other.registration is not station.registration
 
 
 def test_only_so_many_absent_ones_are_remembered(
@@ -225,7 +228,7 @@ def test_only_so_many_absent_ones_are_remembered(
     names = [f"CP{number}" for number in range(5)]
     memories = {}
     for name in names:
-        memories[name] = registry.answers(name)
+        memories[name] = registry.station(name)
         connection = connect(name)
         registry.add(connection)
         registry.remove(connection)
@@ -236,6 +239,6 @@ def test_only_so_many_absent_ones_are_remembered(
     another = connect("CP5")
     registry.add(another)
     registry.remove(another)
-    kept = [name for name in names if registry.answers(name) is memories[name]]
+    kept = [name for name in names if registry.station(name) is memories[name]]
     assert kept == ["CP2", "CP4"]
     assert registry.get("present") is present

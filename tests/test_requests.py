@@ -27,7 +27,7 @@ ACCEPTED = {"status": "Accepted"}
 
 
 def test_the_answer_is_returned() -> None:
-    with serving() as cs, ChargePoint("CP1", url=f"ws://127.0.0.1:{cs.port}") as cp:
+    with serving() as cs, ChargePoint("CP1", url=f"ws://127.0.0.1:{cs.port}", registration_gate=False) as cp:
         cp.on("Reset")(lambda payload, metadata: {"status": "Accepted" if payload == {"type": "Soft"} else "Rejected"})
         assert cs.send_request("CP1", "Reset", {"type": "Soft"}) == {"status": "Accepted"}
         assert cs.submit_request("CP1", "Reset", {"type": "Hard"}).result(DEADLINE) == {"status": "Rejected"}
@@ -217,7 +217,7 @@ def test_a_peer_that_vanishes_fails_the_call_at_once() -> None:
 
 
 def test_callbacks_of_futures_may_send_requests() -> None:
-    with serving() as cs, ChargePoint("CP1", url=f"ws://127.0.0.1:{cs.port}") as cp:
+    with serving() as cs, ChargePoint("CP1", url=f"ws://127.0.0.1:{cs.port}", registration_gate=False) as cp:
         cp.on("ClearCache")(lambda payload, metadata: ACCEPTED)
         cp.on("GetLocalListVersion")(lambda payload, metadata: {"listVersion": 1})
         answers = Recorder()
@@ -243,7 +243,10 @@ def test_a_handler_may_call_its_own_charge_point_and_another() -> None:
             assert (own, other) == ({"listVersion": 1}, {"listVersion": 2})
             return {"status": "Accepted", "currentTime": utc_now(), "interval": 1}
 
-        with ChargePoint("A", url=url) as a, ChargePoint("B", url=url) as b:
+        with (
+            ChargePoint("A", url=url, registration_gate=False) as a,
+            ChargePoint("B", url=url, registration_gate=False) as b,
+        ):
             a.on("GetLocalListVersion")(lambda payload, metadata: {"listVersion": 1})
             b.on("GetLocalListVersion")(lambda payload, metadata: {"listVersion": 2})
             assert a.send_request("BootNotification", BOOT)["status"] == "Accepted"
@@ -252,7 +255,7 @@ def test_a_handler_may_call_its_own_charge_point_and_another() -> None:
 def test_a_charge_points_handler_may_call_back() -> None:
     with serving() as cs:
         cs.on("Heartbeat")(lambda payload, metadata: {"currentTime": utc_now()})
-        with ChargePoint("A", url=f"ws://127.0.0.1:{cs.port}") as a:
+        with ChargePoint("A", url=f"ws://127.0.0.1:{cs.port}", registration_gate=False) as a:
             beats = Recorder()
 
             @a.on("TriggerMessage")
@@ -267,7 +270,7 @@ def test_a_charge_points_handler_may_call_back() -> None:
 def test_calls_that_cross_are_both_answered() -> None:
     with serving(handler_threads=2) as cs:
         cs.on("Heartbeat")(lambda payload, metadata: {"currentTime": utc_now()})
-        with ChargePoint("A", url=f"ws://127.0.0.1:{cs.port}") as a:
+        with ChargePoint("A", url=f"ws://127.0.0.1:{cs.port}", registration_gate=False) as a:
             a.on("ClearCache")(lambda payload, metadata: ACCEPTED)
             ours = [cs.submit_request("A", "ClearCache") for _ in range(200)]
             theirs = [a.submit_request("Heartbeat") for _ in range(200)]
@@ -285,9 +288,9 @@ def test_every_handler_thread_may_wait_for_the_same_charge_point() -> None:
             cs.send_request("hub", "ClearCache")
             return {"currentTime": utc_now()}
 
-        with ChargePoint("hub", url=url) as hub:
+        with ChargePoint("hub", url=url, registration_gate=False) as hub:
             hub.on("ClearCache")(lambda payload, metadata: ACCEPTED)
-            points = [ChargePoint(f"P{number}", url=url).connect() for number in range(8)]
+            points = [ChargePoint(f"P{number}", url=url, registration_gate=False).connect() for number in range(8)]
             futures = [point.submit_request("Heartbeat") for point in points for _ in range(5)]
             assert all(future.result(DEADLINE) for future in futures)
             for point in points:

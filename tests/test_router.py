@@ -8,14 +8,17 @@ import pytest
 
 from ocppsync.catalogue import catalogue
 from ocppsync.errors import CallError
+from ocppsync.messages import Speech
 from ocppsync.request import Headers, HttpRequest, Request, RequestMetadata
 from ocppsync.router import Router
 
 METADATA = RequestMetadata("CP1", "1.6", HttpRequest("GET", "/CP1", "", Headers(), ("127.0.0.1", 1)), "7")
 
+OTHER: Any = {"charge_point": "central_system", "central_system": "charge_point"}
+
 
 def make(peer: Any = "charge_point", handler: Any = None) -> Router:
-    return Router(catalogue("1.6"), peer, handler)
+    return Router(Speech(OTHER[peer], ["ocpp1.6"]), handler)
 
 
 def take_all(request: Any, metadata: Any) -> Any:
@@ -29,7 +32,7 @@ def take_all(request: Any, metadata: Any) -> Any:
 @pytest.mark.parametrize("handler", [None, take_all])
 @pytest.mark.parametrize("action", ["Bogus", "", "heartbeat", "Heartbeat.req", "HeartbeatRequest", "/Heartbeat"])
 def test_an_unknown_action_is_not_implemented(peer: str, handler: Any, action: str) -> None:
-    assert make(peer, handler).refusal(action) == "NotImplemented"
+    assert make(peer, handler).refusal(action, "1.6") == "NotImplemented"
 
 
 @pytest.mark.parametrize("peer", ["charge_point", "central_system"])
@@ -38,22 +41,22 @@ def test_every_action_is_served_by_a_single_handler_and_from_one_end(peer: Any) 
     assert len(entries.actions) == 39
     for action in entries.actions:
         expected = None if entries.may_send(peer, action) else "NotSupported"
-        assert make(peer, take_all).refusal(action) == expected
+        assert make(peer, take_all).refusal(action, "1.6") == expected
 
 
 @pytest.mark.parametrize("peer", ["charge_point", "central_system"])
 def test_without_handlers_only_data_transfer_is_served(peer: Any) -> None:
     router = make(peer)
-    assert [action for action in catalogue("1.6").actions if router.refusal(action) is None] == ["DataTransfer"]
-    assert {router.refusal(action) for action in catalogue("1.6").actions} == {None, "NotSupported"}
+    assert [action for action in catalogue("1.6").actions if router.refusal(action, "1.6") is None] == ["DataTransfer"]
+    assert {router.refusal(action, "1.6") for action in catalogue("1.6").actions} == {None, "NotSupported"}
 
 
 def test_a_handler_of_one_action_serves_that_one() -> None:
     router = make()
     router.on("Heartbeat")(lambda payload, metadata: {})
     router.after("BootNotification")(lambda payload, metadata: None)
-    assert router.refusal("Heartbeat") is None
-    assert router.refusal("BootNotification") == "NotSupported", "what runs afterwards answers nothing"
+    assert router.refusal("Heartbeat", "1.6") is None
+    assert router.refusal("BootNotification", "1.6") == "NotSupported", "what runs afterwards answers nothing"
 
 
 # Registration.
@@ -169,9 +172,9 @@ def test_hooks_come_in_their_order_each_for_its_action() -> None:
     def first(payload: Any, metadata: Any) -> None: ...
     def second(payload: Any, metadata: Any) -> None: ...
 
-    assert router.hooks("Heartbeat") == ()
+    assert router.hooks("Heartbeat", "1.6") == ()
     router.after("Heartbeat")(first)
     router.after("Heartbeat")(second)
     router.after("Authorize")(first)
-    assert router.hooks("Heartbeat") == (first, second)
-    assert router.hooks("Authorize") == (first,)
+    assert router.hooks("Heartbeat", "1.6") == (first, second)
+    assert router.hooks("Authorize", "1.6") == (first,)

@@ -40,11 +40,15 @@ from wire import (
 )
 
 from ocppsync import CentralSystem, ChargePoint, HandshakeError, transport
+from ocppsync.channel import TransportClosedError
+from ocppsync.doorkeeper import Doorkeeper
+from ocppsync.forwarded import ClientAddress
 from ocppsync.handshake import Gate
+from ocppsync.limits import Limits
 from ocppsync.reception import Reception
 from ocppsync.streams import Stream, TLSStream
 from ocppsync.timer import Timer
-from ocppsync.transport import TransportClosedError, WebSocket
+from ocppsync.transport import WebSocket
 
 SMALL = 4096
 """A socket buffer that fills at once."""
@@ -127,6 +131,9 @@ def connected(timer: Timer, background: Callable[..., Future[Any]]) -> Connected
         **options: Any,
     ) -> Iterator[tuple[End, Peer]]:
         settings: dict[str, Any] = {
+            "doorkeeper": Doorkeeper(Limits()),
+            "client_address": ClientAddress(()),
+            "max_handshakes": None,
             "ssl_context": None,
             "handshake_timeout": DEADLINE,
             "max_header_size": 16384,
@@ -177,7 +184,7 @@ def test_each_connection_takes_one_thread() -> None:
         cs.add_connection_listener(events)
         for name in names:
             peers.enter_context(dial(cs.port)).upgrade(f"/{name}")
-        peers.enter_context(ChargePoint("ours", url=f"ws://127.0.0.1:{cs.port}"))
+        peers.enter_context(ChargePoint("ours", url=f"ws://127.0.0.1:{cs.port}", registration_gate=False))
         events.wait(6)
         threads = [thread.name for thread in threading.enumerate() if thread not in before]
         readers = sorted(name for name in threads if name.startswith("ocppsync-reader"))
@@ -645,7 +652,7 @@ def test_compression_with_ourselves() -> None:
     seen: list[bytes] = []
     with CentralSystem(0, host="127.0.0.1", compression=True, on_raw_socket_data=seen.append) as cs:
         cs.on("DataTransfer")(lambda payload, metadata: {"status": "Accepted", "data": payload["data"]})
-        with ChargePoint("CP1", url=f"ws://127.0.0.1:{cs.port}", compression=True) as cp:
+        with ChargePoint("CP1", url=f"ws://127.0.0.1:{cs.port}", registration_gate=False, compression=True) as cp:
             for _ in range(3):
                 payload: Any = {"vendorId": "x", "data": "é" * 10_000}
                 assert cp.send_request("DataTransfer", payload) == {"status": "Accepted", "data": "é" * 10_000}

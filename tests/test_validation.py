@@ -19,18 +19,18 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from payloads import JUNK, Path, arbitrary, full, minimal, mutations, replaced
+from payloads import JUNK, Message, Path, arbitrary, full, messages, minimal, mutations, replaced, sample
 
-from ocppsync.catalogue import Catalogue, Kind, catalogue
+from ocppsync.catalogue import SUBPROTOCOLS, Catalogue, Kind, Version, catalogue
 from ocppsync.errors import ValidationError, Violation
 from ocppsync.formats import FORMATS
 from ocppsync.predicates import compile_predicate
 from ocppsync.validation import Validator, judge, validator
 
-VERSION = "1.6"
-MESSAGES: list[tuple[str, Kind]] = [
-    (action, kind) for action in catalogue(VERSION).actions for kind in ("request", "response")
-]
+VERSION: Version = "1.6"
+VERSIONS: tuple[Version, ...] = tuple(SUBPROTOCOLS.values())
+VERSIONS_2X: tuple[Version, ...] = ("2.0.1", "2.1")
+MESSAGES: list[Message] = [message for version in VERSIONS for message in messages(version)]
 
 
 class Unit(str, Enum):
@@ -56,8 +56,9 @@ class Number(IntEnum):
 
 
 @cache
-def all_mutations(action: str, kind: Kind) -> list[Any]:
-    return list(mutations(VERSION, action, kind))
+def many_mutations(version: Version, action: str, kind: Kind) -> list[Any]:
+    # There are too many of 2.x to try them all.
+    return list(mutations(version, action, kind)) if version == "1.6" else sample(version, action, kind, 250)
 
 
 def paths(value: Any) -> list[Path]:
@@ -87,13 +88,13 @@ ODD_VALUES = st.one_of(
 
 
 @st.composite
-def near_payloads(draw: st.DrawFn, action: str, kind: Kind) -> Any:
+def near_payloads(draw: st.DrawFn, version: Version, action: str, kind: Kind) -> Any:
     """Make right payloads with up to three edits."""
     payload = draw(
         st.one_of(
-            st.sampled_from((minimal(VERSION, action, kind), full(VERSION, action, kind))),
-            st.integers(0, 1000).map(lambda seed: arbitrary(VERSION, action, kind, Random(seed))),
-            st.sampled_from(all_mutations(action, kind)),
+            st.sampled_from((minimal(version, action, kind), full(version, action, kind))),
+            st.integers(0, 1000).map(lambda seed: arbitrary(version, action, kind, Random(seed))),
+            st.sampled_from(many_mutations(version, action, kind)),
         )
     )
     for _ in range(draw(st.integers(0, 2))):
@@ -106,36 +107,55 @@ def near_payloads(draw: st.DrawFn, action: str, kind: Kind) -> Any:
 
 
 @cache
-def both(action: str, kind: Kind) -> tuple[Any, Any]:
+def both(version: Version, action: str, kind: Kind) -> tuple[Any, Any]:
     """Return the predicate of a message, and jsonschema's verdict without any of our short cuts."""
-    schema = catalogue(VERSION).schema(action, kind)
-    return compile_predicate(schema, FORMATS[VERSION]), judge(schema, FORMATS[VERSION]).is_valid
+    schema = catalogue(version).schema(action, kind)
+    return compile_predicate(schema, FORMATS[version]), judge(schema, FORMATS[version]).is_valid
 
 
-@pytest.mark.parametrize(("action", "kind"), MESSAGES)
-def test_predicate_and_jsonschema_agree(action: str, kind: Kind) -> None:
-    predicate, jsonschema_verdict = both(action, kind)
+def agree(message: Message, payload: Any) -> None:
+    predicate, jsonschema_verdict = both(*message)
+    verdict = predicate(payload)
+    assert verdict is jsonschema_verdict(payload)
+    # The report takes short cuts of its own; it must come to the same.
+    version, action, kind = message
+    assert (validator(version).check(action, kind, payload) is None) is verdict
 
-    @settings(
-        max_examples=30,
+
+def examples(count: int) -> settings:
+    return settings(
+        max_examples=count,
         deadline=None,
         database=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
-    @given(near_payloads(action, kind))
-    def agree(payload: Any) -> None:
-        verdict = predicate(payload)
-        assert verdict is jsonschema_verdict(payload)
-        # The report takes short cuts of its own; it must come to the same.
-        assert (validator(VERSION).check(action, kind, payload) is None) is verdict
-
-    agree()
 
 
-@pytest.mark.parametrize(("action", "kind"), MESSAGES)
-def test_predicate_and_jsonschema_agree_on_every_mutation(action: str, kind: Kind) -> None:
-    predicate, jsonschema_verdict = both(action, kind)
-    chosen = all_mutations(action, kind)[::5]
+@pytest.mark.parametrize("message", messages(VERSION), ids=" ".join)
+def test_predicate_and_jsonschema_agree(message: Message) -> None:
+    @examples(30)
+    @given(near_payloads(*message))
+    def agree_on_this_message(payload: Any) -> None:
+        agree(message, payload)
+
+    agree_on_this_message()
+
+
+# The messages of 2.x are many, and share more types: some of all rather than some of each.
+@pytest.mark.parametrize("version", VERSIONS_2X)
+def test_predicate_and_jsonschema_agree_on_2_x(version: Version) -> None:
+    @examples(400)
+    @given(st.data(), st.sampled_from(messages(version)))
+    def agree_on_any_message(data: st.DataObject, message: Message) -> None:
+        agree(message, data.draw(near_payloads(*message)))
+
+    agree_on_any_message()
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=" ".join)
+def test_predicate_and_jsonschema_agree_on_every_mutation(message: Message) -> None:
+    predicate, jsonschema_verdict = both(*message)
+    chosen = many_mutations(*message)[::5]
     assert [payload for payload in chosen if predicate(payload) is not jsonschema_verdict(payload)] == []
 
 
@@ -287,8 +307,8 @@ def test_what_is_not_understood_fails_the_compilation(field: dict[str, Any], sai
 # -------------------------------------------------------------------------------------------------- reports
 
 
-def refused(action: str, kind: Kind, payload: Any) -> ValidationError:
-    error = validator(VERSION).check(action, kind, payload)
+def refused(action: str, kind: Kind, payload: Any, version: Version = VERSION) -> ValidationError:
+    error = validator(version).check(action, kind, payload)
     assert error is not None
     return error
 
@@ -447,6 +467,172 @@ def test_report(action: str, payload: Any, code: str, keyword: str, path: str, t
     assert str(error) == f"{action} request: {path}: {text}" if path else f"{action} request: {text}"
 
 
+def status(**changes: Any) -> dict[str, Any]:
+    good = {"evseId": 1, "connectorId": 1, "connectorStatus": "Available", "timestamp": "2025-03-14T09:26:53Z"}
+    return {**good, **changes}
+
+
+def charging_2x(**changes: Any) -> dict[str, Any]:
+    schedule = {"id": 1, "chargingRateUnit": "A", "chargingSchedulePeriod": [{"startPeriod": 0, "limit": 21.45}]}
+    purpose = {"chargingProfilePurpose": "TxDefaultProfile", "chargingProfileKind": "Absolute"}
+    profile = {"id": 1, "stackLevel": 0, **purpose, "chargingSchedule": [schedule], **changes}
+    return {"evseId": 1, "chargingProfile": profile}
+
+
+def needs(charge: Any) -> dict[str, Any]:
+    current = {"evMaxCurrent": 100, "evMaxVoltage": 400, "stateOfCharge": charge}
+    return {"evseId": 1, "chargingNeeds": {"requestedEnergyTransfer": "DC", "dcChargingParameters": current}}
+
+
+DATE_TIME = "a date and time with its zone and at most 3 fraction digits, such as 2025-01-31T12:00:00.123Z"
+# As above, of 2.0.1 and 2.1 alike.
+REPORTS_2X: list[tuple[str, Any, str, str, str, str]] = [
+    ("Reset", [], "FormatViolation", "type", "", "the payload is an array; expected an object"),
+    (
+        "BootNotification",
+        {"reason": "PowerUp"},
+        "OccurrenceConstraintViolation",
+        "required",
+        "chargingStation",
+        '"chargingStation" is missing',
+    ),
+    (
+        "Heartbeat",
+        {"customData": {"extra": 1}},
+        "OccurrenceConstraintViolation",
+        "required",
+        "customData.vendorId",
+        '"vendorId" is missing',
+    ),
+    (
+        "StatusNotification",
+        status(errorCode="NoError"),
+        "ProtocolError",
+        "additionalProperties",
+        "errorCode",
+        '"errorCode" is no field of this object',
+    ),
+    (
+        "StatusNotification",
+        status(evseId=None),
+        "TypeConstraintViolation",
+        "type",
+        "evseId",
+        '"evseId" is null; expected an integer',
+    ),
+    (
+        "StatusNotification",
+        status(connectorStatus="available"),
+        VALUE,
+        "enum",
+        "connectorStatus",
+        '"connectorStatus" is "available"; expected one of "Available", "Occupied", "Reserved", "Unavailable", '
+        '"Faulted"; did you mean "Available"?',
+    ),
+    *(
+        ("StatusNotification", status(timestamp=text), VALUE, "format", "timestamp", f'"timestamp" is "{text}"; {wish}')
+        for text in ("2025-03-14T09:26:53", "2025-03-14T09:26:53.1234Z")
+        for wish in [f"expected {DATE_TIME}"]
+    ),
+    (
+        "SetChargingProfile",
+        charging_2x(chargingSchedule=charging_2x()["chargingProfile"]["chargingSchedule"] * 4),
+        "OccurrenceConstraintViolation",
+        "maxItems",
+        "chargingProfile.chargingSchedule",
+        '"chargingSchedule" has 4 items; expected at most 3',
+    ),
+    (
+        "GetVariables",
+        {"getVariableData": []},
+        "OccurrenceConstraintViolation",
+        "minItems",
+        "getVariableData",
+        '"getVariableData" has 0 items; expected at least 1',
+    ),
+    *(
+        ("NotifyEVChargingNeeds", needs(charge), VALUE, keyword, path, f'"stateOfCharge" is {charge}; {wish}')
+        for charge, keyword, wish in ((-1, "minimum", "expected at least 0"), (101, "maximum", "expected at most 100"))
+        for path in ["chargingNeeds.dcChargingParameters.stateOfCharge"]
+    ),
+]
+
+
+@pytest.mark.parametrize("version", VERSIONS_2X)
+@pytest.mark.parametrize(("action", "payload", "code", "keyword", "path", "text"), REPORTS_2X)
+def test_report_of_2_x(
+    version: Version, action: str, payload: Any, code: str, keyword: str, path: str, text: str
+) -> None:
+    error = refused(action, "request", payload, version)
+    assert error.errors == (Violation(path, text, keyword),)
+    assert error.error_code == code
+
+
+@pytest.mark.parametrize("version", VERSIONS_2X)
+@pytest.mark.parametrize(
+    ("action", "payload"),
+    [
+        ("Heartbeat", {}),
+        ("Heartbeat", {"customData": {"vendorId": "com.example", "extra": {"any": [1, None]}}}),
+        *(("DataTransfer", {"vendorId": "com.example", "data": data}) for data in (None, 1.5, "x", [], {"a": [True]})),
+        ("StatusNotification", status(timestamp="2025-03-14T09:26:53.123+01:00")),
+        ("SetChargingProfile", charging_2x()),
+        ("NotifyEVChargingNeeds", needs(0)),
+        ("NotifyEVChargingNeeds", needs(100)),
+    ],
+)
+def test_right_payloads_of_2_x(version: Version, action: str, payload: Any) -> None:
+    validator(version).validate(action, "request", payload)
+
+
+# A message with a field for each keyword.
+EVERY_KEYWORD: dict[str, Any] = {
+    "type": "object",
+    "required": ["there"],
+    "properties": {
+        "there": {"type": "boolean"},
+        "choice": {"type": "string", "enum": ["Wh", "kWh"]},
+        "text": {"type": "string", "minLength": 1, "maxLength": 3},
+        "number": {"type": "number", "minimum": 0, "maximum": 9, "multipleOf": 0.1},
+        "list": {"type": "array", "items": {}, "minItems": 1, "maxItems": 2},
+        "time": {"type": "string", "format": "date-time"},
+    },
+    "additionalProperties": False,
+}
+# One row a violation: the payload, and its code in 1.6 and in 2.x.
+CODES: dict[str, tuple[Any, str, str]] = {
+    "payload not an object": ([], "FormationViolation", "FormatViolation"),
+    "missing required": ({}, "ProtocolError", "OccurrenceConstraintViolation"),
+    "extra property": ({"there": True, "x": 1}, "FormationViolation", "ProtocolError"),
+    "wrong type": ({"there": 1}, "TypeConstraintViolation", "TypeConstraintViolation"),
+    "null in a field": ({"there": True, "text": None}, "TypeConstraintViolation", "TypeConstraintViolation"),
+    "enum": ({"there": True, "choice": "kwh"}, VALUE, VALUE),
+    "minLength": ({"there": True, "text": ""}, VALUE, VALUE),
+    "maxLength": ({"there": True, "text": "long"}, VALUE, VALUE),
+    "minimum": ({"there": True, "number": -1}, VALUE, VALUE),
+    "maximum": ({"there": True, "number": 10}, VALUE, VALUE),
+    "multipleOf": ({"there": True, "number": 0.25}, VALUE, VALUE),
+    "minItems": ({"there": True, "list": []}, "OccurenceConstraintViolation", "OccurrenceConstraintViolation"),
+    "maxItems": ({"there": True, "list": [1] * 3}, "OccurenceConstraintViolation", "OccurrenceConstraintViolation"),
+    "format date-time": ({"there": True, "time": "now"}, VALUE, VALUE),
+    # The most telling one counts: shape, required, type, extra, value, occurrence.
+    "required before type": ({"text": 1}, "ProtocolError", "OccurrenceConstraintViolation"),
+    "type before extra": ({"there": 1, "x": 1}, "TypeConstraintViolation", "TypeConstraintViolation"),
+    "extra before value": ({"there": True, "x": 1, "choice": ""}, "FormationViolation", "ProtocolError"),
+    "value before occurrence": ({"there": True, "list": [], "choice": ""}, VALUE, VALUE),
+}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("name", CODES)
+def test_code_of_a_violation(name: str, version: Version) -> None:
+    payload, code_16, code_2x = CODES[name]
+    bundle = {"version": version, "$defs": {}, "actions": {"Test": {"initiator": "both", "request": EVERY_KEYWORD}}}
+    error = Validator(Catalogue(bundle)).check("Test", "request", payload)
+    assert error is not None
+    assert error.error_code == (code_16 if version == "1.6" else code_2x)
+
+
 # 1.6 has no minimum and no maxItems, but its bundle may get them.
 @pytest.mark.parametrize(
     ("field", "value", "code", "text"),
@@ -511,6 +697,20 @@ def test_unknown_action(action: str) -> None:
         validator(VERSION).validate(action, "response", {})
 
 
+@pytest.mark.parametrize(("version", "action"), [("2.0.1", "StartTransaction"), ("2.0.1", "AFRRSignal"), ("2.1", "x")])
+def test_unknown_action_of_2_x(version: Version, action: str) -> None:
+    error = refused(action, "request", {}, version)
+    assert error.error_code == "NotImplemented"
+    assert f"OCPP {version} has no action" in str(error)
+
+
+def test_a_send_has_no_response_to_be_checked() -> None:
+    send = "NotifyPeriodicEventStream"
+    validator("2.1").validate(send, "request", minimal("2.1", send, "request"))
+    with pytest.raises(KeyError):
+        validator("2.1").check(send, "response", {})
+
+
 def test_validate_raises_what_check_returns() -> None:
     with pytest.raises(ValidationError) as caught:
         validator(VERSION).validate("Reset", "request", {"type": "Now"})
@@ -519,6 +719,7 @@ def test_validate_raises_what_check_returns() -> None:
 
 
 SECRET = "hunter2"
+TIME = "2025-03-14T09:26:53Z"
 
 
 @pytest.mark.parametrize(
@@ -548,6 +749,79 @@ def test_secrets_are_not_repeated(action: str, kind: Kind, payload: Any) -> None
     assert error.__context__ is None
 
 
+PLACE: dict[str, Any] = {"component": {"name": "SecurityCtrlr"}, "variable": {"name": "BasicAuthPassword"}}
+LOCATION = f"ftp://user:{SECRET}@host/" + "x" * 2000
+
+
+def network(**fields: Any) -> dict[str, Any]:
+    profile = {
+        **{"ocppTransport": "JSON", "ocppCsmsUrl": "wss://csms.example.com", "messageTimeout": 30},
+        **{"securityProfile": 2, "ocppInterface": "Wired0"},
+    }
+    return {"configurationSlot": 1, "connectionData": {**profile, **fields}}
+
+
+def access_point(**fields: Any) -> dict[str, Any]:
+    return network(apn={"apn": "internet", "apnAuthentication": "AUTO", **fields})
+
+
+def tunnel(**fields: Any) -> dict[str, Any]:
+    return network(vpn={"server": "x", "user": "x", "password": "x", "key": "x", "type": "PPTP", **fields})
+
+
+@pytest.mark.parametrize("version", VERSIONS_2X)
+@pytest.mark.parametrize(
+    ("action", "kind", "payload"),
+    [
+        ("SetVariables", "request", {"setVariableData": [{**PLACE, "attributeValue": SECRET * 1000}]}),
+        ("SetVariables", "request", {"setVariableData": [{**PLACE, "attributeValue": [SECRET]}]}),
+        ("SetVariables", "request", {"setVariableData": SECRET}),
+        (
+            "GetVariables",
+            "response",
+            {"getVariableResult": [{**PLACE, "attributeStatus": "Accepted", "attributeValue": SECRET * 1000}]},
+        ),
+        (
+            "NotifyReport",
+            "request",
+            {
+                **{"requestId": 1, "generatedAt": TIME, "seqNo": 0},
+                "reportData": [{**PLACE, "variableAttribute": [{"value": SECRET * 1000}]}],
+            },
+        ),
+        ("NotifyEvent", "request", {"eventData": [{"actualValue": SECRET * 1000}]}),
+        ("NotifyCustomerInformation", "request", {"data": SECRET * 1000}),
+        ("SetNetworkProfile", "request", network(ocppCsmsUrl=f"wss://x:{SECRET}@host/" + "x" * 2000)),
+        ("SetNetworkProfile", "request", access_point(apnPassword=SECRET * 1000)),
+        ("SetNetworkProfile", "request", access_point(simPin=SECRET)),
+        ("SetNetworkProfile", "request", tunnel(password=SECRET * 1000)),
+        ("SetNetworkProfile", "request", tunnel(key=SECRET * 1000)),
+        ("SetNetworkProfile", "request", network(vpn=SECRET)),
+        ("DataTransfer", "request", {"data": SECRET}),
+        ("GetLog", "request", {"logType": "SecurityLog", "requestId": 1, "log": {"remoteLocation": LOCATION}}),
+        ("UpdateFirmware", "request", {"requestId": 1, "firmware": {"location": LOCATION, "retrieveDateTime": TIME}}),
+        ("PublishFirmware", "request", {"location": LOCATION, "checksum": "0" * 32, "requestId": 1}),
+        ("PublishFirmwareStatusNotification", "request", {"status": "Published", "location": [LOCATION]}),
+    ],
+)
+def test_secrets_of_2_x_are_not_repeated(version: Version, action: str, kind: Kind, payload: Any) -> None:
+    error = refused(action, kind, payload, version)
+    assert SECRET not in str(error) + repr(error) + str(error.errors)
+
+
+@pytest.mark.parametrize(
+    ("action", "payload"),
+    [
+        ("SetNetworkProfile", network(basicAuthPassword=SECRET * 1000)),
+        ("NotifyPeriodicEventStream", {"data": [{"t": 0, "v": SECRET * 1000}], "id": 1, "pending": 0}),
+        ("NotifySettlement", {"receiptUrl": f"https://host/?ticket={SECRET}" + "x" * 2000}),
+    ],
+)
+def test_secrets_of_2_1_are_not_repeated(action: str, payload: Any) -> None:
+    error = refused(action, "request", payload, "2.1")
+    assert SECRET not in str(error) + repr(error) + str(error.errors)
+
+
 @pytest.mark.parametrize(("value", "shown"), [(12345, "a number"), (True, "a boolean"), (None, "null")])
 def test_a_secret_is_named_by_its_type(value: Any, shown: str) -> None:
     error = refused("ChangeConfiguration", "request", {"key": "AuthorizationKey", "value": value})
@@ -566,7 +840,6 @@ def test_found_values_and_names_are_cut() -> None:
 
 
 SAMPLE: dict[str, Any] = {"value": "1"}
-TIME = "2025-03-14T09:26:53Z"
 HUGE: dict[str, tuple[str, Any]] = {
     "bad items": ("MeterValues", {"meterValue": [{"timestamp": TIME, "sampledValue": [{"value": 1}] * 100_000}]}),
     "one bad item at the end": (
