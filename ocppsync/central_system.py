@@ -203,6 +203,11 @@ class CentralSystem(CentralSystemMethods):
 
     # Life.
 
+    def ocpp_version(self, charge_point_id: str) -> str | None:
+        """Return the version of OCPP that a charge point's connection speaks; None where there is no connection."""
+        connection = self._registry.get(charge_point_id)
+        return None if connection is None else connection.metadata.ocpp_version
+
     def start(self) -> CentralSystem:
         """Begin to accept connections; return this object. A second call does nothing.
 

@@ -308,6 +308,7 @@ def test_listeners_see_each_change_once() -> None:
         with raw(cs, "A"):
             assert events.wait(1) == [("A", "connected")]
             assert cs.charge_points == ["A"]
+            assert (cs.ocpp_version("A"), cs.ocpp_version("B")) == ("1.6", None)
         assert events.wait(2)[1:] == [("A", "disconnected")]
         assert cs.charge_points == []
 
