@@ -21,8 +21,8 @@ FLOORS = {
         3: "doorkeeper handshake transport",
         4: "connection incoming outgoing reception",
         5: "attendance central_system charge_point listener registry",
-        6: "__main__ answering answers answers_16 answers_2x cli conversation device_model flask meter readable simulator"
-        " steps steps_16 steps_2x wsgi",
+        6: "__main__ answering answers answers_16 answers_2x cli conversation device_model flask meter readable"
+        " simulator steps steps_16 steps_2x wsgi",
         TOP: "__init__",
     }.items()
     for name in names.split()
