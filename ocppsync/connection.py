@@ -7,7 +7,6 @@ are decided, and done after it is released.
 
 from __future__ import annotations
 
-import functools
 import logging
 import threading
 import time
@@ -85,6 +84,8 @@ class Connection:
         self._transport = transport
         self._settings = settings
         self._messages = messages
+        self._gate = gate
+        self._router = router
         self._executor = executor
         self._timer = timer
         self._responder = Responder(
@@ -101,7 +102,7 @@ class Connection:
         self._lock = threading.Lock()  # guards the RPC core; never held over I/O or user code
         self._rpc = Rpc(
             messages.dialect,
-            refusal=functools.partial(router.refusal, version=messages.version),
+            refusal=self._refusal,
             answers=answers,
             link=weakref.ref(self._responder),
             peer=metadata.charge_point_id,
@@ -178,6 +179,10 @@ class Connection:
             self._responder.post(event.text)
         elif isinstance(event, Refused):
             self._report(event)
+
+    def _refusal(self, action: str) -> str | None:
+        # What the gate keeps out gets the gate's answer when its turn comes, whether or not there is a handler.
+        return self._router.refusal(action, self._messages.version) if self._gate.ruling(action) == "handle" else None
 
     def _report(self, event: Refused) -> None:
         error = event.error
