@@ -129,9 +129,9 @@ class Responder:
     def _examined(self, call: frames.Call | frames.Send) -> tuple[Any, RequestMetadata]:
         """Return the payload of a CALL and what its handler is told; raises CallError where it is not let in."""
         known = self._metadata
-        code = self._router.refusal(call.action, self._messages.version)
+        code = self._router.refusal(call.action, self._messages.version, send=isinstance(call, frames.Send))
         if code is not None:
-            # The gate was closed when it came, and is open now.
+            # It is a CALL that should be a SEND or the reverse, or the gate was closed when it came.
             raise CallError(code, refusal_text(code, call.action))
         payload = self._messages.tidied(call.action, "request", call.payload)
         fault = self._messages.fault_of_inbound(call.action, "request", payload)
