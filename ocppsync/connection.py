@@ -7,7 +7,6 @@ are decided, and done after it is released.
 
 from __future__ import annotations
 
-import functools
 import logging
 import threading
 import time
@@ -94,6 +93,8 @@ class Connection:
         self._transport = transport
         self._settings = settings
         self._messages = messages
+        self._gate = gate
+        self._router = router
         self._executor = executor
         self._timer = timer
         self._responder = Responder(
@@ -113,7 +114,7 @@ class Connection:
         self._lock = threading.Lock()  # guards the RPC core; never held over I/O or user code
         self._rpc = Rpc(
             messages.dialect,
-            refusal=functools.partial(router.refusal, version=messages.version),
+            refusal=self._refusal,
             answers=answers,
             link=weakref.ref(self._responder),
             peer=metadata.charge_point_id,
@@ -202,6 +203,10 @@ class Connection:
         if limit is not None and self._rpc.counters.malformed_frames > limit:
             _logger.warning("%s sent more than %d malformed messages", self.metadata.charge_point_id, limit)
             self._transport.give_up(POLICY_VIOLATION, "too many malformed messages")
+
+    def _refusal(self, action: str) -> str | None:
+        # What the gate keeps out gets the gate's answer when its turn comes, whether or not there is a handler.
+        return self._router.refusal(action, self._messages.version) if self._gate.ruling(action) == "handle" else None
 
     def _report(self, event: Refused) -> None:
         error = event.error

@@ -15,7 +15,7 @@ from .registration import Gate
 from .repeats import Admission, AnswerMemory
 from .request import ConnectionMetadata, RequestMetadata
 from .router import ActionHandler, Router
-from .rpc import Dispatch
+from .rpc import Dispatch, refusal_text
 from .timer import Timer, TimerHandle
 from .watch import HandlerWatch
 
@@ -213,6 +213,10 @@ class Responder:
     def _examined(self, call: frames.Call | frames.Send) -> tuple[Any, RequestMetadata]:
         """Return the payload of a CALL and what its handler is told; raises CallError where it is not let in."""
         known = self._metadata
+        code = self._router.refusal(call.action, self._messages.version, send=isinstance(call, frames.Send))
+        if code is not None:
+            # It is a CALL that should be a SEND or the reverse, or the gate was closed when it came.
+            raise CallError(code, refusal_text(code, call.action))
         payload = self._messages.tidied(call.action, "request", call.payload)
         fault = self._messages.fault_of_inbound(call.action, "request", payload)
         if fault is not None and not self._messages.tolerates_inbound(fault) and self._reject_invalid_requests:

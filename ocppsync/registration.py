@@ -14,7 +14,8 @@ rejected   BootNotification; the central system also   1.6: not answered (C16 §
            takes what it has triggered                 2.x: refused (B03.FR.08)
 accepted   everything                                  handled
 
-What is refused gets SecurityError (JE16 3.8; B01.FR.10, B02.FR.09, B03.FR.07); a SEND is dropped.
+What is refused gets SecurityError (JE16 3.8; B01.FR.10, B02.FR.09, B03.FR.07), whether or not there is a handler for
+it; a SEND is dropped.
 """
 
 from __future__ import annotations

@@ -100,12 +100,15 @@ class Router:
             raise ValueError(unknown_action(catalogues[0].version, action))
         raise ValueError(f"a {self._peer.replace('_', ' ')} never sends {action}, so it needs no handler here")
 
-    def refusal(self, action: str, version: str) -> str | None:
-        """Return the error code for an action that no handler is to see, else None (J16 table 7)."""
+    def refusal(self, action: str, version: str, *, send: bool | None = None) -> str | None:
+        """Return the error code for an action that no handler is to see, else None (J16 table 7).
+
+        ``send`` tells whether it came as a SEND or as a CALL; None: as what it should.
+        """
         entries = self._speech.messages(version).catalogue
         if not entries.known(action):
             return "NotImplemented"
-        if not entries.may_send(self._peer, action):
+        if not entries.may_send(self._peer, action) or send not in (None, entries.is_send(action)):
             return "NotSupported"
         served = self._handler is not None or self._find(action, version) is not None or action == _TRANSFER
         return None if served else "NotSupported"

@@ -261,10 +261,7 @@ class Rpc:
             return self._refuse(call.message_id, self._dialect.bad_id, "the message id is longer than 36 characters")
         code = self._refusal(call.action)
         if code is not None:
-            # As repr shows it, since the peer may have written anything there, and it goes to the log as well.
-            action = repr(call.action[:_LONGEST_NAME])
-            what = f"unknown action {action}" if code == "NotImplemented" else f"{action} is not supported here"
-            return self._refuse(call.message_id, code, what)
+            return self._refuse(call.message_id, code, refusal_text(code, call.action))
         verdict, admission = self._answers.admit(call, text, self._link)
         if verdict is Verdict.NEW:
             return Dispatch(call, admission)
@@ -281,3 +278,10 @@ class Rpc:
         if self._dialect.reports_unreadable:
             return Reply(self._dialect.call_error(UNREADABLE_ID, code, description))
         return None
+
+
+def refusal_text(code: str, action: str) -> str:
+    """Return the description that goes with the error code for an action that is not handled here."""
+    # As repr shows it, since the peer may have written anything there, and it goes to the log as well.
+    name = repr(action[:_LONGEST_NAME])
+    return f"unknown action {name}" if code == "NotImplemented" else f"{name} is not supported here"
