@@ -175,7 +175,7 @@ def _members(container: Any) -> Iterable[Any]:
 
 
 def _error(kind: int, message_id: str, elements: list[Any], rules: FrameRules) -> CallError | CallResultError:
-    code, description, details = elements if len(elements) == 3 else (*elements, "", {})[:3]
+    code, description, details = (*elements, *("", None)[len(elements) - 1 :])
     if not isinstance(code, str) or not isinstance(description, str):
         raise _malformed(kind, message_id, "its code or its description is not a string", "FormatViolation")
     if details is not None and not isinstance(details, dict):

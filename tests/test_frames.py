@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ocppsync import frames
 from ocppsync.errors import ProtocolError
-from ocppsync.frames import MAX_DEPTH, Call, CallError, CallResult, parse
+from ocppsync.frames import MAX_DEPTH, Call, CallError, CallResult, FrameRules, parse
 from ocppsync.validation import validator
 
 EMOJI = "\U0001f50c"  # beyond the basic plane: two units in UTF-16, four bytes in UTF-8
@@ -296,3 +296,41 @@ def test_a_number_that_no_float_holds_is_left_to_the_validation(number: str) -> 
 def test_odd_values_that_are_json(text: str, value: Any) -> None:
     frame = parse(f'[3,"7",{text}]')
     assert frame == CallResult("7", value)
+
+
+# What is taken beyond the specification.
+
+SHORT = FrameRules(short_call_errors=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "frame"),
+    [
+        ('[4,"7","X"]', CallError("7", "X", "", {})),
+        ('[4,"7","X","why"]', CallError("7", "X", "why", {})),
+        ('[4,"7","X","why",{"a":1}]', CallError("7", "X", "why", {"a": 1})),
+        ('[4,"7","X","why",null]', CallError("7", "X", "why", {})),
+        ('[4,"7","X","why","text"]', CallError("7", "X", "why", {"details": "text"})),
+        ('[4,"7","X","why",[]]', CallError("7", "X", "why", {"details": []})),
+        ('[4,"7","X","why",false]', CallError("7", "X", "why", {"details": False})),
+    ],
+)
+def test_a_short_call_error_is_taken_where_it_is_asked_for(text: str, frame: CallError) -> None:
+    assert parse(text, SHORT) == frame
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[4,"7"]',
+        '[4,"7","X","",{},{}]',
+        '[4,"7",null]',
+        '[4,"7","X",null]',
+        '[3,"7"]',
+        '[2,"7","Reset"]',
+        '[4,7,"X"]',
+    ],
+)
+def test_no_other_shape_is_taken_with_short_call_errors(text: str) -> None:
+    with pytest.raises(ProtocolError, match="malformed"):
+        parse(text, SHORT)
