@@ -184,7 +184,7 @@ class Connection:
         received = CallResultErrorReceived(
             charge_point_id=self.metadata.charge_point_id,
             action=event.action,
-            message_id=error.message_id,
+            message_id=str(error.message_id),
             code=self._messages.dialect.code(error.code),
             raw_code=error.code,
             description=error.description,
