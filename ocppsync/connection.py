@@ -7,7 +7,6 @@ are decided, and done after it is released.
 
 from __future__ import annotations
 
-import functools
 import logging
 import threading
 import time
@@ -101,7 +100,7 @@ class Connection:
         self._lock = threading.Lock()  # guards the RPC core; never held over I/O or user code
         self._rpc = Rpc(
             messages.dialect,
-            refusal=functools.partial(router.refusal, version=messages.version),
+            refusal=lambda action, send: router.refusal(action, messages.version, send),
             answers=answers,
             link=weakref.ref(self._responder),
             peer=metadata.charge_point_id,

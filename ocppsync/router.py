@@ -100,12 +100,13 @@ class Router:
             raise ValueError(unknown_action(catalogues[0].version, action))
         raise ValueError(f"a {self._peer.replace('_', ' ')} never sends {action}, so it needs no handler here")
 
-    def refusal(self, action: str, version: str) -> str | None:
-        """Return the error code for an action that no handler is to see, else None (J16 table 7)."""
+    def refusal(self, action: str, version: str, send: bool = False) -> str | None:
+        """Return the error code for an action that no handler is to see as a CALL, or as a SEND, else None (J16 table
+        7)."""
         entries = self._speech.messages(version).catalogue
         if not entries.known(action):
             return "NotImplemented"
-        if not entries.may_send(self._peer, action):
+        if not entries.may_send(self._peer, action) or entries.is_send(action) is not send:
             return "NotSupported"
         served = self._handler is not None or self._find(action, version) is not None or action == _TRANSFER
         return None if served else "NotSupported"
