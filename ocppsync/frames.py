@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -94,6 +94,8 @@ _SHAPES = {
     SEND: ("SEND", 4),
 }
 _STRICT = FrameRules()
+# What a short CALLERROR has for its description and its details.
+_ABSENT: Sequence[Any] = ("", None)
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -176,7 +178,8 @@ def _members(container: Any) -> Iterable[Any]:
 
 
 def _error(kind: int, message_id: str, elements: list[Any], rules: FrameRules) -> CallError | CallResultError:
-    code, description, details = (*elements, *("", None)[len(elements) - 1 :])
+    code, *rest = elements
+    description, details = (*rest, *_ABSENT[len(rest) :])
     if not isinstance(code, str) or not isinstance(description, str):
         raise _malformed(kind, message_id, "its code or its description is not a string", "FormatViolation")
     if details is not None and not isinstance(details, dict):

@@ -81,8 +81,8 @@ Path = tuple[str | int, ...]
 def messages(version: Version) -> list[Message]:
     """Return every message of a version; a SEND has a request only."""
     known = catalogue(version)
-    pairs = [(action, "request") for action in known.actions]
-    pairs += [(action, "response") for action in known.actions if not known.is_send(action)]
+    pairs: list[tuple[str, Kind]] = [(action, "request") for action in known.actions]
+    pairs.extend((action, "response") for action in known.actions if not known.is_send(action))
     return sorted((version, action, kind) for action, kind in pairs)
 
 

@@ -81,7 +81,7 @@ def sent(messages: Catalogue) -> list[str]:
 def test_every_class_of_2_x_takes_custom_data(version: Version) -> None:
     messages = catalogue(version)
     kinds: list[tuple[str, Kind]] = [(action, "request") for action in messages.actions]
-    kinds += [(action, "response") for action in messages.actions if not messages.is_send(action)]
+    kinds.extend((action, "response") for action in messages.actions if not messages.is_send(action))
     classes = [messages.schema(*message) for message in kinds]
     classes += [part for name, part in messages.definitions.items() if part["type"] == "object"]
     closed = [part for part in classes if part.get("additionalProperties") is False]

@@ -61,6 +61,7 @@ def test_a_new_call_is_dispatched() -> None:
     event = feed(rpc, START)
     assert isinstance(event, Dispatch)
     assert event.call == frames.Call("1", "StartTransaction", {"connectorId": 1})
+    assert event.admission is not None
     assert (event.admission.message_id, event.admission.action) == ("1", "StartTransaction")
     assert not counted(rpc)
 
