@@ -16,11 +16,11 @@ VERSIONS = ["1.6", "2.0.1", "2.1"]
 
 
 @pytest.mark.parametrize(
-    ("version", "reports_unreadable", "refuses_unknown_types", "bad_id", "refuses_results", "has_send"),
+    ("version", "reports_unreadable", "refuses_unknown_types", "bad_id", "refuses_results"),
     [
-        ("1.6", False, False, "GenericError", False, False),
-        ("2.0.1", True, True, "RpcFrameworkError", False, False),
-        ("2.1", True, False, "RpcFrameworkError", True, True),
+        ("1.6", False, False, "GenericError", False),
+        ("2.0.1", True, True, "RpcFrameworkError", False),
+        ("2.1", True, False, "RpcFrameworkError", True),
     ],
 )
 def test_the_table(
@@ -29,7 +29,6 @@ def test_the_table(
     refuses_unknown_types: bool,
     bad_id: str,
     refuses_results: bool,
-    has_send: bool,
 ) -> None:
     dialect = Dialect(version)
     assert dialect.version == version
@@ -37,7 +36,6 @@ def test_the_table(
     assert dialect.refuses_unknown_types is refuses_unknown_types
     assert dialect.bad_id == bad_id
     assert dialect.refuses_results is refuses_results
-    assert dialect.has_send is has_send
     assert repr(dialect) == f"<Dialect of OCPP {version}>"
 
 
