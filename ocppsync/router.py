@@ -146,11 +146,12 @@ class Router:
 
     def _transfer(self, payload: dict[str, Any], metadata: RequestMetadata) -> Any:
         """Return a vendor handler's answer; None where the vendor has none here."""
-        vendor_id, message_id = payload.get("vendorId"), payload.get("messageId")
+        # Where payloads are not validated, they may be anything, even what no dict finds.
+        vendor_id, message_id = str(payload.get("vendorId")), payload.get("messageId")
         # The version's own before those of all versions, the message's own before the vendor's.
-        for wanted in (message_id, None):
+        for wanted in (message_id if isinstance(message_id, str) else None, None):
             for version in (metadata.ocpp_version, None):
-                function = self._transfers.get((str(vendor_id), wanted, version))
+                function = self._transfers.get((vendor_id, wanted, version))
                 if function is not None:
                     answer = function(payload, metadata)
                     return _status("Accepted") if answer is None else answer
