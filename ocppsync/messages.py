@@ -220,11 +220,10 @@ class Speech:
 
         Raises ValueError for a version that is not spoken here.
         """
-        ordered = sorted(self.versions)
-        chosen = version or next(
-            (known for known in ordered if self.messages(known).catalogue.known(action)), ordered[0]
-        )
-        self.messages(chosen).check_sender(action, send=send)
+        if version is None:
+            ordered = sorted(self.versions)
+            version = next((known for known in ordered if self.messages(known).catalogue.known(action)), ordered[0])
+        self.messages(version).check_sender(action, send=send)
 
 
 def _entry(action: VendorAction) -> dict[str, Any]:
