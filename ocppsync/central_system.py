@@ -169,8 +169,9 @@ class CentralSystem(CentralSystemMethods):
             write_timeout=write_timeout,
             on_raw_socket_data=on_raw_socket_data,
         )
+        spoken = protocols if default_protocol is None else dict.fromkeys([*protocols, default_protocol])
         self._speech = Speech(
-            "central_system", protocols, vendor_actions=vendor_actions, lenient=lenient, validation=validation
+            "central_system", tuple(spoken), vendor_actions=vendor_actions, lenient=lenient, validation=validation
         )
         self._router = Router(self._speech, handler)
         self._registration_gate = registration_gate

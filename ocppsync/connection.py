@@ -204,16 +204,18 @@ class Connection:
             _logger.warning("%s sent more than %d malformed messages", self.metadata.charge_point_id, limit)
             self._transport.give_up(POLICY_VIOLATION, "too many malformed messages")
 
-    def _refusal(self, action: str) -> str | None:
+    def _refusal(self, action: str, send: bool) -> str | None:
         # What the gate keeps out gets the gate's answer when its turn comes, whether or not there is a handler.
-        return self._router.refusal(action, self._messages.version) if self._gate.ruling(action) == "handle" else None
+        if self._gate.ruling(action) != "handle":
+            return None
+        return self._router.refusal(action, self._messages.version, send)
 
     def _report(self, event: Refused) -> None:
         error = event.error
         received = CallResultErrorReceived(
             charge_point_id=self.metadata.charge_point_id,
             action=event.action,
-            message_id=error.message_id,
+            message_id=str(error.message_id),
             code=self._messages.dialect.code(error.code),
             raw_code=error.code,
             description=error.description,

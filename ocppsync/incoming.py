@@ -213,9 +213,9 @@ class Responder:
     def _examined(self, call: frames.Call | frames.Send) -> tuple[Any, RequestMetadata]:
         """Return the payload of a CALL and what its handler is told; raises CallError where it is not let in."""
         known = self._metadata
-        code = self._router.refusal(call.action, self._messages.version, send=isinstance(call, frames.Send))
+        code = self._router.refusal(call.action, self._messages.version, isinstance(call, frames.Send))
         if code is not None:
-            # It is a CALL that should be a SEND or the reverse, or the gate was closed when it came.
+            # The gate was closed when it came, and so nobody asked this.
             raise CallError(code, refusal_text(code, call.action))
         payload = self._messages.tidied(call.action, "request", call.payload)
         fault = self._messages.fault_of_inbound(call.action, "request", payload)

@@ -164,7 +164,8 @@ class Requester:
         try:
             self._transport.post(text)
         except TransportClosedError as error:
-            raise self._failure(ConnectionLostError, action, message_id, str(error), "unknown") from error
+            delivery: Delivery = "unknown" if error.written else "not_sent"
+            raise self._failure(ConnectionLostError, action, message_id, str(error), delivery) from error
 
     def other_version(self, action: str, version: str) -> OCPPRequestError:
         """Return the error of a request for another version than the connection's."""

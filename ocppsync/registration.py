@@ -31,7 +31,7 @@ Ruling = Literal["handle", "refuse", "reject", "ignore"]
 no answer at all."""
 
 _BOOT = "BootNotification"
-_STATUSES: Mapping[object, RegistrationStatus] = {"Accepted": "accepted", "Pending": "pending", "Rejected": "rejected"}
+_STATUSES: Mapping[str, RegistrationStatus] = {"Accepted": "accepted", "Pending": "pending", "Rejected": "rejected"}
 
 _REPORTS = frozenset({"GetBaseReport", "GetReport"})
 _TRIGGERS = frozenset({"TriggerMessage", "ExtendedTriggerMessage"})
@@ -74,9 +74,9 @@ class Registration:
 
     def booted(self, answer: Any) -> None:
         """Take note of the answer to a BootNotification."""
-        status = _STATUSES.get(answer.get("status")) if isinstance(answer, Mapping) else None
-        if status is not None:
-            self.status, self._brought = status, frozenset()
+        told = answer.get("status") if isinstance(answer, Mapping) else None
+        if isinstance(told, str) and told in _STATUSES:
+            self.status, self._brought = _STATUSES[told], frozenset()
 
     def asked(self, action: str, payload: Any, answer: Any) -> None:
         """Take note of an answer to the central system's CALL: what it asked for may come now."""

@@ -99,7 +99,7 @@ class ConnectionMetadata:
 
     charge_point_id: str
     ocpp_version: str
-    """``"1.6"``."""
+    """``"1.6"``, ``"2.0.1"`` or ``"2.1"``."""
     http_request: HttpRequest
     """The request that opened the connection."""
 
@@ -125,7 +125,8 @@ class RequestMetadata(ConnectionMetadata):
 
     message_id: str
     validation_error: ValidationError | None = None
-    """What is wrong with the payload; only ever set under ``reject_invalid_requests=False``."""
+    """What is wrong with the payload; only ever set under ``reject_invalid_requests=False``, or where `Validation` says
+    ``"warn"``."""
 
 
 @dataclass(frozen=True)

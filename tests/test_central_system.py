@@ -542,3 +542,13 @@ def test_connections_are_logged(caplog: pytest.LogCaptureFixture) -> None:
         events.wait(2)
     assert "CP1 connected from 127.0.0.1" in caplog.text
     assert "CP1 disconnected (close code 1000)" in caplog.text
+
+
+@pytest.mark.parametrize(("default", "version"), [("ocpp1.6", "1.6"), ("ocpp2.0.1", "2.0.1"), ("ocpp2.1", "2.1")])
+def test_the_default_protocol_need_not_be_one_that_is_offered(default: str, version: str) -> None:
+    with serving(protocols=["ocpp2.1"], default_protocol=default) as cs:
+        versions = Recorder()
+        cs.on("DataTransfer")(lambda payload, metadata: versions(metadata.ocpp_version))
+        with raw(cs, subprotocols=None) as peer:
+            peer.call("1", "DataTransfer", {"vendorId": "x"})
+        assert versions.wait() == [version]

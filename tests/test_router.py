@@ -178,3 +178,19 @@ def test_hooks_come_in_their_order_each_for_its_action() -> None:
     router.after("Authorize")(first)
     assert router.hooks("Heartbeat", "1.6") == (first, second)
     assert router.hooks("Authorize", "1.6") == (first,)
+
+
+# CALLs and SENDs (4/21 §4.2.4).
+
+
+@pytest.mark.parametrize("handler", [None, take_all])
+def test_a_send_is_served_as_a_send_alone_and_a_call_as_a_call(handler: Any) -> None:
+    router = Router(Speech("central_system"), handler)
+    if handler is None:
+        router.on("NotifyPeriodicEventStream")(lambda payload, metadata: None)
+        router.on("Heartbeat")(take_all)
+    assert router.refusal("NotifyPeriodicEventStream", "2.1", True) is None
+    assert router.refusal("NotifyPeriodicEventStream", "2.1", False) == "NotSupported"
+    assert router.refusal("Heartbeat", "2.1", True) == "NotSupported"
+    assert router.refusal("DataTransfer", "2.1", True) == "NotSupported"
+    assert router.refusal("NotifyPeriodicEventStream", "2.0.1", True) == "NotImplemented"

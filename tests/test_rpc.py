@@ -23,7 +23,7 @@ START = '[2,"1","StartTransaction",{"connectorId":1}]'
 
 
 def make_rpc(version: str = "1.6") -> Rpc:
-    def refusal(action: str) -> str | None:
+    def refusal(action: str, send: bool) -> str | None:
         return None if action in SERVED else "NotSupported"
 
     return Rpc(Dialect(version), refusal=refusal, answers=AnswerMemory(), link=object(), peer="CP1")
@@ -61,13 +61,14 @@ def test_a_new_call_is_dispatched() -> None:
     event = feed(rpc, START)
     assert isinstance(event, Dispatch)
     assert event.call == frames.Call("1", "StartTransaction", {"connectorId": 1})
+    assert event.admission is not None
     assert (event.admission.message_id, event.admission.action) == ("1", "StartTransaction")
     assert not counted(rpc)
 
 
 def test_a_repeat_of_an_answered_call_gets_the_same_answer() -> None:
     answers = AnswerMemory()
-    rpc = Rpc(Dialect("1.6"), refusal=lambda action: None, answers=answers, link="link")
+    rpc = Rpc(Dialect("1.6"), refusal=lambda action, send: None, answers=answers, link="link")
     event = feed(rpc, START)
     answers.finish(event.admission, '[3,"1",{"n":1}]')
     for _ in range(2):
@@ -86,7 +87,7 @@ def test_a_repeat_of_a_call_that_is_being_handled_is_swallowed() -> None:
 @pytest.mark.parametrize("answered", [False, True])
 def test_an_id_used_for_another_call_is_refused(other: str, answered: bool) -> None:
     answers = AnswerMemory()
-    rpc = Rpc(Dialect("1.6"), refusal=lambda action: None, answers=answers, link="link")
+    rpc = Rpc(Dialect("1.6"), refusal=lambda action, send: None, answers=answers, link="link")
     event = feed(rpc, START)
     if answered:
         answers.finish(event.admission, "[]")
@@ -110,7 +111,9 @@ def test_an_id_of_36_characters_at_most_is_taken(message_id: str) -> None:
 )
 def test_a_refused_action_is_answered_and_not_remembered(code: str, description: str) -> None:
     answers = AnswerMemory()
-    rpc = Rpc(Dialect("1.6"), refusal=lambda action: code if action == "Reset" else None, answers=answers, link="link")
+    rpc = Rpc(
+        Dialect("1.6"), refusal=lambda action, send: code if action == "Reset" else None, answers=answers, link="link"
+    )
     assert feed(rpc, '[2,"1","Reset",{}]') == Reply(frames.call_error("1", code, description))
     assert isinstance(feed(rpc, '[2,"1","Heartbeat",{}]'), Dispatch)
 
