@@ -92,7 +92,7 @@ class ConnectionMetadata:
 
     charge_point_id: str
     ocpp_version: str
-    """``"1.6"``."""
+    """``"1.6"``, ``"2.0.1"`` or ``"2.1"``."""
     http_request: HttpRequest
     """The request that opened the connection."""
 
@@ -118,7 +118,8 @@ class RequestMetadata(ConnectionMetadata):
 
     message_id: str
     validation_error: ValidationError | None = None
-    """What is wrong with the payload; only ever set under ``reject_invalid_requests=False``."""
+    """What is wrong with the payload; only ever set under ``reject_invalid_requests=False`` and the mode ``"warn"`` of
+    `Validation`."""
 
 
 @dataclass(frozen=True)
