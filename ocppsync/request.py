@@ -118,8 +118,7 @@ class RequestMetadata(ConnectionMetadata):
 
     message_id: str
     validation_error: ValidationError | None = None
-    """What is wrong with the payload; only ever set under ``reject_invalid_requests=False`` and the mode ``"warn"`` of
-    `Validation`."""
+    """What is wrong with the payload; only ever set under ``reject_invalid_requests=False``."""
 
 
 @dataclass(frozen=True)
