@@ -17,8 +17,9 @@ from .channel import NORMAL
 from .connection import Connection, ConnectionSettings
 from .doorkeeper import Doorkeeper
 from .errors import RequestTimeoutError
+from .events import Observer, observed_by
 from .forwarded import ClientAddress
-from .handshake import Authorize, Identify
+from .handshake import Authorize, Identify, RefusalError
 from .handshake import Gate as Entrance
 from .lenient import Lenient, Validation
 from .limits import Limits
@@ -80,6 +81,7 @@ class CentralSystem(CentralSystemMethods):
         lenient: what is tolerated beyond the specification; see `Lenient`.
         validation: what becomes of payloads that break their schema; see `Validation`.
         vendor_actions: actions beyond those of OCPP; see `VendorAction`.
+        observers: functions that are told what happens; see `ocppsync.events`.
         limits: how much is taken from the peers; see `Limits`.
         handler_timeout: seconds after which a CALL whose handler has not finished is answered with InternalError, and
             the log tells where it hangs; None: never.
@@ -121,6 +123,7 @@ class CentralSystem(CentralSystemMethods):
         validation: Validation | None = None,
         vendor_actions: Sequence[VendorAction] = (),
         on_call_result_error: Callable[[CallResultErrorReceived], object] | None = None,
+        observers: Sequence[Observer] = (),
         limits: Limits | None = None,
         handler_timeout: float | None = 60.0,
         handler_threads: int = 16,
@@ -144,6 +147,7 @@ class CentralSystem(CentralSystemMethods):
             on_raw_websocket_data=on_raw_websocket_data,
             on_call_result_error=on_call_result_error,
             handler_timeout=handler_timeout,
+            observe=observed_by(observers),
             max_malformed_frames=limits.malformed_frames,
             max_queued_requests=limits.queued_requests,
             idle_timeout=limits.idle,
@@ -168,6 +172,7 @@ class CentralSystem(CentralSystemMethods):
             max_message_size=max_message_size,
             write_timeout=write_timeout,
             on_raw_socket_data=on_raw_socket_data,
+            observe=self._settings.observe,
         )
         spoken = protocols if default_protocol is None else dict.fromkeys([*protocols, default_protocol])
         self._speech = Speech(
@@ -302,6 +307,10 @@ class CentralSystem(CentralSystemMethods):
     def attend(self, sock: socket.socket, admission: Admission) -> None:
         """Serve a charge point that was admitted, on the calling thread; returns when its connection has ended."""
         self._attendance.attend(sock, admission)
+
+    def note_refusal(self, refusal: RefusalError, http_request: HttpRequest) -> None:
+        """Say in the log, and to the observers, who was refused and why."""
+        self._reception.note_refusal(refusal, http_request)
 
     def forget(self, admission: Admission) -> None:
         """Drop an admission that came to nothing."""

@@ -26,11 +26,20 @@ class TransportClosedError(OCPPError):
 class Transport(Protocol):
     """What a connection needs of the thing that carries its messages."""
 
-    close_code: int | None
-    """The WebSocket close code once the connection has ended: the peer's, or the one sent to it."""
-    close_reason: str
-    last_heard: float
-    """When something last came from the peer, on `time.monotonic`."""
+    @property
+    def close_code(self) -> int | None:
+        """The WebSocket close code once the connection has ended: the peer's, or the one sent to it."""
+
+    @property
+    def close_reason(self) -> str:
+        """The text that came or went with it."""
+        raise NotImplementedError
+
+    @property
+    def last_heard(self) -> float:
+        """When something last came from the peer, on `time.monotonic`."""
+        raise NotImplementedError
+
     on_closing: Callable[[], object] | None
     """Called once, when a Close was sent: whoever sets it sees to an `abort` in good time."""
 

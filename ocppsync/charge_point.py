@@ -19,6 +19,7 @@ from .channel import NORMAL
 from .connection import Connection, ConnectionSettings
 from .endpoint import Endpoint
 from .errors import HandshakeError
+from .events import Observer, observed_by
 from .handshake import COMPRESSED_BY_DEFAULT
 from .lenient import Lenient, Validation
 from .messages import Speech
@@ -63,6 +64,7 @@ class ChargePoint(ChargePointMethods):
         lenient: what is tolerated beyond the specification; see `Lenient`.
         validation: what becomes of payloads that break their schema; see `Validation`.
         vendor_actions: actions beyond those of OCPP; see `VendorAction`.
+        observers: functions that are told what happens; see `ocppsync.events`.
         handler_timeout: seconds after which a CALL whose handler has not finished is answered with InternalError; None:
             never.
         on_call_result_error: called in the handler pool with a `CallResultErrorReceived`, when the central system could
@@ -101,6 +103,7 @@ class ChargePoint(ChargePointMethods):
         validation: Validation | None = None,
         vendor_actions: Sequence[VendorAction] = (),
         on_call_result_error: Callable[[CallResultErrorReceived], object] | None = None,
+        observers: Sequence[Observer] = (),
         handler_timeout: float | None = 60.0,
         reject_invalid_requests: bool = True,
         on_raw_socket_data: Callable[[bytes], object] | None = None,
@@ -135,6 +138,7 @@ class ChargePoint(ChargePointMethods):
             on_raw_websocket_data=on_raw_websocket_data,
             on_call_result_error=on_call_result_error,
             handler_timeout=handler_timeout,
+            observe=observed_by(observers),
         )
         known = {*protocols, *([default_protocol] if default_protocol is not None else ())}
         self._speech = Speech(

@@ -18,8 +18,10 @@ from typing import Any
 
 from .channel import NORMAL, POLICY_VIOLATION, Transport
 from .errors import ProtocolError
+from .events import Closed, Connected, Observer
 from .incoming import Responder
 from .messages import Messages
+from .observing import ObservedTransport
 from .options import check_positive, check_whole
 from .outgoing import Requester, failed
 from .pool import Executor, run_logged
@@ -45,6 +47,7 @@ class ConnectionSettings:
     max_queued_calls: int
     on_raw_websocket_data: Callable[[str, ConnectionMetadata], object] | None = None
     on_call_result_error: Callable[[CallResultErrorReceived], object] | None = None
+    observe: Observer | None = None
     handler_timeout: float | None = None
     max_malformed_frames: int | None = None
     max_queued_requests: int | None = None
@@ -89,6 +92,8 @@ class Connection:
         answers: AnswerMemory,
         watch: HandlerWatch | None = None,
     ) -> None:
+        if settings.observe is not None:
+            transport = ObservedTransport(transport, metadata, settings.observe)
         self.metadata = metadata
         self._transport = transport
         self._settings = settings
@@ -108,6 +113,7 @@ class Connection:
             timer=timer,
             watch=watch,
             handler_timeout=settings.handler_timeout,
+            observe=settings.observe,
             reject_invalid_requests=settings.reject_invalid_requests,
             max_queued_calls=settings.max_queued_calls,
         )
@@ -128,6 +134,7 @@ class Connection:
             gate=gate,
             executor=executor,
             timer=timer,
+            observe=settings.observe,
             max_queued=settings.max_queued_requests,
         )
         self._ended = False
@@ -153,6 +160,10 @@ class Connection:
     def run(self) -> None:
         """Read until the connection ends; then fail what still waits and give everything back."""
         self._reader = threading.get_ident()
+        began, observe = time.monotonic(), self._settings.observe
+        charge_point_id, version = self.metadata.charge_point_id, self.metadata.ocpp_version
+        if observe is not None:
+            observe(Connected(charge_point_id, version, self.metadata.http_request.client_address))
         self._schedule_ping()
         self._watch_idleness()
         try:
@@ -170,6 +181,8 @@ class Connection:
                 if appointment is not None:
                     appointment.cancel()
             self._reader = None
+            if observe is not None:
+                observe(Closed(charge_point_id, version, self.close_code, time.monotonic() - began))
 
     def _receive(self, text: str) -> None:
         self._message_came = time.monotonic()

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from . import frames
 from .channel import Transport, TransportClosedError
 from .errors import CallError, ValidationError
+from .events import HandlerFailed, Observer, ValidationFailed
 from .messages import Messages
 from .pool import Executor, Strand
 from .registration import Gate
@@ -71,6 +72,7 @@ class Responder:
         timer: for the deadlines of handlers.
         watch: is told which handlers run.
         handler_timeout: seconds from the CALL's arrival to the handler's end; None: no bound.
+        observe: is told of handlers that fail and of payloads that break their schema; None: nobody is.
         reject_invalid_requests: whether the handlers are spared what breaks its schema.
         max_queued_calls: how many may wait.
     """
@@ -88,6 +90,7 @@ class Responder:
         timer: Timer,
         watch: HandlerWatch | None,
         handler_timeout: float | None,
+        observe: Observer | None,
         reject_invalid_requests: bool,
         max_queued_calls: int,
     ) -> None:
@@ -102,6 +105,7 @@ class Responder:
         self._timer = timer
         self._watch = watch
         self._handler_timeout = handler_timeout
+        self._observe = observe
         self._reject_invalid_requests = reject_invalid_requests
         self._max_queued_calls = max_queued_calls
         self._calls = Strand(executor)
@@ -186,6 +190,7 @@ class Responder:
             self._handler_timeout,
             where,
         )
+        self._tell_of(job.call, TimeoutError(f"no answer within {self._handler_timeout:g} s: {where}"))
 
     def _answer(self, call: frames.Call) -> _Answer:
         try:
@@ -200,10 +205,15 @@ class Responder:
             raise CallError("SecurityError", "the BootNotification was not accepted")
         except CallError as error:
             return _Answer(self._error_text(call, error))
-        except BaseException:
+        except BaseException as error:
             # SystemExit and the like too: the peer waits for an answer, and this thread serves others.
             _logger.exception("%s: the handler of %s failed", self._metadata.charge_point_id, call.action)
+            self._tell_of(call, error)
             return _Answer(self._error_text(call, CallError("InternalError", "internal error")))
+
+    def _tell_of(self, call: frames.Call | frames.Send, error: BaseException) -> None:
+        if self._observe is not None:
+            self._observe(HandlerFailed(self._metadata.charge_point_id, call.action, error))
 
     def _result(self, call: frames.Call) -> _Answer:
         call.payload, metadata = self._examined(call)
@@ -221,6 +231,8 @@ class Responder:
         fault = self._messages.fault_of_inbound(call.action, "request", payload)
         if fault is not None and not self._messages.tolerates_inbound(fault) and self._reject_invalid_requests:
             _logger.warning("%s: rejected %s", known.charge_point_id, fault)
+            if self._observe is not None:
+                self._observe(ValidationFailed(known.charge_point_id, call.action, "inbound", fault))
             raise _rejection(fault)
         metadata = RequestMetadata(
             known.charge_point_id, known.ocpp_version, known.http_request, str(call.message_id), fault
@@ -250,8 +262,9 @@ class Responder:
             self._router.notify(send.action, *self._examined(send))
         except CallError as error:
             _logger.warning("%s: dropped the SEND %s: %s", self._metadata.charge_point_id, send.action, error)
-        except BaseException:
+        except BaseException as error:
             _logger.exception("%s: the handler of %s failed", self._metadata.charge_point_id, send.action)
+            self._tell_of(send, error)
 
     def _send_answer(self, text: str, call: frames.Call) -> bool:
         try:

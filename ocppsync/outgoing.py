@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, Literal
 
 from . import frames
 from .channel import Transport, TransportClosedError
@@ -28,6 +28,7 @@ from .errors import (
     VersionMismatchError,
     Violation,
 )
+from .events import Observer, TimedOut, ValidationFailed
 from .messages import Messages
 from .pool import Executor
 from .registration import Gate
@@ -102,6 +103,7 @@ class Requester:
         gate: what may go before the station is registered.
         executor: where the callbacks of futures run.
         timer: for the deadlines.
+        observe: is told of timeouts and of payloads that break their schema; None: nobody is.
         max_queued: how many requests may wait for their turn; None: any number.
     """
 
@@ -116,8 +118,10 @@ class Requester:
         gate: Gate,
         executor: Executor,
         timer: Timer,
+        observe: Observer | None = None,
         max_queued: int | None = None,
     ) -> None:
+        self._observe = observe
         self._max_queued = max_queued
         self._rpc = rpc
         self._lock = lock  # also guards the mark below and the fields of every PendingRequest
@@ -179,6 +183,7 @@ class Requester:
     def _make_text(self, write: Callable[[str, str, Any], str], action: str, payload: Any) -> tuple[str, str]:
         fault = self._messages.fault_of_outbound(action, "request", payload)
         if fault is not None:
+            self._tell_of(fault, "outbound")
             raise fault
         message_id = str(uuid.uuid4())
         try:
@@ -240,6 +245,9 @@ class Requester:
         if self._give_up(pending):
             waited = f"no answer within {seconds:g} s" if pending.written else f"{seconds:g} s passed before its turn"
             self._fail(pending, RequestTimeoutError, waited)
+            if self._observe is not None:
+                delivery: Delivery = "unknown" if pending.written else "not_sent"
+                self._observe(TimedOut(self._metadata.charge_point_id, pending.action, seconds, delivery))
 
     def _cancelled(self, pending: PendingRequest) -> None:
         _stop_timer(pending)
@@ -284,6 +292,8 @@ class Requester:
             if fault is None or self._messages.tolerates_inbound(fault):
                 self._gate.settled(pending.action, pending.payload, payload)
                 return payload
+        if fault is not None:
+            self._tell_of(fault, "inbound")
         self._refuse_result(pending, answer, fault)
         charge_point_id = self._metadata.charge_point_id
         raise InvalidResponseError(
@@ -294,6 +304,10 @@ class Requester:
             validation_error=fault,
             payload=payload,
         )
+
+    def _tell_of(self, fault: ValidationError, direction: Literal["inbound", "outbound"]) -> None:
+        if self._observe is not None:
+            self._observe(ValidationFailed(self._metadata.charge_point_id, fault.action, direction, fault))
 
     def _refuse_result(
         self, pending: PendingRequest, answer: frames.CallResult | ProtocolError, fault: ValidationError | None

@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 
 from . import transport
 from .doorkeeper import Doorkeeper
+from .events import Observer, Refused
 from .forwarded import ClientAddress
 from .handshake import Admitted, DisconnectedError, Gate, RefusalError, read_request, refusal_response
-from .request import HttpRequest
+from .request import Headers, HttpRequest
 from .streams import Stream, TLSStream
 from .transport import WebSocket
 
@@ -55,6 +56,7 @@ class Reception:
         max_message_size: of a WebSocket message, in bytes.
         write_timeout: seconds that one write may take.
         on_raw_socket_data: called with all bytes read, after TLS.
+        observe: is told who was refused; None: nobody is.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Reception:
         max_message_size: int,
         write_timeout: float,
         on_raw_socket_data: Callable[[bytes], object] | None,
+        observe: Observer | None = None,
     ) -> None:
         self._gate = gate
         self._doorkeeper = doorkeeper
@@ -81,6 +84,7 @@ class Reception:
         self._max_message_size = max_message_size
         self._write_timeout = write_timeout
         self._on_raw_socket_data = on_raw_socket_data
+        self._observe = observe
         self._lock = threading.Lock()  # guards all below
         self._streams: dict[Stream, float] = {}  # whose handshake is under way, the oldest first, and since when
         self._overloaded = False
@@ -172,8 +176,7 @@ class Reception:
                 self.forget(admission)
                 raise
         except RefusalError as refusal:
-            path = request.path if request is not None else "-"
-            _logger.warning("refused %s:%d %.200s with HTTP %d: %s", host, port, path, refusal.status, refusal.reason)
+            self.note_refusal(refusal, request or HttpRequest("", "", "", Headers(), stream.remote_address))
             _turn_away(stream, refusal)
         except DisconnectedError as error:
             _logger.log(error.level, "no handshake with %s:%d: %s", host, port, error)
@@ -205,6 +208,14 @@ class Reception:
         except BaseException:
             self._doorkeeper.leave(client)
             raise
+
+    def note_refusal(self, refusal: RefusalError, request: HttpRequest) -> None:
+        """Say in the log, and to the observer, who was refused and why."""
+        host, port = request.remote_address
+        path = request.path or "-"
+        _logger.warning("refused %s:%d %.200s with HTTP %d: %s", host, port, path, refusal.status, refusal.reason)
+        if self._observe is not None:
+            self._observe(Refused(request.client_address, request.path, refusal.status, refusal.reason))
 
     def upgrade(self, stream: Stream, admission: Admission) -> Visitor:
         """Make the WebSocket of who was admitted."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 import signal
 import socket
 import ssl
@@ -19,7 +18,6 @@ from .request import Headers, HttpRequest
 
 __all__ = ["WSGIApplication", "close_on_signals", "wsgi_app"]
 
-_logger = logging.getLogger("ocppsync.wsgi")
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 WSGIApplication = Callable[[Environ, StartResponse], Iterable[bytes]]
@@ -52,7 +50,8 @@ def wsgi_app(central_system: CentralSystem) -> WSGIApplication:
                 central_system.forget(admission)
                 raise
         except RefusalError as refusal:
-            return _refuse(environ, request, refusal, start_response)
+            central_system.note_refusal(refusal, request)
+            return _refuse(environ, refusal, start_response)
         central_system.attend(sock, admission)
         # There is no HTTP left to be said. Servers take this error for a client that has gone, and close the socket.
         raise ConnectionResetError(errno.ECONNRESET, "the connection of the charge point has ended")
@@ -152,11 +151,7 @@ def _target(environ: Environ) -> str:
     return f"{quote(path)}?{query}" if query else quote(path)
 
 
-def _refuse(
-    environ: Environ, request: HttpRequest, refusal: RefusalError, start_response: StartResponse
-) -> Iterable[bytes]:
-    host, port = request.remote_address
-    _logger.warning("refused %s:%d %.200s with HTTP %d: %s", host, port, request.path, refusal.status, refusal.reason)
+def _refuse(environ: Environ, refusal: RefusalError, start_response: StartResponse) -> Iterable[bytes]:
     status, headers, body = refusal_parts(refusal)
     # The connection itself is the server's business; those with a socket to give let Upgrade pass.
     dropped = {"Connection"} if any(name in environ for name in _SOCKETS) else {"Connection", "Upgrade"}
