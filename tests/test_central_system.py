@@ -552,3 +552,36 @@ def test_the_default_protocol_need_not_be_one_that_is_offered(default: str, vers
         with raw(cs, subprotocols=None) as peer:
             peer.call("1", "DataTransfer", {"vendorId": "x"})
         assert versions.wait() == [version]
+
+
+@pytest.mark.parametrize(
+    ("served", "offered", "chosen"),
+    [
+        (None, ["ocpp2.1", "ocpp2.0.1", "ocpp1.6"], "ocpp2.1"),
+        (None, ["ocpp1.6", "ocpp2.1"], "ocpp1.6"),
+        (["ocpp2.1", "ocpp1.6"], ["ocpp1.6", "ocpp2.1"], "ocpp1.6"),
+        (["ocpp1.6", "ocpp2.0.1"], ["ocpp2.1", "ocpp2.0.1", "ocpp1.6"], "ocpp2.0.1"),
+        (["ocpp1.6"], ["ocpp2.1", "ocpp1.6"], "ocpp1.6"),
+        (["ocpp2.0.1"], ["ocpp2.1", "ocpp1.6"], None),
+    ],
+)
+def test_the_versions_that_are_served(served: Any, offered: Any, chosen: str | None) -> None:
+    with serving(**({} if served is None else {"protocols": served})) as cs, raw(cs, subprotocols=offered) as peer:
+        assert peer.websocket.subprotocol == chosen
+        cs.on("DataTransfer")(lambda payload, metadata: {"status": "Accepted", "data": metadata.ocpp_version})
+        if chosen is not None:
+            answer = peer.call("1", "DataTransfer", {"vendorId": "x"})
+            assert answer[2]["data"] == chosen.removeprefix("ocpp")
+
+
+def test_an_answer_that_a_charge_point_cannot_use_is_reported() -> None:
+    reports = Recorder()
+    with serving(on_call_result_error=reports) as cs, raw(cs, subprotocols=["ocpp2.1"]) as peer:
+        cs.on("Heartbeat")(lambda payload, metadata: {"currentTime": utc_now()})
+        peer.call("1", "Heartbeat", {})
+        peer.send([5, "1", "OccurenceConstraintViolation", "why", {"a": 1}])
+        [report] = reports.wait(1)
+        assert (report.charge_point_id, report.action, report.message_id) == ("CP1", "Heartbeat", "1")
+        assert (report.code, report.raw_code) == ("OccurrenceConstraintViolation", "OccurenceConstraintViolation")
+        assert (report.description, report.details) == ("why", {"a": 1})
+        assert peer.call("2", "Heartbeat", {})[:2] == [3, "2"], "nothing came back"

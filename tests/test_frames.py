@@ -362,3 +362,40 @@ def test_a_malformed_call_with_a_number_for_its_id_names_it() -> None:
     with pytest.raises(ProtocolError) as error:
         parse('[2,7,"Reset"]', NUMERIC)
     assert (error.value.message_id, error.value.message_type) == (7, 2)
+
+
+# The frames of 2.1 (4/21 §4.2.3, §4.2.4).
+
+RULES_21 = FrameRules(types=TYPES_21)
+
+
+@given(message_id=TEXT, action=TEXT, payload=JSON, code=TEXT)
+def test_what_is_written_for_2_1_can_be_read(message_id: str, action: str, payload: Any, code: str) -> None:
+    expected = {} if payload is None else payload
+    assert parse(frames.send(message_id, action, payload), RULES_21) == Send(message_id, action, expected)
+    wire = frames.call_result_error(message_id, code, action)
+    assert parse(wire, RULES_21) == CallResultError(message_id, code, action, {})
+    assert parse(frames.call(message_id, action, payload), RULES_21) == Call(message_id, action, expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "error_code", "message_id"),
+    [
+        ('[6,"7","Beat"]', "RpcFrameworkError", "7"),
+        ('[6,"7",5,{}]', "RpcFrameworkError", "7"),
+        ('[6,7,"Beat",{}]', "RpcFrameworkError", None),
+        (f'[6,"7","Beat",{nested(500)}]', "FormatViolation", "7"),
+        ('[5,"7","X",""]', "RpcFrameworkError", "7"),
+        ('[5,"7",null,"",{}]', "FormatViolation", "7"),
+        ('[5,"7","X","","why"]', "FormatViolation", "7"),
+        ('[7,"7","Beat",{}]', "MessageTypeNotSupported", "7"),
+    ],
+)
+def test_what_is_no_frame_of_2_1(text: str, error_code: str, message_id: str | None) -> None:
+    with pytest.raises(ProtocolError) as error:
+        parse(text, RULES_21)
+    assert (error.value.error_code, error.value.message_id) == (error_code, message_id)
+
+
+def test_a_payload_that_is_null_is_an_empty_one_in_a_send_too() -> None:
+    assert parse('[6,"7","Beat",null]', RULES_21) == Send("7", "Beat", {})
