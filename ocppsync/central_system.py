@@ -8,8 +8,9 @@ import ssl
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .attendance import Attendance
 from .catalogue import SUBPROTOCOLS
@@ -38,6 +39,9 @@ from .timer import Timer
 from .transport import WebSocket
 from .vendor import VendorAction, name_of
 from .watch import HandlerWatch
+
+if TYPE_CHECKING:
+    from .journal import Journal
 
 _logger = logging.getLogger("ocppsync.central_system")
 _SIGNALS_SEEN = 0.5
@@ -82,6 +86,7 @@ class CentralSystem(CentralSystemMethods):
         validation: what becomes of payloads that break their schema; see `Validation`.
         vendor_actions: actions beyond those of OCPP; see `VendorAction`.
         observers: functions that are told what happens; see `ocppsync.events`.
+        journal: a `Journal`, or the path of a file for one: every message is written there. `close` closes it.
         limits: how much is taken from the peers; see `Limits`.
         handler_timeout: seconds after which a CALL whose handler has not finished is answered with InternalError, and
             the log tells where it hangs; None: never.
@@ -124,6 +129,7 @@ class CentralSystem(CentralSystemMethods):
         vendor_actions: Sequence[VendorAction] = (),
         on_call_result_error: Callable[[CallResultErrorReceived], object] | None = None,
         observers: Sequence[Observer] = (),
+        journal: Journal | str | Path | None = None,
         limits: Limits | None = None,
         handler_timeout: float | None = 60.0,
         handler_threads: int = 16,
@@ -135,6 +141,7 @@ class CentralSystem(CentralSystemMethods):
         close_timeout: float = 5.0,
     ) -> None:
         limits = limits or Limits()
+        self._journal = _opened(journal)
         check_protocols(protocols, default_protocol)
         check_positive(handshake_timeout=handshake_timeout, write_timeout=write_timeout)
         check_whole(handler_threads=handler_threads, max_message_size=max_message_size, max_header_size=max_header_size)
@@ -147,7 +154,7 @@ class CentralSystem(CentralSystemMethods):
             on_raw_websocket_data=on_raw_websocket_data,
             on_call_result_error=on_call_result_error,
             handler_timeout=handler_timeout,
-            observe=observed_by(observers),
+            observe=observed_by([*observers, *([self._journal] if self._journal is not None else ())]),
             max_malformed_frames=limits.malformed_frames,
             max_queued_requests=limits.queued_requests,
             idle_timeout=limits.idle,
@@ -190,7 +197,12 @@ class CentralSystem(CentralSystemMethods):
         self._closed = threading.Event()
         self._attendance = Attendance(self._reception, self._registry, self._connect, self._timer, close_timeout)
         self._host = host
-        self._listener = None if port is None else Listener(host, port, self._attendance.start_reader)
+        try:
+            self._listener = None if port is None else Listener(host, port, self._attendance.start_reader)
+        except OSError:
+            if self._journal is not None:
+                self._journal.close()
+            raise
 
     def __repr__(self) -> str:
         state = "closed" if self._closing else "open" if self._started else "not started"
@@ -264,6 +276,8 @@ class CentralSystem(CentralSystemMethods):
         self._attendance.close()
         self._pool.close(0.0 if self._pool.owns_this_thread else 1.0)
         self._timer.close()
+        if self._journal is not None:
+            self._journal.close()
         self._closed.set()
 
     def _is_own_thread(self) -> bool:
@@ -401,3 +415,12 @@ class CentralSystem(CentralSystemMethods):
 
     def _on_data_transfer(self, vendor_id: str, message_id: str | None, version: str | None) -> Callable[..., Any]:
         return self._router.on_data_transfer(vendor_id, message_id, version)
+
+
+def _opened(journal: Journal | str | Path | None) -> Journal | None:
+    if journal is None:
+        return None
+    # Here and not on top: what it needs takes long to import.
+    from .journal import as_journal
+
+    return as_journal(journal)

@@ -21,8 +21,9 @@ from .answers import Answer, CentralSystemAnswers
 from .catalogue import SUBPROTOCOLS, Version, catalogue
 from .central_system import CentralSystem
 from .conversation import Conversation, LogLines
-from .errors import CallError, CallErrorReceived, OCPPError
+from .errors import CallError, CallErrorReceived, HandshakeError, OCPPError
 from .options import check_positive
+from .readable import printable
 from .registry import ConnectionStatus
 from .request import Request, RequestMetadata
 from .simulator import SimulatedChargePoint
@@ -41,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     _forgive_encodings(sys.stdout, sys.stderr)
     try:
-        return _serve(options)
+        status: int = options.run(options)
+        return status
     except KeyboardInterrupt:
         # A second Ctrl-C, while it closes.
         return 130
@@ -78,6 +80,22 @@ def _parser() -> argparse.ArgumentParser:
         "--pace", type=_pace, default=1.0, metavar="X", help="how fast those live; 10 is ten times as fast (default: 1)"
     )
     serve.add_argument("--verbose", action="store_true", help="show whole payloads and the library's log")
+    serve.add_argument("--journal", metavar="FILE", help="also write every message to a file, as lines of JSON")
+    serve.set_defaults(run=_serve)
+    replayed = commands.add_parser(
+        "replay",
+        help="play the charge point's side of a journal, and show where the central system answers otherwise",
+        description="Play the charge points' side of a journal against a central system, one connection after the "
+        "other, and show where it answers otherwise than it did then. The exit status is 1 if it does.",
+    )
+    replayed.add_argument("journal", metavar="FILE", help="a journal that a central system wrote")
+    replayed.add_argument("--url", default="ws://127.0.0.1:9000", help="the endpoint (default: %(default)s)")
+    replayed.add_argument("--charge-point", metavar="ID", help="only the connections of this one")
+    replayed.add_argument(
+        "--ignore", action="append", default=[], metavar="FIELD", help="a field that may differ, beside currentTime"
+    )
+    replayed.add_argument("--timeout", type=_pace, default=10.0, metavar="S", help="seconds to wait (default: 10)")
+    replayed.set_defaults(run=_replay)
     return parser
 
 
@@ -118,6 +136,36 @@ def _forgive_encodings(*streams: TextIO) -> None:
             reconfigure(errors="backslashreplace")
 
 
+# ocppsync replay
+
+
+def _replay(options: argparse.Namespace) -> int:
+    from .journal import read_journal
+    from .replay import IGNORED, replay
+
+    differences = messages = 0
+    try:
+        sessions = [
+            session
+            for session in read_journal(options.journal)
+            if options.charge_point in (None, session.charge_point_id)
+        ]
+        for session in sessions:
+            found = replay(session, options.url, timeout=options.timeout, ignore=IGNORED | set(options.ignore))
+            differences += len(found)
+            messages += len(session.entries)
+            for difference in found:
+                print(printable(str(difference)))
+    except (OSError, ValueError, HandshakeError) as error:
+        print(f"ocppsync: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
+        return 1
+    print(
+        f"{_several(len(sessions), 'connection')}, {_several(messages, 'message')}, "
+        f"{_several(differences, 'difference')}"
+    )
+    return 1 if differences else 0
+
+
 # ocppsync serve
 
 
@@ -128,7 +176,7 @@ def _serve(options: argparse.Namespace) -> int:
     with _log_shown_in(conversation, verbose=options.verbose):
         with _signals_sent_to(endings):
             try:
-                desk = Desk(conversation, options.host, options.port)
+                desk = Desk(conversation, options.host, options.port, options.journal)
             except OSError as error:
                 return _fail(error)
             desk.open()
@@ -205,12 +253,13 @@ class Desk:
         conversation: where it is shown.
         host: the address to listen on.
         port: 0 picks a free one.
+        journal: a file to which every message is written; None: nothing is.
 
     Raises:
-        OSError: the port cannot be listened on.
+        OSError: the port cannot be listened on, or the journal not be written.
     """
 
-    def __init__(self, conversation: Conversation, host: str, port: int) -> None:
+    def __init__(self, conversation: Conversation, host: str, port: int, journal: str | None = None) -> None:
         self._conversation = conversation
         self._host = host
         self._began = time.monotonic()
@@ -219,7 +268,13 @@ class Desk:
         self._transactions: set[tuple[str, int | str]] = set()
         # Every charger is to get in, also one that names no subprotocol; and what is invalid is to be seen as well.
         self._central_system = CentralSystem(
-            port, self._handle, host=host, reject_invalid_requests=False, default_protocol="ocpp1.6", close_timeout=1.0
+            port,
+            self._handle,
+            host=host,
+            reject_invalid_requests=False,
+            default_protocol="ocpp1.6",
+            close_timeout=1.0,
+            journal=journal,
         )
         self._central_system.after("BootNotification")(self._ask_how_it_is_set)
         self._central_system.add_connection_listener(self._show_connection)

@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TextIO
 
-from .readable import columns, compact, fit, masked, printable
+from .masking import masked
+from .readable import columns, compact, fit, printable
 
 __all__ = ["Conversation", "LogLines"]
 

@@ -88,7 +88,7 @@ class MessageReceived(_Message):
 
 @dataclass(frozen=True)
 class MessageSent(_Message):
-    """A message was written to the peer, or is on its way there."""
+    """A message is on its way to the peer; if the connection ends before it is there, `Closed` follows."""
 
 
 @dataclass(frozen=True)

@@ -83,14 +83,14 @@ class ObservedTransport:
 
     def send(self, text: str) -> None:
         """Write a message whole."""
-        self._inner.send(text)
+        # Before it is out: its answer may come, and be told, before this thread gets on.
         self._observer(self._event(MessageSent, text, self._ours, self._theirs))
+        self._inner.send(text)
 
     def post(self, text: str) -> None:
         """Write a message without ever waiting."""
-        event = self._event(MessageSent, text, self._ours, self._theirs)
+        self._observer(self._event(MessageSent, text, self._ours, self._theirs))
         self._inner.post(text)
-        self._observer(event)
 
     def ping(self) -> bool:
         """Write a ping."""

@@ -115,7 +115,11 @@ class _Deflate(PerMessageDeflate):
             return None
         if fin:
             self._inflated = 0
-        return super().frame_inbound_complete(proto, fin)
+        rest = super().frame_inbound_complete(proto, fin)
+        if fin and self._decompressor is not None and self._decompressor.eof:
+            # The peer has ended its stream with the message (RFC 7692 §7.2.3.5), and begins another with the next.
+            self._decompressor = None
+        return rest
 
 
 class _ServerSide(simple_websocket.Server):

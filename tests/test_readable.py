@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from ocppsync.readable import compact, fit, masked, printable
+from ocppsync.masking import masked
+from ocppsync.readable import compact, fit, printable
 
 # Text.
 

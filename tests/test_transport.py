@@ -659,6 +659,16 @@ def test_compression_with_ourselves() -> None:
     assert 0 < sum(map(len, seen)) < 5000
 
 
+def test_a_peer_that_ends_its_deflate_stream_with_each_message(connected: Connected) -> None:
+    with connected(compression=True, changes=OFFER) as (end, peer):
+        for number in range(3):
+            compressor = zlib.compressobj(wbits=-15)
+            # A final block, and the empty byte that RFC 7692 §7.2.3.5 appends to it.
+            data = compressor.compress(str(number).encode() * 100) + compressor.flush(zlib.Z_FINISH) + b"\0"
+            peer.send_frame(TEXT, data, reserved=4)
+            assert end.messages.wait(number + 1)[number] == str(number) * 100
+
+
 def test_a_ping_between_the_fragments_of_a_compressed_message(connected: Connected) -> None:
     text = "".join(map(str, range(1000)))
     data = deflate(text.encode())
