@@ -17,7 +17,7 @@ import pytest
 from run_page import LIMIT, extract
 
 import ocppsync
-from ocppsync import CentralSystem, ChargePoint, Lenient, Validation, cli, validation
+from ocppsync import CentralSystem, ChargePoint, Lenient, Limits, Validation, cli, validation
 from ocppsync.errors import _CODES, spell
 
 pytestmark = pytest.mark.slow
@@ -91,11 +91,17 @@ def options(callee: Callable[..., Any]) -> Mapping[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("head", "kind"), [("switch", Lenient), ("field of `Validation`", Validation)], ids=["Lenient", "Validation"]
+    ("page", "head", "kind"),
+    [
+        ("lenient.md", "switch", Lenient),
+        ("lenient.md", "field of `Validation`", Validation),
+        ("limits.md", "field of `Limits`", Limits),
+    ],
+    ids=["Lenient", "Validation", "Limits"],
 )
-def test_the_switches_and_their_defaults_are_listed(head: str, kind: type) -> None:
+def test_the_switches_and_their_defaults_are_listed(page: str, head: str, kind: type) -> None:
     plain = kind()
-    listed = {code(row[0])[0]: ast.literal_eval(code(row[1])[0]) for row in rows("lenient.md", head, "default")}
+    listed = {code(row[0])[0]: ast.literal_eval(code(row[1])[0]) for row in rows(page, head, "default")}
     assert listed == {field.name: getattr(plain, field.name) for field in dataclasses.fields(kind)}
 
 
@@ -160,7 +166,8 @@ def test_the_options_of_the_command_are_listed() -> None:
 def test_every_public_name_is_in_the_reference() -> None:
     reference = "\n".join(read(page) for page in (DOCS / "reference").glob("*.md"))
     described = set(re.findall(r"^::: ocppsync\.(\w+)$", reference, re.MULTILINE))
-    assert described == set(ocppsync.__all__) - {"__version__"}
+    modules = {file.stem for file in PACKAGE.glob("*.py")}
+    assert described - modules == set(ocppsync.__all__) - {"__version__"}
 
 
 # Links.
