@@ -34,8 +34,11 @@ from .errors import (
     Violation,
 )
 from .lenient import Lenient, Validation, ValidationMode
+from .passwords import Passwords, authorization_key, hash_password, verify_password
 from .registry import ConnectionListener, ConnectionStatus
 from .request import CallResultErrorReceived, ConnectionMetadata, Headers, HttpRequest, Request, RequestMetadata
+from .security import SecurityProfiles
+from .tls import CertificateFiles, ServerTLS, client_context, server_context
 from .vendor import VendorAction
 
 __all__ = [
@@ -43,6 +46,7 @@ __all__ = [
     "CallErrorReceived",
     "CallResultErrorReceived",
     "CentralSystem",
+    "CertificateFiles",
     "ChargePoint",
     "ConnectionListener",
     "ConnectionLostError",
@@ -58,10 +62,13 @@ __all__ = [
     "NotRegisteredError",
     "OCPPError",
     "OCPPRequestError",
+    "Passwords",
     "ProtocolError",
     "Request",
     "RequestMetadata",
     "RequestTimeoutError",
+    "SecurityProfiles",
+    "ServerTLS",
     "Validation",
     "ValidationError",
     "ValidationMode",
@@ -69,5 +76,10 @@ __all__ = [
     "VersionMismatchError",
     "Violation",
     "__version__",
+    "authorization_key",
+    "client_context",
+    "hash_password",
+    "server_context",
     "utc_now",
+    "verify_password",
 ]

@@ -15,7 +15,7 @@ from typing import Any
 from .catalogue import SUBPROTOCOLS
 from .channel import GOING_AWAY, NORMAL, POLICY_VIOLATION, PROTOCOL_ERROR
 from .connection import Connection, ConnectionSettings
-from .handshake import Authorize, Identify
+from .handshake import Authorize, Credentials, Identify
 from .handshake import Gate as Entrance
 from .lenient import Lenient, Validation
 from .listener import Listener
@@ -29,7 +29,9 @@ from .registration import CentralSystemGate, Gate
 from .registry import ConnectionListener, Registry, Station
 from .request import CallResultErrorReceived, ConnectionMetadata
 from .router import Router
+from .security import SecurityGate, SecurityProfiles
 from .timer import Timer
+from .tls import ServerTLS
 from .transport import WebSocket
 from .vendor import VendorAction, name_of
 
@@ -62,11 +64,13 @@ class CentralSystem(CentralSystemMethods):
         default_protocol: the one for charge points that name none (J16 §3.1.3 says they must; some do not).
         refuse_unknown_protocol: refuse the upgrade with 400 where there is no common subprotocol, instead of upgrading
             and closing at once as J16 §3.2 says.
+        security: the security profiles that charge points must meet, before ``authorize`` is asked; see
+            `SecurityProfiles`. None: ``authorize`` alone decides.
         authorize: ``authorize(http_request, charge_point_id)`` decides before the upgrade: True lets in, False answers
             401, an HTTP status from 400 to 599 answers that (404 for an unknown identity, 403 for a forbidden one); an
             exception answers 500. It runs on the connection's own thread and may block.
         identify: ``identify(http_request)`` returns the identity, instead of the last path segment; None answers 404.
-        ssl_context: serve TLS (wss) with it.
+        ssl_context: serve TLS (wss) with it; see `server_context`, and `ServerTLS` for one that can be renewed.
         compression: accept permessage-deflate. None: from charge points that speak 2.0.1 or 2.1, whose specification
             asks for it (4/201 §3.3), and from no others.
         registration_gate: while the last BootNotification of a charge point was answered with Pending or Rejected,
@@ -104,9 +108,10 @@ class CentralSystem(CentralSystemMethods):
         protocols: Sequence[str] = tuple(SUBPROTOCOLS),
         default_protocol: str | None = None,
         refuse_unknown_protocol: bool = False,
+        security: SecurityProfiles | None = None,
         authorize: Authorize | None = None,
         identify: Identify | None = None,
-        ssl_context: ssl.SSLContext | None = None,
+        ssl_context: ssl.SSLContext | ServerTLS | None = None,
         compression: bool | None = None,
         registration_gate: bool = True,
         lenient: Lenient | None = None,
@@ -138,6 +143,7 @@ class CentralSystem(CentralSystemMethods):
                 protocols=tuple(protocols),
                 default_protocol=default_protocol,
                 refuse_unknown_protocol=refuse_unknown_protocol,
+                security=None if security is None else security.admit,
                 authorize=authorize,
                 identify=identify,
                 compression=compression,
@@ -154,6 +160,7 @@ class CentralSystem(CentralSystemMethods):
         )
         self._router = Router(self._speech, handler)
         self._registration_gate = registration_gate
+        self._security = security
         self._pool = HandlerPool(handler_threads, "ocppsync-handler")
         self._timer = Timer("ocppsync-timer")
         self._registry = Registry(self._pool)
@@ -298,13 +305,16 @@ class CentralSystem(CentralSystemMethods):
             return
         version = SUBPROTOCOLS[admitted.subprotocol]
         station = self._registry.station(admitted.charge_point_id)
+        metadata = ConnectionMetadata(admitted.charge_point_id, version, visitor.http_request)
+        if self._security is not None and admitted.credentials is not None:
+            self._security.connected(admitted.charge_point_id, admitted.credentials)
         connection = Connection(
             visitor.websocket,
-            ConnectionMetadata(admitted.charge_point_id, version, visitor.http_request),
+            metadata,
             self._settings,
             router=self._router,
             messages=self._speech.messages(version),
-            gate=self._gate_of(station),
+            gate=self._gate_of(station, metadata, admitted.credentials),
             executor=self._pool,
             timer=self._timer,
             answers=station.answers,
@@ -313,8 +323,11 @@ class CentralSystem(CentralSystemMethods):
         _logger.info("%s connected from %s:%d (%s)", admitted.charge_point_id, host, port, admitted.subprotocol)
         self._run(connection, visitor)
 
-    def _gate_of(self, station: Station) -> Gate:
-        return CentralSystemGate(station.registration) if self._registration_gate else Gate()
+    def _gate_of(self, station: Station, metadata: ConnectionMetadata, credentials: Credentials | None) -> Gate:
+        gate = CentralSystemGate(station.registration) if self._registration_gate else Gate()
+        if self._security is None or credentials is None:
+            return gate
+        return SecurityGate(gate, self._security, metadata, credentials)
 
     def _run(self, connection: Connection, visitor: Visitor) -> None:
         metadata = connection.metadata

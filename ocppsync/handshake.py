@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
+from .catalogue import SUBPROTOCOLS
 from .request import Headers, HttpRequest
 from .streams import Stream
 
@@ -30,6 +31,22 @@ COMPRESSED_BY_DEFAULT = frozenset({"ocpp2.0.1", "ocpp2.1"})
 
 Authorize = Callable[[HttpRequest, str], bool | int]
 Identify = Callable[[HttpRequest], str | None]
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """How a charge point proved that it is who it says."""
+
+    profile: int
+    """The security profile of its connection."""
+    password_hash: str | None = field(default=None, repr=False)
+    """The hash that its password fitted."""
+    serial_number: str | None = None
+    """What its client certificate names it."""
+
+
+Security = Callable[[HttpRequest, str, "str | None"], Credentials]
+"""Called with the request, the identity and the version that will be spoken; raises `RefusalError`."""
 
 
 class RefusalError(Exception):
@@ -61,6 +78,8 @@ class Admitted:
     extensions: str
     announce: bool = True
     """Whether the answer names the subprotocol; not to a client that named none."""
+    credentials: Credentials | None = None
+    """None where nothing looks at them."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +90,7 @@ class Gate:
         protocols: the subprotocols that are served.
         default_protocol: the one that a client gets which names none; None: nothing in common.
         refuse_unknown_protocol: answer 400 where nothing is in common, instead of upgrading and closing.
+        security: decides before ``authorize`` by the security profiles.
         authorize: called with the request and the identity; see `CentralSystem`.
         identify: returns the identity instead of the last path segment; None answers 404.
         compression: whether permessage-deflate is accepted; None: by those who speak 2.x, whose specification asks for
@@ -80,6 +100,7 @@ class Gate:
     protocols: Sequence[str]
     default_protocol: str | None = None
     refuse_unknown_protocol: bool = False
+    security: Security | None = None
     authorize: Authorize | None = None
     identify: Identify | None = None
     compression: bool | None = None
@@ -93,12 +114,16 @@ class Gate:
         """
         key = check_upgrade(request)
         charge_point_id = self._identify(request)
-        self._authorize(request, charge_point_id)
         offered = offered_protocols(request)
-        chosen = self._choose(offered)
+        chosen = self._common(offered)
+        version = None if chosen is None else SUBPROTOCOLS[chosen]
+        credentials = None if self.security is None else self.security(request, charge_point_id, version)
+        self._authorize(request, charge_point_id)
+        if chosen is None and self.refuse_unknown_protocol:
+            raise RefusalError(400, f"no common subprotocol: {offered} offered, {list(self.protocols)} served")
         compressing = chosen in COMPRESSED_BY_DEFAULT if self.compression is None else self.compression
         extensions = request.headers.get("sec-websocket-extensions", "") if compressing else ""
-        return Admitted(charge_point_id, chosen, key, extensions, announce=bool(offered))
+        return Admitted(charge_point_id, chosen, key, extensions, announce=bool(offered), credentials=credentials)
 
     def _identify(self, request: HttpRequest) -> str:
         if self.identify is None:
@@ -132,15 +157,11 @@ class Gate:
         challenge = [("WWW-Authenticate", f'Basic realm="{self.realm}"')] if status == 401 else []
         raise RefusalError(status, f"authorize refused {charge_point_id!r}", challenge)
 
-    def _choose(self, offered: Sequence[str]) -> str | None:
+    def _common(self, offered: Sequence[str]) -> str | None:
         if not offered:
-            chosen = self.default_protocol
-        else:
-            # The client's order decides: it lists its versions by preference (J16 §3.1.3).
-            chosen = next((name for name in offered if name in self.protocols), None)
-        if chosen is None and self.refuse_unknown_protocol:
-            raise RefusalError(400, f"no common subprotocol: {offered} offered, {list(self.protocols)} served")
-        return chosen
+            return self.default_protocol
+        # The client's order decides: it lists its versions by preference (J16 §3.1.3).
+        return next((name for name in offered if name in self.protocols), None)
 
 
 def identity_of(path: str) -> str:
@@ -266,6 +287,7 @@ def _parse_head(head: bytes, stream: Stream) -> HttpRequest:
         headers=Headers(tuple(_parse_field(line, number) for number, line in enumerate(lines, 2))),
         remote_address=stream.remote_address,
         peer_certificate=stream.peer_certificate,
+        secure=stream.secure,
     )
 
 

@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from . import frames
-from .channel import Transport, TransportClosedError
+from .channel import POLICY_VIOLATION, Transport, TransportClosedError
 from .errors import CallError, ValidationError
 from .messages import Messages
 from .pool import Executor, Strand
@@ -119,8 +119,13 @@ class Responder:
             _logger.exception("%s: the handler of %s failed", self._metadata.charge_point_id, call.action)
             return self._error_text(call, CallError("InternalError", "internal error")), None
 
-    def _result(self, call: frames.Call) -> tuple[str, RequestMetadata]:
+    def _result(self, call: frames.Call) -> tuple[str | None, RequestMetadata | None]:
         call.payload, metadata = self._examined(call)
+        offence = self._gate.offence(call.action, call.payload)
+        if offence is not None:
+            _logger.warning("%s: %s: %s; its connection is closed", metadata.charge_point_id, call.action, offence)
+            self._transport.close(POLICY_VIOLATION, offence)
+            return None, None
         answer = self._router.handle(call.action, call.payload, metadata)
         text = self._result_text(call, answer)
         self._gate.answered(call.action, call.payload, answer)

@@ -41,13 +41,34 @@ class Authority:
         )
         self.certificate.write_bytes(authority.sign(self._key, hashes.SHA256()).public_bytes(_PEM))
 
-    def issue(self, name: str = "localhost", hosts: Sequence[str] = ("localhost", "127.0.0.1")) -> Certificate:
-        """Issue a certificate for a common name and the hosts that it proves; for a client's, there need be none."""
-        key = _new_key(self._kind)
-        builder = _builder(_name(name), self._name, key, self._key)
+    def issue(
+        self,
+        name: str = "localhost",
+        hosts: Sequence[str] = ("localhost", "127.0.0.1"),
+        *,
+        kind: Kind | None = None,
+        file: str | None = None,
+        days: tuple[int, int] = (-1, 1),
+        organization: str | None = None,
+        key_size: int = 2048,
+    ) -> Certificate:
+        """Issue a certificate.
+
+        Args:
+            name: the common name.
+            hosts: that it proves; for a client's, there need be none.
+            kind: of its key; the authority's own by default.
+            file: what its files are called, if not like the common name.
+            days: from when until when it is good, counted from now.
+            organization: whose it is.
+            key_size: of an RSA key.
+        """
+        key = _new_key(kind or self._kind, key_size)
+        builder = _builder(_name(name, organization), self._name, key, self._key, days)
         if hosts:
             builder = builder.add_extension(x509.SubjectAlternativeName(list(map(_host, hosts))), critical=False)
-        files = Certificate(self._directory / f"{name}.pem", self._directory / f"{name}.key")
+        stem = file or name
+        files = Certificate(self._directory / f"{stem}.pem", self._directory / f"{stem}.key")
         files.certificate.write_bytes(builder.sign(self._key, hashes.SHA256()).public_bytes(_PEM))
         files.key.write_bytes(key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
         return files
@@ -73,14 +94,17 @@ class Authority:
         return context
 
 
-def _new_key(kind: Kind) -> _Key:
+def _new_key(kind: Kind, size: int = 2048) -> _Key:
     if kind == "ec":
         return ec.generate_private_key(ec.SECP256R1())
-    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return rsa.generate_private_key(public_exponent=65537, key_size=size)
 
 
-def _name(common_name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+def _name(common_name: str, organization: str | None = None) -> x509.Name:
+    attributes = [x509.NameAttribute(NameOID.COMMON_NAME, common_name)]
+    if organization is not None:
+        attributes.append(x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization))
+    return x509.Name(attributes)
 
 
 def _host(host: str) -> x509.GeneralName:
@@ -90,7 +114,9 @@ def _host(host: str) -> x509.GeneralName:
         return x509.DNSName(host)
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: _Key, issuer_key: _Key) -> x509.CertificateBuilder:
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: _Key, issuer_key: _Key, days: tuple[int, int] = (-1, 1)
+) -> x509.CertificateBuilder:
     # With the extensions that Python 3.13 insists on (RFC 5280).
     now = datetime.datetime.now(datetime.timezone.utc)
     return (
@@ -99,8 +125,8 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: _Key, issuer_key: _Key)
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(now + datetime.timedelta(days=days[0]))
+        .not_valid_after(now + datetime.timedelta(days=days[1]))
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
         .add_extension(_key_usage(signs_certificates=key is issuer_key), critical=True)

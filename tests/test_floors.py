@@ -15,11 +15,11 @@ TOP = 7
 FLOORS = {
     name: floor
     for floor, names in {
-        0: "_version channel clock errors formats frames lenient registration request",
-        1: "catalogue dialects endpoint options predicates tolerance v16 v201 v21 validation vendor",
+        0: "_version channel clock errors formats frames lenient passwords registration request tls",
+        1: "catalogue dialects endpoint options password_changes predicates tolerance v16 v201 v21 validation vendor",
         2: "messages methods pool repeats router rpc streams timer",
         3: "handshake transport",
-        4: "connection incoming outgoing reception",
+        4: "connection incoming outgoing reception security",
         5: "central_system charge_point listener registry",
         6: "__main__ answers cli conversation meter simulator",
         TOP: "__init__",
