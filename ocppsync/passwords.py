@@ -227,9 +227,10 @@ def _parse(hashed: str) -> _Scrypt:
         name, n, r, p, salt, key = hashed.split("$")
         parts = _Scrypt(int(n), int(r), int(p), base64.b64decode(salt), base64.b64decode(key))
     except (ValueError, binascii.Error):
-        name = ""
-    if name != "scrypt":
-        raise ValueError("a password's hash is none of hash_password's") from None
+        name, parts = "", None
+    if name != "scrypt" or parts is None:
+        # Not shown: it may be a password that was never hashed.
+        raise ValueError("a password's hash is none of hash_password's")
     return parts
 
 

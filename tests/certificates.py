@@ -8,7 +8,7 @@ import ipaddress
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -18,6 +18,14 @@ from cryptography.x509.oid import NameOID
 Kind = Literal["rsa", "ec"]
 _PEM = serialization.Encoding.PEM
 _Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+
+def signing_request(name: str, organization: str, key: Path) -> str:
+    """Make a key in a file, and return the request for its certificate, as PEM."""
+    private = _new_key("ec")
+    key.write_bytes(private.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    request = x509.CertificateSigningRequestBuilder().subject_name(_name(name, organization))
+    return request.sign(private, hashes.SHA256()).public_bytes(_PEM).decode()
 
 
 class Certificate(NamedTuple):
@@ -36,7 +44,7 @@ class Authority:
         self._name = _name(name)
         self._key = _new_key(kind)
         self.certificate = directory / f"{name}.pem"
-        authority = _builder(self._name, self._name, self._key, self._key).add_extension(
+        authority = _builder(self._name, self._name, self._key.public_key(), self._key).add_extension(
             x509.BasicConstraints(ca=True, path_length=0), critical=True
         )
         self.certificate.write_bytes(authority.sign(self._key, hashes.SHA256()).public_bytes(_PEM))
@@ -64,7 +72,7 @@ class Authority:
             key_size: of an RSA key.
         """
         key = _new_key(kind or self._kind, key_size)
-        builder = _builder(_name(name, organization), self._name, key, self._key, days)
+        builder = _builder(_name(name, organization), self._name, key.public_key(), self._key, days)
         if hosts:
             builder = builder.add_extension(x509.SubjectAlternativeName(list(map(_host, hosts))), critical=False)
         stem = file or name
@@ -72,6 +80,12 @@ class Authority:
         files.certificate.write_bytes(builder.sign(self._key, hashes.SHA256()).public_bytes(_PEM))
         files.key.write_bytes(key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
         return files
+
+    def sign(self, request: str) -> str:
+        """Return the certificate for a signing request, both as PEM."""
+        asked = x509.load_pem_x509_csr(request.encode())
+        builder = _builder(asked.subject, self._name, asked.public_key(), self._key)
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(_PEM).decode()
 
     @functools.cached_property
     def _for_this_machine(self) -> Certificate:
@@ -115,7 +129,7 @@ def _host(host: str) -> x509.GeneralName:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: _Key, issuer_key: _Key, days: tuple[int, int] = (-1, 1)
+    subject: x509.Name, issuer: x509.Name, public: Any, issuer_key: _Key, days: tuple[int, int] = (-1, 1)
 ) -> x509.CertificateBuilder:
     # With the extensions that Python 3.13 insists on (RFC 5280).
     now = datetime.datetime.now(datetime.timezone.utc)
@@ -123,13 +137,13 @@ def _builder(
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
-        .public_key(key.public_key())
+        .public_key(public)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now + datetime.timedelta(days=days[0]))
         .not_valid_after(now + datetime.timedelta(days=days[1]))
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
-        .add_extension(_key_usage(signs_certificates=key is issuer_key), critical=True)
+        .add_extension(_key_usage(signs_certificates=subject == issuer), critical=True)
     )
 
 
