@@ -45,7 +45,7 @@ class Credentials:
     """What its client certificate names it."""
 
 
-Security = Callable[[HttpRequest, str, "str | None"], Credentials]
+Security = Callable[[HttpRequest, str, str | None], Credentials]
 """Called with the request, the identity and the version that will be spoken; raises `RefusalError`."""
 
 

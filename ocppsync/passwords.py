@@ -15,7 +15,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 __all__ = ["Offer", "Passwords", "authorization_key", "hash_password", "verify_password"]
 
@@ -82,25 +82,26 @@ class Passwords:
         on_change: ``on_change(charge_point_id, hashes)`` is called with a tuple of all hashes that are good from now
             on, to store them; a function for ``hashes`` must find them from then on. Before a new password is sent it
             is called on the thread that sends it, and an exception keeps it from being sent. Later calls come on the
-            thread that reads the connection: it may block, but not send requests.
+            thread that reads the connection: it may block, but not send requests, and an exception ends in the log
+            and leaves good what was.
         hex_text: accept from charge points that speak 1.6 the hexadecimal text of their key too, in either case, as
             some send it undecoded.
         hasher: makes the hashes of new passwords; ``functools.partial(hash_password, n=...)`` sets another cost.
 
     Raises:
-        ValueError: there is a function without ``on_change``, so that no password could ever change.
+        ValueError: nothing could be written and there is no ``on_change``, so that no password could ever change.
     """
 
     def __init__(
         self,
-        hashes: MutableMapping[str, str | Sequence[str]] | Callable[[str], Hashes],
+        hashes: Mapping[str, Any] | Callable[[str], Hashes],
         *,
         on_change: Callable[[str, tuple[str, ...]], object] | None = None,
         hex_text: bool = False,
         hasher: Callable[[bytes | str], str] = hash_password,
     ) -> None:
-        if not isinstance(hashes, Mapping) and on_change is None:
-            raise ValueError("hashes behind a function need on_change, which stores what changes")
+        if not isinstance(hashes, MutableMapping) and on_change is None:
+            raise ValueError("hashes that cannot be written need on_change, which stores what changes")
         self._hashes = hashes
         self._on_change = on_change
         self._hex_text = hex_text

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import ssl
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,6 +32,7 @@ _SUITES = (
     "AES128-GCM-SHA256",
     "AES256-GCM-SHA384",
 )
+_FIRST = re.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 # In a certificate the kind of its own key alone is named like this; the issuer's signature has other identifiers.
 _KINDS = {"RSA": bytes.fromhex("06092a864886f70d010101"), "EC": bytes.fromhex("06072a8648ce3d0201")}
 
@@ -61,7 +63,7 @@ def server_context(
     if not certificates:
         raise ValueError("a server needs a certificate")
     kinds = [_load_certificate(context, files, key_password) for files in certificates]
-    if len(set(kinds)) < len(kinds):
+    if any(kinds.count(kind) > 1 for kind in _KINDS):
         raise ValueError(f"of two certificates with keys of one kind only the last would be used; these are {kinds}")
     if client_ca is not None:
         _load_trust(context, client_ca)
@@ -161,9 +163,8 @@ def _load_certificate(context: ssl.SSLContext, files: CertificateFiles, password
         raise ValueError(f"{certificate} with the key {key}: {_fault(error)}") from error
     except ValueError as error:
         raise ValueError(f"{certificate} with the key {key}: {error}") from error
-    begin = text.index("-----BEGIN CERTIFICATE-----")
-    end = text.index("-----END CERTIFICATE-----", begin) + len("-----END CERTIFICATE-----")
-    found = ssl.PEM_cert_to_DER_cert(text[begin:end])
+    first = _FIRST.search(text)
+    found = ssl.PEM_cert_to_DER_cert(first[0]) if first else b""
     return next((kind for kind, mark in _KINDS.items() if mark in found), "other")
 
 

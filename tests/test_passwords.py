@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import types
 from typing import Any
 
 import pytest
@@ -116,9 +117,10 @@ def test_a_function_looks_hashes_up(as_stored: Any) -> None:
     assert accepted(store, KEY, charge_point_id="CP2") == []
 
 
-def test_a_function_needs_a_store_for_what_changes() -> None:
+@pytest.mark.parametrize("hashes", [lambda charge_point_id: None, types.MappingProxyType({})])
+def test_what_cannot_be_written_needs_a_store_for_what_changes(hashes: Any) -> None:
     with pytest.raises(ValueError, match="on_change"):
-        Passwords(lambda charge_point_id: None)
+        Passwords(hashes)
 
 
 def test_nothing_secret_is_in_the_repr() -> None:
