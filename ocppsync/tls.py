@@ -161,8 +161,6 @@ def _load_certificate(context: ssl.SSLContext, files: CertificateFiles, password
         context.load_cert_chain(certificate, key, password=lambda: password or b"")
     except ssl.SSLError as error:
         raise ValueError(f"{certificate} with the key {key}: {_fault(error)}") from error
-    except ValueError as error:
-        raise ValueError(f"{certificate} with the key {key}: {error}") from error
     first = _FIRST.search(text)
     found = ssl.PEM_cert_to_DER_cert(first[0]) if first else b""
     return next((kind for kind, mark in _KINDS.items() if mark in found), "other")

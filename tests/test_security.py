@@ -162,6 +162,8 @@ def test_hexadecimal_text_is_for_1_6() -> None:
 def test_where_there_are_no_passwords_nobody_is_asked_for_one() -> None:
     refused = refusal(SecurityProfiles(serial_number_of={"CP1": "SN1"}), asked(basic(KEY), secure=True))
     assert (refused.status, refused.headers) == (403, ())
+    action, payload, _ = CHANGES["1.6"]
+    assert SecurityProfiles(serial_number_of={"CP1": "SN1"}).watch("CP1", "1.6", action, payload) is None
 
 
 def test_nothing_secret_is_in_a_repr() -> None:
