@@ -28,12 +28,14 @@ from .errors import (
     OCPPError,
     OCPPRequestError,
     ProtocolError,
+    QueueFullError,
     RequestTimeoutError,
     ValidationError,
     VersionMismatchError,
     Violation,
 )
 from .lenient import Lenient, Validation, ValidationMode
+from .limits import Limits
 from .passwords import Passwords, authorization_key, hash_password, verify_password
 from .registry import ConnectionListener, ConnectionStatus
 from .request import CallResultErrorReceived, ConnectionMetadata, Headers, HttpRequest, Request, RequestMetadata
@@ -58,12 +60,14 @@ __all__ = [
     "HttpRequest",
     "InvalidResponseError",
     "Lenient",
+    "Limits",
     "NotConnectedError",
     "NotRegisteredError",
     "OCPPError",
     "OCPPRequestError",
     "Passwords",
     "ProtocolError",
+    "QueueFullError",
     "Request",
     "RequestMetadata",
     "RequestTimeoutError",

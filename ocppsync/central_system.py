@@ -6,34 +6,40 @@ import logging
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from types import TracebackType
 from typing import Any
 
+from .attendance import Attendance
 from .catalogue import SUBPROTOCOLS
-from .channel import GOING_AWAY, NORMAL, POLICY_VIOLATION, PROTOCOL_ERROR
+from .channel import NORMAL
 from .connection import Connection, ConnectionSettings
-from .handshake import Authorize, Credentials, Identify
+from .doorkeeper import Doorkeeper
+from .errors import RequestTimeoutError
+from .events import Observer, observed_by
+from .forwarded import ClientAddress
+from .handshake import Authorize, Credentials, Identify, RefusalError
 from .handshake import Gate as Entrance
 from .lenient import Lenient, Validation
+from .limits import Limits
 from .listener import Listener
 from .messages import Speech
 from .methods import CentralSystemHandler, CentralSystemMethods
 from .options import check_positive, check_protocols, check_whole
 from .outgoing import failed, not_connected
 from .pool import HandlerPool
-from .reception import Reception, Visitor
+from .reception import Admission, Reception
 from .registration import CentralSystemGate, Gate
-from .registry import ConnectionListener, Registry, Station
-from .request import CallResultErrorReceived, ConnectionMetadata
+from .registry import ConnectionListener, Registry
+from .request import CallResultErrorReceived, ConnectionMetadata, HttpRequest
 from .router import Router
 from .security import SecurityGate, SecurityProfiles
 from .timer import Timer
 from .tls import ServerTLS
 from .transport import WebSocket
 from .vendor import VendorAction, name_of
+from .watch import HandlerWatch
 
 _logger = logging.getLogger("ocppsync.central_system")
 _SIGNALS_SEEN = 0.5
@@ -79,6 +85,10 @@ class CentralSystem(CentralSystemMethods):
         lenient: what is tolerated beyond the specification; see `Lenient`.
         validation: what becomes of payloads that break their schema; see `Validation`.
         vendor_actions: actions beyond those of OCPP; see `VendorAction`.
+        observers: functions that are told what happens; see `ocppsync.events`.
+        limits: how much is taken from the peers; see `Limits`.
+        handler_timeout: seconds after which a CALL whose handler has not finished is answered with InternalError, and
+            the log tells where it hangs; None: never.
         on_call_result_error: called in the handler pool with a `CallResultErrorReceived`, when a charge point could not
             use an answer (2.1).
         handler_threads: how many handlers may run at once.
@@ -118,6 +128,9 @@ class CentralSystem(CentralSystemMethods):
         validation: Validation | None = None,
         vendor_actions: Sequence[VendorAction] = (),
         on_call_result_error: Callable[[CallResultErrorReceived], object] | None = None,
+        observers: Sequence[Observer] = (),
+        limits: Limits | None = None,
+        handler_timeout: float | None = 60.0,
         handler_threads: int = 16,
         max_message_size: int = 1024 * 1024,
         max_header_size: int = 16 * 1024,
@@ -126,6 +139,7 @@ class CentralSystem(CentralSystemMethods):
         write_timeout: float = 20.0,
         close_timeout: float = 5.0,
     ) -> None:
+        limits = limits or Limits()
         check_protocols(protocols, default_protocol)
         check_positive(handshake_timeout=handshake_timeout, write_timeout=write_timeout)
         check_whole(handler_threads=handler_threads, max_message_size=max_message_size, max_header_size=max_header_size)
@@ -137,7 +151,13 @@ class CentralSystem(CentralSystemMethods):
             max_queued_calls=max_queued_calls,
             on_raw_websocket_data=on_raw_websocket_data,
             on_call_result_error=on_call_result_error,
+            handler_timeout=handler_timeout,
+            observe=observed_by(observers),
+            max_malformed_frames=limits.malformed_frames,
+            max_queued_requests=limits.queued_requests,
+            idle_timeout=limits.idle,
         )
+        doorkeeper = Doorkeeper(limits)
         self._reception = Reception(
             Entrance(
                 protocols=tuple(protocols),
@@ -147,31 +167,37 @@ class CentralSystem(CentralSystemMethods):
                 authorize=authorize,
                 identify=identify,
                 compression=compression,
+                doorkeeper=doorkeeper,
             ),
+            doorkeeper=doorkeeper,
+            client_address=ClientAddress(limits.trusted_proxies),
+            max_handshakes=limits.handshakes,
             ssl_context=ssl_context,
             handshake_timeout=handshake_timeout,
             max_header_size=max_header_size,
             max_message_size=max_message_size,
             write_timeout=write_timeout,
             on_raw_socket_data=on_raw_socket_data,
+            observe=self._settings.observe,
         )
+        spoken = protocols if default_protocol is None else dict.fromkeys([*protocols, default_protocol])
         self._speech = Speech(
-            "central_system", protocols, vendor_actions=vendor_actions, lenient=lenient, validation=validation
+            "central_system", tuple(spoken), vendor_actions=vendor_actions, lenient=lenient, validation=validation
         )
         self._router = Router(self._speech, handler)
         self._registration_gate = registration_gate
         self._security = security
         self._pool = HandlerPool(handler_threads, "ocppsync-handler")
         self._timer = Timer("ocppsync-timer")
+        self._watch = HandlerWatch(self._pool, self._timer)
         self._registry = Registry(self._pool)
-        self._lock = threading.Lock()  # guards the life of this object: the marks below and the set of readers
-        self._readers: set[threading.Thread] = set()
+        self._lock = threading.Lock()  # guards the life of this object: the marks below
         self._started = False
         self._closing = False
-        self._aborting = False
         self._closed = threading.Event()
+        self._attendance = Attendance(self._reception, self._registry, self._connect, self._timer, close_timeout)
         self._host = host
-        self._listener = None if port is None else Listener(host, port, self._start_reader)
+        self._listener = None if port is None else Listener(host, port, self._attendance.start_reader)
 
     def __repr__(self) -> str:
         state = "closed" if self._closing else "open" if self._started else "not started"
@@ -190,6 +216,11 @@ class CentralSystem(CentralSystemMethods):
 
     # Life.
 
+    def ocpp_version(self, charge_point_id: str) -> str | None:
+        """Return the version of OCPP that a charge point's connection speaks; None where there is no connection."""
+        connection = self._registry.get(charge_point_id)
+        return None if connection is None else connection.metadata.ocpp_version
+
     def start(self) -> CentralSystem:
         """Begin to accept connections; return this object. A second call does nothing.
 
@@ -201,6 +232,8 @@ class CentralSystem(CentralSystemMethods):
                 raise RuntimeError("this central system is closed")
             if not self._started and self._listener is not None:
                 self._listener.start()
+            if not self._started:
+                self._watch.start()
             self._started = True
         return self
 
@@ -232,34 +265,16 @@ class CentralSystem(CentralSystemMethods):
             return
         if self._listener is not None:
             self._listener.close()
-        self._reception.close()
-        for connection in self._registry.connections():
-            connection.drain()
+        self._attendance.drain()
         if not self._pool.wait_idle(grace):
             _logger.warning("handlers still run after %g s; their answers are lost", grace)
-        self._end_connections()
+        self._attendance.close()
         self._pool.close(0.0 if self._pool.owns_this_thread else 1.0)
         self._timer.close()
         self._closed.set()
 
-    def _end_connections(self) -> None:
-        for connection in self._registry.connections():
-            _say_goodbye(connection)
-        deadline = time.monotonic() + self._settings.close_timeout
-        self._join_readers(deadline)
-        self._aborting = True
-        for connection in self._registry.connections():
-            connection.abort()
-        self._join_readers(deadline + 1)
-
-    def _join_readers(self, deadline: float) -> None:
-        with self._lock:
-            readers = [reader for reader in self._readers if reader is not threading.current_thread()]
-        for reader in readers:
-            reader.join(max(0.0, deadline - time.monotonic()))
-
     def _is_own_thread(self) -> bool:
-        return self._pool.owns_this_thread or threading.current_thread() in self._readers
+        return self._pool.owns_this_thread or self._attendance.owns_this_thread
 
     def __enter__(self) -> CentralSystem:
         return self.start()
@@ -269,98 +284,50 @@ class CentralSystem(CentralSystemMethods):
     ) -> None:
         self.close()
 
-    # Connections, each on a thread of its own.
+    # Connections.
 
-    def _start_reader(self, sock: socket.socket) -> None:
-        reader = threading.Thread(target=self._serve, args=(sock,), name="ocppsync-reader", daemon=True)
-        with self._lock:
-            self._readers.add(reader)
-        try:
-            reader.start()
-        except RuntimeError:
-            with self._lock:
-                self._readers.discard(reader)
-            raise
-
-    def _serve(self, sock: socket.socket) -> None:
-        # Ends: the handshake is bounded in time, and Connection.run ends with the connection.
-        try:
-            visitor = self._reception.receive(sock)
-            if visitor is not None:
-                self._attend(visitor)
-        finally:
-            with self._lock:
-                self._readers.discard(threading.current_thread())
-
-    def _attend(self, visitor: Visitor) -> None:
-        admitted = visitor.admitted
-        threading.current_thread().name = f"ocppsync-reader-{admitted.charge_point_id}"
-        if self._closing:
-            # It was on its way through `authorize`, say, when everybody else was sent away.
-            visitor.websocket.abort()
-            visitor.websocket.release()
-            return
-        if admitted.subprotocol is None:
-            self._close_without_protocol(admitted.charge_point_id, visitor.websocket)
-            return
-        version = SUBPROTOCOLS[admitted.subprotocol]
-        station = self._registry.station(admitted.charge_point_id)
-        metadata = ConnectionMetadata(admitted.charge_point_id, version, visitor.http_request)
-        if self._security is not None and admitted.credentials is not None:
-            self._security.connected(admitted.charge_point_id, admitted.credentials)
-        connection = Connection(
-            visitor.websocket,
+    def _connect(
+        self, websocket: WebSocket, metadata: ConnectionMetadata, credentials: Credentials | None
+    ) -> Connection:
+        station = self._registry.station(metadata.charge_point_id)
+        gate = CentralSystemGate(station.registration) if self._registration_gate else Gate()
+        if self._security is not None and credentials is not None:
+            self._security.connected(metadata.charge_point_id, credentials)
+            gate = SecurityGate(gate, self._security, metadata, credentials)
+        return Connection(
+            websocket,
             metadata,
             self._settings,
             router=self._router,
-            messages=self._speech.messages(version),
-            gate=self._gate_of(station, metadata, admitted.credentials),
+            messages=self._speech.messages(metadata.ocpp_version),
+            gate=gate,
             executor=self._pool,
             timer=self._timer,
             answers=station.answers,
+            watch=self._watch,
         )
-        host, port = visitor.http_request.remote_address
-        _logger.info("%s connected from %s:%d (%s)", admitted.charge_point_id, host, port, admitted.subprotocol)
-        self._run(connection, visitor)
 
-    def _gate_of(self, station: Station, metadata: ConnectionMetadata, credentials: Credentials | None) -> Gate:
-        gate = CentralSystemGate(station.registration) if self._registration_gate else Gate()
-        if self._security is None or credentials is None:
-            return gate
-        return SecurityGate(gate, self._security, metadata, credentials)
+    def admit(self, http_request: HttpRequest) -> Admission:
+        """Decide about an upgrade request that a server of another kind has read; see `ocppsync.wsgi`.
 
-    def _run(self, connection: Connection, visitor: Visitor) -> None:
-        metadata = connection.metadata
-        previous = self._registry.add(connection)
-        if previous is not None:
-            _logger.warning("%s connected again; its earlier connection is closed", metadata.charge_point_id)
-            previous.end_requests("another connection of the same identity has taken over")
-            previous.close(POLICY_VIOLATION, "another connection of the same identity")
-        # The charge point's answer goes out now that it can be found here: whoever has seen it connect may ask it.
-        visitor.websocket.open()
-        # Whoever closes may have looked for connections just before this one could be found.
-        if self._aborting:
-            connection.abort()
-        elif self._closing:
-            connection.drain()
-            _say_goodbye(connection)
-        try:
-            connection.run()
-        finally:
-            self._registry.remove(connection)
-            _logger.info("%s disconnected (close code %s)", metadata.charge_point_id, connection.close_code)
+        Who is admitted counts until `attend` has returned, or `forget` was called.
 
-    def _close_without_protocol(self, charge_point_id: str, websocket: WebSocket) -> None:
-        # J16 §3.2: complete the handshake without naming a subprotocol, then close at once.
-        _logger.warning("%s offers no subprotocol that is served here; its connection is closed", charge_point_id)
-        websocket.on_closing = lambda: self._timer.call_later(self._settings.close_timeout, websocket.abort)
-        try:
-            websocket.open()
-            websocket.close(PROTOCOL_ERROR, "no common subprotocol")
-            while websocket.receive() is not None:
-                pass
-        finally:
-            websocket.release()
+        Raises:
+            RefusalError: what to answer instead.
+        """
+        return self._reception.admit(http_request)
+
+    def attend(self, sock: socket.socket, admission: Admission) -> None:
+        """Serve a charge point that was admitted, on the calling thread; returns when its connection has ended."""
+        self._attendance.attend(sock, admission)
+
+    def note_refusal(self, refusal: RefusalError, http_request: HttpRequest) -> None:
+        """Say in the log, and to the observers, who was refused and why."""
+        self._reception.note_refusal(refusal, http_request)
+
+    def forget(self, admission: Admission) -> None:
+        """Drop an admission that came to nothing."""
+        self._reception.forget(admission)
 
     # What applications call, beside what CentralSystemMethods declares.
 
@@ -404,7 +371,11 @@ class CentralSystem(CentralSystemMethods):
         timeout: float | None,
         version: str | None,
     ) -> Any:
-        return self._submit_request(charge_point_id, action, payload, timeout, version).result()
+        try:
+            return self._submit_request(charge_point_id, action, payload, timeout, version).result()
+        except RequestTimeoutError:
+            self._watch.blame(charge_point_id, name_of(action))
+            raise
 
     def _submit_request(
         self,
@@ -443,7 +414,3 @@ class CentralSystem(CentralSystemMethods):
 
     def _on_data_transfer(self, vendor_id: str, message_id: str | None, version: str | None) -> Callable[..., Any]:
         return self._router.on_data_transfer(vendor_id, message_id, version)
-
-
-def _say_goodbye(connection: Connection) -> None:
-    connection.close(GOING_AWAY, "the central system stops")

@@ -19,6 +19,7 @@ from .channel import NORMAL
 from .connection import Connection, ConnectionSettings
 from .endpoint import Endpoint
 from .errors import HandshakeError
+from .events import Observer, observed_by
 from .handshake import COMPRESSED_BY_DEFAULT
 from .lenient import Lenient, Validation
 from .messages import Speech
@@ -35,6 +36,7 @@ from .timer import Timer
 from .tls import server_fault
 from .transport import WebSocket
 from .vendor import VendorAction, name_of
+from .watch import HandlerWatch
 
 _logger = logging.getLogger("ocppsync.charge_point")
 
@@ -63,6 +65,9 @@ class ChargePoint(ChargePointMethods):
         lenient: what is tolerated beyond the specification; see `Lenient`.
         validation: what becomes of payloads that break their schema; see `Validation`.
         vendor_actions: actions beyond those of OCPP; see `VendorAction`.
+        observers: functions that are told what happens; see `ocppsync.events`.
+        handler_timeout: seconds after which a CALL whose handler has not finished is answered with InternalError; None:
+            never.
         on_call_result_error: called in the handler pool with a `CallResultErrorReceived`, when the central system could
             not use an answer (2.1).
         reject_invalid_requests: answer a CALL that breaks its schema with a CALLERROR. False: the handler gets it, with
@@ -99,6 +104,8 @@ class ChargePoint(ChargePointMethods):
         validation: Validation | None = None,
         vendor_actions: Sequence[VendorAction] = (),
         on_call_result_error: Callable[[CallResultErrorReceived], object] | None = None,
+        observers: Sequence[Observer] = (),
+        handler_timeout: float | None = 60.0,
         reject_invalid_requests: bool = True,
         on_raw_socket_data: Callable[[bytes], object] | None = None,
         on_raw_websocket_data: Callable[[str, ConnectionMetadata], object] | None = None,
@@ -132,6 +139,8 @@ class ChargePoint(ChargePointMethods):
             max_queued_calls=max_queued_calls,
             on_raw_websocket_data=on_raw_websocket_data,
             on_call_result_error=on_call_result_error,
+            handler_timeout=handler_timeout,
+            observe=observed_by(observers),
         )
         known = {*protocols, *([default_protocol] if default_protocol is not None else ())}
         self._speech = Speech(
@@ -145,6 +154,7 @@ class ChargePoint(ChargePointMethods):
         self._registration = Registration() if registration_gate else None
         self._pool = HandlerPool(handler_threads, f"ocppsync-handler-{charge_point_id}")
         self._timer = Timer(f"ocppsync-timer-{charge_point_id}")
+        self._watch = HandlerWatch(self._pool, self._timer)
         self._answers = AnswerMemory()
         self._events = Strand(self._pool)
         self._lock = threading.Lock()  # guards the fields below; never held over I/O or user code
@@ -310,6 +320,7 @@ class ChargePoint(ChargePointMethods):
             executor=self._pool,
             timer=self._timer,
             answers=self._answers,
+            watch=self._watch,
         )
         reader = threading.Thread(
             target=self._run, args=(connection,), name=f"ocppsync-reader-{self.charge_point_id}", daemon=True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import logging
 import os
 import queue
@@ -11,22 +12,26 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, NoReturn, TextIO
 
 from ._version import __version__
 from .answers import Answer, CentralSystemAnswers
+from .catalogue import SUBPROTOCOLS, Version, catalogue
 from .central_system import CentralSystem
 from .conversation import Conversation, LogLines
 from .errors import CallError, CallErrorReceived, OCPPError
 from .options import check_positive
+from .registry import ConnectionStatus
 from .request import Request, RequestMetadata
 from .simulator import SimulatedChargePoint
 
 __all__ = ["main"]
 
 _MOST_SIMULATED = 500
+_VERSIONS: tuple[Version, ...] = tuple(SUBPROTOCOLS.values())
+_SPOKEN = f"{', '.join(_VERSIONS[:-1])} and {_VERSIONS[-1]}"
 _ALL_STARTED = 10.0
 """Seconds after which the last of many simulated charge points has started."""
 
@@ -57,11 +62,18 @@ def _parser() -> argparse.ArgumentParser:
     serve = commands.add_parser(
         "serve",
         help="run a central system that accepts any charger, and show the conversation",
-        description="Run a central system for OCPP 1.6 that accepts any charger, and show the conversation.",
+        description=f"Run a central system for OCPP {_SPOKEN} that accepts any charger, and show the conversation.",
     )
     serve.add_argument("--host", default="0.0.0.0", help="the address to listen on (default: all)")  # noqa: S104
     serve.add_argument("--port", type=_port, default=9000, help="0 picks a free one (default: 9000)")
     serve.add_argument("--simulate", type=_count, default=0, metavar="N", help="also run N simulated charge points")
+    serve.add_argument(
+        "--ocpp",
+        type=_versions,
+        default=",".join(_VERSIONS),
+        metavar="VERSIONS",
+        help="the versions of OCPP that those speak, in turn (default: %(default)s)",
+    )
     serve.add_argument(
         "--pace", type=_pace, default=1.0, metavar="X", help="how fast those live; 10 is ten times as fast (default: 1)"
     )
@@ -79,6 +91,15 @@ def _count(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) > _MOST_SIMULATED:
         raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to {_MOST_SIMULATED}")
     return int(text)
+
+
+def _versions(text: str) -> tuple[Version, ...]:
+    spoken: Mapping[str, Version] = {version: version for version in _VERSIONS}
+    named = [name.strip() for name in text.split(",")]
+    for name in named:
+        if name not in spoken:
+            raise argparse.ArgumentTypeError(f"{name!r} is no version of OCPP that is spoken here; {_SPOKEN} are")
+    return tuple(spoken[name] for name in named)
 
 
 def _pace(text: str) -> float:
@@ -112,8 +133,8 @@ def _serve(options: argparse.Namespace) -> int:
                 return _fail(error)
             desk.open()
             stations = [
-                SimulatedChargePoint(f"SIM-{number}", desk.local_url, pace=options.pace)
-                for number in range(1, options.simulate + 1)
+                SimulatedChargePoint(f"SIM-{number}", desk.local_url, version=version, pace=options.pace)
+                for number, version in zip(range(1, options.simulate + 1), itertools.cycle(options.ocpp))
             ]
             ending = _start_in_turn(stations, endings, options.pace)
         # From here on another Ctrl-C means that this takes too long.
@@ -195,13 +216,13 @@ class Desk:
         self._began = time.monotonic()
         # So that a restart does not hand out the ids of transactions that still run.
         self._answers = CentralSystemAnswers(first_transaction_id=int(time.time()) % 10_000_000 + 1)
-        self._transactions: set[int] = set()
+        self._transactions: set[tuple[str, int | str]] = set()
         # Every charger is to get in, also one that names no subprotocol; and what is invalid is to be seen as well.
         self._central_system = CentralSystem(
             port, self._handle, host=host, reject_invalid_requests=False, default_protocol="ocpp1.6", close_timeout=1.0
         )
-        self._central_system.after("BootNotification")(self._ask_for_configuration)
-        self._central_system.add_connection_listener(conversation.connection)
+        self._central_system.after("BootNotification")(self._ask_how_it_is_set)
+        self._central_system.add_connection_listener(self._show_connection)
 
     @property
     def local_url(self) -> str:
@@ -212,7 +233,7 @@ class Desk:
         """Let charge points in, and say where."""
         port, say = self._central_system.port, self._conversation.say
         url = _url(reachable_host(self._host), port)
-        say(f"ocppsync {__version__}: a central system for OCPP 1.6 on port {port}; Ctrl-C ends it")
+        say(f"ocppsync {__version__}: a central system for OCPP {_SPOKEN} on port {port}; Ctrl-C ends it")
         say()
         say(f"  Enter in the charger:  {url}")
         say(f"  It adds its identity:  {url}CP1")
@@ -234,6 +255,8 @@ class Desk:
     def _handle(self, request: Request[str, Any], metadata: RequestMetadata) -> Answer:
         charge_point_id, action = metadata.charge_point_id, request.action
         self._conversation.request(charge_point_id, True, action, request.payload)
+        if catalogue(request.version).is_send(action):
+            return self._answer(request, metadata)  # which nobody gets (4/21 §4.2.4)
         try:
             answer = self._answer(request, metadata)
         except CallError as error:
@@ -249,15 +272,24 @@ class Desk:
         answer = self._answers(request, metadata)
         if answer is None:
             raise CallError("NotImplemented")
-        if request.action == "StartTransaction":
-            self._transactions.add(answer["transactionId"])
+        self._count(request, answer, metadata.charge_point_id)
         return answer
 
-    def _ask_for_configuration(self, payload: Any, metadata: RequestMetadata) -> None:
+    def _count(self, request: Request[str, Any], answer: Answer, charge_point_id: str) -> None:
+        if request.action == "StartTransaction":
+            self._transactions.add((charge_point_id, answer["transactionId"]))
+        elif request.action == "TransactionEvent":
+            self._transactions.add((charge_point_id, request.payload["transactionInfo"]["transactionId"]))
+
+    def _show_connection(self, charge_point_id: str, status: ConnectionStatus) -> None:
+        version = self._central_system.ocpp_version(charge_point_id) if status == "connected" else None
+        self._conversation.connection(charge_point_id, status, version)
+
+    def _ask_how_it_is_set(self, payload: Any, metadata: RequestMetadata) -> None:
         # Without waiting: many chargers that do not answer would take up all the handler threads.
-        charge_point_id, action = metadata.charge_point_id, "GetConfiguration"
-        self._conversation.request(charge_point_id, False, action, {})
-        future = self._central_system.submit_request(charge_point_id, "GetConfiguration", {})
+        charge_point_id, (action, question) = metadata.charge_point_id, _QUESTIONS[metadata.ocpp_version]
+        self._conversation.request(charge_point_id, False, action, question)
+        future = self._central_system.submit_request(charge_point_id, action, question)
         future.add_done_callback(lambda future: self._show(charge_point_id, action, future))
 
     def _show(self, charge_point_id: str, action: str, future: Future[Any]) -> None:
@@ -267,6 +299,26 @@ class Desk:
             self._conversation.error(charge_point_id, True, action, f"CALLERROR {error.raw_code}: {error.description}")
         except OCPPError as error:
             self._conversation.error(charge_point_id, True, action, str(error))
+
+
+def _ask_for_variables(*names: tuple[str, str]) -> tuple[Any, Any]:
+    asked = [{"component": {"name": component}, "variable": {"name": variable}} for component, variable in names]
+    return "GetVariables", {"getVariableData": asked}
+
+
+# What a charger is asked after it has booted. The variables are some that nearly all have, and few enough for one
+# line: a whole report is too long to look on.
+_VARIABLES = _ask_for_variables(
+    ("OCPPCommCtrlr", "HeartbeatInterval"),
+    ("TxCtrlr", "TxStartPoint"),
+    ("SampledDataCtrlr", "TxUpdatedInterval"),
+    ("SecurityCtrlr", "SecurityProfile"),
+)
+_QUESTIONS: Mapping[str, tuple[Any, Any]] = {
+    "1.6": ("GetConfiguration", {}),
+    "2.0.1": _VARIABLES,
+    "2.1": _VARIABLES,
+}
 
 
 def _several(number: int, noun: str) -> str:

@@ -7,7 +7,6 @@ are decided, and done after it is released.
 
 from __future__ import annotations
 
-import functools
 import logging
 import threading
 import time
@@ -17,10 +16,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from .channel import Transport
+from .channel import NORMAL, POLICY_VIOLATION, Transport
 from .errors import ProtocolError
+from .events import Closed, Connected, Observer
 from .incoming import Responder
 from .messages import Messages
+from .observing import ObservedTransport
 from .options import check_positive, check_whole
 from .outgoing import Requester, failed
 from .pool import Executor, run_logged
@@ -30,6 +31,7 @@ from .request import CallResultErrorReceived, ConnectionMetadata
 from .router import Router
 from .rpc import Dispatch, Refused, Reply, Rpc, Settle
 from .timer import Timer, TimerHandle
+from .watch import HandlerWatch
 
 _logger = logging.getLogger("ocppsync.connection")
 
@@ -45,12 +47,19 @@ class ConnectionSettings:
     max_queued_calls: int
     on_raw_websocket_data: Callable[[str, ConnectionMetadata], object] | None = None
     on_call_result_error: Callable[[CallResultErrorReceived], object] | None = None
+    observe: Observer | None = None
+    handler_timeout: float | None = None
+    max_malformed_frames: int | None = None
+    max_queued_requests: int | None = None
+    idle_timeout: float | None = None
 
     def __post_init__(self) -> None:
         check_positive(request_timeout=self.request_timeout, close_timeout=self.close_timeout)
         check_whole(max_queued_calls=self.max_queued_calls)
         if self.websocket_ping_interval is not None:
             check_positive(websocket_ping_interval=self.websocket_ping_interval)
+        if self.handler_timeout is not None:
+            check_positive(handler_timeout=self.handler_timeout)
 
 
 class Connection:
@@ -66,6 +75,7 @@ class Connection:
         executor: where handlers run.
         timer: for pings and deadlines.
         answers: what this station asked lately, possibly over an earlier connection.
+        watch: is told which handlers run.
     """
 
     def __init__(
@@ -80,11 +90,16 @@ class Connection:
         executor: Executor,
         timer: Timer,
         answers: AnswerMemory,
+        watch: HandlerWatch | None = None,
     ) -> None:
+        if settings.observe is not None:
+            transport = ObservedTransport(transport, metadata, settings.observe)
         self.metadata = metadata
         self._transport = transport
         self._settings = settings
         self._messages = messages
+        self._gate = gate
+        self._router = router
         self._executor = executor
         self._timer = timer
         self._responder = Responder(
@@ -95,13 +110,17 @@ class Connection:
             router=router,
             executor=executor,
             answers=answers,
+            timer=timer,
+            watch=watch,
+            handler_timeout=settings.handler_timeout,
+            observe=settings.observe,
             reject_invalid_requests=settings.reject_invalid_requests,
             max_queued_calls=settings.max_queued_calls,
         )
         self._lock = threading.Lock()  # guards the RPC core; never held over I/O or user code
         self._rpc = Rpc(
             messages.dialect,
-            refusal=functools.partial(router.refusal, version=messages.version),
+            refusal=self._refusal,
             answers=answers,
             link=weakref.ref(self._responder),
             peer=metadata.charge_point_id,
@@ -115,12 +134,16 @@ class Connection:
             gate=gate,
             executor=executor,
             timer=timer,
+            observe=settings.observe,
+            max_queued=settings.max_queued_requests,
         )
         self._ended = False
         self._reader: int | None = None
         self._pinged: float | None = None
         self._ping_timer: TimerHandle | None = None
         self._close_timer: TimerHandle | None = None
+        self._idle_timer: TimerHandle | None = None
+        self._message_came = time.monotonic()
         transport.on_closing = self._abort_in_time
 
     def __repr__(self) -> str:
@@ -137,7 +160,12 @@ class Connection:
     def run(self) -> None:
         """Read until the connection ends; then fail what still waits and give everything back."""
         self._reader = threading.get_ident()
+        began, observe = time.monotonic(), self._settings.observe
+        charge_point_id, version = self.metadata.charge_point_id, self.metadata.ocpp_version
+        if observe is not None:
+            observe(Connected(charge_point_id, version, self.metadata.http_request.client_address))
         self._schedule_ping()
+        self._watch_idleness()
         try:
             # Ends: receive is its only blocking point, and returns None after a Close, an end of the stream or abort.
             while (text := self._transport.receive()) is not None:
@@ -149,12 +177,15 @@ class Connection:
             self._transport.abort()
             self._requester.end("the connection ended")
             self._transport.release()
-            for appointment in (self._ping_timer, self._close_timer):
+            for appointment in (self._ping_timer, self._close_timer, self._idle_timer):
                 if appointment is not None:
                     appointment.cancel()
             self._reader = None
+            if observe is not None:
+                observe(Closed(charge_point_id, version, self.close_code, time.monotonic() - began))
 
     def _receive(self, text: str) -> None:
+        self._message_came = time.monotonic()
         hook = self._settings.on_raw_websocket_data
         if hook is not None:
             try:
@@ -166,6 +197,7 @@ class Connection:
         except ProtocolError as error:
             with self._lock:
                 event = self._rpc.receive_malformed(error)
+            self._count_malformed()
         else:
             with self._lock:
                 event = self._rpc.receive(frame, text)
@@ -179,12 +211,24 @@ class Connection:
         elif isinstance(event, Refused):
             self._report(event)
 
+    def _count_malformed(self) -> None:
+        limit = self._settings.max_malformed_frames
+        if limit is not None and self._rpc.counters.malformed_frames > limit:
+            _logger.warning("%s sent more than %d malformed messages", self.metadata.charge_point_id, limit)
+            self._transport.give_up(POLICY_VIOLATION, "too many malformed messages")
+
+    def _refusal(self, action: str, send: bool) -> str | None:
+        # What the gate keeps out gets the gate's answer when its turn comes, whether or not there is a handler.
+        if self._gate.ruling(action) != "handle":
+            return None
+        return self._router.refusal(action, self._messages.version, send)
+
     def _report(self, event: Refused) -> None:
         error = event.error
         received = CallResultErrorReceived(
             charge_point_id=self.metadata.charge_point_id,
             action=event.action,
-            message_id=error.message_id,
+            message_id=str(error.message_id),
             code=self._messages.dialect.code(error.code),
             raw_code=error.code,
             description=error.description,
@@ -248,7 +292,18 @@ class Connection:
     def _abort_in_time(self) -> None:
         self._close_timer = self._timer.call_later(self._settings.close_timeout, self._transport.abort)
 
-    # Pings, on the timer.
+    # Pings and idleness, on the timer.
+
+    def _watch_idleness(self) -> None:
+        timeout = self._settings.idle_timeout
+        if timeout is None or self._ended:
+            return
+        left = self._message_came + timeout - time.monotonic()
+        if left > 0:
+            self._idle_timer = self._timer.call_later(left, self._watch_idleness)
+        else:
+            _logger.warning("%s sent nothing for %g s; it is closed", self.metadata.charge_point_id, timeout)
+            self._transport.close(NORMAL, "nothing came for too long")
 
     def _schedule_ping(self) -> None:
         interval = self._settings.websocket_ping_interval

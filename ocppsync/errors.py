@@ -17,6 +17,7 @@ __all__ = [
     "OCPPError",
     "OCPPRequestError",
     "ProtocolError",
+    "QueueFullError",
     "RequestTimeoutError",
     "ValidationError",
     "VersionMismatchError",
@@ -89,6 +90,10 @@ class NotConnectedError(OCPPRequestError):
 class NotRegisteredError(OCPPRequestError):
     """The central system has not accepted this charge point's BootNotification yet; nothing was written (delivery
     ``"not_sent"``; C16 §4.2, 2/201 B01.FR.08)."""
+
+
+class QueueFullError(OCPPRequestError):
+    """Too many requests wait for their turn on that connection; nothing was written (delivery ``"not_sent"``)."""
 
 
 class VersionMismatchError(OCPPRequestError):

@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 from urllib.parse import unquote
 
 from .catalogue import SUBPROTOCOLS
@@ -67,6 +68,19 @@ class DisconnectedError(Exception):
         self.level = level
 
 
+class Attempts(Protocol):
+    """Remembers who failed to authenticate."""
+
+    def check(self, address: str, charge_point_id: str) -> None:
+        """Raise RefusalError if that was too often."""
+
+    def failed(self, address: str, charge_point_id: str, status: int) -> None:
+        """Remember a refusal."""
+
+    def succeeded(self, address: str, charge_point_id: str) -> None:
+        """Forget the refusals."""
+
+
 @dataclass(frozen=True)
 class Admitted:
     """An upgrade request that was let in."""
@@ -93,6 +107,7 @@ class Gate:
         security: decides before ``authorize`` by the security profiles.
         authorize: called with the request and the identity; see `CentralSystem`.
         identify: returns the identity instead of the last path segment; None answers 404.
+        doorkeeper: remembers failed authentications; None lets everybody try as often as they like.
         compression: whether permessage-deflate is accepted; None: by those who speak 2.x, whose specification asks for
             it (4/201 §3.3), and by no others (J16 §5.1).
     """
@@ -104,6 +119,7 @@ class Gate:
     authorize: Authorize | None = None
     identify: Identify | None = None
     compression: bool | None = None
+    doorkeeper: Attempts | None = None
     realm: str = field(default="ocpp")
 
     def admit(self, request: HttpRequest) -> Admitted:
@@ -117,8 +133,7 @@ class Gate:
         offered = offered_protocols(request)
         chosen = self._common(offered)
         version = None if chosen is None else SUBPROTOCOLS[chosen]
-        credentials = None if self.security is None else self.security(request, charge_point_id, version)
-        self._authorize(request, charge_point_id)
+        credentials = self._authenticate(request, charge_point_id, version)
         if chosen is None and self.refuse_unknown_protocol:
             raise RefusalError(400, f"no common subprotocol: {offered} offered, {list(self.protocols)} served")
         compressing = chosen in COMPRESSED_BY_DEFAULT if self.compression is None else self.compression
@@ -139,6 +154,22 @@ class Gate:
             _logger.error("identify must return the identity as text, or None, not %r", identity)
             raise RefusalError(500, "identify returned something else than an identity")
         return identity
+
+    def _authenticate(self, request: HttpRequest, charge_point_id: str, version: str | None) -> Credentials | None:
+        if self.security is None and self.authorize is None:
+            return None
+        if self.doorkeeper is not None:
+            self.doorkeeper.check(request.client_address, charge_point_id)
+        try:
+            credentials = None if self.security is None else self.security(request, charge_point_id, version)
+            self._authorize(request, charge_point_id)
+        except RefusalError as refusal:
+            if self.doorkeeper is not None:
+                self.doorkeeper.failed(request.client_address, charge_point_id, refusal.status)
+            raise
+        if self.doorkeeper is not None:
+            self.doorkeeper.succeeded(request.client_address, charge_point_id)
+        return credentials
 
     def _authorize(self, request: HttpRequest, charge_point_id: str) -> None:
         if self.authorize is None:
@@ -300,19 +331,22 @@ def _parse_field(line: str, number: int) -> tuple[str, str]:
     return name, value
 
 
-def refusal_response(refusal: RefusalError) -> bytes:
-    """Return the HTTP response for a refusal; it tells the status and no more."""
+def refusal_parts(refusal: RefusalError) -> tuple[str, list[tuple[str, str]], str]:
+    """Return the status with its phrase, the headers and the body for a refusal; they tell the status and no more."""
     try:
         phrase = http.HTTPStatus(refusal.status).phrase
     except ValueError:
         phrase = "Refused"
-    body = f"{refusal.status} {phrase}\n"
-    connection = () if any(name == "Connection" for name, _ in refusal.headers) else (("Connection", "close"),)
-    fields = (
-        *refusal.headers,
-        *connection,
-        ("Content-Type", "text/plain; charset=utf-8"),
-        ("Content-Length", str(len(body))),
-    )
+    status = f"{refusal.status} {phrase}"
+    body = f"{status}\n"
+    headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
+    return status, [*refusal.headers, *headers], body
+
+
+def refusal_response(refusal: RefusalError) -> bytes:
+    """Return the whole HTTP response for a refusal."""
+    status, fields, body = refusal_parts(refusal)
+    if not any(name == "Connection" for name, _ in fields):
+        fields.append(("Connection", "close"))
     head = "".join(f"{name}: {value}\r\n" for name, value in fields)
-    return f"HTTP/1.1 {refusal.status} {phrase}\r\n{head}\r\n{body}".encode("latin-1")
+    return f"HTTP/1.1 {status}\r\n{head}\r\n{body}".encode("latin-1")

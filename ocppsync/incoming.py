@@ -3,20 +3,59 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+import threading
+from typing import Any, NamedTuple
 
 from . import frames
 from .channel import POLICY_VIOLATION, Transport, TransportClosedError
 from .errors import CallError, ValidationError
+from .events import HandlerFailed, Observer, ValidationFailed
 from .messages import Messages
 from .pool import Executor, Strand
 from .registration import Gate
 from .repeats import Admission, AnswerMemory
 from .request import ConnectionMetadata, RequestMetadata
 from .router import ActionHandler, Router
-from .rpc import Dispatch
+from .rpc import Dispatch, refusal_text
+from .timer import Timer, TimerHandle
+from .watch import HandlerWatch
 
 _logger = logging.getLogger("ocppsync.connection")
+
+
+class _Job:
+    """A CALL that waits for its handler, is being handled, or was given up; and who answers it."""
+
+    __slots__ = ("_answered", "_lock", "admission", "call", "thread", "timer")
+
+    def __init__(self, call: frames.Call, admission: Admission) -> None:
+        self.call = call
+        self.admission = admission
+        self.thread: int | None = None
+        self.timer: TimerHandle | None = None
+        self._lock = threading.Lock()  # guards the mark: the handler and the deadline may come at once
+        self._answered = False
+
+    @property
+    def answered(self) -> bool:
+        """Whether somebody has claimed it."""
+        return self._answered
+
+    def claim(self) -> bool:
+        """Return whether the caller is the first, and so the one to answer."""
+        with self._lock:
+            first, self._answered = not self._answered, True
+        return first
+
+
+class _Answer(NamedTuple):
+    """How a CALL ends."""
+
+    text: str | None
+    """The frame; None: it gets no answer."""
+    metadata: RequestMetadata | None = None
+    """What its handler was told beside the payload; None where no handler answered it."""
+    payload: Any = None
 
 
 class Responder:
@@ -30,6 +69,10 @@ class Responder:
         router: the handlers.
         executor: where they run.
         answers: what the station asked lately, possibly over an earlier connection.
+        timer: for the deadlines of handlers.
+        watch: is told which handlers run.
+        handler_timeout: seconds from the CALL's arrival to the handler's end; None: no bound.
+        observe: is told of handlers that fail and of payloads that break their schema; None: nobody is.
         reject_invalid_requests: whether the handlers are spared what breaks its schema.
         max_queued_calls: how many may wait.
     """
@@ -44,6 +87,10 @@ class Responder:
         router: Router,
         executor: Executor,
         answers: AnswerMemory,
+        timer: Timer,
+        watch: HandlerWatch | None,
+        handler_timeout: float | None,
+        observe: Observer | None,
         reject_invalid_requests: bool,
         max_queued_calls: int,
     ) -> None:
@@ -55,6 +102,10 @@ class Responder:
         self._router = router
         self._executor = executor
         self._answers = answers
+        self._timer = timer
+        self._watch = watch
+        self._handler_timeout = handler_timeout
+        self._observe = observe
         self._reject_invalid_requests = reject_invalid_requests
         self._max_queued_calls = max_queued_calls
         self._calls = Strand(executor)
@@ -77,7 +128,10 @@ class Responder:
             self._answers.finish(admission, None)
             self.post(self._error_text(call, CallError("GenericError", "too many CALLs are waiting")))
         else:
-            self._calls.submit(self._handle, call, admission)
+            job = _Job(call, admission)
+            if self._handler_timeout is not None:
+                job.timer = self._timer.call_later(self._handler_timeout, self._expire, job)
+            self._calls.submit(self._handle, job)
 
     def post(self, text: str) -> None:
         """Send an answer that is ready; never waits."""
@@ -93,51 +147,97 @@ class Responder:
 
     # On the pool.
 
-    def _handle(self, call: frames.Call, admission: Admission) -> None:
-        text, metadata = self._answer(call)
+    def _handle(self, job: _Job) -> None:
+        call = job.call
+        if self._watch is not None:
+            job.thread = self._watch.begin(self._metadata.charge_point_id, call.action)
+        try:
+            # What was answered while it waited for its turn needs no handler any more.
+            answer = _Answer(None) if job.answered else self._answer(call)
+        finally:
+            if self._watch is not None:
+                self._watch.end()
+        if job.timer is not None:
+            job.timer.cancel()
+        if not job.claim():
+            _logger.warning("%s: dropped the late answer to %s", self._metadata.charge_point_id, call.action)
+            return
+        if answer.metadata is not None:
+            self._gate.answered(call.action, call.payload, answer.payload)
         # A repeat may have come over a newer connection meanwhile; then that one waits for the answer.
-        link: Responder | None = self._answers.finish(admission, text if metadata else None)()
-        if text is not None and link is not None and link._send_answer(text, call) and metadata:
-            self._run_hooks(call, metadata)
+        link = self._finish(job, answer.text if answer.metadata else None)
+        if answer.text is not None and link is not None and link._send_answer(answer.text, call) and answer.metadata:
+            self._run_hooks(call, answer.metadata)
 
-    def _answer(self, call: frames.Call) -> tuple[str | None, RequestMetadata | None]:
-        """Return the frame that answers a CALL, and if a handler gave it what that was told beside the payload."""
+    def _finish(self, job: _Job, text: str | None) -> Responder | None:
+        link: Responder | None = self._answers.finish(job.admission, text)()
+        return link
+
+    def _expire(self, job: _Job) -> None:
+        # On the timer.
+        if not job.claim():
+            return
+        link = self._finish(job, None)
+        if link is not None:
+            link.post(link._error_text(job.call, CallError("InternalError", "it took too long")))
+        where = "it waits for its turn"
+        if job.thread is not None and self._watch is not None:
+            where = f"its handler is at {self._watch.stack_of(job.thread)}"
+        _logger.warning(
+            "%s: %s was answered with InternalError after %g s: %s",
+            self._metadata.charge_point_id,
+            job.call.action,
+            self._handler_timeout,
+            where,
+        )
+        self._tell_of(job.call, TimeoutError(f"no answer within {self._handler_timeout:g} s: {where}"))
+
+    def _answer(self, call: frames.Call) -> _Answer:
         try:
             ruling = self._gate.ruling(call.action)
             if ruling == "handle":
                 return self._result(call)
             _logger.warning("%s: %s before it is registered", self._metadata.charge_point_id, call.action)
             if ruling == "ignore":
-                return None, None
+                return _Answer(None)
             if ruling == "reject":
-                return self._result_text(call, {"status": "Rejected"}), None
+                return _Answer(self._result_text(call, {"status": "Rejected"}))
             raise CallError("SecurityError", "the BootNotification was not accepted")
         except CallError as error:
-            return self._error_text(call, error), None
-        except BaseException:
+            return _Answer(self._error_text(call, error))
+        except BaseException as error:
             # SystemExit and the like too: the peer waits for an answer, and this thread serves others.
             _logger.exception("%s: the handler of %s failed", self._metadata.charge_point_id, call.action)
-            return self._error_text(call, CallError("InternalError", "internal error")), None
+            self._tell_of(call, error)
+            return _Answer(self._error_text(call, CallError("InternalError", "internal error")))
 
-    def _result(self, call: frames.Call) -> tuple[str | None, RequestMetadata | None]:
+    def _tell_of(self, call: frames.Call | frames.Send, error: BaseException) -> None:
+        if self._observe is not None:
+            self._observe(HandlerFailed(self._metadata.charge_point_id, call.action, error))
+
+    def _result(self, call: frames.Call) -> _Answer:
         call.payload, metadata = self._examined(call)
         offence = self._gate.offence(call.action, call.payload)
         if offence is not None:
             _logger.warning("%s: %s: %s; its connection is closed", metadata.charge_point_id, call.action, offence)
             self._transport.close(POLICY_VIOLATION, offence)
-            return None, None
-        answer = self._router.handle(call.action, call.payload, metadata)
-        text = self._result_text(call, answer)
-        self._gate.answered(call.action, call.payload, answer)
-        return text, metadata
+            return _Answer(None)
+        payload = self._router.handle(call.action, call.payload, metadata)
+        return _Answer(self._result_text(call, payload), metadata, payload)
 
     def _examined(self, call: frames.Call | frames.Send) -> tuple[Any, RequestMetadata]:
         """Return the payload of a CALL and what its handler is told; raises CallError where it is not let in."""
         known = self._metadata
+        code = self._router.refusal(call.action, self._messages.version, isinstance(call, frames.Send))
+        if code is not None:
+            # The gate was closed when it came, and so nobody asked this.
+            raise CallError(code, refusal_text(code, call.action))
         payload = self._messages.tidied(call.action, "request", call.payload)
         fault = self._messages.fault_of_inbound(call.action, "request", payload)
         if fault is not None and not self._messages.tolerates_inbound(fault) and self._reject_invalid_requests:
             _logger.warning("%s: rejected %s", known.charge_point_id, fault)
+            if self._observe is not None:
+                self._observe(ValidationFailed(known.charge_point_id, call.action, "inbound", fault))
             raise _rejection(fault)
         metadata = RequestMetadata(
             known.charge_point_id, known.ocpp_version, known.http_request, str(call.message_id), fault
@@ -167,8 +267,9 @@ class Responder:
             self._router.notify(send.action, *self._examined(send))
         except CallError as error:
             _logger.warning("%s: dropped the SEND %s: %s", self._metadata.charge_point_id, send.action, error)
-        except BaseException:
+        except BaseException as error:
             _logger.exception("%s: the handler of %s failed", self._metadata.charge_point_id, send.action)
+            self._tell_of(send, error)
 
     def _send_answer(self, text: str, call: frames.Call) -> bool:
         try:

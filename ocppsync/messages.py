@@ -208,25 +208,22 @@ class Speech:
 
     def _entries(self, version: str) -> Catalogue:
         entries = catalogue(version)
-        if self._lenient.max_lengths:
-            entries = with_limits(entries, self._lenient.max_lengths)
         for action in self._vendor_actions:
             if action.exists_in(entries.version):
                 if entries.known(action.name):
                     raise ValueError(f"OCPP {version} has an action {action.name} already")
                 entries = entries.extended({action.name: _entry(action)})
-        return entries
+        return with_limits(entries, self._lenient.max_lengths) if self._lenient.max_lengths else entries
 
     def check_sender(self, action: str, version: str | None, *, send: bool) -> None:
         """Raise ValidationError unless this end may send the action, in that version or in any.
 
         Raises ValueError for a version that is not spoken here.
         """
-        ordered = sorted(self.versions)
-        chosen = version or next(
-            (known for known in ordered if self.messages(known).catalogue.known(action)), ordered[0]
-        )
-        self.messages(chosen).check_sender(action, send=send)
+        if version is None:
+            ordered = sorted(self.versions)
+            version = next((known for known in ordered if self.messages(known).catalogue.known(action)), ordered[0])
+        self.messages(version).check_sender(action, send=send)
 
 
 def _entry(action: VendorAction) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, Literal
 
 from . import frames
 from .channel import Transport, TransportClosedError
@@ -22,11 +22,13 @@ from .errors import (
     NotRegisteredError,
     OCPPRequestError,
     ProtocolError,
+    QueueFullError,
     RequestTimeoutError,
     ValidationError,
     VersionMismatchError,
     Violation,
 )
+from .events import Observer, TimedOut, ValidationFailed
 from .messages import Messages
 from .pool import Executor, run_logged
 from .registration import Gate, Watch
@@ -102,6 +104,8 @@ class Requester:
         gate: what may go before the station is registered.
         executor: where the callbacks of futures run.
         timer: for the deadlines.
+        observe: is told of timeouts and of payloads that break their schema; None: nobody is.
+        max_queued: how many requests may wait for their turn; None: any number.
     """
 
     def __init__(
@@ -115,7 +119,11 @@ class Requester:
         gate: Gate,
         executor: Executor,
         timer: Timer,
+        observe: Observer | None = None,
+        max_queued: int | None = None,
     ) -> None:
+        self._observe = observe
+        self._max_queued = max_queued
         self._rpc = rpc
         self._lock = lock  # also guards the mark below and the fields of every PendingRequest
         self._ended = False
@@ -136,14 +144,22 @@ class Requester:
         deadline = time.monotonic() + timeout
         pending.watch = self._gate.watch(action, payload)
         with self._lock:
-            refused = self._ended
-            if not refused:
+            refused = self._refusal()
+            if refused is None:
                 pending.timer = self._timer.call_at(deadline, self._expire, pending, timeout)
-            ready = None if refused else self._rpc.submit(pending)
-        if refused:
-            self._fail(pending, NotConnectedError, "it is not connected")
+            ready = None if refused is not None else self._rpc.submit(pending)
+        if refused is not None:
+            self._fail(pending, *refused)
         self.write(ready)
         return pending.future
+
+    def _refusal(self) -> tuple[type[OCPPRequestError], str] | None:
+        assert self._lock.locked()
+        if self._ended:
+            return NotConnectedError, "it is not connected"
+        if self._max_queued is not None and self._rpc.queued >= self._max_queued:
+            return QueueFullError, f"{self._max_queued} requests wait for their turn already"
+        return None
 
     def send(self, action: str, payload: Any) -> None:
         """Write a SEND at once, whatever is outstanding; see `Connection.send`."""
@@ -154,7 +170,8 @@ class Requester:
         try:
             self._transport.post(text)
         except TransportClosedError as error:
-            raise self._failure(ConnectionLostError, action, message_id, str(error), "unknown") from error
+            delivery: Delivery = "unknown" if error.written else "not_sent"
+            raise self._failure(ConnectionLostError, action, message_id, str(error), delivery) from error
 
     def other_version(self, action: str, version: str) -> OCPPRequestError:
         """Return the error of a request for another version than the connection's."""
@@ -168,6 +185,7 @@ class Requester:
     def _make_text(self, write: Callable[[str, str, Any], str], action: str, payload: Any) -> tuple[str, str]:
         fault = self._messages.fault_of_outbound(action, "request", payload)
         if fault is not None:
+            self._tell_of(fault, "outbound")
             raise fault
         message_id = str(uuid.uuid4())
         try:
@@ -231,6 +249,9 @@ class Requester:
         if self._give_up(pending):
             waited = f"no answer within {seconds:g} s" if pending.written else f"{seconds:g} s passed before its turn"
             self._fail(pending, RequestTimeoutError, waited)
+            if self._observe is not None:
+                delivery: Delivery = "unknown" if pending.written else "not_sent"
+                self._observe(TimedOut(self._metadata.charge_point_id, pending.action, seconds, delivery))
 
     def _cancelled(self, pending: PendingRequest) -> None:
         _stop_timer(pending)
@@ -277,6 +298,8 @@ class Requester:
             if fault is None or self._messages.tolerates_inbound(fault):
                 self._gate.settled(pending.action, pending.payload, payload)
                 return payload
+        if fault is not None:
+            self._tell_of(fault, "inbound")
         self._refuse_result(pending, answer, fault)
         charge_point_id = self._metadata.charge_point_id
         raise InvalidResponseError(
@@ -287,6 +310,10 @@ class Requester:
             validation_error=fault,
             payload=payload,
         )
+
+    def _tell_of(self, fault: ValidationError, direction: Literal["inbound", "outbound"]) -> None:
+        if self._observe is not None:
+            self._observe(ValidationFailed(self._metadata.charge_point_id, fault.action, direction, fault))
 
     def _refuse_result(
         self, pending: PendingRequest, answer: frames.CallResult | ProtocolError, fault: ValidationError | None

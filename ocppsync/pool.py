@@ -36,6 +36,7 @@ class HandlerPool:
         # Guards everything below; never held while a task runs. Notified when the last busy thread becomes free.
         self._lock = threading.Condition(threading.Lock())
         self._threads: list[threading.Thread] = []
+        self._since: dict[threading.Thread, float] = {}  # when each busy thread began its task; it alone writes there
         self._free = 0  # threads that wait and have no task coming to them
         self._backlog = 0  # tasks that no thread is waiting for
         self._closed = False
@@ -74,9 +75,12 @@ class HandlerPool:
 
     def _run(self) -> None:
         # Ends: its only blocking points are the queue, where close() leaves a None for each thread, and user code.
+        this = threading.current_thread()
         while (task := self._tasks.get()) is not None:
             function, args = task
+            self._since[this] = time.monotonic()
             run_logged(function, *args)
+            del self._since[this]
             # Do not keep the last task's objects alive while waiting for the next.
             del task, function, args
             with self._lock:
@@ -85,6 +89,12 @@ class HandlerPool:
                 else:
                     self._free += 1
                     self._lock.notify_all()
+
+    @property
+    def stuck_since(self) -> float | None:
+        """Since when all threads run the same tasks, on `time.monotonic`; None while one of them is free."""
+        begun = list(self._since.copy().values())
+        return max(begun) if len(begun) == self._size else None
 
     @property
     def owns_this_thread(self) -> bool:

@@ -9,26 +9,37 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from . import transport
+from .doorkeeper import Doorkeeper
+from .events import Observer, Refused
+from .forwarded import ClientAddress
 from .handshake import Admitted, DisconnectedError, Gate, RefusalError, read_request, refusal_response
-from .request import HttpRequest
+from .request import Headers, HttpRequest
 from .streams import Stream, TLSStream
 from .tls import ServerTLS
 from .transport import WebSocket
 
 _logger = logging.getLogger("ocppsync.handshake")
+_SLOW = 1.0
+"""Seconds after which a handshake gives way to another, where there are too many."""
 _LINGER = 1.0
 """Seconds that a refused peer has to read why, before its connection is closed."""
 
 
 @dataclass(frozen=True)
-class Visitor:
-    """A charge point whose upgrade was answered with 101."""
+class Admission:
+    """A charge point that was let in with its HTTP request."""
 
     admitted: Admitted
     http_request: HttpRequest
+
+
+@dataclass(frozen=True)
+class Visitor(Admission):
+    """A charge point whose upgrade was answered with 101."""
+
     websocket: WebSocket
 
 
@@ -37,34 +48,47 @@ class Reception:
 
     Args:
         gate: decides who may come in.
+        doorkeeper: counts who is in.
+        client_address: finds the client behind a proxy.
+        max_handshakes: how many handshakes may be under way; None: any number.
         ssl_context: for TLS; None for plain connections.
         handshake_timeout: seconds for TLS and HTTP together.
         max_header_size: of the HTTP request's head, in bytes.
         max_message_size: of a WebSocket message, in bytes.
         write_timeout: seconds that one write may take.
         on_raw_socket_data: called with all bytes read, after TLS.
+        observe: is told who was refused; None: nobody is.
     """
 
     def __init__(
         self,
         gate: Gate,
         *,
+        doorkeeper: Doorkeeper,
+        client_address: ClientAddress,
+        max_handshakes: int | None,
         ssl_context: ssl.SSLContext | ServerTLS | None,
         handshake_timeout: float,
         max_header_size: int,
         max_message_size: int,
         write_timeout: float,
         on_raw_socket_data: Callable[[bytes], object] | None,
+        observe: Observer | None = None,
     ) -> None:
         self._gate = gate
+        self._doorkeeper = doorkeeper
+        self._client_address = client_address
+        self._max_handshakes = max_handshakes
         self._ssl_context = ssl_context
         self._handshake_timeout = handshake_timeout
         self._max_header_size = max_header_size
         self._max_message_size = max_message_size
         self._write_timeout = write_timeout
         self._on_raw_socket_data = on_raw_socket_data
-        self._lock = threading.Lock()  # guards the streams whose handshake is under way
-        self._streams: set[Stream] = set()
+        self._observe = observe
+        self._lock = threading.Lock()  # guards all below
+        self._streams: dict[Stream, float] = {}  # whose handshake is under way, the oldest first, and since when
+        self._overloaded = False
         self._closed = False
 
     def receive(self, sock: socket.socket) -> Visitor | None:
@@ -77,18 +101,47 @@ class Reception:
             _logger.info("a connection ended before it began: %s", error)
             sock.close()
             return None
-        with self._lock:
-            self._streams.add(stream)
-            if self._closed:
-                stream.abort()
+        if not self._make_room(stream):
+            _send_away(stream, plain=self._ssl_context is None)
+            return None
         try:
             visitor = self._shake_hands(stream, deadline)
         finally:
-            with self._lock:
-                self._streams.discard(stream)
+            self._end_handshake(stream)
         if visitor is None:
             stream.close()
         return visitor
+
+    def forget(self, admission: Admission) -> None:
+        """Count somebody no more, whose connection has ended or never came to be."""
+        self._doorkeeper.leave(admission.http_request.client_address)
+
+    def _make_room(self, stream: Stream) -> bool:
+        """Return whether another handshake may begin; where there are too many, one that is slow gives way to it."""
+        slowest: Stream | None = None
+        with self._lock:
+            if self._max_handshakes is not None and len(self._streams) >= self._max_handshakes:
+                if not self._overloaded:
+                    self._overloaded = True
+                    _logger.warning("%d handshakes are under way; the slowest give way", len(self._streams))
+                slowest, since = next(iter(self._streams.items()))
+                if time.monotonic() - since <= _SLOW:
+                    return False
+                del self._streams[slowest]
+            self._streams[stream] = time.monotonic()
+            closed = self._closed
+        if slowest is not None:
+            slowest.abort()
+        if closed:
+            stream.abort()
+        return True
+
+    def _end_handshake(self, stream: Stream) -> None:
+        with self._lock:
+            self._streams.pop(stream, None)
+            # Said again only after it was calm for a while.
+            if self._max_handshakes is not None and len(self._streams) * 2 < self._max_handshakes:
+                self._overloaded = False
 
     def close(self) -> None:
         """Break off every handshake that is under way, and every later one."""
@@ -97,6 +150,11 @@ class Reception:
             streams = list(self._streams)
         for stream in streams:
             stream.abort()
+
+    def plain_stream(self, sock: socket.socket) -> Stream:
+        """Return the stream of a connection without TLS; raises OSError when it has ended."""
+        sock.settimeout(None)
+        return Stream(sock, write_timeout=self._write_timeout, on_data=self._on_raw_socket_data)
 
     def _open_stream(self, sock: socket.socket) -> Stream:
         context = self._ssl_context.context if isinstance(self._ssl_context, ServerTLS) else self._ssl_context
@@ -111,11 +169,14 @@ class Reception:
             if isinstance(stream, TLSStream):
                 stream.handshake(deadline)
             request = read_request(stream, deadline=deadline, max_header_size=self._max_header_size)
-            admitted = self._gate.admit(request)
-            websocket = self._upgrade(stream, admitted)
+            admission = self.admit(request)
+            try:
+                visitor = self.upgrade(stream, admission)
+            except BaseException:
+                self.forget(admission)
+                raise
         except RefusalError as refusal:
-            path = request.path if request is not None else "-"
-            _logger.warning("refused %s:%d %.200s with HTTP %d: %s", host, port, path, refusal.status, refusal.reason)
+            self.note_refusal(refusal, request or HttpRequest("", "", "", Headers(), stream.remote_address))
             _turn_away(stream, refusal)
         except DisconnectedError as error:
             _logger.log(error.level, "no handshake with %s:%d: %s", host, port, error)
@@ -129,11 +190,37 @@ class Reception:
             _logger.exception("the handshake of %s:%d failed", host, port)
         else:
             stream.set_read_timeout(None)
-            return Visitor(admitted, request, websocket)
+            return visitor
         return None
 
-    def _upgrade(self, stream: Stream, admitted: Admitted) -> WebSocket:
-        return transport.accept(
+    def admit(self, request: HttpRequest) -> Admission:
+        """Return who may come in with a request; they count until `forget`.
+
+        Raises:
+            RefusalError: what to answer instead.
+        """
+        client = self._client_address(request.remote_address[0], request.headers)
+        if client != request.remote_address[0]:
+            request = replace(request, forwarded_for=client)
+        self._doorkeeper.enter(client)
+        try:
+            return Admission(self._gate.admit(request), request)
+        except BaseException:
+            self._doorkeeper.leave(client)
+            raise
+
+    def note_refusal(self, refusal: RefusalError, request: HttpRequest) -> None:
+        """Say in the log, and to the observer, who was refused and why."""
+        host, port = request.remote_address
+        path = request.path or "-"
+        _logger.warning("refused %s:%d %.200s with HTTP %d: %s", host, port, path, refusal.status, refusal.reason)
+        if self._observe is not None:
+            self._observe(Refused(request.client_address, request.path, refusal.status, refusal.reason))
+
+    def upgrade(self, stream: Stream, admission: Admission) -> Visitor:
+        """Make the WebSocket of who was admitted."""
+        admitted = admission.admitted
+        websocket = transport.accept(
             stream,
             key=admitted.key,
             subprotocol=admitted.subprotocol if admitted.announce else None,
@@ -141,6 +228,16 @@ class Reception:
             max_message_size=self._max_message_size,
             name=admitted.charge_point_id,
         )
+        return Visitor(admitted, admission.http_request, websocket)
+
+
+def _send_away(stream: Stream, *, plain: bool) -> None:
+    # Without waiting for it to read this: there are too many already.
+    with contextlib.suppress(OSError):
+        if plain:
+            stream.put(refusal_response(RefusalError(503, "too many handshakes", [("Retry-After", "30")])))
+            stream.flush_soon()
+    stream.close()
 
 
 def _tls_fault(error: ssl.SSLError) -> str:

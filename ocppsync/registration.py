@@ -14,7 +14,8 @@ rejected   BootNotification; the central system also   1.6: not answered (C16 §
            takes what it has triggered                 2.x: refused (B03.FR.08)
 accepted   everything                                  handled
 
-What is refused gets SecurityError (JE16 3.8; B01.FR.10, B02.FR.09, B03.FR.07); a SEND is dropped.
+What is refused gets SecurityError (JE16 3.8; B01.FR.10, B02.FR.09, B03.FR.07), whether or not there is a handler for
+it; a SEND is dropped.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ Watch = Callable[[Any], object]
 `OCPPRequestError` that it ended with."""
 
 _BOOT = "BootNotification"
-_STATUSES: Mapping[object, RegistrationStatus] = {"Accepted": "accepted", "Pending": "pending", "Rejected": "rejected"}
+_STATUSES: Mapping[str, RegistrationStatus] = {"Accepted": "accepted", "Pending": "pending", "Rejected": "rejected"}
 
 _REPORTS = frozenset({"GetBaseReport", "GetReport"})
 _TRIGGERS = frozenset({"TriggerMessage", "ExtendedTriggerMessage"})
@@ -76,9 +77,9 @@ class Registration:
 
     def booted(self, answer: Any) -> None:
         """Take note of the answer to a BootNotification."""
-        status = _STATUSES.get(answer.get("status")) if isinstance(answer, Mapping) else None
-        if status is not None:
-            self.status, self._brought = status, frozenset()
+        told = answer.get("status") if isinstance(answer, Mapping) else None
+        if isinstance(told, str) and told in _STATUSES:
+            self.status, self._brought = _STATUSES[told], frozenset()
 
     def asked(self, action: str, payload: Any, answer: Any) -> None:
         """Take note of an answer to the central system's CALL: what it asked for may come now."""

@@ -68,6 +68,13 @@ class HttpRequest:
     """The verified TLS client certificate as `ssl.SSLSocket.getpeercert` shows it; None without one."""
     secure: bool = False
     """Whether it came over TLS."""
+    forwarded_for: str | None = None
+    """The client's address as a trusted proxy tells it; None where there is none (see `Limits.trusted_proxies`)."""
+
+    @property
+    def client_address(self) -> str:
+        """The address of the client: what a trusted proxy tells, else that of the TCP connection."""
+        return self.forwarded_for or self.remote_address[0]
 
     @property
     def basic_credentials(self) -> tuple[bytes, bytes] | None:
@@ -94,7 +101,7 @@ class ConnectionMetadata:
 
     charge_point_id: str
     ocpp_version: str
-    """``"1.6"``."""
+    """``"1.6"``, ``"2.0.1"`` or ``"2.1"``."""
     http_request: HttpRequest
     """The request that opened the connection."""
 
@@ -120,7 +127,8 @@ class RequestMetadata(ConnectionMetadata):
 
     message_id: str
     validation_error: ValidationError | None = None
-    """What is wrong with the payload; only ever set under ``reject_invalid_requests=False``."""
+    """What is wrong with the payload; only ever set under ``reject_invalid_requests=False``, or where `Validation` says
+    ``"warn"``."""
 
 
 @dataclass(frozen=True)

@@ -270,7 +270,7 @@ class WebSocket:
         if isinstance(event, Ping):
             self._answer(event.response())
         elif isinstance(event, BytesMessage):
-            self._fail(UNSUPPORTED_DATA, "OCPP messages are text")
+            self.give_up(UNSUPPORTED_DATA, "OCPP messages are text")
         elif isinstance(event, CloseConnection):
             self._take_close(event)
         return None
@@ -292,7 +292,7 @@ class WebSocket:
 
     def _fail_as_too_big(self) -> None:
         _logger.warning("%s sent a message of more than %d bytes", self._name, self._limit)
-        self._fail(TOO_BIG, f"the limit is {self._limit} bytes")
+        self.give_up(TOO_BIG, f"the limit is {self._limit} bytes")
 
     def _take_close(self, event: CloseConnection) -> None:
         if self._ws.state in (ConnectionState.OPEN, ConnectionState.LOCAL_CLOSING):
@@ -301,7 +301,7 @@ class WebSocket:
                 self._fail_as_too_big()
                 return
             _logger.warning("%s broke the WebSocket protocol: %s", self._name, event.reason)
-            self._fail(int(event.code), "not UTF-8" if event.code == INVALID_DATA else "not the WebSocket protocol")
+            self.give_up(int(event.code), "not UTF-8" if event.code == INVALID_DATA else "not the WebSocket protocol")
             return
         if self._ws.state is ConnectionState.REMOTE_CLOSING:
             self.close_code, self.close_reason = int(event.code), event.reason or ""
@@ -315,7 +315,8 @@ class WebSocket:
         with contextlib.suppress(TransportClosedError):
             self._post(event)
 
-    def _fail(self, code: int, reason: str) -> None:
+    def give_up(self, code: int, reason: str = "") -> None:
+        """Close, and drop whatever still comes; for the receiving thread."""
         # The peer may be in the middle of writing: closing now would reset the connection before it reads why. So
         # the rest is read and dropped until it hangs up or the time for closing is over.
         self.close(code, reason)

@@ -81,9 +81,12 @@ Path = tuple[str | int, ...]
 def messages(version: Version) -> list[Message]:
     """Return every message of a version; a SEND has a request only."""
     known = catalogue(version)
-    pairs = [(action, "request") for action in known.actions]
-    pairs += [(action, "response") for action in known.actions if not known.is_send(action)]
-    return sorted((version, action, kind) for action, kind in pairs)
+    found: list[Message] = []
+    for action in known.actions:
+        found.append((version, action, "request"))
+        if not known.is_send(action):
+            found.append((version, action, "response"))
+    return found
 
 
 def minimal(version: str, action: str, kind: Kind) -> dict[str, Any]:

@@ -7,7 +7,9 @@ import re
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -77,12 +79,16 @@ def sent(messages: Catalogue) -> list[str]:
     return [action for action in messages.actions if messages.is_send(action)]
 
 
+def schemas(messages: Catalogue) -> list[Mapping[str, Any]]:
+    requests = [messages.schema(action, "request") for action in messages.actions]
+    answered = [action for action in messages.actions if not messages.is_send(action)]
+    return requests + [messages.schema(action, "response") for action in answered]
+
+
 @pytest.mark.parametrize("version", ["2.0.1", "2.1"])
 def test_every_class_of_2_x_takes_custom_data(version: Version) -> None:
     messages = catalogue(version)
-    kinds: list[tuple[str, Kind]] = [(action, "request") for action in messages.actions]
-    kinds += [(action, "response") for action in messages.actions if not messages.is_send(action)]
-    classes = [messages.schema(*message) for message in kinds]
+    classes = schemas(messages)
     classes += [part for name, part in messages.definitions.items() if part["type"] == "object"]
     closed = [part for part in classes if part.get("additionalProperties") is False]
     assert all(part["properties"]["customData"] == {"$ref": "#/$defs/CustomDataType"} for part in closed)
@@ -93,10 +99,7 @@ def test_every_class_of_2_x_takes_custom_data(version: Version) -> None:
 @pytest.mark.parametrize("version", SUBPROTOCOLS.values())
 def test_every_shared_type_is_used_and_is_there(version: Version) -> None:
     messages = catalogue(version)
-    text = json.dumps([messages.schema(action, "request") for action in messages.actions])
-    text += json.dumps(
-        [messages.schema(action, "response") for action in messages.actions if not messages.is_send(action)]
-    )
+    text = json.dumps(schemas(messages))
     assert set(re.findall(r'"#/\$defs/(\w+)"', text)) == set(messages.definitions)
 
 

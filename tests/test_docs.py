@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import dataclasses
 import inspect
 import re
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 from run_page import LIMIT, extract
 
 import ocppsync
-from ocppsync import CentralSystem, ChargePoint, cli, validation
+from ocppsync import CentralSystem, ChargePoint, Lenient, Validation, cli, validation
 from ocppsync.errors import _CODES, spell
 
 pytestmark = pytest.mark.slow
@@ -95,6 +96,15 @@ def options(callee: Callable[..., Any]) -> Mapping[str, Any]:
     return {one.name: one.default for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY}
 
 
+@pytest.mark.parametrize(
+    ("head", "kind"), [("switch", Lenient), ("field of `Validation`", Validation)], ids=["Lenient", "Validation"]
+)
+def test_the_switches_and_their_defaults_are_listed(head: str, kind: type) -> None:
+    plain = kind()
+    listed = {code(row[0])[0]: ast.literal_eval(code(row[1])[0]) for row in rows("lenient.md", head, "default")}
+    assert listed == {field.name: getattr(plain, field.name) for field in dataclasses.fields(kind)}
+
+
 @pytest.mark.parametrize(("column", "kind"), [(1, CentralSystem), (2, ChargePoint)])
 def test_the_options_and_their_defaults_are_listed(column: int, kind: type) -> None:
     table = rows("connections.md", "option", "`CentralSystem`", "`ChargePoint`")
@@ -109,10 +119,11 @@ def test_the_error_codes_are_listed() -> None:
 
 
 def test_the_codes_of_violations_are_listed() -> None:
-    table = rows("validation.md", "what is wrong", "keyword")
-    codes, sorts = validation._CODES["1.6"], validation._SORTS
-    assert [code(row[2])[0] for row in table] == [spell(name, "1.6") for name in codes.values()]
-    for row, sort in zip(table, codes, strict=True):
+    table = rows("validation.md", "what is wrong", "keyword", "code in 1.6", "code in 2.0.1 and 2.1")
+    codes, sorts = validation._CODES, validation._SORTS
+    for version, column in (("1.6", 2), ("2.0.1", 3), ("2.1", 3)):
+        assert [code(row[column])[0] for row in table] == [spell(name, version) for name in codes[version].values()]
+    for row, sort in zip(table, codes["1.6"], strict=True):
         assert code(row[1]) == [keyword for keyword, belongs_to in sorts.items() if belongs_to == sort]
 
 

@@ -19,7 +19,10 @@ from support import Recorder
 from wire import DEADLINE, PING, TEXT, Frame, Response, close_payload, dial, frame, listening, request
 
 from ocppsync import reception as reception_module
+from ocppsync.doorkeeper import Doorkeeper
+from ocppsync.forwarded import ClientAddress
 from ocppsync.handshake import Gate
+from ocppsync.limits import Limits
 from ocppsync.listener import Listener
 from ocppsync.reception import Reception, Visitor
 
@@ -80,6 +83,9 @@ def desk(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> I
     @contextlib.contextmanager
     def desk(**options: Any) -> Iterator[Desk]:
         settings: dict[str, Any] = {
+            "doorkeeper": Doorkeeper(Limits()),
+            "client_address": ClientAddress(()),
+            "max_handshakes": None,
             "ssl_context": None,
             "handshake_timeout": DEADLINE,
             "max_header_size": 16384,

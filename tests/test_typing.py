@@ -1,4 +1,4 @@
-"""The types that users meet: mypy and pyright accept typing/api.py, and refuse the marked lines of typing/errors.py."""
+"""The types that users meet: mypy and pyright accept typing/api*.py, and refuse the marked lines of errors*.py."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parent.parent
 HERE = ROOT / "tests" / "typing"
-ERRORS = HERE / "errors.py"
+ACCEPTED = sorted(HERE.glob("api*.py"))
+REFUSED = sorted(HERE.glob("errors*.py"))
 MARK = "# E:"
 
 Findings = dict[tuple[str, int], str]
@@ -33,7 +34,7 @@ def mypy() -> Iterator[tuple[str, int, str]]:
     # Not by the project's own configuration, which leaves these files out, and without a cache.
     options = ["--config-file=", "--strict", "--python-version=3.10", "--follow-imports=silent"]
     options += ["--cache-dir=/dev/null", "--output=json"]
-    for line in run("mypy", *options, str(HERE / "api.py"), str(ERRORS)).splitlines():
+    for line in run("mypy", *options, *map(str, ACCEPTED + REFUSED)).splitlines():
         finding = json.loads(line)
         if finding["severity"] == "error":
             yield finding["file"], finding["line"], finding["message"]
@@ -51,8 +52,8 @@ def findings(request: pytest.FixtureRequest) -> Findings:
 
 
 def marked_lines() -> set[tuple[str, int]]:
-    lines = ERRORS.read_text(encoding="utf-8").splitlines()
-    return {(ERRORS.name, number) for number, line in enumerate(lines, 1) if MARK in line}
+    lines = {path.name: path.read_text(encoding="utf-8").splitlines() for path in REFUSED}
+    return {(name, number) for name in lines for number, line in enumerate(lines[name], 1) if MARK in line}
 
 
 def test_every_marked_line_is_refused(findings: Findings) -> None:
@@ -62,3 +63,7 @@ def test_every_marked_line_is_refused(findings: Findings) -> None:
 def test_nothing_else_is_refused(findings: Findings) -> None:
     marked = marked_lines()
     assert {place: message for place, message in findings.items() if place not in marked} == {}
+
+
+def test_a_mistake_is_told_without_a_list_of_all_overloads(findings: Findings) -> None:
+    assert "No overload variant" not in findings[min(marked_lines())]

@@ -1,0 +1,67 @@
+"""Whose request it is that a trusted proxy passes on: Forwarded (RFC 7239), or X-Forwarded-For."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator, Sequence
+
+from .request import Headers
+
+__all__ = ["ClientAddress"]
+
+_FOR = re.compile(r'(?:^|;)\s*for\s*=\s*(?:"([^"]*)"|([^;\s"]+))', re.IGNORECASE)
+_WITH_PORT = re.compile(r"\[([^\]]*)\](?::\d+)?|([^:]*)(?::\d+)?")
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class ClientAddress:
+    """Finds the address of the client behind the proxies that are trusted.
+
+    Args:
+        trusted_proxies: addresses or networks.
+    """
+
+    def __init__(self, trusted_proxies: Sequence[str]) -> None:
+        self._trusted: tuple[_Network, ...] = tuple(ipaddress.ip_network(proxy) for proxy in trusted_proxies)
+
+    def __call__(self, peer: str, headers: Headers) -> str:
+        """Return the address of the client: the last one of the chain that no trusted proxy stands for.
+
+        What stands before it could have been written by the client itself. A chain that holds something else than an
+        address ends there.
+        """
+        client = peer
+        for hop in self._hops(headers) if self._is_trusted(peer) else ():
+            if _parsed(hop) is None:
+                break
+            client = hop
+            if not self._is_trusted(hop):
+                break
+        return client
+
+    def _hops(self, headers: Headers) -> Iterator[str]:
+        """Yield the addresses that the headers name, the nearest first."""
+        if "forwarded" in headers:
+            elements = headers["forwarded"].split(",")
+            matches = (_FOR.search(element) for element in reversed(elements))
+            named = (match[1] or match[2] if match is not None else "" for match in matches)
+        else:
+            named = (element.strip() for element in reversed(headers.get("x-forwarded-for", "").split(",")))
+        for name in named:
+            match = _WITH_PORT.fullmatch(name)
+            # An IPv6 address in X-Forwarded-For stands without brackets.
+            yield name if match is None else match[1] or match[2]
+
+    def _is_trusted(self, address: str) -> bool:
+        parsed = _parsed(address)
+        return parsed is not None and any(parsed in network for network in self._trusted)
+
+
+def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return None
+    # A socket that listens on both sees IPv4 peers as ::ffff:192.0.2.1.
+    return getattr(parsed, "ipv4_mapped", None) or parsed
