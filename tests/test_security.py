@@ -19,6 +19,7 @@ from ocppsync import (
     Headers,
     HttpRequest,
     InvalidResponseError,
+    Limits,
     Passwords,
     RequestTimeoutError,
     SecurityProfiles,
@@ -28,6 +29,7 @@ from ocppsync.handshake import Credentials, RefusalError
 from ocppsync.registration import Gate
 from ocppsync.request import ConnectionMetadata
 from ocppsync.security import SecurityGate
+from ocppsync.wsgi import _http_request
 
 KEY = bytes.fromhex("0001020304050607ffffffffffffffffffffffff")
 NEW = bytes.fromhex("00" * 16)
@@ -270,6 +272,18 @@ def test_it_decides_before_authorize(caplog: pytest.LogCaptureFixture) -> None:
     assert first.endswith("/CP1 with HTTP 401: no or another password is known of 'CP1'")
     assert len(caplog.records) == 3
     assert base64.b64encode(b"CP1:wrong").decode() not in caplog.text
+
+
+def test_whoever_fails_too_often_is_not_even_looked_at() -> None:
+    with serving(security=SecurityProfiles(passwords=passwords()), limits=Limits(failed_authentications=2)) as cs:
+        assert [status(cs.port, password) for password in (b"1", KEY, b"2", b"3", KEY)] == [401, 101, 401, 401, 429]
+
+
+def test_a_door_of_another_kind_says_whether_there_is_tls() -> None:
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/CP1", "HTTP_AUTHORIZATION": basic(KEY)}
+    security = SecurityProfiles(passwords=passwords(), minimum_profile=2)
+    assert security.admit(_http_request(environ | {"wsgi.url_scheme": "https"}), "CP1", "1.6").profile == 2
+    assert refusal(security, _http_request(environ | {"wsgi.url_scheme": "http"})).status == 403
 
 
 def test_who_speaks_no_version_in_common_has_reached_no_profile() -> None:
