@@ -20,7 +20,7 @@ from .doorkeeper import Doorkeeper
 from .errors import RequestTimeoutError
 from .events import Observer, observed_by
 from .forwarded import ClientAddress
-from .handshake import Authorize, Identify, RefusalError
+from .handshake import Authorize, Credentials, Identify, RefusalError
 from .handshake import Gate as Entrance
 from .lenient import Lenient, Validation
 from .limits import Limits
@@ -35,7 +35,9 @@ from .registration import CentralSystemGate, Gate
 from .registry import ConnectionListener, Registry
 from .request import CallResultErrorReceived, ConnectionMetadata, HttpRequest
 from .router import Router
+from .security import SecurityGate, SecurityProfiles
 from .timer import Timer
+from .tls import ServerTLS
 from .transport import WebSocket
 from .vendor import VendorAction, name_of
 from .watch import HandlerWatch
@@ -72,11 +74,13 @@ class CentralSystem(CentralSystemMethods):
         default_protocol: the one for charge points that name none (J16 §3.1.3 says they must; some do not).
         refuse_unknown_protocol: refuse the upgrade with 400 where there is no common subprotocol, instead of upgrading
             and closing at once as J16 §3.2 says.
+        security: the security profiles that charge points must meet, before ``authorize`` is asked; see
+            `SecurityProfiles`. None: ``authorize`` alone decides.
         authorize: ``authorize(http_request, charge_point_id)`` decides before the upgrade: True lets in, False answers
             401, an HTTP status from 400 to 599 answers that (404 for an unknown identity, 403 for a forbidden one); an
             exception answers 500. It runs on the connection's own thread and may block.
         identify: ``identify(http_request)`` returns the identity, instead of the last path segment; None answers 404.
-        ssl_context: serve TLS (wss) with it.
+        ssl_context: serve TLS (wss) with it; see `server_context`, and `ServerTLS` for one that can be renewed.
         compression: accept permessage-deflate. None: from charge points that speak 2.0.1 or 2.1, whose specification
             asks for it (4/201 §3.3), and from no others.
         registration_gate: while the last BootNotification of a charge point was answered with Pending or Rejected,
@@ -119,9 +123,10 @@ class CentralSystem(CentralSystemMethods):
         protocols: Sequence[str] = tuple(SUBPROTOCOLS),
         default_protocol: str | None = None,
         refuse_unknown_protocol: bool = False,
+        security: SecurityProfiles | None = None,
         authorize: Authorize | None = None,
         identify: Identify | None = None,
-        ssl_context: ssl.SSLContext | None = None,
+        ssl_context: ssl.SSLContext | ServerTLS | None = None,
         compression: bool | None = None,
         registration_gate: bool = True,
         lenient: Lenient | None = None,
@@ -165,6 +170,7 @@ class CentralSystem(CentralSystemMethods):
                 protocols=tuple(protocols),
                 default_protocol=default_protocol,
                 refuse_unknown_protocol=refuse_unknown_protocol,
+                security=None if security is None else security.admit,
                 authorize=authorize,
                 identify=identify,
                 compression=compression,
@@ -187,6 +193,7 @@ class CentralSystem(CentralSystemMethods):
         )
         self._router = Router(self._speech, handler)
         self._registration_gate = registration_gate
+        self._security = security
         self._pool = HandlerPool(handler_threads, "ocppsync-handler")
         self._timer = Timer("ocppsync-timer")
         self._watch = HandlerWatch(self._pool, self._timer)
@@ -293,15 +300,21 @@ class CentralSystem(CentralSystemMethods):
 
     # Connections.
 
-    def _connect(self, websocket: WebSocket, metadata: ConnectionMetadata) -> Connection:
+    def _connect(
+        self, websocket: WebSocket, metadata: ConnectionMetadata, credentials: Credentials | None
+    ) -> Connection:
         station = self._registry.station(metadata.charge_point_id)
+        gate = CentralSystemGate(station.registration) if self._registration_gate else Gate()
+        if self._security is not None and credentials is not None:
+            self._security.connected(metadata.charge_point_id, credentials)
+            gate = SecurityGate(gate, self._security, metadata, credentials)
         return Connection(
             websocket,
             metadata,
             self._settings,
             router=self._router,
             messages=self._speech.messages(metadata.ocpp_version),
-            gate=CentralSystemGate(station.registration) if self._registration_gate else Gate(),
+            gate=gate,
             executor=self._pool,
             timer=self._timer,
             answers=station.answers,

@@ -33,6 +33,7 @@ from .request import CallResultErrorReceived, ConnectionMetadata
 from .router import Router
 from .streams import Stream, TLSStream
 from .timer import Timer
+from .tls import server_fault
 from .transport import WebSocket
 from .vendor import VendorAction, name_of
 from .watch import HandlerWatch
@@ -57,7 +58,7 @@ class ChargePoint(ChargePointMethods):
         protocols: the WebSocket subprotocols to offer, the preferred one first. Only 1.6 is offered by default: the
             messages of other versions differ, so that a program has to be written for them.
         default_protocol: what is spoken with a central system that names no subprotocol; None: refuse it.
-        ssl_context: for wss; by default the system's certificates are trusted.
+        ssl_context: for wss, see `client_context`; by default the system's certificates are trusted.
         compression: offer permessage-deflate; None: if 2.0.1 or 2.1 is offered as well (4/201 §3.3).
         registration_gate: send nothing but BootNotification, and what the central system triggers, before it was
             accepted, and answer the central system until then as the specification says (C16 §4.2; 2/201 B01-B03).
@@ -121,7 +122,8 @@ class ChargePoint(ChargePointMethods):
         check_whole(handler_threads=handler_threads, max_message_size=max_message_size)
         self.charge_point_id = charge_point_id
         self._endpoint = Endpoint(url, charge_point_id)
-        self._headers = [*headers, *_basic(charge_point_id, password)]
+        self._headers = tuple(headers)
+        self._password = _basic(charge_point_id, password)
         self._protocols = tuple(protocols)
         self._default_protocol = default_protocol
         self._ssl_context = ssl_context
@@ -222,6 +224,18 @@ class ChargePoint(ChargePointMethods):
         if reader is not None and reader is not threading.current_thread():
             reader.join(self._settings.close_timeout + 1)
 
+    def set_credentials(
+        self, *, password: str | bytes | None = None, ssl_context: ssl.SSLContext | None = None
+    ) -> None:
+        """Use another password, another TLS context with another client certificate, or both, from the next `connect`
+        on; a connection that stands is left alone.
+        """
+        with self._lock:
+            if password is not None:
+                self._password = _basic(self.charge_point_id, password)
+            if ssl_context is not None:
+                self._ssl_context = ssl_context
+
     def wait_closed(self, timeout: float | None = None) -> bool:
         """Wait until there is no connection; return False when there still is one after ``timeout`` seconds."""
         reader = self._reader
@@ -252,7 +266,7 @@ class ChargePoint(ChargePointMethods):
                 host=self._endpoint.host_header,
                 target=self._endpoint.target,
                 subprotocols=self._protocols,
-                headers=self._headers,
+                headers=[*self._headers, *self._password],
                 compression=self._compression,
                 deadline=deadline,
                 max_message_size=self._max_message_size,
@@ -290,7 +304,8 @@ class ChargePoint(ChargePointMethods):
         except OSError as error:
             sock.close()
             what = "no TLS with" if endpoint.secure else "the connection broke:"
-            raise HandshakeError(f"{what} {endpoint.host}:{endpoint.port}: {error}") from error
+            fault = server_fault(error) or str(error)
+            raise HandshakeError(f"{what} {endpoint.host}:{endpoint.port}: {fault}") from error
         return stream
 
     def _start(self, websocket: WebSocket, subprotocol: str) -> None:

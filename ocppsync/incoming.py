@@ -7,7 +7,7 @@ import threading
 from typing import Any, NamedTuple
 
 from . import frames
-from .channel import Transport, TransportClosedError
+from .channel import POLICY_VIOLATION, Transport, TransportClosedError
 from .errors import CallError, ValidationError
 from .events import HandlerFailed, Observer, ValidationFailed
 from .messages import Messages
@@ -217,6 +217,11 @@ class Responder:
 
     def _result(self, call: frames.Call) -> _Answer:
         call.payload, metadata = self._examined(call)
+        offence = self._gate.offence(call.action, call.payload)
+        if offence is not None:
+            _logger.warning("%s: %s: %s; its connection is closed", metadata.charge_point_id, call.action, offence)
+            self._transport.close(POLICY_VIOLATION, offence)
+            return _Answer(None)
         payload = self._router.handle(call.action, call.payload, metadata)
         return _Answer(self._result_text(call, payload), metadata, payload)
 

@@ -30,8 +30,8 @@ from .errors import (
 )
 from .events import Observer, TimedOut, ValidationFailed
 from .messages import Messages
-from .pool import Executor
-from .registration import Gate
+from .pool import Executor, run_logged
+from .registration import Gate, Watch
 from .request import ConnectionMetadata
 from .rpc import OutgoingCall, Rpc, Settle
 from .timer import Timer, TimerHandle
@@ -66,7 +66,7 @@ class RequestFuture(Future[Any]):
 class PendingRequest(OutgoingCall):
     """A CALL of ours with what its sender waits for. Its fields are guarded by the connection's lock."""
 
-    __slots__ = ("_claimed", "future", "payload", "settled", "timer", "written")
+    __slots__ = ("_claimed", "future", "payload", "settled", "timer", "watch", "written")
 
     def __init__(
         self,
@@ -81,6 +81,7 @@ class PendingRequest(OutgoingCall):
         self.payload = payload
         self.future = RequestFuture(executor, lambda: on_cancel(self))
         self.timer: TimerHandle | None = None
+        self.watch: Watch | None = None
         self.written = False
         self.settled = False
         self._claimed: bool | None = None
@@ -141,6 +142,7 @@ class Requester:
             self._fail(pending, NotRegisteredError, objection)
             return pending.future
         deadline = time.monotonic() + timeout
+        pending.watch = self._gate.watch(action, payload)
         with self._lock:
             refused = self._refusal()
             if refused is None:
@@ -227,8 +229,10 @@ class Requester:
             result = self._result(pending, event.answer)
         except Exception as error:
             # Whatever it is: nothing else would ever end the wait for this future.
+            _tell_watch(pending, error)
             pending.future.set_exception(error)
         else:
+            _tell_watch(pending, result)
             pending.future.set_result(result)
 
     def end(self, reason: str) -> None:
@@ -268,7 +272,9 @@ class Requester:
             claimed = pending.claim()
         if claimed:
             delivery: Delivery = "unknown" if pending.written else "not_sent"
-            pending.future.set_exception(self._failure(kind, pending.action, pending.message_id, what, delivery))
+            error = self._failure(kind, pending.action, pending.message_id, what, delivery)
+            _tell_watch(pending, error)
+            pending.future.set_exception(error)
 
     def _failure(
         self, kind: type[OCPPRequestError], action: str, message_id: str | None, what: str, delivery: Delivery
@@ -333,6 +339,11 @@ class Requester:
             action=pending.action,
             message_id=pending.message_id,
         )
+
+
+def _tell_watch(pending: PendingRequest, outcome: Any) -> None:
+    if pending.watch is not None:
+        run_logged(pending.watch, outcome)
 
 
 def _stop_timer(pending: PendingRequest) -> None:

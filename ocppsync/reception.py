@@ -18,6 +18,7 @@ from .forwarded import ClientAddress
 from .handshake import Admitted, DisconnectedError, Gate, RefusalError, read_request, refusal_response
 from .request import Headers, HttpRequest
 from .streams import Stream, TLSStream
+from .tls import ServerTLS
 from .transport import WebSocket
 
 _logger = logging.getLogger("ocppsync.handshake")
@@ -66,7 +67,7 @@ class Reception:
         doorkeeper: Doorkeeper,
         client_address: ClientAddress,
         max_handshakes: int | None,
-        ssl_context: ssl.SSLContext | None,
+        ssl_context: ssl.SSLContext | ServerTLS | None,
         handshake_timeout: float,
         max_header_size: int,
         max_message_size: int,
@@ -156,11 +157,10 @@ class Reception:
         return Stream(sock, write_timeout=self._write_timeout, on_data=self._on_raw_socket_data)
 
     def _open_stream(self, sock: socket.socket) -> Stream:
-        if self._ssl_context is None:
+        context = self._ssl_context.context if isinstance(self._ssl_context, ServerTLS) else self._ssl_context
+        if context is None:
             return Stream(sock, write_timeout=self._write_timeout, on_data=self._on_raw_socket_data)
-        return TLSStream(
-            sock, context=self._ssl_context, write_timeout=self._write_timeout, on_data=self._on_raw_socket_data
-        )
+        return TLSStream(sock, context=context, write_timeout=self._write_timeout, on_data=self._on_raw_socket_data)
 
     def _shake_hands(self, stream: Stream, deadline: float) -> Visitor | None:
         host, port = stream.remote_address
@@ -241,6 +241,8 @@ def _send_away(stream: Stream, *, plain: bool) -> None:
 
 
 def _tls_fault(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the client's certificate was refused: {error.verify_message}"
     if error.reason == "HTTP_REQUEST":
         return "the peer speaks plain HTTP (ws), and this port is TLS (wss)"
     return str(error.reason or error)

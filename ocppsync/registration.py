@@ -20,15 +20,18 @@ it; a SEND is dropped.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-__all__ = ["CentralSystemGate", "ChargePointGate", "Gate", "Registration", "RegistrationStatus", "Ruling"]
+__all__ = ["CentralSystemGate", "ChargePointGate", "Gate", "Registration", "RegistrationStatus", "Ruling", "Watch"]
 
 RegistrationStatus = Literal["unknown", "pending", "rejected", "accepted"]
 Ruling = Literal["handle", "refuse", "reject", "ignore"]
 """What becomes of a peer's CALL: it is handled, gets a SecurityError, is answered with the status Rejected, or gets
 no answer at all."""
+Watch = Callable[[Any], object]
+"""Called with the outcome of a CALL of ours before anybody else learns of it: the payload of its answer, or the
+`OCPPRequestError` that it ended with."""
 
 _BOOT = "BootNotification"
 _STATUSES: Mapping[str, RegistrationStatus] = {"Accepted": "accepted", "Pending": "pending", "Rejected": "rejected"}
@@ -113,6 +116,17 @@ class Gate:
 
     def settled(self, action: str, payload: Any, answer: Any) -> None:
         """Take note of the CALLRESULT that our CALL has got."""
+
+    def offence(self, action: str, payload: Any) -> str | None:
+        """Return why the connection has to end over a valid CALL of the peer's, or None."""
+        return None
+
+    def watch(self, action: str, payload: Any) -> Watch | None:
+        """Prepare for a CALL of ours that is about to be sent; return what wants to know its outcome, whatever it is.
+
+        It may block, and what it raises keeps the CALL from being sent.
+        """
+        return None
 
 
 class CentralSystemGate(Gate):

@@ -66,6 +66,8 @@ class HttpRequest:
     """Host and port of the peer of the TCP connection."""
     peer_certificate: Mapping[str, Any] | None = None
     """The verified TLS client certificate as `ssl.SSLSocket.getpeercert` shows it; None without one."""
+    secure: bool = False
+    """Whether it came over TLS."""
     forwarded_for: str | None = None
     """The client's address as a trusted proxy tells it; None where there is none (see `Limits.trusted_proxies`)."""
 

@@ -138,6 +138,7 @@ def _http_request(environ: Environ) -> HttpRequest:
         query=query,
         headers=Headers(tuple(fields)),
         remote_address=(environ.get("REMOTE_ADDR", ""), int(port) if port.isdigit() else 0),
+        secure=environ.get("wsgi.url_scheme") in ("https", "wss"),
     )
 
 

@@ -27,7 +27,7 @@ DASH = "\N{EN DASH}"
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 PACKAGE = ROOT / "ocppsync"
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "SECURITY.md", *sorted(DOCS.rglob("*.md"))]
 
 
 def read(page: Path) -> str:
@@ -70,7 +70,13 @@ def test_the_python_of_a_page_runs(page: Path, tmp_path: Path) -> None:
 
 def test_there_is_python_to_run() -> None:
     with_python = {name_of(page) for page in PAGES if "```python" in read(page)}
-    assert {"README.md", "docs/tutorial.md", "docs/threads.md", "docs/connections.md"} <= with_python
+    assert {
+        "README.md",
+        "docs/tutorial.md",
+        "docs/threads.md",
+        "docs/connections.md",
+        "docs/security.md",
+    } <= with_python
 
 
 def test_a_page_whose_python_fails_is_found(tmp_path: Path) -> None:
