@@ -250,8 +250,9 @@ class Responder:
             _logger.exception("%s: the handler of %s failed", self._metadata.charge_point_id, send.action)
 
     def _send_answer(self, text: str, call: frames.Call) -> bool:
+        # Without waiting: a few peers that do not read would have all handler threads wait for them.
         try:
-            self._transport.send(text)
+            self._transport.post(text)
         except TransportClosedError as error:
             _logger.info(
                 "%s: the answer to %s %s was dropped: %s",
