@@ -105,6 +105,7 @@ class Responder:
         self._reject_invalid_requests = reject_invalid_requests
         self._max_queued_calls = max_queued_calls
         self._calls = Strand(executor)
+        self._flooded = False  # the reader's own
         self._draining = False
 
     # On the reader.
@@ -113,8 +114,10 @@ class Responder:
         """Have a CALL or SEND handled; never waits."""
         call, admission = event.call, event.admission
         overfull = len(self._calls) >= self._max_queued_calls
-        if overfull and not self._draining:
+        if overfull and not self._flooded and not self._draining:
             _logger.warning("%s sends CALLs faster than they are handled", self._metadata.charge_point_id)
+        # Said again only once they had all been handled.
+        self._flooded = overfull or (self._flooded and len(self._calls) > 0)
         if isinstance(call, frames.Send) or admission is None:
             if not self._draining and not overfull:
                 self._calls.submit(self._take_send, call)
