@@ -176,12 +176,13 @@ class Responder:
         # On the timer.
         if not job.claim():
             return
-        link = self._finish(job, None)
-        if link is not None:
-            link.post(link._error_text(job.call, CallError("InternalError", "it took too long")))
+        # Looked at before the answer goes out: the handler may wait for a station that waits for it.
         where = "it waits for its turn"
         if job.thread is not None and self._watch is not None:
             where = f"its handler is at {self._watch.stack_of(job.thread)}"
+        link = self._finish(job, None)
+        if link is not None:
+            link.post(link._error_text(job.call, CallError("InternalError", "it took too long")))
         _logger.warning(
             "%s: %s was answered with InternalError after %g s: %s",
             self._metadata.charge_point_id,
