@@ -109,6 +109,7 @@ class Responder:
         self._reject_invalid_requests = reject_invalid_requests
         self._max_queued_calls = max_queued_calls
         self._calls = Strand(executor)
+        self._flooded = False  # the reader's own
         self._draining = False
 
     # On the reader.
@@ -117,8 +118,10 @@ class Responder:
         """Have a CALL or SEND handled; never waits."""
         call, admission = event.call, event.admission
         overfull = len(self._calls) >= self._max_queued_calls
-        if overfull and not self._draining:
+        if overfull and not self._flooded and not self._draining:
             _logger.warning("%s sends CALLs faster than they are handled", self._metadata.charge_point_id)
+        # Said again only once they had all been handled.
+        self._flooded = overfull or (self._flooded and len(self._calls) > 0)
         if isinstance(call, frames.Send) or admission is None:
             if not self._draining and not overfull:
                 self._calls.submit(self._take_send, call)
@@ -177,12 +180,13 @@ class Responder:
         # On the timer.
         if not job.claim():
             return
-        link = self._finish(job, None)
-        if link is not None:
-            link.post(link._error_text(job.call, CallError("InternalError", "it took too long")))
+        # Looked at before the answer goes out: the handler may wait for a station that waits for it.
         where = "it waits for its turn"
         if job.thread is not None and self._watch is not None:
             where = f"its handler is at {self._watch.stack_of(job.thread)}"
+        link = self._finish(job, None)
+        if link is not None:
+            link.post(link._error_text(job.call, CallError("InternalError", "it took too long")))
         _logger.warning(
             "%s: %s was answered with InternalError after %g s: %s",
             self._metadata.charge_point_id,
@@ -272,8 +276,9 @@ class Responder:
             self._tell_of(send, error)
 
     def _send_answer(self, text: str, call: frames.Call) -> bool:
+        # Without waiting: a few peers that do not read would have all handler threads wait for them.
         try:
-            self._transport.send(text)
+            self._transport.post(text)
         except TransportClosedError as error:
             _logger.info(
                 "%s: the answer to %s %s was dropped: %s",

@@ -436,7 +436,8 @@ def accept(
     ]
     if subprotocol is not None:
         fields.append(("Sec-WebSocket-Protocol", subprotocol))
-    if extensions:
+    # wsproto reads it as ASCII, and fails over anything else; no extension is spelt so.
+    if extensions.isascii() and extensions:
         fields.append(("Sec-WebSocket-Extensions", extensions))
     peer = _ServerSide(stream, fields, subprotocol, _Deflate(max_message_size, forgetful=True))
     return WebSocket(peer, stream, max_message_size=max_message_size, name=name)

@@ -687,7 +687,12 @@ def test_a_compressed_control_frame_breaks_the_protocol(connected: Connected) ->
 
 
 @pytest.mark.parametrize(
-    "offer", ["permessage-deflate; client_max_window_bits=x", "permessage-deflate; server_max_window_bits=99"]
+    "offer",
+    [
+        "permessage-deflate; client_max_window_bits=x",
+        "permessage-deflate; server_max_window_bits=99",
+        "permessage-deflate; é",
+    ],
 )
 def test_an_offer_that_makes_no_sense_is_declined(connected: Connected, offer: str) -> None:
     with connected(compression=True, changes={"Sec_WebSocket_Extensions": offer}) as (end, peer):
