@@ -40,8 +40,12 @@ class Transport(Protocol):
         """When something last came from the peer, on `time.monotonic`."""
         raise NotImplementedError
 
-    on_closing: Callable[[], object] | None
-    """Called once, when a Close was sent: whoever sets it sees to an `abort` in good time."""
+    @property
+    def on_closing(self) -> Callable[[], object] | None:
+        """Called once, when a Close was sent: whoever sets it sees to an `abort` in good time."""
+
+    @on_closing.setter
+    def on_closing(self, function: Callable[[], object] | None) -> None: ...
 
     def receive(self) -> str | None:
         """Wait for the next message; None once the connection has ended."""

@@ -56,7 +56,7 @@ TEXTS = st.text(max_size=40) | st.builds(json.dumps, FRAMES)
 def make_rpc(version: str) -> Rpc:
     return Rpc(
         DIALECTS[version],
-        refusal=lambda action: None if action in ("Heartbeat", "NotifyPeriodicEventStream") else "NotSupported",
+        refusal=lambda action, send: None if action in ("Heartbeat", "NotifyPeriodicEventStream") else "NotSupported",
         answers=AnswerMemory(),
         link=object(),
     )
@@ -94,7 +94,9 @@ class Conversation(RuleBasedStateMachine):
     @initialize()
     def connect(self) -> None:
         self.memory = AnswerMemory()
-        self.rpc = Rpc(DIALECTS["2.1"], refusal=lambda action: None, answers=self.memory, link=object(), peer="CP1")
+        self.rpc = Rpc(
+            DIALECTS["2.1"], refusal=lambda action, send: None, answers=self.memory, link=object(), peer="CP1"
+        )
         self.number = 0
         self.ours: list[OutgoingCall] = []
         self.settled: Counter[str] = Counter()
