@@ -85,12 +85,18 @@ class Messages:
         fault = None if mode == "off" else self._validator.check(action, kind, payload)
         return None if fault is None or _tolerated(mode, fault) else fault
 
+    def unknown(self, action: str, catalogues: Sequence[Catalogue]) -> ValidationError:
+        """Return the error for an action that none of some versions has."""
+        text = unknown_action(catalogues, action)
+        code = self.dialect.code("NotImplemented")
+        return ValidationError(text, action=action, errors=[Violation("", text, "action")], error_code=code)
+
     def check_sender(self, action: str, *, send: bool) -> None:
         """Raise ValidationError unless this end of a connection may send the action, as a SEND or as a CALL."""
         entries, role = self.catalogue, self.role
         if not entries.known(action):
-            text, code = unknown_action(entries.version, action), "NotImplemented"
-        elif not entries.may_send(role, action):
+            raise self.unknown(action, [entries])
+        if not entries.may_send(role, action):
             text, code = f"a {role.replace('_', ' ')} does not send {action}; its peer does", "NotSupported"
         elif entries.is_send(action) is not send:
             text = f"{action} gets {'an' if send else 'no'} answer; {'send_request' if send else 'send'} sends it"
@@ -220,10 +226,14 @@ class Speech:
 
         Raises ValueError for a version that is not spoken here.
         """
-        if version is None:
-            ordered = sorted(self.versions)
-            version = next((known for known in ordered if self.messages(known).catalogue.known(action)), ordered[0])
-        self.messages(version).check_sender(action, send=send)
+        candidates = []
+        for candidate in sorted(self.versions) if version is None else [version]:
+            messages = self.messages(candidate)
+            if messages.catalogue.known(action):
+                messages.check_sender(action, send=send)
+                return
+            candidates.append(messages.catalogue)
+        raise messages.unknown(action, candidates)
 
 
 def _entry(action: VendorAction) -> dict[str, Any]:

@@ -97,7 +97,7 @@ class Router:
                 return [entries]
             catalogues.append(entries)
         if not any(entries.known(action) for entries in catalogues):
-            raise ValueError(unknown_action(catalogues[0].version, action))
+            raise ValueError(unknown_action(catalogues, action))
         raise ValueError(f"a {self._peer.replace('_', ' ')} never sends {action}, so it needs no handler here")
 
     def refusal(self, action: str, version: str, send: bool = False) -> str | None:

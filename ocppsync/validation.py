@@ -156,7 +156,7 @@ class Validator:
             raise error
 
     def _unknown(self, action: str) -> ValidationError:
-        text = unknown_action(self._version, action)
+        text = unknown_action([self._catalogue], action)
         return ValidationError(
             text, action=action, errors=(Violation("", text, "action"),), error_code=self._spelled("NotImplemented")
         )

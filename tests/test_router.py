@@ -256,7 +256,7 @@ def test_hooks_of_the_version_come_before_those_of_all() -> None:
         ("Reset", "2.0.1", "a charge point never sends Reset, so it needs no handler here"),
         ("Reset", None, "a charge point never sends Reset, so it needs no handler here"),
         ("Heartbeat", "2.0", "OCPP '2.0' is not spoken here; 1.6, 2.0.1, 2.1 is"),
-        ("Bogus", None, "has no action 'Bogus'"),
+        ("Bogus", None, "OCPP 1.6, 2.0.1 and 2.1 have no action 'Bogus'"),
     ],
 )
 def test_a_version_is_checked_at_once(register: str, action: str, version: str | None, text: str) -> None:

@@ -43,6 +43,7 @@ def test_an_action_is_itself_and_nothing_else() -> None:
         (("A", [], {}), {}, TypeError, r"the schemas of A must be mappings, and \[\] is not"),
         (("A", {}, "{}"), {}, TypeError, "the schemas of A must be mappings, and '{}' is not"),
         (("A", {}, {}), {"sender": "csms"}, ValueError, "A is sent by one of .*, not by 'csms'"),
+        (("A", {}, None), {"versions": ["1.6"]}, ValueError, "A has no response, and only OCPP 2.1 has such messages"),
         (("A", {}, {}), {"versions": ["1.6", "2.0"]}, ValueError, "A is for OCPP '2.0', which is not known"),
     ],
 )
@@ -60,7 +61,6 @@ def test_what_cannot_be_meant_is_refused(
         ({}, ["1.6", "2.1"], ["1.6", "2.1"]),
         (None, None, ["2.1"]),
         (None, ["2.0.1", "2.1"], ["2.1"]),
-        (None, ["1.6"], []),
     ],
 )
 def test_the_versions_that_have_it(response: Any, versions: Any, has: list[str]) -> None:
