@@ -184,7 +184,7 @@ def test_without_a_version_any_will_do() -> None:
     for action in ("Reset", "RemoteStartTransaction", "SetVariables", "UsePriorityCharging"):
         speech.check_sender(action, None, send=False)
     Speech("charge_point").check_sender("NotifyPeriodicEventStream", None, send=True)
-    with pytest.raises(ValidationError, match="1.6, 2.0.1 and 2.1 have no action 'Bogus'"):
+    with pytest.raises(ValidationError, match=r"1\.6, 2\.0\.1 and 2\.1 have no action 'Bogus'"):
         speech.check_sender("Bogus", None, send=False)
 
 
