@@ -53,7 +53,8 @@ class Charger:
         key = base64.b64encode(os.urandom(16)).decode()
         self.sock.sendall(
             f"GET /{name} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: {protocol}\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode()
+            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: {protocol}\r\n"
+            f"Sec-WebSocket-Key: {key}\r\n\r\n".encode()
         )
         head = b""
         while b"\r\n\r\n" not in head:
