@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
 import signal
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
+
+# The last release of the package `ocpp` for Python 3.10 has no OCPP 2.1.
+collect_ignore = [] if importlib.util.find_spec("ocpp.v21") else ["test_foreign_21.py"]
 
 # Examples are judged by what they find: a busy machine may take long over one.
 settings.register_profile("full", deadline=None)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import importlib
+import importlib.util
 import inspect
 import json
 import threading
@@ -19,7 +21,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from decimal import Decimal
 from typing import Any, cast
 
-from ocpp import v16, v21, v201
+from ocpp import v16, v201
 from ocpp.charge_point import ChargePoint as PackageChargePoint
 from ocpp.charge_point import camel_to_snake_case, remove_nones, serialize_as_dict, snake_to_camel_case
 from ocpp.messages import Call, validate_payload
@@ -37,7 +39,10 @@ from ocppsync.catalogue import SUBPROTOCOLS, Role, Version, catalogue
 CHARGE_POINT_ID = "CP1"
 OTHER: Mapping[Role, Role] = {"charge_point": "central_system", "central_system": "charge_point"}
 Attend = Callable[[Connection], Awaitable[None]]
-PACKAGES: Mapping[str, Any] = {"1.6": v16, "2.0.1": v201, "2.1": v21}
+PACKAGES: dict[str, Any] = {"1.6": v16, "2.0.1": v201}
+if importlib.util.find_spec("ocpp.v21") is not None:
+    # The package's last release for Python 3.10 has no OCPP 2.1.
+    PACKAGES["2.1"] = importlib.import_module("ocpp.v21")
 """The package's dataclasses and its ChargePoint, by version."""
 _SUBPROTOCOL_OF = {version: Subprotocol(name) for name, version in SUBPROTOCOLS.items()}
 
