@@ -30,9 +30,12 @@ class Transport(Protocol):
     """The WebSocket close code once the connection has ended: the peer's, or the one sent to it."""
     close_reason: str
     last_heard: float
-    """When something last came from the peer, on `time.monotonic`."""
+    """When something last came from the peer, on the clock of the connection's timer."""
     on_closing: Callable[[], object] | None
     """Called once, when a Close was sent: whoever sets it sees to an `abort` in good time."""
+
+    def open(self) -> None:
+        """Let go of the answer to the peer's handshake, which goes before all else."""
 
     def receive(self) -> str | None:
         """Wait for the next message; None once the connection has ended."""

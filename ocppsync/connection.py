@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import logging
 import threading
-import time
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -135,7 +134,7 @@ class Connection:
         self._ping_timer: TimerHandle | None = None
         self._close_timer: TimerHandle | None = None
         self._idle_timer: TimerHandle | None = None
-        self._message_came = time.monotonic()
+        self._message_came = self._timer.now()
         transport.on_closing = self._abort_in_time
 
     def __repr__(self) -> str:
@@ -171,7 +170,7 @@ class Connection:
             self._reader = None
 
     def _receive(self, text: str) -> None:
-        self._message_came = time.monotonic()
+        self._message_came = self._timer.now()
         hook = self._settings.on_raw_websocket_data
         if hook is not None:
             try:
@@ -278,7 +277,7 @@ class Connection:
         timeout = self._settings.idle_timeout
         if timeout is None or self._ended:
             return
-        left = self._message_came + timeout - time.monotonic()
+        left = self._message_came + timeout - self._timer.now()
         if left > 0:
             self._idle_timer = self._timer.call_later(left, self._watch_idleness)
         else:
@@ -296,6 +295,6 @@ class Connection:
             self._transport.abort()
             return
         # One that could not be written at once counts as unanswered: the peer has not read for a whole interval.
-        self._pinged = time.monotonic()
+        self._pinged = self._timer.now()
         self._transport.ping()
         self._schedule_ping()
