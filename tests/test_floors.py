@@ -17,11 +17,11 @@ FLOORS = {
     for floor, names in {
         0: "_version channel clock errors formats frames lenient registration request",
         1: "catalogue forwarded limits dialects endpoint options predicates tolerance v16 v201 v21 validation vendor",
-        2: "messages methods pool repeats router rpc streams timer watch",
-        3: "doorkeeper handshake transport",
+        2: "memory messages methods pool repeats router rpc script streams timer watch",
+        3: "doorkeeper handshake inline transport",
         4: "connection incoming outgoing reception",
         5: "attendance central_system charge_point listener registry",
-        6: "__main__ flask wsgi answers cli conversation meter simulator",
+        6: "__main__ flask wsgi answers cli conversation fake_charge_point links meter simulator testing",
         TOP: "__init__",
     }.items()
     for name in names.split()
