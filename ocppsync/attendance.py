@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from .catalogue import SUBPROTOCOLS
 from .channel import GOING_AWAY, POLICY_VIOLATION, PROTOCOL_ERROR, Transport
 from .connection import Connection
-from .reception import Admission, Reception, Visitor
+from .reception import Admission, Reception
 from .registry import Registry
 from .request import ConnectionMetadata
 from .timer import Timer
@@ -85,7 +85,7 @@ class Attendance:
             visitor = self._reception.receive(sock)
             if visitor is not None:
                 try:
-                    self._attend(visitor)
+                    self._attend(visitor, visitor.websocket)
                 finally:
                     self._reception.forget(visitor)
         finally:
@@ -98,7 +98,8 @@ class Attendance:
         """
         with self._at_work(admission):
             try:
-                self._attend(self._reception.upgrade(self._reception.plain_stream(sock), admission))
+                visitor = self._reception.upgrade(self._reception.plain_stream(sock), admission)
+                self._attend(visitor, visitor.websocket)
             except OSError as error:
                 # It went before it could be told that it is in.
                 _logger.info("%s broke off: %s", admission.admitted.charge_point_id, error)
@@ -109,7 +110,7 @@ class Attendance:
     def attend_over(self, transport: Transport, admission: Admission) -> None:
         """Attend to somebody who was let in and comes over a transport of another kind, as `attend` does."""
         with self._at_work(admission):
-            self._attend(Visitor(admission.admitted, admission.http_request, transport))
+            self._attend(admission, transport)
 
     @contextlib.contextmanager
     def _at_work(self, admission: Admission) -> Iterator[None]:
@@ -132,25 +133,25 @@ class Attendance:
 
     # Attending.
 
-    def _attend(self, visitor: Visitor) -> None:
-        admitted = visitor.admitted
+    def _attend(self, admission: Admission, transport: Transport) -> None:
+        admitted = admission.admitted
         threading.current_thread().name = f"ocppsync-reader-{admitted.charge_point_id}"
         if self._closing:
             # It was on its way through `authorize`, say, when everybody else was sent away.
-            visitor.transport.abort()
-            visitor.transport.release()
+            transport.abort()
+            transport.release()
             return
         if admitted.subprotocol is None:
-            self._close_without_protocol(admitted.charge_point_id, visitor.transport)
+            self._close_without_protocol(admitted.charge_point_id, transport)
             return
         version = SUBPROTOCOLS[admitted.subprotocol]
-        metadata = ConnectionMetadata(admitted.charge_point_id, version, visitor.http_request)
-        connection = self._connect(visitor.transport, metadata)
-        host, port = visitor.http_request.remote_address
+        metadata = ConnectionMetadata(admitted.charge_point_id, version, admission.http_request)
+        connection = self._connect(transport, metadata)
+        host, port = admission.http_request.remote_address
         _logger.info("%s connected from %s:%d (%s)", admitted.charge_point_id, host, port, admitted.subprotocol)
-        self._run(connection, visitor)
+        self._run(connection, transport)
 
-    def _run(self, connection: Connection, visitor: Visitor) -> None:
+    def _run(self, connection: Connection, transport: Transport) -> None:
         metadata = connection.metadata
         previous = self._registry.add(connection)
         if previous is not None:
@@ -158,7 +159,7 @@ class Attendance:
             previous.end_requests("another connection of the same identity has taken over")
             previous.close(POLICY_VIOLATION, "another connection of the same identity")
         # The charge point's answer goes out now that it can be found here: whoever has seen it connect may ask it.
-        visitor.transport.open()
+        transport.open()
         # Whoever closes may have looked for connections just before this one could be found.
         if self._aborting:
             connection.abort()

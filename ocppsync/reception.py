@@ -12,12 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from . import transport
-from .channel import Transport
 from .doorkeeper import Doorkeeper
 from .forwarded import ClientAddress
 from .handshake import Admitted, DisconnectedError, Gate, RefusalError, read_request, refusal_response
 from .request import HttpRequest
 from .streams import Stream, TLSStream
+from .transport import WebSocket
 
 _logger = logging.getLogger("ocppsync.handshake")
 _SLOW = 1.0
@@ -38,7 +38,7 @@ class Admission:
 class Visitor(Admission):
     """A charge point whose upgrade was answered with 101."""
 
-    transport: Transport
+    websocket: WebSocket
 
 
 class Reception:

@@ -45,15 +45,15 @@ class Desk:
         visitor = self.reception.receive(sock)
         self.outcomes(visitor)
         if visitor is not None:
-            visitor.transport.open()
+            visitor.websocket.open()
 
     def close(self) -> None:
         self._listener.close()
         self.reception.close()
         for visitor in self.outcomes.items:
             if visitor is not None:
-                visitor.transport.abort()
-                visitor.transport.release()
+                visitor.websocket.abort()
+                visitor.websocket.release()
 
     def ask(self, data: bytes) -> Response:
         """Send a request, read the answer, and see the connection closed after it."""
@@ -139,7 +139,7 @@ def test_a_visitor_is_let_in(desk: Desks) -> None:
         assert seen.headers["x-more"] == "yes"
         assert seen.remote_address == peer.sock.getsockname()
         peer.send_text("hello")
-        assert visitor.transport.receive() == "hello"
+        assert visitor.websocket.receive() == "hello"
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_authorize_decides_before_the_upgrade(desk: Desks) -> None:
 def test_a_message_behind_the_request_stays_in_the_stream(desk: Desks) -> None:
     with desk() as opened, dial(opened.port) as peer:
         peer.send(request() + frame(TEXT, "early") + frame(PING, "x"))
-        assert opened.outcomes.wait()[0].transport.receive() == "early"
+        assert opened.outcomes.wait()[0].websocket.receive() == "early"
 
 
 # Those who are not.
@@ -512,7 +512,7 @@ def test_the_hook_gets_every_byte_after_tls(desk: Desks, authority: Authority, *
         peer.upgrade()
         hello = frame(TEXT, "hello")
         peer.send(hello)
-        assert opened.outcomes.wait()[0].transport.receive() == "hello"
+        assert opened.outcomes.wait()[0].websocket.receive() == "hello"
         assert b"".join(seen) == request() + hello
 
 
@@ -536,8 +536,8 @@ def test_a_visitor_over_tls(desk: Desks, authority: Authority) -> None:
         visitor = opened.outcomes.wait()[0]
         assert visitor.http_request.peer_certificate["subject"] == ((("commonName", "SN1"),),)
         peer.send_text("hello")
-        assert visitor.transport.receive() == "hello"
-        visitor.transport.send("good day")
+        assert visitor.websocket.receive() == "hello"
+        visitor.websocket.send("good day")
         assert peer.read_text() == "good day"
 
 
@@ -629,7 +629,7 @@ def test_a_peer_that_ends_tls_without_saying_so(desk: Desks, authority: Authorit
     with desk(ssl_context=authority.server_context()) as opened:
         with dial(opened.port, ssl_context=authority.client_context()) as peer:
             peer.upgrade()
-            websocket = opened.outcomes.wait()[0].transport
+            websocket = opened.outcomes.wait()[0].websocket
         assert websocket.receive() is None
         assert websocket.close_code == 1006
 
@@ -640,7 +640,7 @@ def test_close_over_tls(desk: Desks, authority: Authority) -> None:
         dial(opened.port, ssl_context=authority.client_context()) as peer,
     ):
         peer.upgrade()
-        websocket = opened.outcomes.wait()[0].transport
+        websocket = opened.outcomes.wait()[0].websocket
         peer.send_close(1000, "bye")
         assert websocket.receive() is None
         assert peer.read_frame() == Frame(0x8, close_payload(1000, "bye"))
