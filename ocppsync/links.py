@@ -163,9 +163,6 @@ def link_in_memory(
             f"the central system refused the connection with HTTP {refusal.status}: {refusal.reason}",
             status=refusal.status,
         ) from None
-    if admission.admitted.subprotocol is None:
-        cs.forget(admission)
-        raise _no_subprotocol(version)
     if isinstance(cs._pool, InlineExecutor):
         return _InlineLink(cs, cs._pool, admission, take, ended)
     name = admission.admitted.charge_point_id
@@ -227,13 +224,7 @@ def link_over_socket(
             max_message_size=_LONGEST_MESSAGE,
             name="the central system",
         )
-        if websocket.subprotocol is None:
-            raise _no_subprotocol(version)
     except BaseException:
         stream.close()
         raise
     return _ThreadedLink(websocket, endpoint.target.rpartition("/")[2], take, ended)
-
-
-def _no_subprotocol(version: Version) -> HandshakeError:
-    return HandshakeError(f"the central system does not speak OCPP {version}", status=101)
