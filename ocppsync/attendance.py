@@ -7,24 +7,23 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from .catalogue import SUBPROTOCOLS
-from .channel import GOING_AWAY, POLICY_VIOLATION, PROTOCOL_ERROR
+from .channel import GOING_AWAY, POLICY_VIOLATION, PROTOCOL_ERROR, Transport
 from .connection import Connection
 from .handshake import Credentials
-from .reception import Admission, Reception, Visitor
+from .reception import Admission, Reception
 from .registry import Registry
 from .request import ConnectionMetadata
 from .timer import Timer
-from .transport import WebSocket
 
 __all__ = ["Attendance", "Connect"]
 
 _logger = logging.getLogger("ocppsync.central_system")
 
-Connect = Callable[[WebSocket, ConnectionMetadata, Credentials | None], Connection]
-"""Makes the connection of a WebSocket, for somebody who has proved itself in that way."""
+Connect = Callable[[Transport, ConnectionMetadata, Credentials | None], Connection]
+"""Makes the connection of a transport, for somebody who has proved itself in that way."""
 
 
 class Attendance:
@@ -36,6 +35,9 @@ class Attendance:
         connect: makes their connections.
         timer: for those that get none.
         close_timeout: seconds that a charge point has to answer a Close.
+
+    Attributes:
+        timer: may be changed while nobody is attended.
     """
 
     def __init__(
@@ -44,7 +46,7 @@ class Attendance:
         self._reception = reception
         self._registry = registry
         self._connect = connect
-        self._timer = timer
+        self.timer = timer
         self._close_timeout = close_timeout
         self._changed = threading.Condition()  # guards the next; notified when a thread is through
         self._attending: dict[
@@ -84,7 +86,7 @@ class Attendance:
             visitor = self._reception.receive(sock)
             if visitor is not None:
                 try:
-                    self._attend(visitor)
+                    self._attend(visitor, visitor.websocket)
                 finally:
                     self._reception.forget(visitor)
         finally:
@@ -95,18 +97,32 @@ class Attendance:
 
         The socket is closed by then, and the admission forgotten.
         """
+        with self._at_work(admission):
+            try:
+                visitor = self._reception.upgrade(self._reception.plain_stream(sock), admission)
+                self._attend(visitor, visitor.websocket)
+            except OSError as error:
+                # It went before it could be told that it is in.
+                _logger.info("%s broke off: %s", admission.admitted.charge_point_id, error)
+            finally:
+                with contextlib.suppress(OSError):
+                    sock.close()
+
+    def attend_over(self, transport: Transport, admission: Admission) -> None:
+        """Attend to somebody who was let in and comes over a transport of another kind, as `attend` does."""
+        with self._at_work(admission):
+            self._attend(admission, transport)
+
+    @contextlib.contextmanager
+    def _at_work(self, admission: Admission) -> Iterator[None]:
+        """Lend the calling thread to somebody who was let in."""
         thread = threading.current_thread()
         name = thread.name
         with self._changed:
             self._attending[thread] = False
         try:
-            self._attend(self._reception.upgrade(self._reception.plain_stream(sock), admission))
-        except OSError as error:
-            # It went before it could be told that it is in.
-            _logger.info("%s broke off: %s", admission.admitted.charge_point_id, error)
+            yield
         finally:
-            with contextlib.suppress(OSError):
-                sock.close()
             self._reception.forget(admission)
             thread.name = name
             self._leave(thread)
@@ -118,25 +134,25 @@ class Attendance:
 
     # Attending.
 
-    def _attend(self, visitor: Visitor) -> None:
-        admitted = visitor.admitted
+    def _attend(self, admission: Admission, transport: Transport) -> None:
+        admitted = admission.admitted
         threading.current_thread().name = f"ocppsync-reader-{admitted.charge_point_id}"
         if self._closing:
             # It was on its way through `authorize`, say, when everybody else was sent away.
-            visitor.websocket.abort()
-            visitor.websocket.release()
+            transport.abort()
+            transport.release()
             return
         if admitted.subprotocol is None:
-            self._close_without_protocol(admitted.charge_point_id, visitor.websocket)
+            self._close_without_protocol(admitted.charge_point_id, transport)
             return
         version = SUBPROTOCOLS[admitted.subprotocol]
-        metadata = ConnectionMetadata(admitted.charge_point_id, version, visitor.http_request)
-        connection = self._connect(visitor.websocket, metadata, admitted.credentials)
-        host, port = visitor.http_request.remote_address
+        metadata = ConnectionMetadata(admitted.charge_point_id, version, admission.http_request)
+        connection = self._connect(transport, metadata, admitted.credentials)
+        host, port = admission.http_request.remote_address
         _logger.info("%s connected from %s:%d (%s)", admitted.charge_point_id, host, port, admitted.subprotocol)
-        self._run(connection, visitor)
+        self._run(connection, transport)
 
-    def _run(self, connection: Connection, visitor: Visitor) -> None:
+    def _run(self, connection: Connection, transport: Transport) -> None:
         metadata = connection.metadata
         previous = self._registry.add(connection)
         if previous is not None:
@@ -144,7 +160,7 @@ class Attendance:
             previous.end_requests("another connection of the same identity has taken over")
             previous.close(POLICY_VIOLATION, "another connection of the same identity")
         # The charge point's answer goes out now that it can be found here: whoever has seen it connect may ask it.
-        visitor.websocket.open()
+        transport.open()
         # Whoever closes may have looked for connections just before this one could be found.
         if self._aborting:
             connection.abort()
@@ -157,17 +173,17 @@ class Attendance:
             self._registry.remove(connection)
             _logger.info("%s disconnected (close code %s)", metadata.charge_point_id, connection.close_code)
 
-    def _close_without_protocol(self, charge_point_id: str, websocket: WebSocket) -> None:
+    def _close_without_protocol(self, charge_point_id: str, transport: Transport) -> None:
         # J16 §3.2: complete the handshake without naming a subprotocol, then close at once.
         _logger.warning("%s offers no subprotocol that is served here; its connection is closed", charge_point_id)
-        websocket.on_closing = lambda: self._timer.call_later(self._close_timeout, websocket.abort)
+        transport.on_closing = lambda: self.timer.call_later(self._close_timeout, transport.abort)
         try:
-            websocket.open()
-            websocket.close(PROTOCOL_ERROR, "no common subprotocol")
-            while websocket.receive() is not None:
+            transport.open()
+            transport.close(PROTOCOL_ERROR, "no common subprotocol")
+            while transport.receive() is not None:
                 pass
         finally:
-            websocket.release()
+            transport.release()
 
     # The end.
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from .attendance import Attendance
 from .catalogue import SUBPROTOCOLS
-from .channel import NORMAL
+from .channel import NORMAL, Transport
 from .connection import Connection, ConnectionSettings
 from .doorkeeper import Doorkeeper
 from .errors import RequestTimeoutError
@@ -29,7 +29,7 @@ from .messages import Speech
 from .methods import CentralSystemHandler, CentralSystemMethods
 from .options import check_positive, check_protocols, check_whole
 from .outgoing import failed, not_connected
-from .pool import HandlerPool
+from .pool import HandlerPool, Workers
 from .reception import Admission, Reception
 from .registration import CentralSystemGate, Gate
 from .registry import ConnectionListener, Registry
@@ -38,7 +38,6 @@ from .router import Router
 from .security import SecurityGate, SecurityProfiles
 from .timer import Timer
 from .tls import ServerTLS
-from .transport import WebSocket
 from .vendor import VendorAction, name_of
 from .watch import HandlerWatch
 
@@ -194,7 +193,7 @@ class CentralSystem(CentralSystemMethods):
         self._router = Router(self._speech, handler)
         self._registration_gate = registration_gate
         self._security = security
-        self._pool = HandlerPool(handler_threads, "ocppsync-handler")
+        self._pool: Workers = HandlerPool(handler_threads, "ocppsync-handler")
         self._timer = Timer("ocppsync-timer")
         self._watch = HandlerWatch(self._pool, self._timer)
         self._registry = Registry(self._pool)
@@ -249,6 +248,19 @@ class CentralSystem(CentralSystemMethods):
             self._started = True
         return self
 
+    def _run_on(self, pool: Workers, timer: Timer) -> None:
+        """Run handlers and keep the time elsewhere than on threads of its own; see `ocppsync.testing`.
+
+        Raises:
+            RuntimeError: it was started, so that handlers may run already.
+        """
+        with self._lock:
+            if self._started or self._closing:
+                raise RuntimeError("this central system was started already")
+            self._pool = self._registry.executor = pool
+            self._timer = self._attendance.timer = timer
+            self._watch = HandlerWatch(pool, timer)
+
     def serve_forever(self) -> None:
         """Accept connections and wait until `close` is called elsewhere, or Ctrl-C, which closes it."""
         try:
@@ -301,7 +313,7 @@ class CentralSystem(CentralSystemMethods):
     # Connections.
 
     def _connect(
-        self, websocket: WebSocket, metadata: ConnectionMetadata, credentials: Credentials | None
+        self, transport: Transport, metadata: ConnectionMetadata, credentials: Credentials | None
     ) -> Connection:
         station = self._registry.station(metadata.charge_point_id)
         gate = CentralSystemGate(station.registration) if self._registration_gate else Gate()
@@ -309,7 +321,7 @@ class CentralSystem(CentralSystemMethods):
             self._security.connected(metadata.charge_point_id, credentials)
             gate = SecurityGate(gate, self._security, metadata, credentials)
         return Connection(
-            websocket,
+            transport,
             metadata,
             self._settings,
             router=self._router,
@@ -338,6 +350,10 @@ class CentralSystem(CentralSystemMethods):
     def note_refusal(self, refusal: RefusalError, http_request: HttpRequest) -> None:
         """Say in the log, and to the observers, who was refused and why."""
         self._reception.note_refusal(refusal, http_request)
+
+    def attend_over(self, transport: Transport, admission: Admission) -> None:
+        """Serve a charge point that was admitted and comes over a transport of another kind, as `attend` does."""
+        self._attendance.attend_over(transport, admission)
 
     def forget(self, admission: Admission) -> None:
         """Drop an admission that came to nothing."""

@@ -37,7 +37,7 @@ class Transport(Protocol):
 
     @property
     def last_heard(self) -> float:
-        """When something last came from the peer, on `time.monotonic`."""
+        """When something last came from the peer, on the clock of the connection's timer."""
         raise NotImplementedError
 
     @property
@@ -46,6 +46,9 @@ class Transport(Protocol):
 
     @on_closing.setter
     def on_closing(self, function: Callable[[], object] | None) -> None: ...
+
+    def open(self) -> None:
+        """Let go of the answer to the peer's handshake, which goes before all else."""
 
     def receive(self) -> str | None:
         """Wait for the next message; None once the connection has ended."""

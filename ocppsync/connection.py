@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -143,7 +142,7 @@ class Connection:
         self._ping_timer: TimerHandle | None = None
         self._close_timer: TimerHandle | None = None
         self._idle_timer: TimerHandle | None = None
-        self._message_came = time.monotonic()
+        self._message_came = self._timer.now()
         transport.on_closing = self._abort_in_time
 
     def __repr__(self) -> str:
@@ -160,7 +159,7 @@ class Connection:
     def run(self) -> None:
         """Read until the connection ends; then fail what still waits and give everything back."""
         self._reader = threading.get_ident()
-        began, observe = time.monotonic(), self._settings.observe
+        began, observe = self._timer.now(), self._settings.observe
         charge_point_id, version = self.metadata.charge_point_id, self.metadata.ocpp_version
         if observe is not None:
             observe(Connected(charge_point_id, version, self.metadata.http_request.client_address))
@@ -182,10 +181,10 @@ class Connection:
                     appointment.cancel()
             self._reader = None
             if observe is not None:
-                observe(Closed(charge_point_id, version, self.close_code, time.monotonic() - began))
+                observe(Closed(charge_point_id, version, self.close_code, self._timer.now() - began))
 
     def _receive(self, text: str) -> None:
-        self._message_came = time.monotonic()
+        self._message_came = self._timer.now()
         hook = self._settings.on_raw_websocket_data
         if hook is not None:
             try:
@@ -298,7 +297,7 @@ class Connection:
         timeout = self._settings.idle_timeout
         if timeout is None or self._ended:
             return
-        left = self._message_came + timeout - time.monotonic()
+        left = self._message_came + timeout - self._timer.now()
         if left > 0:
             self._idle_timer = self._timer.call_later(left, self._watch_idleness)
         else:
@@ -316,6 +315,6 @@ class Connection:
             self._transport.abort()
             return
         # One that could not be written at once counts as unanswered: the peer has not read for a whole interval.
-        self._pinged = time.monotonic()
+        self._pinged = self._timer.now()
         self._transport.ping()
         self._schedule_ping()

@@ -74,6 +74,10 @@ class ObservedTransport:
     def on_closing(self, function: Callable[[], object] | None) -> None:
         self._inner.on_closing = function
 
+    def open(self) -> None:
+        """Let go of the answer to the peer's handshake."""
+        self._inner.open()
+
     def receive(self) -> str | None:
         """Wait for the next message; None once the connection has ended."""
         text = self._inner.receive()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -54,6 +53,16 @@ class RequestFuture(Future[Any]):
     def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
         """Run ``fn(future)`` in the handler pool once the answer is there."""
         super().add_done_callback(lambda future: self._executor.submit(fn, future) or fn(future))
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Return the answer, or raise why there is none; blocks until it is there."""
+        self._executor.before_wait(self)
+        return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Return why there is no answer, or None where there is one; blocks until that is known."""
+        self._executor.before_wait(self)
+        return super().exception(timeout)
 
     def cancel(self) -> bool:
         """Give the request up if it was not written yet; return whether it was given up."""
@@ -141,7 +150,7 @@ class Requester:
         if objection is not None:
             self._fail(pending, NotRegisteredError, objection)
             return pending.future
-        deadline = time.monotonic() + timeout
+        deadline = self._timer.now() + timeout
         pending.watch = self._gate.watch(action, payload)
         with self._lock:
             refused = self._refusal()

@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any, Protocol
 
 _logger = logging.getLogger("ocppsync.pool")
@@ -19,6 +20,30 @@ class Executor(Protocol):
 
     def submit(self, function: Callable[..., object], *args: Any) -> bool:
         """Run ``function(*args)`` soon; never wait for it. False: it will not run, for the executor is closed."""
+        raise NotImplementedError
+
+    def before_wait(self, future: Future[Any]) -> None:
+        """The calling thread is about to wait for ``future``: an executor without threads does its work now."""
+
+
+class Workers(Executor, Protocol):
+    """An executor with a life, as a central system has one of its own."""
+
+    @property
+    def stuck_since(self) -> float | None:
+        """Since when it can take nothing on; None while it can."""
+
+    @property
+    def owns_this_thread(self) -> bool:
+        """Whether a task runs on the calling thread."""
+        raise NotImplementedError
+
+    def wait_idle(self, timeout: float) -> bool:
+        """Wait until no task runs or waits, but for the one that asks; return whether that came true in time."""
+        raise NotImplementedError
+
+    def close(self, timeout: float) -> bool:
+        """Take no more tasks, finish those that were taken, and return whether that was done in time."""
         raise NotImplementedError
 
 
@@ -60,6 +85,9 @@ class HandlerPool:
                 self._backlog += 1
             self._tasks.put((function, args))
         return True
+
+    def before_wait(self, future: Future[Any]) -> None:
+        """Do nothing: the threads see to it."""
 
     def _start_thread(self) -> bool:
         thread = threading.Thread(target=self._run, name=f"{self._name}-{len(self._threads) + 1}", daemon=True)

@@ -39,10 +39,13 @@ class Registry:
 
     Listeners run in the handler pool. For one charge point they see ``"connected"`` and ``"disconnected"`` in turn: a
     connection that takes over from another of the same identity changes nothing that they would be told.
+
+    Attributes:
+        executor: where the listeners of those who come from now on run.
     """
 
     def __init__(self, executor: Executor) -> None:
-        self._executor = executor
+        self.executor = executor
         self._lock = threading.Lock()  # guards all below; never held over I/O or user code
         self._stations: OrderedDict[str, Station] = OrderedDict()
         self._connected: dict[str, Connection] = {}
@@ -109,7 +112,7 @@ class Registry:
     def _station(self, charge_point_id: str) -> Station:
         station = self._stations.get(charge_point_id)
         if station is None:
-            station = self._stations[charge_point_id] = Station(self._executor)
+            station = self._stations[charge_point_id] = Station(self.executor)
         return station
 
     def _forget_some(self) -> None:

@@ -89,7 +89,11 @@ class Timer:
 
     def call_later(self, seconds: float, function: Callable[..., object], *args: Any) -> TimerHandle:
         """Call ``function(*args)`` in so many seconds."""
-        return self.call_at(time.monotonic() + seconds, function, *args)
+        return self.call_at(self.now() + seconds, function, *args)
+
+    def now(self) -> float:
+        """Return the time on its clock, which is `time.monotonic`."""
+        return time.monotonic()
 
     def close(self) -> None:
         """Drop every appointment and end the thread; returns when it has ended, unless it is the calling one."""
@@ -119,7 +123,7 @@ class Timer:
     def _next(self) -> TimerHandle | None:
         with self._changed:
             while not self._closed:
-                now = time.monotonic()
+                now = self.now()
                 if self._heap and self._heap[0][0] <= now:
                     return heapq.heappop(self._heap)[2]
                 # What is centuries away is more than a wait can take.

@@ -348,6 +348,10 @@ class WebSocket:
         """Write a message without ever waiting: what cannot go at once follows from a thread of its own."""
         self._post(TextMessage(data=text))
 
+    def send_bytes(self, data: bytes) -> None:
+        """Write a binary message, which OCPP has not, without ever waiting; see `ocppsync.testing`."""
+        self._post(BytesMessage(data=data))
+
     def ping(self) -> bool:
         """Write a ping without ever waiting, as `post` does; return False when the connection has ended."""
         try:

@@ -9,7 +9,7 @@ import time
 import traceback
 from typing import NamedTuple
 
-from .pool import HandlerPool
+from .pool import Workers
 from .timer import Timer
 
 __all__ = ["HandlerWatch"]
@@ -37,7 +37,7 @@ class HandlerWatch:
         stuck_after: seconds, as `STUCK_AFTER`.
     """
 
-    def __init__(self, pool: HandlerPool, timer: Timer, stuck_after: float = STUCK_AFTER) -> None:
+    def __init__(self, pool: Workers, timer: Timer, stuck_after: float = STUCK_AFTER) -> None:
         self._pool = pool
         self._timer = timer
         self._stuck_after = stuck_after

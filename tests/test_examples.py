@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from pathlib import Path
 
@@ -29,6 +30,7 @@ def test_every_example_is_run_here() -> None:
     assert sorted(path.name for path in EXAMPLES.glob("*.py")) == [
         *("central_system.py", "charge_point.py", "send_from_anywhere.py")
     ]
+    assert sorted(path.name for path in (EXAMPLES / "unit_tests").glob("*.py")) == ["charging.py", "test_charging.py"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -129,3 +131,19 @@ def test_a_signal_ends_the_one_that_sends(number: int) -> None:
         port_of(program)
         assert program.end(number) == (0, "")
     assert program.output.endswith("Goodbye\n")
+
+
+def test_the_suite_of_unit_tests_passes() -> None:
+    suite = ["-W", "error", "-m", "unittest", "discover", str(EXAMPLES / "unit_tests")]
+    with Program(suite) as program:
+        status, errors = program.wait()
+    assert status == 0, errors
+    assert re.search(r"^Ran 1\d tests in .*\n\nOK\n$", errors, re.MULTILINE), errors
+
+
+def test_the_application_of_the_unit_tests_serves() -> None:
+    with example("unit_tests/charging.py", "0") as program:
+        with ChargePoint("CP1", url=f"ws://127.0.0.1:{port_of(program)}") as cp:
+            answer = cp.send_request("BootNotification", {"chargePointVendor": "Acme", "chargePointModel": "B"})
+            assert answer["status"] == "Accepted"
+        assert program.end() == (0, "")
