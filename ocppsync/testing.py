@@ -23,6 +23,7 @@ from .central_system import CentralSystem
 from .fake_charge_point import Answer, FakeChargePoint
 from .inline import Clock, InlineExecutor
 from .memory import MemoryTransport, memory_pair
+from .replay import assert_replays
 from .script import Expectation, PayloadMatcher, ReceivedCall
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "MemoryTransport",
     "PayloadMatcher",
     "ReceivedCall",
+    "assert_replays",
     "fake_charge_point",
     "inline",
     "memory_pair",

@@ -13,7 +13,8 @@ from support import BOOT, DEADLINE, raw, serving
 from ocppsync import CentralSystem, HandshakeError, utc_now
 from ocppsync.cli import main
 from ocppsync.journal import read_journal
-from ocppsync.replay import assert_replays, replay
+from ocppsync.replay import replay
+from ocppsync.testing import assert_replays
 
 START = {"connectorId": 1, "idTag": "T", "meterStart": 0, "timestamp": "2026-01-01T00:00:00Z"}
 
