@@ -31,9 +31,9 @@ def werkzeug(app: Any, **options: Any) -> Iterator[int]:
         server.server_close()
 
 
-def gunicorn(directory: Path, *arguments: str, app: str = "site_of_test:app") -> Program:
+def gunicorn(directory: Path, *arguments: str, app: str = "site_of_test:app", **environment: str) -> Program:
     """Start gunicorn in a directory that holds ``app`` and a gunicorn.conf.py; it logs to its output."""
-    environment = {"HOME": str(directory), "PYTHONPATH": str(directory)}
+    environment = {"HOME": str(directory), "PYTHONPATH": str(directory), **environment}
     common = ["--config", str(directory / "gunicorn.conf.py"), "--chdir", str(directory), "--bind", "127.0.0.1:0"]
     return Program(["-W", "error", "-c", _GUNICORN, *common, *arguments, app], environment)
 

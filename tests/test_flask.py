@@ -115,7 +115,7 @@ def test_a_response_class_of_the_application_is_kept(cs: CentralSystem, app: fla
         assert cs.charge_points == ["CP1"]
 
 
-SITE = '''
+SITE = """
 from flask import Flask
 from ocppsync import CentralSystem, NotConnectedError, OCPPRequestError, RequestTimeoutError
 from ocppsync.answers import CentralSystemAnswers
@@ -136,7 +136,7 @@ def reset(name):
         return "timed out", 504
     except OCPPRequestError as error:
         return str(error), 502
-'''
+"""
 
 
 @pytest.mark.slow

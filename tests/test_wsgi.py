@@ -130,10 +130,14 @@ def test_closing_says_goodbye(cs: CentralSystem) -> None:
 def test_what_is_no_upgrade_is_refused_as_on_its_own_port(
     path: str, method: str, changes: dict[str, Any], status: int
 ) -> None:
-    with CentralSystem(0, host="127.0.0.1") as cs, werkzeug(wsgi_app(cs)) as port:
-        with dial(port) as web, dial(cs.port) as own:
-            data = request(path, method, **changes)
-            answers = [web.ask(data), own.ask(data)]
+    data = request(path, method, **changes)
+    with (
+        CentralSystem(0, host="127.0.0.1") as cs,
+        werkzeug(wsgi_app(cs)) as port,
+        dial(port) as web,
+        dial(cs.port) as own,
+    ):
+        answers = [web.ask(data), own.ask(data)]
     assert [answer.status for answer in answers] == [status, status]
     assert answers[0].body == answers[1].body
     for name in ("Allow", "Sec-WebSocket-Version"):
@@ -141,15 +145,17 @@ def test_what_is_no_upgrade_is_refused_as_on_its_own_port(
 
 
 def test_who_is_not_authorised_gets_no_upgrade() -> None:
-    with CentralSystem(None, authorize=lambda request, name: request.basic_credentials == (b"CP1", b"key")) as cs:
-        with werkzeug(wsgi_app(cs)) as port:
-            with dial(port) as peer:
-                answer = peer.ask(request())
-                assert (answer.status, answer.header("WWW-Authenticate")) == (401, 'Basic realm="ocpp"')
-            with pytest.raises(HandshakeError, match="401"):
-                charge_point(port, password="wrong").connect()
-            with charge_point(port, password="key"):
-                assert cs.charge_points == ["CP1"]
+    def authorize(http_request: Any, name: str) -> bool:
+        return bool(http_request.basic_credentials == (b"CP1", b"key"))
+
+    with CentralSystem(None, authorize=authorize) as cs, werkzeug(wsgi_app(cs)) as port:
+        with dial(port) as peer:
+            answer = peer.ask(request())
+            assert (answer.status, answer.header("WWW-Authenticate")) == (401, 'Basic realm="ocpp"')
+        with pytest.raises(HandshakeError, match="401"):
+            charge_point(port, password="wrong").connect()
+        with charge_point(port, password="key"):
+            assert cs.charge_points == ["CP1"]
 
 
 def test_the_identity_may_come_from_elsewhere() -> None:
@@ -193,7 +199,7 @@ def test_the_limits_count() -> None:
 def test_a_response_that_nobody_wants_counts_no_more() -> None:
     inside: list[Any] = []
     with CentralSystem(None, limits=Limits(connections=1)) as cs:
-        app = wsgi_app(cs)
+        app: Any = wsgi_app(cs)
 
         def drop(environ: Any, start_response: Any) -> Any:
             if environ["PATH_INFO"] == "/DROPPED":
@@ -260,7 +266,7 @@ def test_the_server_of_the_standard_library_says_what_to_use(cs: CentralSystem) 
     from wsgiref.simple_server import WSGIRequestHandler
 
     class Quiet(WSGIRequestHandler):
-        def log_message(self, *arguments: Any) -> None:
+        def log_message(self, format: str, *args: Any) -> None:
             pass
 
     with WSGIServer(("127.0.0.1", 0), Quiet) as server:
