@@ -36,8 +36,11 @@ from .errors import (
 )
 from .lenient import Lenient, Validation, ValidationMode
 from .limits import Limits
+from .passwords import Passwords, authorization_key, hash_password, verify_password
 from .registry import ConnectionListener, ConnectionStatus
 from .request import CallResultErrorReceived, ConnectionMetadata, Headers, HttpRequest, Request, RequestMetadata
+from .security import SecurityProfiles
+from .tls import CertificateFiles, ServerTLS, client_context, server_context
 from .vendor import VendorAction
 
 __all__ = [
@@ -45,6 +48,7 @@ __all__ = [
     "CallErrorReceived",
     "CallResultErrorReceived",
     "CentralSystem",
+    "CertificateFiles",
     "ChargePoint",
     "ConnectionListener",
     "ConnectionLostError",
@@ -61,11 +65,14 @@ __all__ = [
     "NotRegisteredError",
     "OCPPError",
     "OCPPRequestError",
+    "Passwords",
     "ProtocolError",
     "QueueFullError",
     "Request",
     "RequestMetadata",
     "RequestTimeoutError",
+    "SecurityProfiles",
+    "ServerTLS",
     "Validation",
     "ValidationError",
     "ValidationMode",
@@ -73,5 +80,10 @@ __all__ = [
     "VersionMismatchError",
     "Violation",
     "__version__",
+    "authorization_key",
+    "client_context",
+    "hash_password",
+    "server_context",
     "utc_now",
+    "verify_password",
 ]

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from .catalogue import SUBPROTOCOLS
 from .channel import GOING_AWAY, POLICY_VIOLATION, PROTOCOL_ERROR
 from .connection import Connection
+from .handshake import Credentials
 from .reception import Admission, Reception, Visitor
 from .registry import Registry
 from .request import ConnectionMetadata
@@ -22,8 +23,8 @@ __all__ = ["Attendance", "Connect"]
 
 _logger = logging.getLogger("ocppsync.central_system")
 
-Connect = Callable[[WebSocket, ConnectionMetadata], Connection]
-"""Makes the connection of a WebSocket."""
+Connect = Callable[[WebSocket, ConnectionMetadata, Credentials | None], Connection]
+"""Makes the connection of a WebSocket, for somebody who has proved itself in that way."""
 
 
 class Attendance:
@@ -130,7 +131,7 @@ class Attendance:
             return
         version = SUBPROTOCOLS[admitted.subprotocol]
         metadata = ConnectionMetadata(admitted.charge_point_id, version, visitor.http_request)
-        connection = self._connect(visitor.websocket, metadata)
+        connection = self._connect(visitor.websocket, metadata, admitted.credentials)
         host, port = visitor.http_request.remote_address
         _logger.info("%s connected from %s:%d (%s)", admitted.charge_point_id, host, port, admitted.subprotocol)
         self._run(connection, visitor)

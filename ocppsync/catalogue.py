@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 __all__ = ["SUBPROTOCOLS", "Catalogue", "Kind", "Role", "Version", "catalogue", "closest", "unknown_action"]
@@ -109,11 +109,13 @@ def catalogue(version: str) -> Catalogue:
     return Catalogue(json.loads(text))
 
 
-def unknown_action(version: str, action: str) -> str:
-    """Return a text that says that ``version`` has no such action, with the nearest name that it has."""
+def unknown_action(catalogues: Sequence[Catalogue], action: str) -> str:
+    """Return a text that says that none of the versions has such an action, with the nearest name that they have."""
+    *others, last = (messages.version for messages in catalogues)
+    have = f"{', '.join(others)} and {last} have" if others else f"{last} has"
     # A peer chose the name, so it may be long.
-    text = f"OCPP {version} has no action {action[:40]!r}"
-    nearest = closest(action, catalogue(version).actions)
+    text = f"OCPP {have} no action {action[:40]!r}"
+    nearest = closest(action, [name for messages in catalogues for name in messages.actions])
     return f"{text}; did you mean {nearest!r}?" if nearest else text
 
 

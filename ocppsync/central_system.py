@@ -8,8 +8,9 @@ import ssl
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .attendance import Attendance
 from .catalogue import SUBPROTOCOLS
@@ -17,8 +18,9 @@ from .channel import NORMAL
 from .connection import Connection, ConnectionSettings
 from .doorkeeper import Doorkeeper
 from .errors import RequestTimeoutError
+from .events import Observer, observed_by
 from .forwarded import ClientAddress
-from .handshake import Authorize, Identify
+from .handshake import Authorize, Credentials, Identify, RefusalError
 from .handshake import Gate as Entrance
 from .lenient import Lenient, Validation
 from .limits import Limits
@@ -33,10 +35,15 @@ from .registration import CentralSystemGate, Gate
 from .registry import ConnectionListener, Registry
 from .request import CallResultErrorReceived, ConnectionMetadata, HttpRequest
 from .router import Router
+from .security import SecurityGate, SecurityProfiles
 from .timer import Timer
+from .tls import ServerTLS
 from .transport import WebSocket
 from .vendor import VendorAction, name_of
 from .watch import HandlerWatch
+
+if TYPE_CHECKING:
+    from .journal import Journal
 
 _logger = logging.getLogger("ocppsync.central_system")
 _SIGNALS_SEEN = 0.5
@@ -67,11 +74,13 @@ class CentralSystem(CentralSystemMethods):
         default_protocol: the one for charge points that name none (J16 §3.1.3 says they must; some do not).
         refuse_unknown_protocol: refuse the upgrade with 400 where there is no common subprotocol, instead of upgrading
             and closing at once as J16 §3.2 says.
+        security: the security profiles that charge points must meet, before ``authorize`` is asked; see
+            `SecurityProfiles`. None: ``authorize`` alone decides.
         authorize: ``authorize(http_request, charge_point_id)`` decides before the upgrade: True lets in, False answers
             401, an HTTP status from 400 to 599 answers that (404 for an unknown identity, 403 for a forbidden one); an
             exception answers 500. It runs on the connection's own thread and may block.
         identify: ``identify(http_request)`` returns the identity, instead of the last path segment; None answers 404.
-        ssl_context: serve TLS (wss) with it.
+        ssl_context: serve TLS (wss) with it; see `server_context`, and `ServerTLS` for one that can be renewed.
         compression: accept permessage-deflate. None: from charge points that speak 2.0.1 or 2.1, whose specification
             asks for it (4/201 §3.3), and from no others.
         registration_gate: while the last BootNotification of a charge point was answered with Pending or Rejected,
@@ -80,6 +89,8 @@ class CentralSystem(CentralSystemMethods):
         lenient: what is tolerated beyond the specification; see `Lenient`.
         validation: what becomes of payloads that break their schema; see `Validation`.
         vendor_actions: actions beyond those of OCPP; see `VendorAction`.
+        observers: functions that are told what happens; see `ocppsync.events`.
+        journal: a `Journal`, or the path of a file for one: every message is written there. `close` closes it.
         limits: how much is taken from the peers; see `Limits`.
         handler_timeout: seconds after which a CALL whose handler has not finished is answered with InternalError, and
             the log tells where it hangs; None: never.
@@ -112,15 +123,18 @@ class CentralSystem(CentralSystemMethods):
         protocols: Sequence[str] = tuple(SUBPROTOCOLS),
         default_protocol: str | None = None,
         refuse_unknown_protocol: bool = False,
+        security: SecurityProfiles | None = None,
         authorize: Authorize | None = None,
         identify: Identify | None = None,
-        ssl_context: ssl.SSLContext | None = None,
+        ssl_context: ssl.SSLContext | ServerTLS | None = None,
         compression: bool | None = None,
         registration_gate: bool = True,
         lenient: Lenient | None = None,
         validation: Validation | None = None,
         vendor_actions: Sequence[VendorAction] = (),
         on_call_result_error: Callable[[CallResultErrorReceived], object] | None = None,
+        observers: Sequence[Observer] = (),
+        journal: Journal | str | Path | None = None,
         limits: Limits | None = None,
         handler_timeout: float | None = 60.0,
         handler_threads: int = 16,
@@ -132,6 +146,7 @@ class CentralSystem(CentralSystemMethods):
         close_timeout: float = 5.0,
     ) -> None:
         limits = limits or Limits()
+        self._journal = _opened(journal)
         check_protocols(protocols, default_protocol)
         check_positive(handshake_timeout=handshake_timeout, write_timeout=write_timeout)
         check_whole(handler_threads=handler_threads, max_message_size=max_message_size, max_header_size=max_header_size)
@@ -144,6 +159,7 @@ class CentralSystem(CentralSystemMethods):
             on_raw_websocket_data=on_raw_websocket_data,
             on_call_result_error=on_call_result_error,
             handler_timeout=handler_timeout,
+            observe=observed_by([*observers, *([self._journal] if self._journal is not None else ())]),
             max_malformed_frames=limits.malformed_frames,
             max_queued_requests=limits.queued_requests,
             idle_timeout=limits.idle,
@@ -154,6 +170,7 @@ class CentralSystem(CentralSystemMethods):
                 protocols=tuple(protocols),
                 default_protocol=default_protocol,
                 refuse_unknown_protocol=refuse_unknown_protocol,
+                security=None if security is None else security.admit,
                 authorize=authorize,
                 identify=identify,
                 compression=compression,
@@ -168,12 +185,15 @@ class CentralSystem(CentralSystemMethods):
             max_message_size=max_message_size,
             write_timeout=write_timeout,
             on_raw_socket_data=on_raw_socket_data,
+            observe=self._settings.observe,
         )
+        spoken = protocols if default_protocol is None else dict.fromkeys([*protocols, default_protocol])
         self._speech = Speech(
-            "central_system", protocols, vendor_actions=vendor_actions, lenient=lenient, validation=validation
+            "central_system", tuple(spoken), vendor_actions=vendor_actions, lenient=lenient, validation=validation
         )
         self._router = Router(self._speech, handler)
         self._registration_gate = registration_gate
+        self._security = security
         self._pool = HandlerPool(handler_threads, "ocppsync-handler")
         self._timer = Timer("ocppsync-timer")
         self._watch = HandlerWatch(self._pool, self._timer)
@@ -184,7 +204,12 @@ class CentralSystem(CentralSystemMethods):
         self._closed = threading.Event()
         self._attendance = Attendance(self._reception, self._registry, self._connect, self._timer, close_timeout)
         self._host = host
-        self._listener = None if port is None else Listener(host, port, self._attendance.start_reader)
+        try:
+            self._listener = None if port is None else Listener(host, port, self._attendance.start_reader)
+        except OSError:
+            if self._journal is not None:
+                self._journal.close()
+            raise
 
     def __repr__(self) -> str:
         state = "closed" if self._closing else "open" if self._started else "not started"
@@ -202,6 +227,11 @@ class CentralSystem(CentralSystemMethods):
         return self._registry.charge_points()
 
     # Life.
+
+    def ocpp_version(self, charge_point_id: str) -> str | None:
+        """Return the version of OCPP that a charge point's connection speaks; None where there is no connection."""
+        connection = self._registry.get(charge_point_id)
+        return None if connection is None else connection.metadata.ocpp_version
 
     def start(self) -> CentralSystem:
         """Begin to accept connections; return this object. A second call does nothing.
@@ -253,6 +283,8 @@ class CentralSystem(CentralSystemMethods):
         self._attendance.close()
         self._pool.close(0.0 if self._pool.owns_this_thread else 1.0)
         self._timer.close()
+        if self._journal is not None:
+            self._journal.close()
         self._closed.set()
 
     def _is_own_thread(self) -> bool:
@@ -268,15 +300,21 @@ class CentralSystem(CentralSystemMethods):
 
     # Connections.
 
-    def _connect(self, websocket: WebSocket, metadata: ConnectionMetadata) -> Connection:
+    def _connect(
+        self, websocket: WebSocket, metadata: ConnectionMetadata, credentials: Credentials | None
+    ) -> Connection:
         station = self._registry.station(metadata.charge_point_id)
+        gate = CentralSystemGate(station.registration) if self._registration_gate else Gate()
+        if self._security is not None and credentials is not None:
+            self._security.connected(metadata.charge_point_id, credentials)
+            gate = SecurityGate(gate, self._security, metadata, credentials)
         return Connection(
             websocket,
             metadata,
             self._settings,
             router=self._router,
             messages=self._speech.messages(metadata.ocpp_version),
-            gate=CentralSystemGate(station.registration) if self._registration_gate else Gate(),
+            gate=gate,
             executor=self._pool,
             timer=self._timer,
             answers=station.answers,
@@ -296,6 +334,10 @@ class CentralSystem(CentralSystemMethods):
     def attend(self, sock: socket.socket, admission: Admission) -> None:
         """Serve a charge point that was admitted, on the calling thread; returns when its connection has ended."""
         self._attendance.attend(sock, admission)
+
+    def note_refusal(self, refusal: RefusalError, http_request: HttpRequest) -> None:
+        """Say in the log, and to the observers, who was refused and why."""
+        self._reception.note_refusal(refusal, http_request)
 
     def forget(self, admission: Admission) -> None:
         """Drop an admission that came to nothing."""
@@ -386,3 +428,12 @@ class CentralSystem(CentralSystemMethods):
 
     def _on_data_transfer(self, vendor_id: str, message_id: str | None, version: str | None) -> Callable[..., Any]:
         return self._router.on_data_transfer(vendor_id, message_id, version)
+
+
+def _opened(journal: Journal | str | Path | None) -> Journal | None:
+    if journal is None:
+        return None
+    # Here and not on top: what it needs takes long to import.
+    from .journal import as_journal
+
+    return as_journal(journal)

@@ -8,7 +8,7 @@ from typing import Protocol
 from .errors import OCPPError
 
 NORMAL, GOING_AWAY, PROTOCOL_ERROR, UNSUPPORTED_DATA = 1000, 1001, 1002, 1003
-NO_STATUS, ABNORMAL, INVALID_DATA, POLICY_VIOLATION, TOO_BIG, INTERNAL_ERROR = 1005, 1006, 1007, 1008, 1009, 1011
+ABNORMAL, INVALID_DATA, POLICY_VIOLATION, TOO_BIG = 1006, 1007, 1008, 1009
 
 
 class TransportClosedError(OCPPError):
@@ -26,13 +26,26 @@ class TransportClosedError(OCPPError):
 class Transport(Protocol):
     """What a connection needs of the thing that carries its messages."""
 
-    close_code: int | None
-    """The WebSocket close code once the connection has ended: the peer's, or the one sent to it."""
-    close_reason: str
-    last_heard: float
-    """When something last came from the peer, on `time.monotonic`."""
-    on_closing: Callable[[], object] | None
-    """Called once, when a Close was sent: whoever sets it sees to an `abort` in good time."""
+    @property
+    def close_code(self) -> int | None:
+        """The WebSocket close code once the connection has ended: the peer's, or the one sent to it."""
+
+    @property
+    def close_reason(self) -> str:
+        """The text that came or went with it."""
+        raise NotImplementedError
+
+    @property
+    def last_heard(self) -> float:
+        """When something last came from the peer, on `time.monotonic`."""
+        raise NotImplementedError
+
+    @property
+    def on_closing(self) -> Callable[[], object] | None:
+        """Called once, when a Close was sent: whoever sets it sees to an `abort` in good time."""
+
+    @on_closing.setter
+    def on_closing(self, function: Callable[[], object] | None) -> None: ...
 
     def receive(self) -> str | None:
         """Wait for the next message; None once the connection has ended."""

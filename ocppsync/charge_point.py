@@ -19,6 +19,7 @@ from .channel import NORMAL
 from .connection import Connection, ConnectionSettings
 from .endpoint import Endpoint
 from .errors import HandshakeError
+from .events import Observer, observed_by
 from .handshake import COMPRESSED_BY_DEFAULT
 from .lenient import Lenient, Validation
 from .messages import Speech
@@ -32,6 +33,7 @@ from .request import CallResultErrorReceived, ConnectionMetadata
 from .router import Router
 from .streams import Stream, TLSStream
 from .timer import Timer
+from .tls import server_fault
 from .transport import WebSocket
 from .vendor import VendorAction, name_of
 from .watch import HandlerWatch
@@ -56,13 +58,14 @@ class ChargePoint(ChargePointMethods):
         protocols: the WebSocket subprotocols to offer, the preferred one first. Only 1.6 is offered by default: the
             messages of other versions differ, so that a program has to be written for them.
         default_protocol: what is spoken with a central system that names no subprotocol; None: refuse it.
-        ssl_context: for wss; by default the system's certificates are trusted.
+        ssl_context: for wss, see `client_context`; by default the system's certificates are trusted.
         compression: offer permessage-deflate; None: if 2.0.1 or 2.1 is offered as well (4/201 §3.3).
         registration_gate: send nothing but BootNotification, and what the central system triggers, before it was
             accepted, and answer the central system until then as the specification says (C16 §4.2; 2/201 B01-B03).
         lenient: what is tolerated beyond the specification; see `Lenient`.
         validation: what becomes of payloads that break their schema; see `Validation`.
         vendor_actions: actions beyond those of OCPP; see `VendorAction`.
+        observers: functions that are told what happens; see `ocppsync.events`.
         handler_timeout: seconds after which a CALL whose handler has not finished is answered with InternalError; None:
             never.
         on_call_result_error: called in the handler pool with a `CallResultErrorReceived`, when the central system could
@@ -101,6 +104,7 @@ class ChargePoint(ChargePointMethods):
         validation: Validation | None = None,
         vendor_actions: Sequence[VendorAction] = (),
         on_call_result_error: Callable[[CallResultErrorReceived], object] | None = None,
+        observers: Sequence[Observer] = (),
         handler_timeout: float | None = 60.0,
         reject_invalid_requests: bool = True,
         on_raw_socket_data: Callable[[bytes], object] | None = None,
@@ -118,7 +122,8 @@ class ChargePoint(ChargePointMethods):
         check_whole(handler_threads=handler_threads, max_message_size=max_message_size)
         self.charge_point_id = charge_point_id
         self._endpoint = Endpoint(url, charge_point_id)
-        self._headers = [*headers, *_basic(charge_point_id, password)]
+        self._headers = tuple(headers)
+        self._password = _basic(charge_point_id, password)
         self._protocols = tuple(protocols)
         self._default_protocol = default_protocol
         self._ssl_context = ssl_context
@@ -135,6 +140,7 @@ class ChargePoint(ChargePointMethods):
             on_raw_websocket_data=on_raw_websocket_data,
             on_call_result_error=on_call_result_error,
             handler_timeout=handler_timeout,
+            observe=observed_by(observers),
         )
         known = {*protocols, *([default_protocol] if default_protocol is not None else ())}
         self._speech = Speech(
@@ -218,6 +224,18 @@ class ChargePoint(ChargePointMethods):
         if reader is not None and reader is not threading.current_thread():
             reader.join(self._settings.close_timeout + 1)
 
+    def set_credentials(
+        self, *, password: str | bytes | None = None, ssl_context: ssl.SSLContext | None = None
+    ) -> None:
+        """Use another password, another TLS context with another client certificate, or both, from the next `connect`
+        on; a connection that stands is left alone.
+        """
+        with self._lock:
+            if password is not None:
+                self._password = _basic(self.charge_point_id, password)
+            if ssl_context is not None:
+                self._ssl_context = ssl_context
+
     def wait_closed(self, timeout: float | None = None) -> bool:
         """Wait until there is no connection; return False when there still is one after ``timeout`` seconds."""
         reader = self._reader
@@ -248,7 +266,7 @@ class ChargePoint(ChargePointMethods):
                 host=self._endpoint.host_header,
                 target=self._endpoint.target,
                 subprotocols=self._protocols,
-                headers=self._headers,
+                headers=[*self._headers, *self._password],
                 compression=self._compression,
                 deadline=deadline,
                 max_message_size=self._max_message_size,
@@ -286,7 +304,8 @@ class ChargePoint(ChargePointMethods):
         except OSError as error:
             sock.close()
             what = "no TLS with" if endpoint.secure else "the connection broke:"
-            raise HandshakeError(f"{what} {endpoint.host}:{endpoint.port}: {error}") from error
+            fault = server_fault(error) or str(error)
+            raise HandshakeError(f"{what} {endpoint.host}:{endpoint.port}: {fault}") from error
         return stream
 
     def _start(self, websocket: WebSocket, subprotocol: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import logging
 import os
 import queue
@@ -11,22 +12,27 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, NoReturn, TextIO
 
 from ._version import __version__
 from .answers import Answer, CentralSystemAnswers
+from .catalogue import SUBPROTOCOLS, Version, catalogue
 from .central_system import CentralSystem
 from .conversation import Conversation, LogLines
-from .errors import CallError, CallErrorReceived, OCPPError
+from .errors import CallError, CallErrorReceived, HandshakeError, OCPPError
 from .options import check_positive
+from .readable import printable
+from .registry import ConnectionStatus
 from .request import Request, RequestMetadata
 from .simulator import SimulatedChargePoint
 
 __all__ = ["main"]
 
 _MOST_SIMULATED = 500
+_VERSIONS: tuple[Version, ...] = tuple(SUBPROTOCOLS.values())
+_SPOKEN = f"{', '.join(_VERSIONS[:-1])} and {_VERSIONS[-1]}"
 _ALL_STARTED = 10.0
 """Seconds after which the last of many simulated charge points has started."""
 
@@ -36,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     _forgive_encodings(sys.stdout, sys.stderr)
     try:
-        return _serve(options)
+        status: int = options.run(options)
+        return status
     except KeyboardInterrupt:
         # A second Ctrl-C, while it closes.
         return 130
@@ -57,15 +64,38 @@ def _parser() -> argparse.ArgumentParser:
     serve = commands.add_parser(
         "serve",
         help="run a central system that accepts any charger, and show the conversation",
-        description="Run a central system for OCPP 1.6 that accepts any charger, and show the conversation.",
+        description=f"Run a central system for OCPP {_SPOKEN} that accepts any charger, and show the conversation.",
     )
     serve.add_argument("--host", default="0.0.0.0", help="the address to listen on (default: all)")  # noqa: S104
     serve.add_argument("--port", type=_port, default=9000, help="0 picks a free one (default: 9000)")
     serve.add_argument("--simulate", type=_count, default=0, metavar="N", help="also run N simulated charge points")
     serve.add_argument(
+        "--ocpp",
+        type=_versions,
+        default=",".join(_VERSIONS),
+        metavar="VERSIONS",
+        help="the versions of OCPP that those speak, in turn (default: %(default)s)",
+    )
+    serve.add_argument(
         "--pace", type=_pace, default=1.0, metavar="X", help="how fast those live; 10 is ten times as fast (default: 1)"
     )
     serve.add_argument("--verbose", action="store_true", help="show whole payloads and the library's log")
+    serve.add_argument("--journal", metavar="FILE", help="also write every message to a file, as lines of JSON")
+    serve.set_defaults(run=_serve)
+    replayed = commands.add_parser(
+        "replay",
+        help="play the charge point's side of a journal, and show where the central system answers otherwise",
+        description="Play the charge points' side of a journal against a central system, one connection after the "
+        "other, and show where it answers otherwise than it did then. The exit status is 1 if it does.",
+    )
+    replayed.add_argument("journal", metavar="FILE", help="a journal that a central system wrote")
+    replayed.add_argument("--url", default="ws://127.0.0.1:9000", help="the endpoint (default: %(default)s)")
+    replayed.add_argument("--charge-point", metavar="ID", help="only the connections of this one")
+    replayed.add_argument(
+        "--ignore", action="append", default=[], metavar="FIELD", help="a field that may differ, beside currentTime"
+    )
+    replayed.add_argument("--timeout", type=_pace, default=10.0, metavar="S", help="seconds to wait (default: 10)")
+    replayed.set_defaults(run=_replay)
     return parser
 
 
@@ -79,6 +109,15 @@ def _count(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) > _MOST_SIMULATED:
         raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to {_MOST_SIMULATED}")
     return int(text)
+
+
+def _versions(text: str) -> tuple[Version, ...]:
+    spoken: Mapping[str, Version] = {version: version for version in _VERSIONS}
+    named = [name.strip() for name in text.split(",")]
+    for name in named:
+        if name not in spoken:
+            raise argparse.ArgumentTypeError(f"{name!r} is no version of OCPP that is spoken here; {_SPOKEN} are")
+    return tuple(spoken[name] for name in named)
 
 
 def _pace(text: str) -> float:
@@ -97,6 +136,36 @@ def _forgive_encodings(*streams: TextIO) -> None:
             reconfigure(errors="backslashreplace")
 
 
+# ocppsync replay
+
+
+def _replay(options: argparse.Namespace) -> int:
+    from .journal import read_journal
+    from .replay import IGNORED, replay
+
+    differences = messages = 0
+    try:
+        sessions = [
+            session
+            for session in read_journal(options.journal)
+            if options.charge_point in (None, session.charge_point_id)
+        ]
+        for session in sessions:
+            found = replay(session, options.url, timeout=options.timeout, ignore=IGNORED | set(options.ignore))
+            differences += len(found)
+            messages += len(session.entries)
+            for difference in found:
+                print(printable(str(difference)))
+    except (OSError, ValueError, HandshakeError) as error:
+        print(f"ocppsync: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
+        return 1
+    print(
+        f"{_several(len(sessions), 'connection')}, {_several(messages, 'message')}, "
+        f"{_several(differences, 'difference')}"
+    )
+    return 1 if differences else 0
+
+
 # ocppsync serve
 
 
@@ -107,13 +176,13 @@ def _serve(options: argparse.Namespace) -> int:
     with _log_shown_in(conversation, verbose=options.verbose):
         with _signals_sent_to(endings):
             try:
-                desk = Desk(conversation, options.host, options.port)
+                desk = Desk(conversation, options.host, options.port, options.journal)
             except OSError as error:
                 return _fail(error)
             desk.open()
             stations = [
-                SimulatedChargePoint(f"SIM-{number}", desk.local_url, pace=options.pace)
-                for number in range(1, options.simulate + 1)
+                SimulatedChargePoint(f"SIM-{number}", desk.local_url, version=version, pace=options.pace)
+                for number, version in zip(range(1, options.simulate + 1), itertools.cycle(options.ocpp))
             ]
             ending = _start_in_turn(stations, endings, options.pace)
         # From here on another Ctrl-C means that this takes too long.
@@ -184,24 +253,31 @@ class Desk:
         conversation: where it is shown.
         host: the address to listen on.
         port: 0 picks a free one.
+        journal: a file to which every message is written; None: nothing is.
 
     Raises:
-        OSError: the port cannot be listened on.
+        OSError: the port cannot be listened on, or the journal not be written.
     """
 
-    def __init__(self, conversation: Conversation, host: str, port: int) -> None:
+    def __init__(self, conversation: Conversation, host: str, port: int, journal: str | None = None) -> None:
         self._conversation = conversation
         self._host = host
         self._began = time.monotonic()
         # So that a restart does not hand out the ids of transactions that still run.
         self._answers = CentralSystemAnswers(first_transaction_id=int(time.time()) % 10_000_000 + 1)
-        self._transactions: set[int] = set()
+        self._transactions: set[tuple[str, int | str]] = set()
         # Every charger is to get in, also one that names no subprotocol; and what is invalid is to be seen as well.
         self._central_system = CentralSystem(
-            port, self._handle, host=host, reject_invalid_requests=False, default_protocol="ocpp1.6", close_timeout=1.0
+            port,
+            self._handle,
+            host=host,
+            reject_invalid_requests=False,
+            default_protocol="ocpp1.6",
+            close_timeout=1.0,
+            journal=journal,
         )
-        self._central_system.after("BootNotification")(self._ask_for_configuration)
-        self._central_system.add_connection_listener(conversation.connection)
+        self._central_system.after("BootNotification")(self._ask_how_it_is_set)
+        self._central_system.add_connection_listener(self._show_connection)
 
     @property
     def local_url(self) -> str:
@@ -212,7 +288,7 @@ class Desk:
         """Let charge points in, and say where."""
         port, say = self._central_system.port, self._conversation.say
         url = _url(reachable_host(self._host), port)
-        say(f"ocppsync {__version__}: a central system for OCPP 1.6 on port {port}; Ctrl-C ends it")
+        say(f"ocppsync {__version__}: a central system for OCPP {_SPOKEN} on port {port}; Ctrl-C ends it")
         say()
         say(f"  Enter in the charger:  {url}")
         say(f"  It adds its identity:  {url}CP1")
@@ -234,6 +310,8 @@ class Desk:
     def _handle(self, request: Request[str, Any], metadata: RequestMetadata) -> Answer:
         charge_point_id, action = metadata.charge_point_id, request.action
         self._conversation.request(charge_point_id, True, action, request.payload)
+        if catalogue(request.version).is_send(action):
+            return self._answer(request, metadata)  # which nobody gets (4/21 §4.2.4)
         try:
             answer = self._answer(request, metadata)
         except CallError as error:
@@ -249,15 +327,24 @@ class Desk:
         answer = self._answers(request, metadata)
         if answer is None:
             raise CallError("NotImplemented")
-        if request.action == "StartTransaction":
-            self._transactions.add(answer["transactionId"])
+        self._count(request, answer, metadata.charge_point_id)
         return answer
 
-    def _ask_for_configuration(self, payload: Any, metadata: RequestMetadata) -> None:
+    def _count(self, request: Request[str, Any], answer: Answer, charge_point_id: str) -> None:
+        if request.action == "StartTransaction":
+            self._transactions.add((charge_point_id, answer["transactionId"]))
+        elif request.action == "TransactionEvent":
+            self._transactions.add((charge_point_id, request.payload["transactionInfo"]["transactionId"]))
+
+    def _show_connection(self, charge_point_id: str, status: ConnectionStatus) -> None:
+        version = self._central_system.ocpp_version(charge_point_id) if status == "connected" else None
+        self._conversation.connection(charge_point_id, status, version)
+
+    def _ask_how_it_is_set(self, payload: Any, metadata: RequestMetadata) -> None:
         # Without waiting: many chargers that do not answer would take up all the handler threads.
-        charge_point_id, action = metadata.charge_point_id, "GetConfiguration"
-        self._conversation.request(charge_point_id, False, action, {})
-        future = self._central_system.submit_request(charge_point_id, "GetConfiguration", {})
+        charge_point_id, (action, question) = metadata.charge_point_id, _QUESTIONS[metadata.ocpp_version]
+        self._conversation.request(charge_point_id, False, action, question)
+        future = self._central_system.submit_request(charge_point_id, action, question)
         future.add_done_callback(lambda future: self._show(charge_point_id, action, future))
 
     def _show(self, charge_point_id: str, action: str, future: Future[Any]) -> None:
@@ -267,6 +354,26 @@ class Desk:
             self._conversation.error(charge_point_id, True, action, f"CALLERROR {error.raw_code}: {error.description}")
         except OCPPError as error:
             self._conversation.error(charge_point_id, True, action, str(error))
+
+
+def _ask_for_variables(*names: tuple[str, str]) -> tuple[Any, Any]:
+    asked = [{"component": {"name": component}, "variable": {"name": variable}} for component, variable in names]
+    return "GetVariables", {"getVariableData": asked}
+
+
+# What a charger is asked after it has booted. The variables are some that nearly all have, and few enough for one
+# line: a whole report is too long to look on.
+_VARIABLES = _ask_for_variables(
+    ("OCPPCommCtrlr", "HeartbeatInterval"),
+    ("TxCtrlr", "TxStartPoint"),
+    ("SampledDataCtrlr", "TxUpdatedInterval"),
+    ("SecurityCtrlr", "SecurityProfile"),
+)
+_QUESTIONS: Mapping[str, tuple[Any, Any]] = {
+    "1.6": ("GetConfiguration", {}),
+    "2.0.1": _VARIABLES,
+    "2.1": _VARIABLES,
+}
 
 
 def _several(number: int, noun: str) -> str:

@@ -7,7 +7,6 @@ are decided, and done after it is released.
 
 from __future__ import annotations
 
-import functools
 import logging
 import threading
 import time
@@ -19,8 +18,10 @@ from typing import Any
 
 from .channel import NORMAL, POLICY_VIOLATION, Transport
 from .errors import ProtocolError
+from .events import Closed, Connected, Observer
 from .incoming import Responder
 from .messages import Messages
+from .observing import ObservedTransport
 from .options import check_positive, check_whole
 from .outgoing import Requester, failed
 from .pool import Executor, run_logged
@@ -46,6 +47,7 @@ class ConnectionSettings:
     max_queued_calls: int
     on_raw_websocket_data: Callable[[str, ConnectionMetadata], object] | None = None
     on_call_result_error: Callable[[CallResultErrorReceived], object] | None = None
+    observe: Observer | None = None
     handler_timeout: float | None = None
     max_malformed_frames: int | None = None
     max_queued_requests: int | None = None
@@ -90,10 +92,14 @@ class Connection:
         answers: AnswerMemory,
         watch: HandlerWatch | None = None,
     ) -> None:
+        if settings.observe is not None:
+            transport = ObservedTransport(transport, metadata, settings.observe)
         self.metadata = metadata
         self._transport = transport
         self._settings = settings
         self._messages = messages
+        self._gate = gate
+        self._router = router
         self._executor = executor
         self._timer = timer
         self._responder = Responder(
@@ -107,13 +113,14 @@ class Connection:
             timer=timer,
             watch=watch,
             handler_timeout=settings.handler_timeout,
+            observe=settings.observe,
             reject_invalid_requests=settings.reject_invalid_requests,
             max_queued_calls=settings.max_queued_calls,
         )
         self._lock = threading.Lock()  # guards the RPC core; never held over I/O or user code
         self._rpc = Rpc(
             messages.dialect,
-            refusal=functools.partial(router.refusal, version=messages.version),
+            refusal=self._refusal,
             answers=answers,
             link=weakref.ref(self._responder),
             peer=metadata.charge_point_id,
@@ -127,6 +134,7 @@ class Connection:
             gate=gate,
             executor=executor,
             timer=timer,
+            observe=settings.observe,
             max_queued=settings.max_queued_requests,
         )
         self._ended = False
@@ -152,6 +160,10 @@ class Connection:
     def run(self) -> None:
         """Read until the connection ends; then fail what still waits and give everything back."""
         self._reader = threading.get_ident()
+        began, observe = time.monotonic(), self._settings.observe
+        charge_point_id, version = self.metadata.charge_point_id, self.metadata.ocpp_version
+        if observe is not None:
+            observe(Connected(charge_point_id, version, self.metadata.http_request.client_address))
         self._schedule_ping()
         self._watch_idleness()
         try:
@@ -169,6 +181,8 @@ class Connection:
                 if appointment is not None:
                     appointment.cancel()
             self._reader = None
+            if observe is not None:
+                observe(Closed(charge_point_id, version, self.close_code, time.monotonic() - began))
 
     def _receive(self, text: str) -> None:
         self._message_came = time.monotonic()
@@ -203,12 +217,18 @@ class Connection:
             _logger.warning("%s sent more than %d malformed messages", self.metadata.charge_point_id, limit)
             self._transport.give_up(POLICY_VIOLATION, "too many malformed messages")
 
+    def _refusal(self, action: str, send: bool) -> str | None:
+        # What the gate keeps out gets the gate's answer when its turn comes, whether or not there is a handler.
+        if self._gate.ruling(action) != "handle":
+            return None
+        return self._router.refusal(action, self._messages.version, send)
+
     def _report(self, event: Refused) -> None:
         error = event.error
         received = CallResultErrorReceived(
             charge_point_id=self.metadata.charge_point_id,
             action=event.action,
-            message_id=error.message_id,
+            message_id=str(error.message_id),
             code=self._messages.dialect.code(error.code),
             raw_code=error.code,
             description=error.description,

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import sys
 import threading
 import time
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from itertools import accumulate
 from typing import Any, Literal, TextIO
 
-__all__ = ["Conversation", "LogLines", "compact", "fit", "masked", "printable"]
+from .masking import masked
+from .readable import columns, compact, fit, printable
+
+__all__ = ["Conversation", "LogLines"]
 
 Style = Literal["plain", "time", "request", "answer", "in", "out", "good", "warning", "error", "faint"]
 Span = tuple[str, "Style | int"]
@@ -24,137 +24,6 @@ Painter = Callable[[Sequence[Span]], str]
 _ACTION_WIDTH = 20  # StatusNotification, indented by two as an answer is
 _WIDTH_OF_FILES = 160
 _NARROWEST_PAYLOAD = 12
-_LONGEST_TEXT = 40
-_MOST_ITEMS = 20
-_DEEPEST = 12
-
-# Text.
-
-
-def printable(text: str) -> str:
-    r"""Return ``text`` with everything that does not print as ``\x1b`` or the like.
-
-    What a peer sends must move no cursor, ring no bell and turn no writing direction.
-    """
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
-
-
-def fit(text: str, width: int) -> str:
-    """Return ``text``, cut so that it takes at most ``width`` columns, with a ``…`` where something is missing."""
-    if _columns(text) <= width:
-        return text
-    kept = sum(1 for taken in accumulate(map(_columns, text)) if taken < width)
-    return f"{text[:kept]}…"
-
-
-def _columns(text: str) -> int:
-    if text.isascii():
-        return len(text)
-    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
-
-
-def _pad(text: str, width: int) -> str:
-    return text + " " * (width - _columns(text))
-
-
-# Payloads.
-
-_USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
-_BARE = re.compile(r"[\w.:+\-/@#*%?&=~]+")
-_DATE_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d")
-# A meter reading says by its unit what it is, unless it is something else than these.
-_USUAL_MEASURANDS = frozenset(
-    {"Energy.Active.Import.Register", "Power.Active.Import", "Current.Import", "Voltage", "SoC"}
-)
-_UNITS: Mapping[str, str] = {"Percent": "%", "Celsius": "°C", "Celcius": "°C"}
-
-
-def masked(value: Any, depth: int = 0) -> Any:
-    """Return a payload without its secrets: the value of AuthorizationKey, and passwords in URLs.
-
-    What is nested deeper than any message of OCPP becomes a ``…``.
-    """
-    if depth > _DEEPEST:
-        return "…"
-    if isinstance(value, dict):
-        secret = str(value.get("key", "")).casefold() == "authorizationkey"
-        return {name: "***" if secret and name == "value" else masked(item, depth + 1) for name, item in value.items()}
-    if isinstance(value, list):
-        return [masked(item, depth + 1) for item in value]
-    return _USERINFO.sub("***@", value) if isinstance(value, str) else value
-
-
-def compact(payload: Any) -> str:
-    """Return a payload for people: ``status=Accepted interval=300``.
-
-    What tells most comes first and times come last, since the end is what a narrow screen cuts off. Meter readings are
-    shown as ``1234 Wh``, configuration keys as ``HeartbeatInterval=300``.
-    """
-    payload = masked(payload)
-    if not isinstance(payload, dict) or not payload:
-        return _value(payload)
-    return _fields(payload)
-
-
-def _fields(fields: Mapping[str, Any]) -> str:
-    return " ".join(_field(name, value) for name, value in sorted(fields.items(), key=_rank))
-
-
-def _rank(field: tuple[str, Any]) -> int:
-    name, value = field
-    if name in ("status", "meterValue"):
-        return 0
-    return 2 if isinstance(value, str) and _DATE_TIME.match(value) else 1
-
-
-def _field(name: str, value: Any) -> str:
-    if name == "meterValue" and isinstance(value, list):
-        return _joined(value, " | ")
-    if isinstance(value, dict) and len(value) == 1:
-        return f"{_text(name)}.{_fields(value)}"
-    return f"{_text(name)}={_value(value)}"
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, str):
-        return _text(value)
-    if isinstance(value, list):
-        return f"[{_joined(value, ', ')}]"
-    if not isinstance(value, dict):
-        return json.dumps(value)
-    if isinstance(value.get("sampledValue"), list):
-        return _joined(value["sampledValue"], ", ")
-    if "key" in value and "readonly" in value:
-        return f"{_value(value['key'])}={_value(value.get('value', ''))}"
-    if "value" in value:
-        return _reading(value)
-    return f"{{{_fields(value)}}}"
-
-
-def _joined(items: Sequence[Any], separator: str) -> str:
-    shown = [_value(item) for item in items[:_MOST_ITEMS]]
-    more = [f"… {len(items) - _MOST_ITEMS} more"] if len(items) > _MOST_ITEMS else []
-    return separator.join(shown + more)
-
-
-def _reading(sample: Mapping[str, Any]) -> str:
-    measurand, unit = sample.get("measurand", "Energy.Active.Import.Register"), sample.get("unit", "")
-    parts = (
-        "" if measurand in _USUAL_MEASURANDS else measurand,
-        sample["value"],
-        _UNITS.get(str(unit), unit) or ("Wh" if str(measurand).startswith("Energy.Active") else ""),
-        sample.get("phase", ""),
-    )
-    return " ".join(_value(part) for part in parts if part != "")
-
-
-def _text(text: str) -> str:
-    if len(text) > _LONGEST_TEXT:
-        text = f"{text[: _LONGEST_TEXT - 1]}…"
-    return text if _BARE.fullmatch(text.rstrip("…")) else json.dumps(text, ensure_ascii=False)
-
 
 # Colours.
 
@@ -251,11 +120,12 @@ class Conversation:
         """Show a CALLERROR, or why there is no answer."""
         self._message(charge_point_id, incoming, (f"  {action}", "error"), text, "error")
 
-    def connection(self, charge_point_id: str, status: str) -> None:
-        """Show that a charge point has come or gone."""
+    def connection(self, charge_point_id: str, status: str, version: str | None = None) -> None:
+        """Show that a charge point has come or gone, and the version of OCPP that it speaks where that is known."""
         mark, style = _MARKS[status]
+        spoken = "" if version is None else f" with OCPP {version}"
         with self._writing:
-            self._write([*self._margin(charge_point_id), (f"{mark} {status}", style)])
+            self._write([*self._margin(charge_point_id), (f"{mark} {status}{spoken}", style)])
 
     def say(self, text: str = "") -> None:
         """Show a line as it is, without the time."""
@@ -285,22 +155,22 @@ class Conversation:
             line = [*margin, arrow, (_pad(printable(action[0]), _ACTION_WIDTH) + " ", action[1])]
             text = printable(text)
             if not self._verbose and style != "error":
-                text = fit(text, max(_NARROWEST_PAYLOAD, self._width() - sum(_columns(part) for part, _ in line)))
+                text = fit(text, max(_NARROWEST_PAYLOAD, self._width() - sum(columns(part) for part, _ in line)))
             self._write([*line, (text, style)])
 
     def _margin(self, charge_point_id: str) -> list[Span]:
         colour = self.charge_points.setdefault(charge_point_id, len(self.charge_points))
         widest = max(6, self._width() // 6)
         name = fit(printable(charge_point_id), widest)
-        self._id_width = min(widest, max(self._id_width, _columns(name)))
+        self._id_width = min(widest, max(self._id_width, columns(name)))
         return [(f"{_clock()} ", "time"), (f"{_pad(name, self._id_width)} ", colour)]
 
     def _width(self) -> int:
         try:
             return os.get_terminal_size(self._stream.fileno()).columns or 80
         except (OSError, ValueError):
-            columns = os.environ.get("COLUMNS", "")
-            return int(columns) if columns.isdigit() else _WIDTH_OF_FILES
+            wanted = os.environ.get("COLUMNS", "")
+            return int(wanted) if wanted.isdigit() else _WIDTH_OF_FILES
 
     def _write(self, spans: Sequence[Span]) -> None:
         if not self._hushed:
@@ -337,6 +207,10 @@ class LogLines(logging.Handler):
         if record.levelno >= logging.WARNING:
             style = "error" if record.levelno >= logging.ERROR else "warning"
         self._conversation.remark("." if style == "faint" else "!", text, style)
+
+
+def _pad(text: str, width: int) -> str:
+    return text + " " * (width - columns(text))
 
 
 def _arrows(stream: TextIO) -> Mapping[bool, str]:

@@ -62,7 +62,6 @@ class Dialect:
         self.refuses_unknown_types = rules.refuses_unknown_types
         self.refuses_results = rules.refuses_results
         self.bad_id = rules.bad_id
-        self.has_send = SEND in rules.types
         self._longest_description = rules.longest_description
         self._frame_rules = FrameRules(rules.types, lenient.numeric_ids, lenient.short_call_errors)
 

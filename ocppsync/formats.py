@@ -44,8 +44,9 @@ Format = Callable[[str], object]
 FORMATS: Mapping[str, Mapping[str, Format]] = {
     # version: {format: the rule}
     "1.6": {"date-time": _ISO_8601.fullmatch, "uri": _URI.fullmatch},
-    "2.0.1": {"date-time": _RFC_3339.fullmatch},
-    "2.1": {"date-time": _RFC_3339.fullmatch},
+    # No schema of 2.x asks for a URI, but a vendor's may.
+    "2.0.1": {"date-time": _RFC_3339.fullmatch, "uri": _URI.fullmatch},
+    "2.1": {"date-time": _RFC_3339.fullmatch, "uri": _URI.fullmatch},
 }
 RFC_3339_LONG: Format = _RFC_3339_LONG.fullmatch
 """The rule for a ``date-time`` of 2.x, but for the number of fraction digits: peers are met that send more than 3."""

@@ -28,11 +28,19 @@ class ClientAddress:
     def __call__(self, peer: str, headers: Headers) -> str:
         """Return the address of the client: the last one of the chain that no trusted proxy stands for.
 
-        What stands before it could have been written by the client itself. A chain that holds something else than an
+        What stands before it could have been written by the client itself, and so could be the one header where the
+        proxy writes the other: where they do not agree, neither is believed. A chain that holds something else than an
         address ends there.
         """
+        if not self._is_trusted(peer):
+            return peer
+        chains = [_HOPS[name](headers[name]) for name in _HOPS if name in headers]
+        clients = {self._last(peer, hops) for hops in chains}
+        return clients.pop() if len(clients) == 1 else peer
+
+    def _last(self, peer: str, hops: Iterator[str]) -> str:
         client = peer
-        for hop in self._hops(headers) if self._is_trusted(peer) else ():
+        for hop in hops:
             if _parsed(hop) is None:
                 break
             client = hop
@@ -40,22 +48,28 @@ class ClientAddress:
                 break
         return client
 
-    def _hops(self, headers: Headers) -> Iterator[str]:
-        """Yield the addresses that the headers name, the nearest first."""
-        if "forwarded" in headers:
-            elements = headers["forwarded"].split(",")
-            matches = (_FOR.search(element) for element in reversed(elements))
-            named = (match[1] or match[2] if match is not None else "" for match in matches)
-        else:
-            named = (element.strip() for element in reversed(headers.get("x-forwarded-for", "").split(",")))
-        for name in named:
-            match = _WITH_PORT.fullmatch(name)
-            # An IPv6 address in X-Forwarded-For stands without brackets.
-            yield name if match is None else match[1] or match[2]
-
     def _is_trusted(self, address: str) -> bool:
         parsed = _parsed(address)
         return parsed is not None and any(parsed in network for network in self._trusted)
+
+
+def _forwarded(value: str) -> Iterator[str]:
+    matches = (_FOR.search(element) for element in reversed(value.split(",")))
+    return (_without_port(match[1] or match[2] or "" if match is not None else "") for match in matches)
+
+
+def _x_forwarded_for(value: str) -> Iterator[str]:
+    return (_without_port(element.strip()) for element in reversed(value.split(",")))
+
+
+def _without_port(name: str) -> str:
+    match = _WITH_PORT.fullmatch(name)
+    # An IPv6 address in X-Forwarded-For stands without brackets.
+    return name if match is None else match[1] or match[2] or ""
+
+
+_HOPS = {"forwarded": _forwarded, "x-forwarded-for": _x_forwarded_for}
+"""How to read the addresses of each header, the nearest first."""
 
 
 def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

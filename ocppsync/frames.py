@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -51,7 +51,7 @@ class CallError:
 class CallResultError:
     """The refusal of a CALLRESULT, in 2.1: ``[5, id, code, description, details]`` (4/21 §4.2.3)."""
 
-    message_id: str
+    message_id: MessageId
     code: str
     description: str
     details: dict[str, Any]
@@ -75,7 +75,7 @@ class FrameRules:
 
     Attributes:
         types: the numbers of the message types that the version has (4/21 §4.1.3).
-        numeric_ids: take a CALL or SEND whose id is an integer.
+        numeric_ids: take a CALL, SEND or CALLRESULTERROR whose id, which is the peer's, is an integer.
         short_call_errors: take a CALLERROR that lacks its details, or its description too, or whose details are no
             object; these are then found under ``"details"``.
     """
@@ -94,6 +94,8 @@ _SHAPES = {
     SEND: ("SEND", 4),
 }
 _STRICT = FrameRules()
+# What a short CALLERROR has for its description and its details.
+_ABSENT: Sequence[Any] = ("", None)
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -155,8 +157,9 @@ def _envelope(text: str, rules: FrameRules) -> tuple[int, Any, list[Any]]:
 
 
 def _is_message_id(kind: int, message_id: object, rules: FrameRules) -> bool:
-    # The answers to our own CALLs repeat our ids, which are strings.
-    return isinstance(message_id, str) or (rules.numeric_ids and kind in (CALL, SEND) and type(message_id) is int)
+    # The answers to our own CALLs repeat our ids, which are strings; a CALLRESULTERROR has the id of the peer's CALL.
+    theirs = kind in (CALL, SEND, CALLRESULTERROR)
+    return isinstance(message_id, str) or (rules.numeric_ids and theirs and type(message_id) is int)
 
 
 def _too_deep(text: str, array: list[Any]) -> bool:
@@ -175,7 +178,8 @@ def _members(container: Any) -> Iterable[Any]:
 
 
 def _error(kind: int, message_id: str, elements: list[Any], rules: FrameRules) -> CallError | CallResultError:
-    code, description, details = elements if len(elements) == 3 else (*elements, "", {})[:3]
+    code, *rest = elements
+    description, details = (*rest, *_ABSENT[len(rest) :])
     if not isinstance(code, str) or not isinstance(description, str):
         raise _malformed(kind, message_id, "its code or its description is not a string", "FormatViolation")
     if details is not None and not isinstance(details, dict):

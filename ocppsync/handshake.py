@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import unquote
 
+from .catalogue import SUBPROTOCOLS
 from .request import Headers, HttpRequest
 from .streams import Stream
 
@@ -31,6 +32,22 @@ COMPRESSED_BY_DEFAULT = frozenset({"ocpp2.0.1", "ocpp2.1"})
 
 Authorize = Callable[[HttpRequest, str], bool | int]
 Identify = Callable[[HttpRequest], str | None]
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """How a charge point proved that it is who it says."""
+
+    profile: int
+    """The security profile of its connection."""
+    password_hash: str | None = field(default=None, repr=False)
+    """The hash that its password fitted."""
+    serial_number: str | None = None
+    """What its client certificate names it."""
+
+
+Security = Callable[[HttpRequest, str, str | None], Credentials]
+"""Called with the request, the identity and the version that will be spoken; raises `RefusalError`."""
 
 
 class RefusalError(Exception):
@@ -75,6 +92,8 @@ class Admitted:
     extensions: str
     announce: bool = True
     """Whether the answer names the subprotocol; not to a client that named none."""
+    credentials: Credentials | None = None
+    """None where nothing looks at them."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +104,7 @@ class Gate:
         protocols: the subprotocols that are served.
         default_protocol: the one that a client gets which names none; None: nothing in common.
         refuse_unknown_protocol: answer 400 where nothing is in common, instead of upgrading and closing.
+        security: decides before ``authorize`` by the security profiles.
         authorize: called with the request and the identity; see `CentralSystem`.
         identify: returns the identity instead of the last path segment; None answers 404.
         doorkeeper: remembers failed authentications; None lets everybody try as often as they like.
@@ -95,6 +115,7 @@ class Gate:
     protocols: Sequence[str]
     default_protocol: str | None = None
     refuse_unknown_protocol: bool = False
+    security: Security | None = None
     authorize: Authorize | None = None
     identify: Identify | None = None
     compression: bool | None = None
@@ -109,12 +130,15 @@ class Gate:
         """
         key = check_upgrade(request)
         charge_point_id = self._identify(request)
-        self._authorize(request, charge_point_id)
         offered = offered_protocols(request)
-        chosen = self._choose(offered)
+        chosen = self._common(offered)
+        version = None if chosen is None else SUBPROTOCOLS[chosen]
+        credentials = self._authenticate(request, charge_point_id, version)
+        if chosen is None and self.refuse_unknown_protocol:
+            raise RefusalError(400, f"no common subprotocol: {offered} offered, {list(self.protocols)} served")
         compressing = chosen in COMPRESSED_BY_DEFAULT if self.compression is None else self.compression
         extensions = request.headers.get("sec-websocket-extensions", "") if compressing else ""
-        return Admitted(charge_point_id, chosen, key, extensions, announce=bool(offered))
+        return Admitted(charge_point_id, chosen, key, extensions, announce=bool(offered), credentials=credentials)
 
     def _identify(self, request: HttpRequest) -> str:
         if self.identify is None:
@@ -131,38 +155,44 @@ class Gate:
             raise RefusalError(500, "identify returned something else than an identity")
         return identity
 
+    def _authenticate(self, request: HttpRequest, charge_point_id: str, version: str | None) -> Credentials | None:
+        if self.security is None and self.authorize is None:
+            return None
+        if self.doorkeeper is not None:
+            self.doorkeeper.check(request.client_address, charge_point_id)
+        try:
+            credentials = None if self.security is None else self.security(request, charge_point_id, version)
+            self._authorize(request, charge_point_id)
+        except RefusalError as refusal:
+            if self.doorkeeper is not None:
+                self.doorkeeper.failed(request.client_address, charge_point_id, refusal.status)
+            raise
+        if self.doorkeeper is not None:
+            self.doorkeeper.succeeded(request.client_address, charge_point_id)
+        return credentials
+
     def _authorize(self, request: HttpRequest, charge_point_id: str) -> None:
         if self.authorize is None:
             return
-        if self.doorkeeper is not None:
-            self.doorkeeper.check(request.client_address, charge_point_id)
         try:
             verdict = self.authorize(request, charge_point_id)
         except Exception as error:
             _logger.exception("authorize failed for %r", charge_point_id)
             raise RefusalError(500, "authorize failed") from error
         if verdict is True:
-            if self.doorkeeper is not None:
-                self.doorkeeper.succeeded(request.client_address, charge_point_id)
             return
         status = 401 if verdict is False else verdict
         if isinstance(status, bool) or not isinstance(status, int) or not 400 <= status <= 599:
             _logger.error("authorize must return True, False or an HTTP status from 400 to 599, not %r", verdict)
             raise RefusalError(500, "authorize returned something else than a verdict")
-        if self.doorkeeper is not None:
-            self.doorkeeper.failed(request.client_address, charge_point_id, status)
         challenge = [("WWW-Authenticate", f'Basic realm="{self.realm}"')] if status == 401 else []
         raise RefusalError(status, f"authorize refused {charge_point_id!r}", challenge)
 
-    def _choose(self, offered: Sequence[str]) -> str | None:
+    def _common(self, offered: Sequence[str]) -> str | None:
         if not offered:
-            chosen = self.default_protocol
-        else:
-            # The client's order decides: it lists its versions by preference (J16 §3.1.3).
-            chosen = next((name for name in offered if name in self.protocols), None)
-        if chosen is None and self.refuse_unknown_protocol:
-            raise RefusalError(400, f"no common subprotocol: {offered} offered, {list(self.protocols)} served")
-        return chosen
+            return self.default_protocol
+        # The client's order decides: it lists its versions by preference (J16 §3.1.3).
+        return next((name for name in offered if name in self.protocols), None)
 
 
 def identity_of(path: str) -> str:
@@ -288,6 +318,7 @@ def _parse_head(head: bytes, stream: Stream) -> HttpRequest:
         headers=Headers(tuple(_parse_field(line, number) for number, line in enumerate(lines, 2))),
         remote_address=stream.remote_address,
         peer_certificate=stream.peer_certificate,
+        secure=stream.secure,
     )
 
 

@@ -7,15 +7,16 @@ import threading
 from typing import Any, NamedTuple
 
 from . import frames
-from .channel import Transport, TransportClosedError
+from .channel import POLICY_VIOLATION, Transport, TransportClosedError
 from .errors import CallError, ValidationError
+from .events import HandlerFailed, Observer, ValidationFailed
 from .messages import Messages
 from .pool import Executor, Strand
 from .registration import Gate
 from .repeats import Admission, AnswerMemory
 from .request import ConnectionMetadata, RequestMetadata
 from .router import ActionHandler, Router
-from .rpc import Dispatch
+from .rpc import Dispatch, refusal_text
 from .timer import Timer, TimerHandle
 from .watch import HandlerWatch
 
@@ -71,6 +72,7 @@ class Responder:
         timer: for the deadlines of handlers.
         watch: is told which handlers run.
         handler_timeout: seconds from the CALL's arrival to the handler's end; None: no bound.
+        observe: is told of handlers that fail and of payloads that break their schema; None: nobody is.
         reject_invalid_requests: whether the handlers are spared what breaks its schema.
         max_queued_calls: how many may wait.
     """
@@ -88,6 +90,7 @@ class Responder:
         timer: Timer,
         watch: HandlerWatch | None,
         handler_timeout: float | None,
+        observe: Observer | None,
         reject_invalid_requests: bool,
         max_queued_calls: int,
     ) -> None:
@@ -102,9 +105,11 @@ class Responder:
         self._timer = timer
         self._watch = watch
         self._handler_timeout = handler_timeout
+        self._observe = observe
         self._reject_invalid_requests = reject_invalid_requests
         self._max_queued_calls = max_queued_calls
         self._calls = Strand(executor)
+        self._flooded = False  # the reader's own
         self._draining = False
 
     # On the reader.
@@ -113,8 +118,10 @@ class Responder:
         """Have a CALL or SEND handled; never waits."""
         call, admission = event.call, event.admission
         overfull = len(self._calls) >= self._max_queued_calls
-        if overfull and not self._draining:
+        if overfull and not self._flooded and not self._draining:
             _logger.warning("%s sends CALLs faster than they are handled", self._metadata.charge_point_id)
+        # Said again only once they had all been handled.
+        self._flooded = overfull or (self._flooded and len(self._calls) > 0)
         if isinstance(call, frames.Send) or admission is None:
             if not self._draining and not overfull:
                 self._calls.submit(self._take_send, call)
@@ -173,12 +180,13 @@ class Responder:
         # On the timer.
         if not job.claim():
             return
-        link = self._finish(job, None)
-        if link is not None:
-            link.post(link._error_text(job.call, CallError("InternalError", "it took too long")))
+        # Looked at before the answer goes out: the handler may wait for a station that waits for it.
         where = "it waits for its turn"
         if job.thread is not None and self._watch is not None:
             where = f"its handler is at {self._watch.stack_of(job.thread)}"
+        link = self._finish(job, None)
+        if link is not None:
+            link.post(link._error_text(job.call, CallError("InternalError", "it took too long")))
         _logger.warning(
             "%s: %s was answered with InternalError after %g s: %s",
             self._metadata.charge_point_id,
@@ -186,6 +194,7 @@ class Responder:
             self._handler_timeout,
             where,
         )
+        self._tell_of(job.call, TimeoutError(f"no answer within {self._handler_timeout:g} s: {where}"))
 
     def _answer(self, call: frames.Call) -> _Answer:
         try:
@@ -200,23 +209,39 @@ class Responder:
             raise CallError("SecurityError", "the BootNotification was not accepted")
         except CallError as error:
             return _Answer(self._error_text(call, error))
-        except BaseException:
+        except BaseException as error:
             # SystemExit and the like too: the peer waits for an answer, and this thread serves others.
             _logger.exception("%s: the handler of %s failed", self._metadata.charge_point_id, call.action)
+            self._tell_of(call, error)
             return _Answer(self._error_text(call, CallError("InternalError", "internal error")))
+
+    def _tell_of(self, call: frames.Call | frames.Send, error: BaseException) -> None:
+        if self._observe is not None:
+            self._observe(HandlerFailed(self._metadata.charge_point_id, call.action, error))
 
     def _result(self, call: frames.Call) -> _Answer:
         call.payload, metadata = self._examined(call)
+        offence = self._gate.offence(call.action, call.payload)
+        if offence is not None:
+            _logger.warning("%s: %s: %s; its connection is closed", metadata.charge_point_id, call.action, offence)
+            self._transport.close(POLICY_VIOLATION, offence)
+            return _Answer(None)
         payload = self._router.handle(call.action, call.payload, metadata)
         return _Answer(self._result_text(call, payload), metadata, payload)
 
     def _examined(self, call: frames.Call | frames.Send) -> tuple[Any, RequestMetadata]:
         """Return the payload of a CALL and what its handler is told; raises CallError where it is not let in."""
         known = self._metadata
+        code = self._router.refusal(call.action, self._messages.version, isinstance(call, frames.Send))
+        if code is not None:
+            # The gate was closed when it came, and so nobody asked this.
+            raise CallError(code, refusal_text(code, call.action))
         payload = self._messages.tidied(call.action, "request", call.payload)
         fault = self._messages.fault_of_inbound(call.action, "request", payload)
         if fault is not None and not self._messages.tolerates_inbound(fault) and self._reject_invalid_requests:
             _logger.warning("%s: rejected %s", known.charge_point_id, fault)
+            if self._observe is not None:
+                self._observe(ValidationFailed(known.charge_point_id, call.action, "inbound", fault))
             raise _rejection(fault)
         metadata = RequestMetadata(
             known.charge_point_id, known.ocpp_version, known.http_request, str(call.message_id), fault
@@ -246,12 +271,14 @@ class Responder:
             self._router.notify(send.action, *self._examined(send))
         except CallError as error:
             _logger.warning("%s: dropped the SEND %s: %s", self._metadata.charge_point_id, send.action, error)
-        except BaseException:
+        except BaseException as error:
             _logger.exception("%s: the handler of %s failed", self._metadata.charge_point_id, send.action)
+            self._tell_of(send, error)
 
     def _send_answer(self, text: str, call: frames.Call) -> bool:
+        # Without waiting: a few peers that do not read would have all handler threads wait for them.
         try:
-            self._transport.send(text)
+            self._transport.post(text)
         except TransportClosedError as error:
             _logger.info(
                 "%s: the answer to %s %s was dropped: %s",

@@ -27,7 +27,7 @@ class Limits:
         queued_requests: requests to one charge point that wait for their turn; one more raises `QueueFullError`.
         idle: seconds without any message of OCPP after which a connection is closed with 1000.
         trusted_proxies: addresses or networks (``"10.0.0.0/8"``) of proxies whose ``Forwarded`` or ``X-Forwarded-For``
-            header is believed; it then is the header's address that the limits count, and that the log names.
+            header is believed, or both where they agree; it then is the header's address that the limits count.
 
     Raises:
         ValueError: one is out of its range; the text names it.

@@ -85,12 +85,18 @@ class Messages:
         fault = None if mode == "off" else self._validator.check(action, kind, payload)
         return None if fault is None or _tolerated(mode, fault) else fault
 
+    def unknown(self, action: str, catalogues: Sequence[Catalogue]) -> ValidationError:
+        """Return the error for an action that none of some versions has."""
+        text = unknown_action(catalogues, action)
+        code = self.dialect.code("NotImplemented")
+        return ValidationError(text, action=action, errors=[Violation("", text, "action")], error_code=code)
+
     def check_sender(self, action: str, *, send: bool) -> None:
         """Raise ValidationError unless this end of a connection may send the action, as a SEND or as a CALL."""
         entries, role = self.catalogue, self.role
         if not entries.known(action):
-            text, code = unknown_action(entries.version, action), "NotImplemented"
-        elif not entries.may_send(role, action):
+            raise self.unknown(action, [entries])
+        if not entries.may_send(role, action):
             text, code = f"a {role.replace('_', ' ')} does not send {action}; its peer does", "NotSupported"
         elif entries.is_send(action) is not send:
             text = f"{action} gets {'an' if send else 'no'} answer; {'send_request' if send else 'send'} sends it"
@@ -208,25 +214,26 @@ class Speech:
 
     def _entries(self, version: str) -> Catalogue:
         entries = catalogue(version)
-        if self._lenient.max_lengths:
-            entries = with_limits(entries, self._lenient.max_lengths)
         for action in self._vendor_actions:
             if action.exists_in(entries.version):
                 if entries.known(action.name):
                     raise ValueError(f"OCPP {version} has an action {action.name} already")
                 entries = entries.extended({action.name: _entry(action)})
-        return entries
+        return with_limits(entries, self._lenient.max_lengths) if self._lenient.max_lengths else entries
 
     def check_sender(self, action: str, version: str | None, *, send: bool) -> None:
         """Raise ValidationError unless this end may send the action, in that version or in any.
 
         Raises ValueError for a version that is not spoken here.
         """
-        ordered = sorted(self.versions)
-        chosen = version or next(
-            (known for known in ordered if self.messages(known).catalogue.known(action)), ordered[0]
-        )
-        self.messages(chosen).check_sender(action, send=send)
+        candidates = []
+        for candidate in sorted(self.versions) if version is None else [version]:
+            messages = self.messages(candidate)
+            if messages.catalogue.known(action):
+                messages.check_sender(action, send=send)
+                return
+            candidates.append(messages.catalogue)
+        raise messages.unknown(action, candidates)
 
 
 def _entry(action: VendorAction) -> dict[str, Any]:

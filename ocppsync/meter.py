@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from random import Random
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .v16 import ReadingContext, SampledValue
+from typing import Literal
 
 __all__ = ["Meter", "power_curve"]
+
+Measurand = Literal["Energy.Active.Import.Register", "Power.Active.Import", "Current.Import", "Voltage", "SoC"]
+Unit = Literal["Wh", "W", "A", "V", "Percent"]
 
 _CURRENT = 32.0
 _BATTERY_WH = 50_000
@@ -36,16 +36,15 @@ class Meter:
         self._current = round(_CURRENT * share, 1)
         self._voltage = round(self._random.uniform(228.0, 232.0), 1)
 
-    def sample(self, context: ReadingContext) -> list[SampledValue]:
-        """Return what it shows now."""
-        readings: list[SampledValue] = [
-            {"value": f"{self.register}", "measurand": "Energy.Active.Import.Register", "unit": "Wh"},
-            {"value": f"{self._current * self._voltage:.0f}", "measurand": "Power.Active.Import", "unit": "W"},
-            {"value": f"{self._current}", "measurand": "Current.Import", "unit": "A"},
-            {"value": f"{self._voltage}", "measurand": "Voltage", "unit": "V"},
-            {"value": f"{100 * self._charge / _BATTERY_WH:.0f}", "measurand": "SoC", "unit": "Percent"},
+    def readings(self) -> list[tuple[Measurand, float, Unit]]:
+        """Return what it shows now, the register first."""
+        return [
+            ("Energy.Active.Import.Register", self.register, "Wh"),
+            ("Power.Active.Import", round(self._current * self._voltage), "W"),
+            ("Current.Import", self._current, "A"),
+            ("Voltage", self._voltage, "V"),
+            ("SoC", round(100 * self._charge / _BATTERY_WH), "Percent"),
         ]
-        return [{**reading, "context": context} for reading in readings]
 
 
 def power_curve(samples: int, random: Random) -> list[float]:

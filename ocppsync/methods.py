@@ -52,6 +52,7 @@ class CentralSystemMethods(ABC):
             ValidationError: the payload breaks the schema of the request, or the action is not the central system's
                 to send; nothing was sent.
             NotConnectedError: there is no connection; nothing was sent.
+            VersionMismatchError: the connection speaks another version than ``version``; nothing was sent.
             RequestTimeoutError: no answer came in time.
             ConnectionLostError: the connection ended before the answer came.
             CallErrorReceived: the charge point answered with a CALLERROR.
@@ -101,6 +102,7 @@ class CentralSystemMethods(ABC):
             ValidationError: the payload breaks its schema, or the action is not the central system's to send;
                 nothing was sent.
             NotConnectedError: there is no connection; nothing was sent.
+            VersionMismatchError: the connection speaks another version than ``version``; nothing was sent.
         """
         self._send(charge_point_id, action, {} if payload is None else payload, version)
 
@@ -230,6 +232,8 @@ class ChargePointMethods(ABC):
             ValidationError: the payload breaks the schema of the request, or the action is not the charge point's
                 to send; nothing was sent.
             NotConnectedError: there is no connection; nothing was sent.
+            NotRegisteredError: the BootNotification was not accepted yet; nothing was sent.
+            VersionMismatchError: the connection speaks another version than ``version``; nothing was sent.
             RequestTimeoutError: no answer came in time.
             ConnectionLostError: the connection ended before the answer came.
             CallErrorReceived: the central system answered with a CALLERROR.
@@ -275,6 +279,8 @@ class ChargePointMethods(ABC):
             ValidationError: the payload breaks its schema, or the action is not the charge point's to send; nothing
                 was sent.
             NotConnectedError: there is no connection; nothing was sent.
+            NotRegisteredError: the BootNotification was not accepted yet; nothing was sent.
+            VersionMismatchError: the connection speaks another version than ``version``; nothing was sent.
         """
         self._send(action, {} if payload is None else payload, version)
 

@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, Literal
 
 from . import frames
 from .channel import Transport, TransportClosedError
@@ -28,9 +28,10 @@ from .errors import (
     VersionMismatchError,
     Violation,
 )
+from .events import Observer, TimedOut, ValidationFailed
 from .messages import Messages
-from .pool import Executor
-from .registration import Gate
+from .pool import Executor, run_logged
+from .registration import Gate, Watch
 from .request import ConnectionMetadata
 from .rpc import OutgoingCall, Rpc, Settle
 from .timer import Timer, TimerHandle
@@ -65,7 +66,7 @@ class RequestFuture(Future[Any]):
 class PendingRequest(OutgoingCall):
     """A CALL of ours with what its sender waits for. Its fields are guarded by the connection's lock."""
 
-    __slots__ = ("_claimed", "future", "payload", "settled", "timer", "written")
+    __slots__ = ("_claimed", "future", "payload", "settled", "timer", "watch", "written")
 
     def __init__(
         self,
@@ -80,6 +81,7 @@ class PendingRequest(OutgoingCall):
         self.payload = payload
         self.future = RequestFuture(executor, lambda: on_cancel(self))
         self.timer: TimerHandle | None = None
+        self.watch: Watch | None = None
         self.written = False
         self.settled = False
         self._claimed: bool | None = None
@@ -102,6 +104,7 @@ class Requester:
         gate: what may go before the station is registered.
         executor: where the callbacks of futures run.
         timer: for the deadlines.
+        observe: is told of timeouts and of payloads that break their schema; None: nobody is.
         max_queued: how many requests may wait for their turn; None: any number.
     """
 
@@ -116,8 +119,10 @@ class Requester:
         gate: Gate,
         executor: Executor,
         timer: Timer,
+        observe: Observer | None = None,
         max_queued: int | None = None,
     ) -> None:
+        self._observe = observe
         self._max_queued = max_queued
         self._rpc = rpc
         self._lock = lock  # also guards the mark below and the fields of every PendingRequest
@@ -137,6 +142,7 @@ class Requester:
             self._fail(pending, NotRegisteredError, objection)
             return pending.future
         deadline = time.monotonic() + timeout
+        pending.watch = self._gate.watch(action, payload)
         with self._lock:
             refused = self._refusal()
             if refused is None:
@@ -164,7 +170,8 @@ class Requester:
         try:
             self._transport.post(text)
         except TransportClosedError as error:
-            raise self._failure(ConnectionLostError, action, message_id, str(error), "unknown") from error
+            delivery: Delivery = "unknown" if error.written else "not_sent"
+            raise self._failure(ConnectionLostError, action, message_id, str(error), delivery) from error
 
     def other_version(self, action: str, version: str) -> OCPPRequestError:
         """Return the error of a request for another version than the connection's."""
@@ -178,6 +185,7 @@ class Requester:
     def _make_text(self, write: Callable[[str, str, Any], str], action: str, payload: Any) -> tuple[str, str]:
         fault = self._messages.fault_of_outbound(action, "request", payload)
         if fault is not None:
+            self._tell_of(fault, "outbound")
             raise fault
         message_id = str(uuid.uuid4())
         try:
@@ -221,8 +229,10 @@ class Requester:
             result = self._result(pending, event.answer)
         except Exception as error:
             # Whatever it is: nothing else would ever end the wait for this future.
+            _tell_watch(pending, error)
             pending.future.set_exception(error)
         else:
+            _tell_watch(pending, result)
             pending.future.set_result(result)
 
     def end(self, reason: str) -> None:
@@ -239,6 +249,9 @@ class Requester:
         if self._give_up(pending):
             waited = f"no answer within {seconds:g} s" if pending.written else f"{seconds:g} s passed before its turn"
             self._fail(pending, RequestTimeoutError, waited)
+            if self._observe is not None:
+                delivery: Delivery = "unknown" if pending.written else "not_sent"
+                self._observe(TimedOut(self._metadata.charge_point_id, pending.action, seconds, delivery))
 
     def _cancelled(self, pending: PendingRequest) -> None:
         _stop_timer(pending)
@@ -259,7 +272,9 @@ class Requester:
             claimed = pending.claim()
         if claimed:
             delivery: Delivery = "unknown" if pending.written else "not_sent"
-            pending.future.set_exception(self._failure(kind, pending.action, pending.message_id, what, delivery))
+            error = self._failure(kind, pending.action, pending.message_id, what, delivery)
+            _tell_watch(pending, error)
+            pending.future.set_exception(error)
 
     def _failure(
         self, kind: type[OCPPRequestError], action: str, message_id: str | None, what: str, delivery: Delivery
@@ -283,6 +298,8 @@ class Requester:
             if fault is None or self._messages.tolerates_inbound(fault):
                 self._gate.settled(pending.action, pending.payload, payload)
                 return payload
+        if fault is not None:
+            self._tell_of(fault, "inbound")
         self._refuse_result(pending, answer, fault)
         charge_point_id = self._metadata.charge_point_id
         raise InvalidResponseError(
@@ -293,6 +310,10 @@ class Requester:
             validation_error=fault,
             payload=payload,
         )
+
+    def _tell_of(self, fault: ValidationError, direction: Literal["inbound", "outbound"]) -> None:
+        if self._observe is not None:
+            self._observe(ValidationFailed(self._metadata.charge_point_id, fault.action, direction, fault))
 
     def _refuse_result(
         self, pending: PendingRequest, answer: frames.CallResult | ProtocolError, fault: ValidationError | None
@@ -318,6 +339,11 @@ class Requester:
             action=pending.action,
             message_id=pending.message_id,
         )
+
+
+def _tell_watch(pending: PendingRequest, outcome: Any) -> None:
+    if pending.watch is not None:
+        run_logged(pending.watch, outcome)
 
 
 def _stop_timer(pending: PendingRequest) -> None:

@@ -28,6 +28,10 @@ _KEYWORDS: Mapping[str | None, frozenset[str]] = {
     "boolean": frozenset(),
     None: frozenset(),
 }
+# What says nothing about the payload; a vendor's schemas are full of it.
+_ANNOTATIONS = frozenset(
+    {"$comment", "$id", "$schema", "comment", "default", "deprecated", "description", "examples", "javaType", "title"}
+)
 # The test for each type that is no container.
 _TYPES: Mapping[str | None, str] = {
     "string": "isinstance(x, str)",
@@ -84,8 +88,10 @@ class _Compiler:
         prefix, _, name = reference.rpartition("/")
         if prefix != "#/$defs" or not name.isidentifier() or name not in self._definitions:
             raise ValueError(f"$ref {reference!r} leads to no type of $defs, at {place}")
-        if schema.keys() - {"$ref", "default"}:
-            raise ValueError(f"only 'default' may stand beside $ref: {', '.join(schema)}, at {place}")
+        if schema.keys() - {"$ref"} - _ANNOTATIONS:
+            raise ValueError(
+                f"only annotations such as 'default' may stand beside $ref: {', '.join(schema)}, at {place}"
+            )
         target = self._definitions[name]
         if _checked_type(target, reference) in _TYPES:
             return self._expression(target, reference)
@@ -169,7 +175,7 @@ def _checked_type(schema: Schema, place: str) -> str | None:
     if not isinstance(kind, str | None) or kind not in _KEYWORDS:
         raise ValueError(f"type {kind!r} is not supported, at {place}")
     for keyword in schema:
-        if keyword not in _KEYWORDS[kind] and keyword not in ("type", "default"):
+        if keyword not in _KEYWORDS[kind] and keyword != "type" and keyword not in _ANNOTATIONS:
             raise ValueError(f"keyword {keyword!r} is not supported for type {kind!r}, at {place}")
     return kind
 

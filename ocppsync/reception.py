@@ -13,10 +13,12 @@ from dataclasses import dataclass, replace
 
 from . import transport
 from .doorkeeper import Doorkeeper
+from .events import Observer, Refused
 from .forwarded import ClientAddress
 from .handshake import Admitted, DisconnectedError, Gate, RefusalError, read_request, refusal_response
-from .request import HttpRequest
+from .request import Headers, HttpRequest
 from .streams import Stream, TLSStream
+from .tls import ServerTLS
 from .transport import WebSocket
 
 _logger = logging.getLogger("ocppsync.handshake")
@@ -55,6 +57,7 @@ class Reception:
         max_message_size: of a WebSocket message, in bytes.
         write_timeout: seconds that one write may take.
         on_raw_socket_data: called with all bytes read, after TLS.
+        observe: is told who was refused; None: nobody is.
     """
 
     def __init__(
@@ -64,12 +67,13 @@ class Reception:
         doorkeeper: Doorkeeper,
         client_address: ClientAddress,
         max_handshakes: int | None,
-        ssl_context: ssl.SSLContext | None,
+        ssl_context: ssl.SSLContext | ServerTLS | None,
         handshake_timeout: float,
         max_header_size: int,
         max_message_size: int,
         write_timeout: float,
         on_raw_socket_data: Callable[[bytes], object] | None,
+        observe: Observer | None = None,
     ) -> None:
         self._gate = gate
         self._doorkeeper = doorkeeper
@@ -81,6 +85,7 @@ class Reception:
         self._max_message_size = max_message_size
         self._write_timeout = write_timeout
         self._on_raw_socket_data = on_raw_socket_data
+        self._observe = observe
         self._lock = threading.Lock()  # guards all below
         self._streams: dict[Stream, float] = {}  # whose handshake is under way, the oldest first, and since when
         self._overloaded = False
@@ -152,11 +157,10 @@ class Reception:
         return Stream(sock, write_timeout=self._write_timeout, on_data=self._on_raw_socket_data)
 
     def _open_stream(self, sock: socket.socket) -> Stream:
-        if self._ssl_context is None:
+        context = self._ssl_context.context if isinstance(self._ssl_context, ServerTLS) else self._ssl_context
+        if context is None:
             return Stream(sock, write_timeout=self._write_timeout, on_data=self._on_raw_socket_data)
-        return TLSStream(
-            sock, context=self._ssl_context, write_timeout=self._write_timeout, on_data=self._on_raw_socket_data
-        )
+        return TLSStream(sock, context=context, write_timeout=self._write_timeout, on_data=self._on_raw_socket_data)
 
     def _shake_hands(self, stream: Stream, deadline: float) -> Visitor | None:
         host, port = stream.remote_address
@@ -172,8 +176,7 @@ class Reception:
                 self.forget(admission)
                 raise
         except RefusalError as refusal:
-            path = request.path if request is not None else "-"
-            _logger.warning("refused %s:%d %.200s with HTTP %d: %s", host, port, path, refusal.status, refusal.reason)
+            self.note_refusal(refusal, request or HttpRequest("", "", "", Headers(), stream.remote_address))
             _turn_away(stream, refusal)
         except DisconnectedError as error:
             _logger.log(error.level, "no handshake with %s:%d: %s", host, port, error)
@@ -206,6 +209,14 @@ class Reception:
             self._doorkeeper.leave(client)
             raise
 
+    def note_refusal(self, refusal: RefusalError, request: HttpRequest) -> None:
+        """Say in the log, and to the observer, who was refused and why."""
+        host, port = request.remote_address
+        path = request.path or "-"
+        _logger.warning("refused %s:%d %.200s with HTTP %d: %s", host, port, path, refusal.status, refusal.reason)
+        if self._observe is not None:
+            self._observe(Refused(request.client_address, request.path, refusal.status, refusal.reason))
+
     def upgrade(self, stream: Stream, admission: Admission) -> Visitor:
         """Make the WebSocket of who was admitted."""
         admitted = admission.admitted
@@ -230,6 +241,8 @@ def _send_away(stream: Stream, *, plain: bool) -> None:
 
 
 def _tls_fault(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the client's certificate was refused: {error.verify_message}"
     if error.reason == "HTTP_REQUEST":
         return "the peer speaks plain HTTP (ws), and this port is TLS (wss)"
     return str(error.reason or error)

@@ -14,23 +14,27 @@ rejected   BootNotification; the central system also   1.6: not answered (C16 §
            takes what it has triggered                 2.x: refused (B03.FR.08)
 accepted   everything                                  handled
 
-What is refused gets SecurityError (JE16 3.8; B01.FR.10, B02.FR.09, B03.FR.07); a SEND is dropped.
+What is refused gets SecurityError (JE16 3.8; B01.FR.10, B02.FR.09, B03.FR.07), whether or not there is a handler for
+it; a SEND is dropped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-__all__ = ["CentralSystemGate", "ChargePointGate", "Gate", "Registration", "RegistrationStatus", "Ruling"]
+__all__ = ["CentralSystemGate", "ChargePointGate", "Gate", "Registration", "RegistrationStatus", "Ruling", "Watch"]
 
 RegistrationStatus = Literal["unknown", "pending", "rejected", "accepted"]
 Ruling = Literal["handle", "refuse", "reject", "ignore"]
 """What becomes of a peer's CALL: it is handled, gets a SecurityError, is answered with the status Rejected, or gets
 no answer at all."""
+Watch = Callable[[Any], object]
+"""Called with the outcome of a CALL of ours before anybody else learns of it: the payload of its answer, or the
+`OCPPRequestError` that it ended with."""
 
 _BOOT = "BootNotification"
-_STATUSES: Mapping[object, RegistrationStatus] = {"Accepted": "accepted", "Pending": "pending", "Rejected": "rejected"}
+_STATUSES: Mapping[str, RegistrationStatus] = {"Accepted": "accepted", "Pending": "pending", "Rejected": "rejected"}
 
 _REPORTS = frozenset({"GetBaseReport", "GetReport"})
 _TRIGGERS = frozenset({"TriggerMessage", "ExtendedTriggerMessage"})
@@ -73,9 +77,9 @@ class Registration:
 
     def booted(self, answer: Any) -> None:
         """Take note of the answer to a BootNotification."""
-        status = _STATUSES.get(answer.get("status")) if isinstance(answer, Mapping) else None
-        if status is not None:
-            self.status, self._brought = status, frozenset()
+        told = answer.get("status") if isinstance(answer, Mapping) else None
+        if isinstance(told, str) and told in _STATUSES:
+            self.status, self._brought = _STATUSES[told], frozenset()
 
     def asked(self, action: str, payload: Any, answer: Any) -> None:
         """Take note of an answer to the central system's CALL: what it asked for may come now."""
@@ -112,6 +116,17 @@ class Gate:
 
     def settled(self, action: str, payload: Any, answer: Any) -> None:
         """Take note of the CALLRESULT that our CALL has got."""
+
+    def offence(self, action: str, payload: Any) -> str | None:
+        """Return why the connection has to end over a valid CALL of the peer's, or None."""
+        return None
+
+    def watch(self, action: str, payload: Any) -> Watch | None:
+        """Prepare for a CALL of ours that is about to be sent; return what wants to know its outcome, whatever it is.
+
+        It may block, and what it raises keeps the CALL from being sent.
+        """
+        return None
 
 
 class CentralSystemGate(Gate):

@@ -87,7 +87,7 @@ class AnswerMemory:
                 del self._entries[entry.message_id]
             return entry.link
 
-    def answered(self, message_id: str) -> str | None:
+    def answered(self, message_id: frames.MessageId) -> str | None:
         """Return the action of a CALL that got its CALLRESULT lately, or None."""
         with self._lock:
             entry = self._recall(message_id)

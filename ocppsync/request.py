@@ -66,6 +66,8 @@ class HttpRequest:
     """Host and port of the peer of the TCP connection."""
     peer_certificate: Mapping[str, Any] | None = None
     """The verified TLS client certificate as `ssl.SSLSocket.getpeercert` shows it; None without one."""
+    secure: bool = False
+    """Whether it came over TLS."""
     forwarded_for: str | None = None
     """The client's address as a trusted proxy tells it; None where there is none (see `Limits.trusted_proxies`)."""
 
@@ -99,7 +101,7 @@ class ConnectionMetadata:
 
     charge_point_id: str
     ocpp_version: str
-    """``"1.6"``."""
+    """``"1.6"``, ``"2.0.1"`` or ``"2.1"``."""
     http_request: HttpRequest
     """The request that opened the connection."""
 
@@ -125,7 +127,8 @@ class RequestMetadata(ConnectionMetadata):
 
     message_id: str
     validation_error: ValidationError | None = None
-    """What is wrong with the payload; only ever set under ``reject_invalid_requests=False``."""
+    """What is wrong with the payload; only ever set under ``reject_invalid_requests=False``, or where `Validation` says
+    ``"warn"``."""
 
 
 @dataclass(frozen=True)

@@ -97,15 +97,16 @@ class Router:
                 return [entries]
             catalogues.append(entries)
         if not any(entries.known(action) for entries in catalogues):
-            raise ValueError(unknown_action(catalogues[0].version, action))
+            raise ValueError(unknown_action(catalogues, action))
         raise ValueError(f"a {self._peer.replace('_', ' ')} never sends {action}, so it needs no handler here")
 
-    def refusal(self, action: str, version: str) -> str | None:
-        """Return the error code for an action that no handler is to see, else None (J16 table 7)."""
+    def refusal(self, action: str, version: str, send: bool = False) -> str | None:
+        """Return the error code for an action that no handler is to see as a CALL, or as a SEND, else None (J16 table
+        7)."""
         entries = self._speech.messages(version).catalogue
         if not entries.known(action):
             return "NotImplemented"
-        if not entries.may_send(self._peer, action):
+        if not entries.may_send(self._peer, action) or entries.is_send(action) is not send:
             return "NotSupported"
         served = self._handler is not None or self._find(action, version) is not None or action == _TRANSFER
         return None if served else "NotSupported"
@@ -145,11 +146,12 @@ class Router:
 
     def _transfer(self, payload: dict[str, Any], metadata: RequestMetadata) -> Any:
         """Return a vendor handler's answer; None where the vendor has none here."""
-        vendor_id, message_id = payload.get("vendorId"), payload.get("messageId")
+        # Where payloads are not validated, they may be anything, even what no dict finds.
+        vendor_id, message_id = str(payload.get("vendorId")), payload.get("messageId")
         # The version's own before those of all versions, the message's own before the vendor's.
-        for wanted in (message_id, None):
+        for wanted in (message_id if isinstance(message_id, str) else None, None):
             for version in (metadata.ocpp_version, None):
-                function = self._transfers.get((str(vendor_id), wanted, version))
+                function = self._transfers.get((vendor_id, wanted, version))
                 if function is not None:
                     answer = function(payload, metadata)
                     return _status("Accepted") if answer is None else answer

@@ -12,7 +12,7 @@ CALL, a repeat of one that is being handled          nothing: that answer serves
 CALL, id used for another CALL of this connection    Reply: CALLERROR with the version's code for bad ids
 CALL, id longer than 36 characters                   the same; above 255 as if it were unreadable
 CALL, action unknown                                 Reply: CALLERROR NotImplemented
-CALL, action known but not served here               Reply: CALLERROR NotSupported
+CALL, action known but not served here, or a SEND's  Reply: CALLERROR NotSupported
 CALL, malformed, id readable                         Reply: CALLERROR with the fault's code
 CALL or no frame at all, id unreadable               2.x: Reply: CALLERROR with the id "-1"
 message type unknown                                 2.0.1: Reply: CALLERROR MessageTypeNotSupported
@@ -116,7 +116,8 @@ class Rpc:
 
     Args:
         dialect: of the connection's version.
-        refusal: the error code for an action that is not to be handed to a handler, else None.
+        refusal: called with an action, and whether it came as a SEND; returns the error code if it is not to be handed
+            to a handler, else None.
         answers: what the station asked lately.
         link: stands for this connection in ``answers``.
         peer: the peer's name for the log.
@@ -126,7 +127,7 @@ class Rpc:
         self,
         dialect: Dialect,
         *,
-        refusal: Callable[[str], str | None],
+        refusal: Callable[[str, bool], str | None],
         answers: AnswerMemory,
         link: object,
         peer: str = "peer",
@@ -247,7 +248,7 @@ class Rpc:
 
     def _receive_send(self, send: frames.Send) -> Dispatch | None:
         # Nothing that is wrong with it may be answered (4/21 §4.2.4).
-        fault = self._refusal(send.action)
+        fault = self._refusal(send.action, True)
         if len(str(send.message_id)) > frames.MAX_MESSAGE_ID:
             fault = "the message id is longer than 36 characters"
         if fault is None:
@@ -259,12 +260,9 @@ class Rpc:
     def _receive_call(self, call: frames.Call, text: str) -> Event:
         if len(str(call.message_id)) > frames.MAX_MESSAGE_ID:
             return self._refuse(call.message_id, self._dialect.bad_id, "the message id is longer than 36 characters")
-        code = self._refusal(call.action)
+        code = self._refusal(call.action, False)
         if code is not None:
-            # As repr shows it, since the peer may have written anything there, and it goes to the log as well.
-            action = repr(call.action[:_LONGEST_NAME])
-            what = f"unknown action {action}" if code == "NotImplemented" else f"{action} is not supported here"
-            return self._refuse(call.message_id, code, what)
+            return self._refuse(call.message_id, code, refusal_text(code, call.action))
         verdict, admission = self._answers.admit(call, text, self._link)
         if verdict is Verdict.NEW:
             return Dispatch(call, admission)
@@ -281,3 +279,10 @@ class Rpc:
         if self._dialect.reports_unreadable:
             return Reply(self._dialect.call_error(UNREADABLE_ID, code, description))
         return None
+
+
+def refusal_text(code: str, action: str) -> str:
+    """Return the description that goes with the error code for an action that is not handled here."""
+    # As repr shows it, since the peer may have written anything there, and it goes to the log as well.
+    name = repr(action[:_LONGEST_NAME])
+    return f"unknown action {name}" if code == "NotImplemented" else f"{name} is not supported here"

@@ -12,23 +12,26 @@ import math
 import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from random import Random
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from .answers import Answer, ChargePointAnswers
+from .answers import Answer, ChargePointAnswers, ChargingStationAnswers
+from .catalogue import SUBPROTOCOLS, Version
 from .charge_point import ChargePoint
-from .clock import utc_now
 from .errors import CallErrorReceived, OCPPError, OCPPRequestError
 from .meter import Meter, power_curve
 from .options import check_positive
 from .outgoing import not_connected
 from .request import Request, RequestMetadata
+from .steps import Controls, Driver, Phase, Session, Steps
+from .steps_2x import Steps2x
+from .steps_16 import Steps16
 
 if TYPE_CHECKING:
-    from .v16 import BootNotificationResponse, ChargePointStatus, ReadingContext, Reason
+    from . import v16, v201
 
 __all__ = ["Session", "SimulatedChargePoint"]
 
@@ -37,6 +40,7 @@ _logger = logging.getLogger("ocppsync.simulator")
 # Seconds at pace 1, chosen for a person who looks on: a session takes about 20, and no two messages come at once.
 _STEP = 0.7
 _SAMPLE_PAUSE = 1.8
+_SAMPLES = 8
 _IDLE = (2.0, 6.0)
 _SHORTEST_WAIT = 1.0
 _LONGEST_DOUBLING = 5
@@ -45,48 +49,32 @@ _DEFAULT_INTERVAL = 30
 _LONGEST_INTERVAL = 86_400  # Condition.wait takes no infinity
 
 _AGREED = frozenset({"Accepted", "Scheduled", "Unlocked"})
-
-# What TriggerMessage makes it send, where that does not depend on its state: nothing is ever under way.
-_TRIGGERED: Mapping[str, Answer] = {
-    "DiagnosticsStatusNotification": {"status": "Idle"},
-    "FirmwareStatusNotification": {"status": "Idle"},
-    "Heartbeat": {},
-    "LogStatusNotification": {"status": "Idle"},
-}
-
-
-@dataclass(frozen=True)
-class Session:
-    """A transaction that has ended; the meter's readings are in Wh."""
-
-    transaction_id: int
-    id_tag: str
-    meter_start: int
-    meter_stop: int
-    reason: Reason
+_PROTOCOLS = {version: subprotocol for subprotocol, version in SUBPROTOCOLS.items()}
 
 
 class SimulatedChargePoint:
     """A charge point of one connector (7.4 kW, one phase) over a real connection.
 
-    `start` runs its scenario: boot, report status, then authorize, start a transaction, send MeterValues and stop, over
-    and over, until `stop`. Whatever fails is logged, and tried again after a pause that grows. A test that wants to
-    decide itself leaves `start` out and calls `boot` and `charge`. The clock is the real one, but energy flows faster:
-    an hour's worth within seconds.
+    `start` runs its scenario: boot, report status, then authorize, start a transaction, send meter values and stop,
+    over and over, until `stop`. Whatever fails is logged, and tried again after a pause that grows. A test that wants
+    to decide itself leaves `start` out and calls `boot` and `charge`. The clock is the real one, but energy flows
+    faster: an hour's worth within seconds.
 
     Args:
         charge_point_id: its identity.
         url: the central system's endpoint without the identity.
+        version: the version of OCPP that it speaks.
         pace: how fast it lives; a session takes about 20 seconds at 1 and two at 10.
         sessions: how many sessions it begins by itself; None: no end of them, 0: only those that
-            RemoteStartTransaction asks for.
+            the central system asks for.
         random: decides over idTags, energies and pauses; a seeded one makes the same station again.
         answers: fixed answers to requests, by action: ``{"Reset": {"status": "Rejected"}}``.
         password, ssl_context: as with `ChargePoint`.
 
     Attributes:
         charge_point_id: its identity.
-        answers: the `ChargePointAnswers` with its configuration and state.
+        version: the version of OCPP that it speaks.
+        answers: its state, with the configuration of 1.6 or the device model of 2.x.
     """
 
     def __init__(
@@ -94,6 +82,7 @@ class SimulatedChargePoint:
         charge_point_id: str,
         url: str = "ws://127.0.0.1:9000",
         *,
+        version: Version = "1.6",
         pace: float = 1.0,
         sessions: int | None = None,
         random: Random | None = None,
@@ -102,13 +91,22 @@ class SimulatedChargePoint:
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         check_positive(pace=pace)
+        if version not in _PROTOCOLS:
+            raise ValueError(f"OCPP {version!r} is not known; known versions are {', '.join(_PROTOCOLS)}")
         self.charge_point_id = charge_point_id
-        self.answers = ChargePointAnswers(answers)
+        self.version = version
         self._pace = pace
         self._sessions_left = math.inf if sessions is None else sessions
         self._random = random or Random()  # noqa: S311 (nothing secret)
         self._meter = Meter(self._random)
-        self._status: ChargePointStatus = "Available"
+        self.answers: ChargePointAnswers | ChargingStationAnswers
+        self._steps: Steps
+        if version == "1.6":
+            self.answers = ChargePointAnswers(answers)
+            self._steps = Steps16(charge_point_id, self._send, self._meter, self._random, self.answers)
+        else:
+            self.answers = ChargingStationAnswers(answers)
+            self._steps = Steps2x(charge_point_id, self._send, self._meter, self._random, self.answers)
         self._unfinished: Session | None = None
         self._heartbeat_at = 0.0
         self._connector = threading.Lock()  # held by the one thread that charges
@@ -116,22 +114,18 @@ class SimulatedChargePoint:
         self._changed = threading.Condition()
         self._stopping = False
         self._resetting = False
-        self._interruption: Reason | None = None
-        self._remote_tag: str | None = None
+        self._interruption: v16.Reason | v201.ReasonEnumType | None = None
+        self._remote_driver: Driver | None = None
         self._agreed: set[str] = set()
-        self._effects: Mapping[str, Callable[[Any], object]] = {
-            "ChangeAvailability": self._change_availability,
-            "ChangeConfiguration": lambda payload: self._look_up(),
-            "ExtendedTriggerMessage": self._trigger,
-            "RemoteStartTransaction": lambda payload: self._look_up(remote_tag=payload["idTag"]),
-            "RemoteStopTransaction": lambda payload: self._look_up(interruption="Remote"),
-            "Reset": lambda payload: self._look_up(interruption=f"{payload['type']}Reset", resetting=True),
-            "TriggerMessage": self._trigger,
-            "UnlockConnector": lambda payload: self._look_up(interruption="UnlockCommand"),
-            "UpdateFirmware": lambda payload: self._send("FirmwareStatusNotification", {"status": "DownloadFailed"}),
-        }
+        self._effects = self._steps.effects(Controls(self._look_up, self._change_availability, self.boot))
         self._charge_point = ChargePoint(
-            charge_point_id, self._handle, url, password=password, ssl_context=ssl_context, websocket_ping_interval=30.0
+            charge_point_id,
+            self._handle,
+            url,
+            protocols=[_PROTOCOLS[version]],
+            password=password,
+            ssl_context=ssl_context,
+            websocket_ping_interval=30.0,
         )
         self._charge_point.add_connection_listener(lambda status: self._look_up())
         for action in self._effects:
@@ -139,7 +133,7 @@ class SimulatedChargePoint:
         self._thread = threading.Thread(target=self._live, name=f"ocppsync-simulator-{charge_point_id}", daemon=True)
 
     def __repr__(self) -> str:
-        return f"<SimulatedChargePoint {self.charge_point_id} {self._status} {self._meter.register} Wh>"
+        return f"<SimulatedChargePoint {self.charge_point_id} {self._steps.phase} {self._meter.register} Wh>"
 
     # Life.
 
@@ -172,7 +166,7 @@ class SimulatedChargePoint:
 
     # What it can be told to do from here.
 
-    def boot(self) -> BootNotificationResponse:
+    def boot(self) -> v16.BootNotificationResponse | v201.BootNotificationResponse:
         """Connect where need be, send BootNotification, and once accepted the status; return the answer (C16 §4.2).
 
         Raises:
@@ -181,15 +175,7 @@ class SimulatedChargePoint:
         """
         self._connect()
         self.answers.registered = False
-        answer: BootNotificationResponse = self._send(
-            "BootNotification",
-            {
-                "chargePointVendor": "ocppsync",
-                "chargePointModel": "Simulator",
-                "chargePointSerialNumber": self.charge_point_id[:25],
-                "firmwareVersion": "1.0",
-            },
-        )
+        answer: v16.BootNotificationResponse | v201.BootNotificationResponse = self._steps.boot()
         if answer["status"] == "Accepted":
             self.answers.registered = True
             self._keep_interval(answer["interval"])
@@ -197,13 +183,18 @@ class SimulatedChargePoint:
         return answer
 
     def charge(
-        self, *, energy_wh: int | None = None, samples: int = 8, id_tag: str | None = None, authorize: bool = True
+        self,
+        *,
+        energy_wh: int | None = None,
+        samples: int = _SAMPLES,
+        id_tag: str | None = None,
+        authorize: bool = True,
     ) -> Session | None:
         """Charge one vehicle, and return the session once it has ended; None when the idTag is not accepted.
 
         Args:
             energy_wh: how much it takes, in Wh; by default 6000 to 12000.
-            samples: how many MeterValues are sent.
+            samples: how often the meter is reported.
             id_tag: whose; by default a new one.
             authorize: send Authorize first.
 
@@ -212,53 +203,58 @@ class SimulatedChargePoint:
             RuntimeError: another thread has it charge already.
         """
         check_positive(samples=samples, energy_wh=1 if energy_wh is None else energy_wh)
+        driver = None if id_tag is None else Driver(id_tag)
+        return self._charge_for(driver, energy_wh, samples, authorize)
+
+    # A session.
+
+    def _charge_for(
+        self, driver: Driver | None, energy_wh: int | None, samples: int, authorize: bool
+    ) -> Session | None:
         if not self._connector.acquire(blocking=False):
             raise RuntimeError(f"{self.charge_point_id} is charging already")
         try:
             wanted = self._random.randrange(6_000, 12_000) if energy_wh is None else energy_wh
-            tag = f"{self._random.getrandbits(56):014X}" if id_tag is None else id_tag
-            return self._charge(tag, wanted, samples, authorize)
+            driver = driver or Driver(f"{self._random.getrandbits(56):014X}")
+            return self._charge(driver, wanted, samples, authorize)
         finally:
             self._connector.release()
 
-    # A session.
-
-    def _charge(self, id_tag: str, energy_wh: int, samples: int, authorize: bool) -> Session | None:
+    def _charge(self, driver: Driver, energy_wh: int, samples: int, authorize: bool) -> Session | None:
         with self._changed:
             if not self._resetting:
                 self._interruption = None
-        self._tell_status("Preparing")
+        self._steps.enter("Preparing")
         self._pause(_STEP)
         session = None
-        if not authorize or self._send("Authorize", {"idTag": id_tag})["idTagInfo"]["status"] == "Accepted":
+        if not authorize or self._steps.authorize(driver):
             self._pause(_STEP)
-            session = self._transact(id_tag, energy_wh, samples)
-            self._tell_status("Finishing")
+            session = self._transact(driver, energy_wh, samples)
+            self._steps.enter("Finishing")
         self._pause(2 * _STEP)
-        self._tell_status(self._resting_status())
+        self._steps.enter(self._resting_phase())
         return session
 
-    def _transact(self, id_tag: str, energy_wh: int, samples: int) -> Session:
+    def _transact(self, driver: Driver, energy_wh: int, samples: int) -> Session:
         self._meter.plug_in()
         start = self._meter.register
-        answer = self._send(
-            "StartTransaction", {"connectorId": 1, "idTag": id_tag, "meterStart": start, "timestamp": utc_now()}
-        )
-        transaction_id = self.answers.transaction_id = answer["transactionId"]
-        self._unfinished = Session(transaction_id, id_tag, start, start, "Other")
+        accepted = self._steps.begin(driver)
+        transaction_id = self.answers.transaction_id
+        assert transaction_id is not None
+        self._unfinished = Session(transaction_id, driver.id_tag, start, start, "Other")
         # CE16 3.17: a transaction whose idTag is not accepted exists all the same, and has to be stopped.
-        reason: Reason = "DeAuthorized"
-        if answer["idTagInfo"]["status"] == "Accepted":
+        reason: v16.Reason | v201.ReasonEnumType = "DeAuthorized"
+        if accepted:
             self._pause(_STEP)
-            self._tell_status("Charging")
+            self._steps.enter("Charging")
             reason = self._draw(energy_wh, samples)
-        session = Session(transaction_id, id_tag, start, self._meter.register, reason)
+        session = Session(transaction_id, driver.id_tag, start, self._meter.register, reason)
         self._pause(_STEP)
         self._stop_transaction(session)
         self._pause(_STEP)
         return session
 
-    def _draw(self, energy_wh: int, samples: int) -> Reason:
+    def _draw(self, energy_wh: int, samples: int) -> v16.Reason | v201.ReasonEnumType:
         curve = power_curve(samples, self._random)
         start, total = self._meter.register, sum(curve)
         for index, share in enumerate(curve):
@@ -266,19 +262,12 @@ class SimulatedChargePoint:
             if self._interruption is not None:
                 return self._interruption
             self._meter.advance(start + round(energy_wh * sum(curve[: index + 1]) / total), share)
-            self._send_meter_values("Sample.Periodic")
+            self._steps.report_meter()
         return "Local"
 
     def _stop_transaction(self, session: Session) -> None:
-        payload = {
-            "transactionId": session.transaction_id,
-            "idTag": session.id_tag,
-            "meterStop": session.meter_stop,
-            "timestamp": utc_now(),
-            "reason": session.reason,
-        }
         try:
-            self._send("StopTransaction", payload)
+            self._steps.end(session)
         except OCPPRequestError as error:
             # What did not arrive is sent again by the next boot; what was refused is not.
             if error.delivery == "answered":
@@ -321,13 +310,12 @@ class SimulatedChargePoint:
         while self._charge_point.connected and not self._stopping:
             self._idle(self._random.uniform(*_IDLE) / self._pace if self._sessions_left > 0 else math.inf)
             with self._changed:
-                tag, self._remote_tag = self._remote_tag, None
+                driver, self._remote_driver = self._remote_driver, None
             if self._resetting:
                 self._shut_down()
                 return
-            if tag is not None:
-                asks = self.answers.configuration["authorizeremotetxrequests"].value.lower() == "true"
-                self.charge(id_tag=tag, authorize=asks)
+            if driver is not None:
+                self._charge_for(driver, None, _SAMPLES, self._steps.authorizes_remote_starts)
             elif self._sessions_left > 0 and self.answers.operative and not self._stopping:
                 self._sessions_left -= 1
                 self.charge()
@@ -340,7 +328,7 @@ class SimulatedChargePoint:
                 self._heartbeat_at = now
                 self._send("Heartbeat", {})
             with self._changed:
-                if self._stopping or self._resetting or self._remote_tag is not None:
+                if self._stopping or self._resetting or self._remote_driver is not None:
                     return
                 self._changed.wait(max(0.0, min(until, self._heartbeat_at + self._interval) - now))
 
@@ -369,31 +357,21 @@ class SimulatedChargePoint:
             if agreed:
                 self._effects[action](payload)
 
+    # How the steps bring about what was agreed to.
+
     def _look_up(
-        self, *, interruption: Any = None, remote_tag: str | None = None, resetting: bool | None = None
+        self, *, interruption: Any = None, driver: Driver | None = None, resetting: bool | None = None
     ) -> None:
         with self._changed:
             self._interruption = interruption or self._interruption
-            self._remote_tag = remote_tag or self._remote_tag
+            self._remote_driver = driver or self._remote_driver
             self._resetting = resetting or self._resetting
             self._changed.notify_all()
 
-    def _change_availability(self, payload: Any) -> None:
-        self.answers.operative = payload["type"] == "Operative"
+    def _change_availability(self, operative: bool) -> None:
+        self.answers.operative = operative
         if not self._connector.locked():
-            self._tell_status(self._resting_status())
-
-    def _trigger(self, payload: Any) -> None:
-        wanted = payload["requestedMessage"]
-        if wanted == "BootNotification":
-            self.boot()
-        elif wanted == "MeterValues":
-            self._send_meter_values("Trigger")
-        elif wanted == "StatusNotification":
-            for connector_id in [payload["connectorId"]] if "connectorId" in payload else [0, 1]:
-                self._send_status(connector_id)
-        elif wanted in _TRIGGERED:
-            self._send(wanted, _TRIGGERED[wanted])
+            self._steps.enter(self._resting_phase())
 
     # Messages.
 
@@ -411,28 +389,12 @@ class SimulatedChargePoint:
     def _report(self) -> None:
         if self._unfinished is not None:
             self._stop_transaction(replace(self._unfinished, meter_stop=self._meter.register))
-        self._status = self._resting_status()
-        for connector_id in (0, 1):
+        self._steps.phase = self._resting_phase()
+        for connector_id in self._steps.connectors:
             self._pause(_STEP)
-            self._send_status(connector_id)
+            self._steps.report_status(connector_id)
 
-    def _tell_status(self, status: ChargePointStatus) -> None:
-        self._status = status
-        self._send_status(1)
-
-    def _send_status(self, connector_id: int) -> None:
-        # C16 §6.47: connector 0 is the charge point itself, which knows fewer states.
-        status = self._status if connector_id else "Available"
-        payload = {"connectorId": connector_id, "status": status, "errorCode": "NoError", "timestamp": utc_now()}
-        self._send("StatusNotification", payload)
-
-    def _send_meter_values(self, context: ReadingContext) -> None:
-        transaction_id = self.answers.transaction_id
-        transaction = {} if transaction_id is None else {"transactionId": transaction_id}
-        value = {"timestamp": utc_now(), "sampledValue": self._meter.sample(context)}
-        self._send("MeterValues", {"connectorId": 1, **transaction, "meterValue": [value]})
-
-    def _resting_status(self) -> ChargePointStatus:
+    def _resting_phase(self) -> Phase:
         return "Available" if self.answers.operative else "Unavailable"
 
     # Time.
@@ -445,10 +407,9 @@ class SimulatedChargePoint:
 
     @property
     def _interval(self) -> float:
-        interval = int(self.answers.configuration["heartbeatinterval"].value)
-        return min(interval or math.inf, _LONGEST_INTERVAL)
+        return min(self._steps.heartbeat_interval or math.inf, _LONGEST_INTERVAL)
 
     def _keep_interval(self, interval: int) -> None:
         self._heartbeat_at = time.monotonic()
         if interval > 0:
-            self.answers.configuration["heartbeatinterval"].value = str(interval)
+            self._steps.heartbeat_interval = interval

@@ -32,6 +32,9 @@ class Stream:
         on_data: called with every piece that was read, on the reading thread.
     """
 
+    secure = False
+    """Whether it is TLS."""
+
     def __init__(
         self, sock: socket.socket, *, write_timeout: float, on_data: Callable[[bytes], object] | None = None
     ) -> None:
@@ -246,6 +249,8 @@ class TLSStream(Stream):
         context: the TLS context.
         server_hostname: for the client side: the name that the server must prove; None for the server side.
     """
+
+    secure = True
 
     def __init__(
         self,

@@ -25,21 +25,22 @@ class Tidier:
         """Return the payload as it should have been; for an unknown action, as it is."""
         if not self._catalogue.known(action):
             return payload
-        return self._value(payload, self._catalogue.schema(action, kind), action)
+        schema = self._catalogue.schema(action, kind)
+        return self._value(payload, schema, schema["$defs"], action)
 
-    def _value(self, value: Any, schema: Schema, place: str) -> Any:
-        schema = _resolved(schema, self._catalogue.definitions)
+    def _value(self, value: Any, schema: Schema, definitions: Schema, place: str) -> Any:
+        schema = _resolved(schema, definitions)
         if isinstance(value, dict):
-            return self._object(value, schema, place)
+            return self._object(value, schema, definitions, place)
         if isinstance(value, list):
             items = schema.get("items", {})
-            return [self._value(item, items, place) for item in value]
+            return [self._value(item, items, definitions, place) for item in value]
         return self._choice(value, schema["enum"], place) if isinstance(value, str) and "enum" in schema else value
 
-    def _object(self, value: dict[str, Any], schema: Schema, place: str) -> dict[str, Any]:
+    def _object(self, value: dict[str, Any], schema: Schema, definitions: Schema, place: str) -> dict[str, Any]:
         fields, required = schema.get("properties", {}), schema.get("required", ())
         return {
-            name: self._value(part, fields[name], f"{place}.{name}") if name in fields else part
+            name: self._value(part, fields[name], definitions, f"{place}.{name}") if name in fields else part
             for name, part in value.items()
             if not (part is None and self._lenient.strip_nulls and name in fields and name not in required)
         }
@@ -58,14 +59,13 @@ class Tidier:
 
 def with_limits(catalogue: Catalogue, limits: Mapping[str, int]) -> Catalogue:
     """Return the catalogue with other limits at some places, as far as it has them."""
-    changed: dict[str, Schema] = {}
+    changed: dict[str, Mapping[str, Any]] = {}
     for place, limit in limits.items():
-        action, *path = place.split(".")
-        for kind in _KINDS if catalogue.known(action) else ():
+        action, path = _parted(place, catalogue)
+        for kind, _, definitions in _messages(action, catalogue):
             entry = changed.get(action, catalogue.entry(action))
-            if kind in entry:
-                bent = _bent(entry[kind], path, limit, catalogue.definitions)
-                changed[action] = {**entry, kind: bent if bent is not None else entry[kind]}
+            bent = _bent(entry[kind], path, limit, definitions)
+            changed[action] = {**entry, kind: bent if bent is not None else entry[kind]}
     return catalogue.extended(changed)
 
 
@@ -87,13 +87,11 @@ def _bent(schema: Schema, path: Sequence[str], limit: int, definitions: Schema) 
 def check_places(lenient: Lenient, catalogues: Sequence[Catalogue]) -> None:
     """Raise ValueError for a place that no message has, or that is not of the sort that is asked for."""
     for place in lenient.max_lengths:
-        action, *path = place.split(".")
-        found = (_bent(schema, path, 1, definitions) for schema, definitions in _messages(action, catalogues))
-        if not path or all(schema is None for schema in found):
+        found = (_bent(schema, path, 1, definitions) for schema, definitions, path in _found(place, catalogues))
+        if all(schema is None for schema in found):
             raise ValueError(f"max_lengths: no message has a text or a list at {place!r}")
     for place, choices in lenient.spellings.items():
-        action, *path = place.split(".")
-        known = {choice for found in _messages(action, catalogues) for choice in _choices(*found, path)}
+        known = {choice for found in _found(place, catalogues) for choice in _choices(*found)}
         if not known:
             raise ValueError(f"spellings: no message has an enumeration at {place!r}")
         for wrong, right in choices.items():
@@ -101,10 +99,25 @@ def check_places(lenient: Lenient, catalogues: Sequence[Catalogue]) -> None:
                 raise ValueError(f"spellings[{place!r}]: {wrong!r} cannot stand for {right!r}, which is no value there")
 
 
-def _messages(action: str, catalogues: Sequence[Catalogue]) -> Iterator[tuple[Schema, Schema]]:
+def _found(place: str, catalogues: Sequence[Catalogue]) -> Iterator[tuple[Schema, Schema, Sequence[str]]]:
+    """Yield each message that a place may be in, with its shared types and the path of the place in it."""
     for catalogue in catalogues:
-        entry = catalogue.entry(action) if catalogue.known(action) else {}
-        yield from ((entry[kind], catalogue.definitions) for kind in _KINDS if kind in entry)
+        action, path = _parted(place, catalogue)
+        yield from ((schema, definitions, path) for _, schema, definitions in _messages(action, catalogue))
+
+
+def _messages(action: str, catalogue: Catalogue) -> Iterator[tuple[Kind, Schema, Schema]]:
+    for kind in _KINDS if catalogue.known(action) else ():
+        if kind in catalogue.entry(action):
+            yield kind, catalogue.entry(action)[kind], catalogue.schema(action, kind)["$defs"]
+
+
+def _parted(place: str, catalogue: Catalogue) -> tuple[str, Sequence[str]]:
+    """Return the action and the path of a place; the name of a vendor's action may have dots."""
+    parts = place.split(".")
+    names = (".".join(parts[:length]) for length in range(1, len(parts)))
+    action = next((name for name in names if catalogue.known(name)), place)
+    return action, parts[action.count(".") + 1 :]
 
 
 def _choices(schema: Schema, definitions: Schema, path: Sequence[str]) -> Sequence[str]:

@@ -115,7 +115,11 @@ class _Deflate(PerMessageDeflate):
             return None
         if fin:
             self._inflated = 0
-        return super().frame_inbound_complete(proto, fin)
+        rest = super().frame_inbound_complete(proto, fin)
+        if fin and self._decompressor is not None and self._decompressor.eof:
+            # The peer has ended its stream with the message (RFC 7692 §7.2.3.5), and begins another with the next.
+            self._decompressor = None
+        return rest
 
 
 class _ServerSide(simple_websocket.Server):
@@ -432,7 +436,8 @@ def accept(
     ]
     if subprotocol is not None:
         fields.append(("Sec-WebSocket-Protocol", subprotocol))
-    if extensions:
+    # wsproto reads it as ASCII, and fails over anything else; no extension is spelt so.
+    if extensions.isascii() and extensions:
         fields.append(("Sec-WebSocket-Extensions", extensions))
     peer = _ServerSide(stream, fields, subprotocol, _Deflate(max_message_size, forgetful=True))
     return WebSocket(peer, stream, max_message_size=max_message_size, name=name)

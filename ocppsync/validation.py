@@ -131,7 +131,7 @@ class Validator:
         self._version: Version = messages.version
         self._formats = FORMATS[messages.version] if formats is None else formats
         self._predicates: dict[tuple[str, Kind], Predicate] = {}
-        self._item_predicates: dict[str, Predicate] = {}
+        self._item_predicates: dict[tuple[str, Kind, str], Predicate] = {}
         self._judges: dict[tuple[str, Kind], Any] = {}
 
     def check(self, action: str, kind: Kind, payload: object) -> ValidationError | None:
@@ -156,7 +156,7 @@ class Validator:
             raise error
 
     def _unknown(self, action: str) -> ValidationError:
-        text = unknown_action(self._version, action)
+        text = unknown_action([self._catalogue], action)
         return ValidationError(
             text, action=action, errors=(Violation("", text, "action"),), error_code=self._spelled("NotImplemented")
         )
@@ -184,26 +184,28 @@ class Validator:
         key = action, kind
         if key not in self._judges:
             schema = self._catalogue.schema(action, kind)
-            self._judges[key] = judge(schema, self._formats, {"items": self._wrong_items})
+            self._judges[key] = judge(schema, self._formats, {"items": functools.partial(self._wrong_items, key)})
         return self._judges[key]
 
-    def _wrong_items(self, judge: Any, items: Mapping[str, Any], array: object, schema: object) -> Iterator[Any]:
+    def _wrong_items(
+        self, message: tuple[str, Kind], judge: Any, items: Mapping[str, Any], array: object, schema: object
+    ) -> Iterator[Any]:
         """The keyword "items" for jsonschema, over those items only that the predicate refuses.
 
         jsonschema takes seconds to walk through a long array, whether anything in it is wrong or not.
         """
         if isinstance(array, list):
-            fits = self._item_predicate(items)
+            fits = self._item_predicate(message, items)
             for index, item in enumerate(array):
                 if not fits(item):
                     yield from judge.descend(item, items, path=index)
 
-    def _item_predicate(self, items: Mapping[str, Any]) -> Predicate:
-        key = json.dumps(items)
+    def _item_predicate(self, message: tuple[str, Kind], items: Mapping[str, Any]) -> Predicate:
+        # By message: a vendor's own types go by names that may mean others elsewhere.
+        key = *message, json.dumps(items)
         if key not in self._item_predicates:
-            self._item_predicates[key] = compile_predicate(
-                {**items, "$defs": self._catalogue.definitions}, self._formats
-            )
+            definitions = self._catalogue.schema(*message)["$defs"]
+            self._item_predicates[key] = compile_predicate({**items, "$defs": definitions}, self._formats)
         return self._item_predicates[key]
 
 

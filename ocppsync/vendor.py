@@ -57,6 +57,8 @@ class VendorAction:
                 raise TypeError(f"the schemas of {self.name} must be mappings, and {schema!r} is not")
         if self.sender not in get_args(Sender):
             raise ValueError(f"{self.name} is sent by one of {', '.join(get_args(Sender))}, not by {self.sender!r}")
+        if self.response is None and self.versions is not None and "2.1" not in self.versions:
+            raise ValueError(f"{self.name} has no response, and only OCPP 2.1 has such messages")
         unknown = [version for version in self.versions or () if version not in get_args(Version)]
         if unknown:
             raise ValueError(f"{self.name} is for OCPP {', '.join(map(repr, unknown))}, which is not known")

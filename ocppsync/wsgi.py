@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import socket
 import ssl
@@ -20,7 +19,6 @@ from .request import Headers, HttpRequest
 
 __all__ = ["Mount", "WSGIApplication", "close_with_worker", "wsgi_app"]
 
-_logger = logging.getLogger("ocppsync.wsgi")
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 WSGIApplication = Callable[[Environ, StartResponse], Iterable[bytes]]
@@ -53,10 +51,9 @@ def wsgi_app(central_system: CentralSystem) -> WSGIApplication:
                 raise RefusalError(505, f"HTTP version {environ.get('SERVER_PROTOCOL')!r}")
             _start(central_system)
             handover = _Handover(central_system, sock, central_system.admit(request))
-        except _UnfitError as error:
-            return _refuse(request, error, start_response, f"{error}\n")
         except RefusalError as refusal:
-            return _refuse(request, refusal, start_response)
+            central_system.note_refusal(refusal, request)
+            return _refuse(refusal, start_response)
         # Nobody but the server's access log ever sees this status. It is not 101: Flask leaves out the body of that,
         # which is the whole connection.
         start_response("200 OK", [])
@@ -193,6 +190,7 @@ def _http_request(environ: Environ) -> HttpRequest:
         query=query,
         headers=Headers(tuple(fields)),
         remote_address=(environ.get("REMOTE_ADDR", ""), int(port) if port.isdigit() else 0),
+        secure=environ.get("wsgi.url_scheme") in ("https", "wss"),
     )
 
 
@@ -206,13 +204,9 @@ def _target(environ: Environ) -> str:
     return f"{quote(path)}?{query}" if query else quote(path)
 
 
-def _refuse(
-    request: HttpRequest, refusal: RefusalError, start_response: StartResponse, text: str | None = None
-) -> Iterable[bytes]:
-    host, port = request.remote_address
-    _logger.warning("refused %s:%d %.200s with HTTP %d: %s", host, port, request.path, refusal.status, refusal.reason)
+def _refuse(refusal: RefusalError, start_response: StartResponse) -> Iterable[bytes]:
     status, headers, body = refusal_parts(refusal)
-    content = (text or body).encode("latin-1", "replace")
+    content = (f"{refusal.reason}\n" if isinstance(refusal, _UnfitError) else body).encode("latin-1", "replace")
     # The connection is the server's business (PEP 3333), and so is what it says about it.
     kept = [(name, value) for name, value in headers if name not in ("Connection", "Content-Length", "Upgrade")]
     start_response(status, [*kept, ("Content-Length", str(len(content)))])

@@ -8,7 +8,7 @@ import ipaddress
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -18,6 +18,14 @@ from cryptography.x509.oid import NameOID
 Kind = Literal["rsa", "ec"]
 _PEM = serialization.Encoding.PEM
 _Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+
+def signing_request(name: str, organization: str, key: Path) -> str:
+    """Make a key in a file, and return the request for its certificate, as PEM."""
+    private = _new_key("ec")
+    key.write_bytes(private.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    request = x509.CertificateSigningRequestBuilder().subject_name(_name(name, organization))
+    return request.sign(private, hashes.SHA256()).public_bytes(_PEM).decode()
 
 
 class Certificate(NamedTuple):
@@ -36,21 +44,48 @@ class Authority:
         self._name = _name(name)
         self._key = _new_key(kind)
         self.certificate = directory / f"{name}.pem"
-        authority = _builder(self._name, self._name, self._key, self._key).add_extension(
+        authority = _builder(self._name, self._name, self._key.public_key(), self._key).add_extension(
             x509.BasicConstraints(ca=True, path_length=0), critical=True
         )
         self.certificate.write_bytes(authority.sign(self._key, hashes.SHA256()).public_bytes(_PEM))
 
-    def issue(self, name: str = "localhost", hosts: Sequence[str] = ("localhost", "127.0.0.1")) -> Certificate:
-        """Issue a certificate for a common name and the hosts that it proves; for a client's, there need be none."""
-        key = _new_key(self._kind)
-        builder = _builder(_name(name), self._name, key, self._key)
+    def issue(
+        self,
+        name: str = "localhost",
+        hosts: Sequence[str] = ("localhost", "127.0.0.1"),
+        *,
+        kind: Kind | None = None,
+        file: str | None = None,
+        days: tuple[int, int] = (-1, 1),
+        organization: str | None = None,
+        key_size: int = 2048,
+    ) -> Certificate:
+        """Issue a certificate.
+
+        Args:
+            name: the common name.
+            hosts: that it proves; for a client's, there need be none.
+            kind: of its key; the authority's own by default.
+            file: what its files are called, if not like the common name.
+            days: from when until when it is good, counted from now.
+            organization: whose it is.
+            key_size: of an RSA key.
+        """
+        key = _new_key(kind or self._kind, key_size)
+        builder = _builder(_name(name, organization), self._name, key.public_key(), self._key, days)
         if hosts:
             builder = builder.add_extension(x509.SubjectAlternativeName(list(map(_host, hosts))), critical=False)
-        files = Certificate(self._directory / f"{name}.pem", self._directory / f"{name}.key")
+        stem = file or name
+        files = Certificate(self._directory / f"{stem}.pem", self._directory / f"{stem}.key")
         files.certificate.write_bytes(builder.sign(self._key, hashes.SHA256()).public_bytes(_PEM))
         files.key.write_bytes(key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
         return files
+
+    def sign(self, request: str) -> str:
+        """Return the certificate for a signing request, both as PEM."""
+        asked = x509.load_pem_x509_csr(request.encode())
+        builder = _builder(asked.subject, self._name, asked.public_key(), self._key)
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(_PEM).decode()
 
     @functools.cached_property
     def _for_this_machine(self) -> Certificate:
@@ -73,14 +108,17 @@ class Authority:
         return context
 
 
-def _new_key(kind: Kind) -> _Key:
+def _new_key(kind: Kind, size: int = 2048) -> _Key:
     if kind == "ec":
         return ec.generate_private_key(ec.SECP256R1())
-    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return rsa.generate_private_key(public_exponent=65537, key_size=size)
 
 
-def _name(common_name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+def _name(common_name: str, organization: str | None = None) -> x509.Name:
+    attributes = [x509.NameAttribute(NameOID.COMMON_NAME, common_name)]
+    if organization is not None:
+        attributes.append(x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization))
+    return x509.Name(attributes)
 
 
 def _host(host: str) -> x509.GeneralName:
@@ -90,20 +128,22 @@ def _host(host: str) -> x509.GeneralName:
         return x509.DNSName(host)
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: _Key, issuer_key: _Key) -> x509.CertificateBuilder:
+def _builder(
+    subject: x509.Name, issuer: x509.Name, public: Any, issuer_key: _Key, days: tuple[int, int] = (-1, 1)
+) -> x509.CertificateBuilder:
     # With the extensions that Python 3.13 insists on (RFC 5280).
     now = datetime.datetime.now(datetime.timezone.utc)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
-        .public_key(key.public_key())
+        .public_key(public)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .not_valid_before(now + datetime.timedelta(days=days[0]))
+        .not_valid_after(now + datetime.timedelta(days=days[1]))
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
-        .add_extension(_key_usage(signs_certificates=key is issuer_key), critical=True)
+        .add_extension(_key_usage(signs_certificates=subject == issuer), critical=True)
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import threading
@@ -66,6 +67,11 @@ def raw(cs: CentralSystem, charge_point_id: str = "CP1", **options: Any) -> Iter
     url = f"ws://127.0.0.1:{cs.port}/{charge_point_id}"
     with connect(url, open_timeout=DEADLINE, close_timeout=1, **options) as websocket:
         yield RawChargePoint(websocket)
+
+
+def basic(user: str, password: bytes) -> str:
+    """Return the header Authorization of HTTP Basic."""
+    return "Basic " + base64.b64encode(user.encode() + b":" + password).decode()
 
 
 @contextlib.contextmanager

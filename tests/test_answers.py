@@ -1,4 +1,4 @@
-"""The answers of either end are valid for every message of 1.6, and mean what they say."""
+"""The answers of either end are valid for every message of every version, and mean what they say."""
 
 from __future__ import annotations
 
@@ -9,47 +9,79 @@ import pytest
 from payloads import full, minimal
 
 from ocppsync import Headers, HttpRequest, Request, RequestMetadata
-from ocppsync.answers import CentralSystemAnswers, ChargePointAnswers
+from ocppsync.answers import CentralSystemAnswers, ChargePointAnswers, ChargingStationAnswers
 from ocppsync.catalogue import catalogue
 from ocppsync.validation import validator
 
-ACTIONS = catalogue("1.6").actions
+VERSIONS = ("1.6", "2.0.1", "2.1")
 METADATA = RequestMetadata("CP1", "1.6", HttpRequest("GET", "/CP1", "", Headers(), ("127.0.0.1", 1)), "1")
 
 
-def sent_by(role: Any) -> list[str]:
-    return [action for action in ACTIONS if catalogue("1.6").may_send(role, action)]
+def sent_by(role: Any) -> list[tuple[str, str]]:
+    every = [(catalogue(version), action) for version in VERSIONS for action in catalogue(version).actions]
+    return [(messages.version, action) for messages, action in every if messages.may_send(role, action)]
 
 
-def ask(answers: Any, action: str, payload: Any) -> Any:
-    answer = answers(Request(action, payload), METADATA)
-    assert validator("1.6").check(action, "response", answer) is None
+def ask(answers: Any, action: str, payload: Any, version: str = "1.6") -> Any:
+    answer = answers(Request(action, payload, version), METADATA)
+    if not catalogue(version).is_send(action):
+        assert validator(version).check(action, "response", answer) is None
     return answer
 
 
-def test_there_are_as_many_messages_as_the_specification_has() -> None:
-    assert (len(sent_by("charge_point")), len(sent_by("central_system"))) == (14, 26)
+@pytest.mark.parametrize(
+    ("version", "of_stations", "of_central_systems"), [("1.6", 14, 26), ("2.0.1", 25, 40), ("2.1", 37, 55)]
+)
+def test_there_are_as_many_messages_as_the_specification_has(
+    version: str, of_stations: int, of_central_systems: int
+) -> None:
+    assert [known for known, _ in sent_by("charge_point")].count(version) == of_stations
+    assert [known for known, _ in sent_by("central_system")].count(version) == of_central_systems
 
 
 # The central system.
 
 
-@pytest.mark.parametrize("action", sent_by("charge_point"))
+@pytest.mark.parametrize(("version", "action"), sent_by("charge_point"))
 @pytest.mark.parametrize("payload", [minimal, full])
-def test_every_message_of_a_charge_point_gets_a_valid_answer(action: str, payload: Any) -> None:
-    ask(CentralSystemAnswers(), action, payload("1.6", action, "request"))
+def test_every_message_of_a_charge_point_gets_a_valid_answer(version: str, action: str, payload: Any) -> None:
+    assert ask(CentralSystemAnswers(), action, payload(version, action, "request"), version) is not None
 
 
+@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize(
     ("action", "status"),
     [("BootNotification", "Accepted"), ("DataTransfer", "UnknownVendorId"), ("SignCertificate", "Rejected")],
 )
-def test_the_central_system_accepts_what_it_can_and_declines_the_rest(action: str, status: str) -> None:
-    assert ask(CentralSystemAnswers(), action, minimal("1.6", action, "request"))["status"] == status
+def test_the_central_system_accepts_what_it_can_and_declines_the_rest(version: str, action: str, status: str) -> None:
+    assert ask(CentralSystemAnswers(), action, minimal(version, action, "request"), version)["status"] == status
 
 
-def test_a_boot_is_told_the_interval() -> None:
-    assert ask(CentralSystemAnswers(interval=60), "BootNotification", {})["interval"] == 60
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_boot_is_told_the_interval(version: str) -> None:
+    assert ask(CentralSystemAnswers(interval=60), "BootNotification", {}, version)["interval"] == 60
+
+
+@pytest.mark.parametrize("version", VERSIONS[1:])
+def test_an_id_token_is_accepted_where_one_was_given(version: str) -> None:
+    event, answers = minimal(version, "TransactionEvent", "request"), CentralSystemAnswers()
+    assert ask(answers, "TransactionEvent", event, version) == {}
+    token = {"idToken": "X", "type": "Central"}
+    answer = ask(answers, "TransactionEvent", {**event, "idToken": token}, version)
+    assert answer == {"idTokenInfo": {"status": "Accepted"}}
+    assert ask(answers, "Authorize", {"idToken": token}, version) == answer
+    contract = ask(answers, "Authorize", {"idToken": token, "certificate": "PEM"}, version)
+    assert contract == {**answer, "certificateStatus": "Accepted"}
+
+
+def test_there_is_no_certificate_authority_and_no_tax_office() -> None:
+    answers = CentralSystemAnswers()
+    asked = minimal("2.1", "GetCertificateChainStatus", "request")
+    chain = ask(answers, "GetCertificateChainStatus", asked, "2.1")["certificateStatus"]
+    hashes = [entry["certificateHashData"] for entry in asked["certificateStatusRequests"]]
+    assert [(entry["certificateHashData"], entry["status"]) for entry in chain] == [(hashes[0], "Failed")]
+    number = {"vatNumber": "DE1", "evseId": 1}
+    assert ask(answers, "VatNumberValidation", number, "2.1") == {**number, "status": "Rejected"}
 
 
 def test_id_tag_info_comes_with_a_stop_only_where_an_id_tag_did() -> None:
@@ -75,11 +107,26 @@ def test_transaction_ids_are_fresh_whichever_threads_ask() -> None:
 
 
 def test_an_unknown_action_has_no_answer() -> None:
-    assert CentralSystemAnswers()(Request("Foo", {}), METADATA) is None
     assert ChargePointAnswers()(Request("Foo", {}), METADATA) is None
+    assert ChargingStationAnswers()(Request("Foo", {}, "2.1"), METADATA) is None
+    for version in VERSIONS:
+        assert CentralSystemAnswers()(Request("Foo", {}, version), METADATA) is None
+    assert CentralSystemAnswers()(Request("BatterySwap", {}, "2.0.1"), METADATA) is None
+    assert CentralSystemAnswers()(Request("StartTransaction", {}, "2.0.1"), METADATA) is None
 
 
-# The charge point.
+# The charge point, in either form.
+
+
+@pytest.mark.parametrize(("version", "action"), sent_by("central_system"))
+@pytest.mark.parametrize("payload", [minimal, full])
+def test_every_message_of_a_central_system_gets_a_valid_answer(version: str, action: str, payload: Any) -> None:
+    answers: Any = ChargePointAnswers() if version == "1.6" else ChargingStationAnswers()
+    answers.attended = True
+    assert ask(answers, action, payload(version, action, "request"), version) is not None
+
+
+# The charge point of 1.6.
 
 
 @pytest.fixture
@@ -87,14 +134,6 @@ def answers() -> ChargePointAnswers:
     answers = ChargePointAnswers()
     answers.attended = True
     return answers
-
-
-@pytest.mark.parametrize("action", sent_by("central_system"))
-@pytest.mark.parametrize("payload", [minimal, full])
-def test_every_message_of_a_central_system_gets_a_valid_answer(
-    answers: ChargePointAnswers, action: str, payload: Any
-) -> None:
-    ask(answers, action, payload("1.6", action, "request"))
 
 
 def test_the_whole_configuration_is_told_and_no_more_than_is_asked(answers: ChargePointAnswers) -> None:

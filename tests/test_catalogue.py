@@ -164,11 +164,17 @@ def test_unknown_version(version: str) -> None:
     ],
 )
 def test_text_for_an_unknown_action(action: str, text: str) -> None:
-    assert unknown_action("1.6", action) == text
+    assert unknown_action([catalogue("1.6")], action) == text
 
 
 def test_text_for_a_long_unknown_action_is_short() -> None:
-    assert len(unknown_action("1.6", "BootNotification" * 100_000)) < 150
+    assert len(unknown_action([catalogue("1.6")], "BootNotification" * 100_000)) < 150
+
+
+def test_text_for_an_action_that_no_version_has() -> None:
+    known = [catalogue(version) for version in ("1.6", "2.0.1", "2.1")]
+    text = "OCPP 1.6, 2.0.1 and 2.1 have no action 'TransactonEvent'; did you mean 'TransactionEvent'?"
+    assert unknown_action(known, "TransactonEvent") == text
 
 
 @pytest.mark.parametrize(

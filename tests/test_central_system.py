@@ -308,6 +308,7 @@ def test_listeners_see_each_change_once() -> None:
         with raw(cs, "A"):
             assert events.wait(1) == [("A", "connected")]
             assert cs.charge_points == ["A"]
+            assert (cs.ocpp_version("A"), cs.ocpp_version("B")) == ("1.6", None)
         assert events.wait(2)[1:] == [("A", "disconnected")]
         assert cs.charge_points == []
 
@@ -541,3 +542,46 @@ def test_connections_are_logged(caplog: pytest.LogCaptureFixture) -> None:
         events.wait(2)
     assert "CP1 connected from 127.0.0.1" in caplog.text
     assert "CP1 disconnected (close code 1000)" in caplog.text
+
+
+@pytest.mark.parametrize(("default", "version"), [("ocpp1.6", "1.6"), ("ocpp2.0.1", "2.0.1"), ("ocpp2.1", "2.1")])
+def test_the_default_protocol_need_not_be_one_that_is_offered(default: str, version: str) -> None:
+    with serving(protocols=["ocpp2.1"], default_protocol=default) as cs:
+        versions = Recorder()
+        cs.on("DataTransfer")(lambda payload, metadata: versions(metadata.ocpp_version))
+        with raw(cs, subprotocols=None) as peer:
+            peer.call("1", "DataTransfer", {"vendorId": "x"})
+        assert versions.wait() == [version]
+
+
+@pytest.mark.parametrize(
+    ("served", "offered", "chosen"),
+    [
+        (None, ["ocpp2.1", "ocpp2.0.1", "ocpp1.6"], "ocpp2.1"),
+        (None, ["ocpp1.6", "ocpp2.1"], "ocpp1.6"),
+        (["ocpp2.1", "ocpp1.6"], ["ocpp1.6", "ocpp2.1"], "ocpp1.6"),
+        (["ocpp1.6", "ocpp2.0.1"], ["ocpp2.1", "ocpp2.0.1", "ocpp1.6"], "ocpp2.0.1"),
+        (["ocpp1.6"], ["ocpp2.1", "ocpp1.6"], "ocpp1.6"),
+        (["ocpp2.0.1"], ["ocpp2.1", "ocpp1.6"], None),
+    ],
+)
+def test_the_versions_that_are_served(served: Any, offered: Any, chosen: str | None) -> None:
+    with serving(**({} if served is None else {"protocols": served})) as cs, raw(cs, subprotocols=offered) as peer:
+        assert peer.websocket.subprotocol == chosen
+        cs.on("DataTransfer")(lambda payload, metadata: {"status": "Accepted", "data": metadata.ocpp_version})
+        if chosen is not None:
+            answer = peer.call("1", "DataTransfer", {"vendorId": "x"})
+            assert answer[2]["data"] == chosen.removeprefix("ocpp")
+
+
+def test_an_answer_that_a_charge_point_cannot_use_is_reported() -> None:
+    reports = Recorder()
+    with serving(on_call_result_error=reports) as cs, raw(cs, subprotocols=["ocpp2.1"]) as peer:
+        cs.on("Heartbeat")(lambda payload, metadata: {"currentTime": utc_now()})
+        peer.call("1", "Heartbeat", {})
+        peer.send([5, "1", "OccurenceConstraintViolation", "why", {"a": 1}])
+        [report] = reports.wait(1)
+        assert (report.charge_point_id, report.action, report.message_id) == ("CP1", "Heartbeat", "1")
+        assert (report.code, report.raw_code) == ("OccurrenceConstraintViolation", "OccurenceConstraintViolation")
+        assert (report.description, report.details) == ("why", {"a": 1})
+        assert peer.call("2", "Heartbeat", {})[:2] == [3, "2"], "nothing came back"

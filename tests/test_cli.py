@@ -55,10 +55,10 @@ def station(port: int, name: str = "CP1") -> Iterator[Any]:
 
 
 def test_simulated_charge_points_live_whole_sessions() -> None:
-    with Program([*SERVE, "--simulate", "2", "--pace", "20"]) as program:
+    with Program([*SERVE, "--simulate", "2", "--ocpp", "1.6", "--pace", "20"]) as program:
         for name in ("SIM-1", "SIM-2"):
             line = rf"^[\d:]{{8}} {name}  "
-            program.wait_for(line + r"\+ connected$")
+            program.wait_for(line + r"\+ connected with OCPP 1\.6$")
             program.wait_for(line + r"→ BootNotification +chargePointVendor=ocppsync")
             program.wait_for(line + r"←   BootNotification +status=Accepted interval=300 currentTime=20")
             program.wait_for(line + r"← GetConfiguration +\{\}$")
@@ -75,6 +75,36 @@ def test_simulated_charge_points_live_whole_sessions() -> None:
     assert goodbye is not None
     assert int(goodbye[1]) == len(re.findall("[→←]", program.output))
     assert ESCAPE not in program.output
+
+
+def test_simulated_charge_points_speak_every_version_in_turn() -> None:
+    with Program([*SERVE, "--simulate", "4", "--pace", "20"]) as program:
+        program.wait_for(
+            r"^ocppsync \S+: a central system for OCPP 1\.6, 2\.0\.1 and 2\.1 on port \d+; Ctrl-C ends it$"
+        )
+        for name, version in (("SIM-1", "1.6"), ("SIM-2", "2.0.1"), ("SIM-3", "2.1"), ("SIM-4", "1.6")):
+            program.wait_for(rf"^[\d:]{{8}} {name}  \+ connected with OCPP {re.escape(version)}$")
+        for name in ("SIM-2", "SIM-3"):
+            line = rf"^[\d:]{{8}} {name}  "
+            program.wait_for(line + r"→ BootNotification +reason=PowerUp vendorName=ocppsync")
+            program.wait_for(line + r"← GetVariables +OCPPCommCtrlr\.HeartbeatInterval, TxCtrlr\.TxStartPoint, ")
+            program.wait_for(
+                line + r"→   GetVariables +OCPPCommCtrlr\.HeartbeatInterval=300, TxCtrlr\.TxStartPoint=Auth"
+            )
+            program.wait_for(line + r"→ Authorize +idToken=ISO14443:[0-9A-F]{14}$")
+            program.wait_for(line + r"→ TransactionEvent +eventType=Started \d+ Wh idToken=ISO14443:[0-9A-F]{14} ")
+            program.wait_for(line + r"→ TransactionEvent +eventType=Updated \d+ Wh, \d+ W, .* transactionId=\w{8}…")
+            program.wait_for(line + r"→ TransactionEvent +eventType=Ended \d+ Wh stoppedReason=Local ")
+            program.wait_for(line + r"←   TransactionEvent +idTokenInfo\.status=Accepted$")
+        program.wait_for(r"SIM-1  → StopTransaction")
+        status, errors = program.end(signal.SIGINT)
+    assert (status, errors) == (0, "")
+    transactions = re.search(
+        r"\n\nGoodbye: \d+ messages, 4 charge points, (\d+) transactions in \d+ s\n\Z", program.output
+    )
+    assert transactions is not None
+    started = len(re.findall(r"←   StartTransaction|→ TransactionEvent +eventType=Started", program.output))
+    assert int(transactions[1]) == started
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -137,6 +167,8 @@ def test_a_busy_port_is_one_line() -> None:
         ("serve", "--port", "http"),
         ("serve", "--simulate", "-1"),
         ("serve", "--simulate", "1000000"),
+        ("serve", "--ocpp", "2.2"),
+        ("serve", "--ocpp", "1.6,"),
         ("serve", "--pace", "0"),
         ("serve", "--pace", "nan"),
         ("serve", "--nonsense"),
@@ -161,7 +193,7 @@ def test_the_version_is_told() -> None:
 def test_help_names_every_option() -> None:
     with Program(["-m", "ocppsync", "serve", "--help"]) as program:
         assert program.wait() == (0, "")
-    for option in ("--host", "--port", "--simulate", "--pace", "--verbose"):
+    for option in ("--host", "--port", "--simulate", "--ocpp", "--pace", "--verbose"):
         assert option in program.output
 
 
@@ -175,18 +207,30 @@ def serving() -> Iterator[Program]:
         assert program.end() == (0, "")
 
 
-STATION_ACTIONS = [action for action in catalogue("1.6").actions if catalogue("1.6").may_send("charge_point", action)]
-
-
+@pytest.mark.parametrize("version", ["1.6", "2.0.1", "2.1"])
 @pytest.mark.parametrize("payload", [minimal, full])
-def test_every_message_of_a_charge_point_is_answered(serving: Program, payload: Any) -> None:
+def test_every_message_of_a_charge_point_is_answered(serving: Program, payload: Any, version: Any) -> None:
     # send_request raises where an answer is a CALLERROR or breaks its schema.
-    with ChargePoint("EVERY", url=f"ws://127.0.0.1:{port_of(serving)}") as cp:
-        for action in STATION_ACTIONS:
-            wanted: Any = action
-            cp.send_request(wanted, payload("1.6", action, "request"), timeout=10)
-            serving.wait_for(rf"EVERY +→ {action} ")
-    assert len(STATION_ACTIONS) == 14
+    messages, name = catalogue(version), f"EVERY-{version}"
+    with ChargePoint(
+        name, url=f"ws://127.0.0.1:{port_of(serving)}", protocols=[f"ocpp{version}"], registration_gate=False
+    ) as cp:
+        for action in messages.actions:
+            if messages.may_send("charge_point", action):
+                send: Any = cp.send if messages.is_send(action) else cp.send_request
+                send(action, payload(version, action, "request"))
+                serving.wait_for(rf"{name} +→ {action} ")
+
+
+def test_what_is_not_answered_is_shown_without_an_answer(serving: Program) -> None:
+    with ChargePoint(
+        "STREAM", url=f"ws://127.0.0.1:{port_of(serving)}", protocols=["ocpp2.1"], registration_gate=False
+    ) as cp:
+        cp.send("NotifyPeriodicEventStream", minimal("2.1", "NotifyPeriodicEventStream", "request"))
+        cp.send_request("Heartbeat", {}, timeout=10)
+        serving.wait_for(r"STREAM +→ NotifyPeriodicEventStream data=")
+        serving.wait_for(r"STREAM +←   Heartbeat")
+    assert "←   NotifyPeriodicEventStream" not in serving.output
 
 
 def test_a_charger_that_names_no_subprotocol_is_let_in(serving: Program) -> None:

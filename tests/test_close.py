@@ -15,8 +15,10 @@ from typing import Any
 import pytest
 from support import BOOT, DEADLINE, Recorder, accept_boots, connected, raw, serving
 from websockets.exceptions import ConnectionClosed
+from wire import dial
 
 from ocppsync import CentralSystem, ChargePoint, ConnectionLostError, utc_now
+from ocppsync.pool import HandlerPool
 from ocppsync.reception import Reception
 from ocppsync.transport import WebSocket
 
@@ -328,4 +330,129 @@ def test_close_during_a_handshake() -> None:
     for thread in threading.enumerate():
         if thread.name.startswith("ocppsync"):
             thread.join(DEADLINE)
+    assert own_threads() == []
+
+
+_AT_EXIT = """
+import atexit, sys, threading
+from ocppsync import CentralSystem, ChargePoint
+
+cs = CentralSystem(0, host="127.0.0.1", close_timeout=1).start()
+atexit.register(lambda: print("closed", [thread.name for thread in threading.enumerate() if "ocppsync" in thread.name]))
+atexit.register(cs.close, {grace})
+point = ChargePoint("CP1", url=f"ws://127.0.0.1:{{cs.port}}", registration_gate=False).connect()
+atexit.register(point.close)
+started = threading.Event()
+
+@cs.on("Heartbeat")
+def heartbeat(payload, metadata):
+    started.set()
+    threading.Event().wait({hang})
+    return {{"currentTime": "2026-01-01T00:00:00Z"}}
+
+point.submit_request("Heartbeat")
+assert started.wait(10)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("grace", "hang"), [(5, 0.1), (0.1, 3600)])
+def test_close_at_exit(grace: float, hang: float) -> None:
+    """Also where a handler never ends: its thread must not keep the interpreter."""
+    script = _AT_EXIT.format(grace=grace, hang=hang)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("closed")
+    assert ("handler" in done.stdout) == (hang == 3600)
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_without_close_the_interpreter_ends_all_the_same() -> None:
+    script = _AT_EXIT.format(grace=0.1, hang=3600).replace("atexit.register(cs.close, 0.1)", "")
+    script = script.replace("atexit.register(point.close)", "")
+    done = subprocess.run(
+        [sys.executable, "-W", "error::ResourceWarning", "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_calls_that_wait_when_it_closes_stay_unanswered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The charge point sends them again after it has reconnected: an error would tell it not to."""
+    handled, release = Recorder(), threading.Event()
+    wait_idle = HandlerPool.wait_idle
+
+    def release_and_wait(pool: HandlerPool, timeout: float) -> bool:
+        release.set()
+        return wait_idle(pool, timeout)
+
+    # Where close waits for handlers, it has taken away what they were to do next.
+    monkeypatch.setattr(HandlerPool, "wait_idle", release_and_wait)
+    cs = CentralSystem(0, host="127.0.0.1").start()
+
+    @cs.on("Heartbeat")
+    def heartbeat(payload: Any, metadata: Any) -> Any:
+        handled(metadata.message_id)
+        assert release.wait(DEADLINE)
+        return {"currentTime": utc_now()}
+
+    with raw(cs) as peer:
+        for number in range(5):
+            peer.send([2, str(number), "Heartbeat", {}])
+        handled.wait(1)
+        closer = threading.Thread(target=cs.close)
+        closer.start()
+        assert peer.read()[:2] == [3, "0"]
+        with pytest.raises(ConnectionClosed) as closed:
+            peer.websocket.recv(DEADLINE)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1001
+        closer.join(DEADLINE)
+    assert handled.items == ["0"]
+    assert own_threads() == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("busy", [False, True])
+def test_fifty_peers_that_do_not_read_do_not_hold_up_close(busy: bool) -> None:
+    """The write timeout is longer than anybody should wait for the end."""
+    cs = CentralSystem(0, host="127.0.0.1", close_timeout=0.5, write_timeout=60).start()
+    cs.on("DataTransfer")(lambda payload, metadata: {"status": "Accepted", "data": "x" * 100_000})
+    events = connected(cs)
+    peers = []
+    for number in range(50):
+        peers.append(dial(cs.port, receive_buffer=2048))
+        peers[-1].upgrade(f"/CP{number}")
+    events.wait(50)
+    if busy:
+        for number, peer in enumerate(peers):
+            for call in range(3):
+                peer.send_text(f'[2,"{call}","DataTransfer",{{"vendorId":"x"}}]')
+            cs.submit_request(f"CP{number}", "DataTransfer", {"vendorId": "x", "data": "y" * 1_000_000})
+    before = time.monotonic()
+    cs.close(grace=0.5)
+    assert time.monotonic() - before < DEADLINE
+    assert len([status for _, status in events.wait(100) if status == "disconnected"]) == 50
+    for peer in peers:
+        peer.sock.close()
+    for thread in threading.enumerate():
+        if thread.name.startswith("ocppsync"):
+            thread.join(DEADLINE)
+    assert own_threads() == []
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /CP1 HTTP/1.1\r\n", b"\x16\x03\x01"])
+def test_handshakes_that_are_under_way_end_with_it(sent: bytes) -> None:
+    cs = CentralSystem(0, host="127.0.0.1", handshake_timeout=DEADLINE * 10).start()
+    with dial(cs.port) as peer:
+        peer.send(sent)
+        cs.close()
+        peer.wait_for_end()
     assert own_threads() == []

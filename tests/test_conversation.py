@@ -13,14 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocppsync.conversation import Conversation, LogLines, compact, fit, masked, printable
+from ocppsync.conversation import Conversation, LogLines
 
+NAMES = [
+    *("key", "value", "meterValue", "sampledValue", "unit", "unitOfMeasure", "multiplier", "component", "variable"),
+    *("name", "evse", "id", "variableAttribute", "attributeStatus", "idToken", "type", "transactionInfo", "reportData"),
+]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda inner: (
-        st.lists(inner)
-        | st.dictionaries(st.text() | st.sampled_from(["key", "value", "meterValue", "sampledValue", "unit"]), inner)
-    ),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.sampled_from(NAMES), inner),
 )
 
 
@@ -37,102 +38,7 @@ def stream(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     return io.StringIO()
 
 
-# Text.
-
-
-@pytest.mark.parametrize(
-    ("text", "safe"),
-    [
-        ("Zürich 充電器 °C", "Zürich 充電器 °C"),
-        ("\x1b[2J\x07", r"\x1b[2J\x07"),
-        ("a\nb\rc\td", r"a\nb\rc\td"),
-        ("\x9b31m", r"\x9b31m"),
-        ("\u202egnp.exe", r"\u202egnp.exe"),
-        ("\u2028\ud800\U000e0041", r"\u2028\ud800\U000e0041"),
-    ],
-)
-def test_what_does_not_print_is_escaped(text: str, safe: str) -> None:
-    assert printable(text) == safe
-
-
-@pytest.mark.parametrize(
-    ("text", "width", "cut"),
-    [
-        ("abcde", 5, "abcde"),
-        ("abcdef", 5, "abcd…"),
-        ("", 5, ""),
-        ("充電器", 6, "充電器"),
-        ("充電器", 5, "充電…"),
-        ("充電器", 4, "充…"),
-    ],
-)
-def test_a_text_is_cut_to_the_columns_it_takes(text: str, width: int, cut: str) -> None:
-    assert fit(text, width) == cut
-
-
-# Payloads.
-
-
-@pytest.mark.parametrize(
-    ("payload", "text"),
-    [
-        ({}, "{}"),
-        ([], "[]"),
-        (None, "null"),
-        ("x y", '"x y"'),
-        (
-            {"currentTime": "2026-11-24T08:15:00Z", "interval": 300, "status": "Accepted"},
-            "status=Accepted interval=300 currentTime=2026-11-24T08:15:00Z",
-        ),
-        ({"transactionId": 7, "idTagInfo": {"status": "Accepted"}}, "transactionId=7 idTagInfo.status=Accepted"),
-        ({"a": {"b": 1, "c": True}, "d": [1, "x y"]}, 'a={b=1 c=true} d=[1, "x y"]'),
-        ({"csr": "x" * 100}, f"csr={'x' * 39}…"),
-        ({"list": list(range(30))}, f"list=[{', '.join(map(str, range(20)))}, … 10 more]"),
-    ],
-)
-def test_a_payload_is_shown_compactly(payload: Any, text: str) -> None:
-    assert compact(payload) == text
-
-
-def test_meter_values_are_shown_by_their_units() -> None:
-    samples = [
-        {"value": "1234"},
-        {"value": "7.4", "unit": "kW", "measurand": "Power.Active.Import"},
-        {"value": "230.1", "unit": "V", "measurand": "Voltage", "phase": "L1"},
-        {"value": "42", "unit": "Percent", "measurand": "SoC"},
-        {"value": "11", "unit": "kW", "measurand": "Power.Offered"},
-    ]
-    values = [{"timestamp": "2026-11-24T08:15:00Z", "sampledValue": samples}]
-    assert compact({"connectorId": 1, "transactionId": 7, "meterValue": values}) == (
-        "1234 Wh, 7.4 kW, 230.1 V L1, 42 %, Power.Offered 11 kW connectorId=1 transactionId=7"
-    )
-    assert compact({"meterValue": [{"sampledValue": [{"value": "1"}]}] * 2}) == "1 Wh | 1 Wh"
-
-
-def test_configuration_keys_are_shown_with_their_values() -> None:
-    keys = [{"key": "HeartbeatInterval", "readonly": False, "value": "300"}, {"key": "Odd", "readonly": True}]
-    assert compact({"configurationKey": keys}) == 'configurationKey=[HeartbeatInterval=300, Odd=""]'
-
-
-@pytest.mark.parametrize(
-    ("payload", "safe"),
-    [
-        ({"key": "AuthorizationKey", "value": "s3cret"}, {"key": "AuthorizationKey", "value": "***"}),
-        ([{"value": "s3cret", "key": "authorizationkey"}], [{"value": "***", "key": "authorizationkey"}]),
-        ({"key": "Other", "value": "1"}, {"key": "Other", "value": "1"}),
-        ({"location": "ftp://user:s3cret@example.com/x"}, {"location": "ftp://***@example.com/x"}),
-        ({"key": ["AuthorizationKey"]}, {"key": ["AuthorizationKey"]}),
-    ],
-)
-def test_secrets_are_masked(payload: Any, safe: Any) -> None:
-    assert masked(payload) == safe
-
-
-def test_a_payload_nested_beyond_reason_is_shown() -> None:
-    payload: Any = "x"
-    for _ in range(900):
-        payload = [payload]
-    assert "…" in compact(payload)
+# Lines.
 
 
 @given(JSON)
@@ -143,9 +49,6 @@ def test_any_payload_can_be_shown(payload: Any) -> None:
     lines = stream.getvalue().split("\n")
     assert len(lines) == 3
     assert all(line.isprintable() for line in lines)
-
-
-# Lines.
 
 
 def test_messages_stand_in_columns_and_answers_are_indented(stream: io.StringIO) -> None:
@@ -165,6 +68,11 @@ def test_messages_stand_in_columns_and_answers_are_indented(stream: io.StringIO)
         "CP1    - disconnected",
     ]
     assert (conversation.messages, list(conversation.charge_points)) == (4, ["CP1"])
+
+
+def test_the_version_is_shown_where_it_is_known(stream: io.StringIO) -> None:
+    Conversation(stream).connection("CP1", "connected", "2.0.1")
+    assert shown(stream) == ["CP1    + connected with OCPP 2.0.1"]
 
 
 def test_the_column_of_identities_grows_up_to_a_limit(stream: io.StringIO) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import dataclasses
 import inspect
 import re
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 from run_page import LIMIT, extract
 
 import ocppsync
-from ocppsync import CentralSystem, ChargePoint, cli, validation
+from ocppsync import CentralSystem, ChargePoint, Lenient, Limits, Validation, cli, validation
 from ocppsync.errors import _CODES, spell
 
 pytestmark = pytest.mark.slow
@@ -26,7 +27,7 @@ DASH = "\N{EN DASH}"
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 PACKAGE = ROOT / "ocppsync"
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "SECURITY.md", *sorted(DOCS.rglob("*.md"))]
 
 
 def read(page: Path) -> str:
@@ -69,7 +70,13 @@ def test_the_python_of_a_page_runs(page: Path, tmp_path: Path) -> None:
 
 def test_there_is_python_to_run() -> None:
     with_python = {name_of(page) for page in PAGES if "```python" in read(page)}
-    assert {"README.md", "docs/tutorial.md", "docs/threads.md", "docs/connections.md"} <= with_python
+    assert {
+        "README.md",
+        "docs/tutorial.md",
+        "docs/threads.md",
+        "docs/connections.md",
+        "docs/security.md",
+    } <= with_python
 
 
 def test_a_page_whose_python_fails_is_found(tmp_path: Path) -> None:
@@ -89,6 +96,21 @@ def options(callee: Callable[..., Any]) -> Mapping[str, Any]:
     return {one.name: one.default for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY}
 
 
+@pytest.mark.parametrize(
+    ("page", "head", "kind"),
+    [
+        ("lenient.md", "switch", Lenient),
+        ("lenient.md", "field of `Validation`", Validation),
+        ("limits.md", "field of `Limits`", Limits),
+    ],
+    ids=["Lenient", "Validation", "Limits"],
+)
+def test_the_switches_and_their_defaults_are_listed(page: str, head: str, kind: type) -> None:
+    plain = kind()
+    listed = {code(row[0])[0]: ast.literal_eval(code(row[1])[0]) for row in rows(page, head, "default")}
+    assert listed == {field.name: getattr(plain, field.name) for field in dataclasses.fields(kind)}
+
+
 @pytest.mark.parametrize(("column", "kind"), [(1, CentralSystem), (2, ChargePoint)])
 def test_the_options_and_their_defaults_are_listed(column: int, kind: type) -> None:
     table = rows("connections.md", "option", "`CentralSystem`", "`ChargePoint`")
@@ -103,10 +125,11 @@ def test_the_error_codes_are_listed() -> None:
 
 
 def test_the_codes_of_violations_are_listed() -> None:
-    table = rows("validation.md", "what is wrong", "keyword")
-    codes, sorts = validation._CODES["1.6"], validation._SORTS
-    assert [code(row[2])[0] for row in table] == [spell(name, "1.6") for name in codes.values()]
-    for row, sort in zip(table, codes, strict=True):
+    table = rows("validation.md", "what is wrong", "keyword", "code in 1.6", "code in 2.0.1 and 2.1")
+    codes, sorts = validation._CODES, validation._SORTS
+    for version, column in (("1.6", 2), ("2.0.1", 3), ("2.1", 3)):
+        assert [code(row[column])[0] for row in table] == [spell(name, version) for name in codes[version].values()]
+    for row, sort in zip(table, codes["1.6"], strict=True):
         assert code(row[1]) == [keyword for keyword, belongs_to in sorts.items() if belongs_to == sort]
 
 
@@ -149,7 +172,8 @@ def test_the_options_of_the_command_are_listed() -> None:
 def test_every_public_name_is_in_the_reference() -> None:
     reference = "\n".join(read(page) for page in (DOCS / "reference").glob("*.md"))
     described = set(re.findall(r"^::: ocppsync\.(\w+)$", reference, re.MULTILINE))
-    assert described == set(ocppsync.__all__) - {"__version__"}
+    modules = {file.stem for file in PACKAGE.glob("*.py")}
+    assert described - modules == set(ocppsync.__all__) - {"__version__"}
 
 
 # Links.

@@ -14,11 +14,13 @@ from ocppsync.errors import (
     HandshakeError,
     InvalidResponseError,
     NotConnectedError,
+    NotRegisteredError,
     OCPPError,
     OCPPRequestError,
     ProtocolError,
     RequestTimeoutError,
     ValidationError,
+    VersionMismatchError,
     Violation,
     spell,
 )
@@ -77,6 +79,8 @@ def test_what_no_version_knows_has_no_spelling(code: str, version: str) -> None:
         (OCPPError, {Exception}),
         (OCPPRequestError, {OCPPError}),
         (NotConnectedError, {OCPPRequestError}),
+        (NotRegisteredError, {OCPPRequestError}),
+        (VersionMismatchError, {OCPPRequestError}),
         (RequestTimeoutError, {OCPPRequestError, TimeoutError}),
         (ConnectionLostError, {OCPPRequestError}),
         (CallErrorReceived, {OCPPRequestError}),
@@ -100,7 +104,17 @@ def test_a_call_error_of_the_peer_is_none_of_a_handler() -> None:
 # What they carry.
 
 
-@pytest.mark.parametrize("kind", [OCPPRequestError, NotConnectedError, RequestTimeoutError, ConnectionLostError])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        OCPPRequestError,
+        NotConnectedError,
+        NotRegisteredError,
+        VersionMismatchError,
+        RequestTimeoutError,
+        ConnectionLostError,
+    ],
+)
 @pytest.mark.parametrize("delivery", ["not_sent", "unknown"])
 def test_a_failed_request_tells_whose_it_was_and_how_far_it_got(kind: Any, delivery: Any) -> None:
     error = kind("it failed", **ABOUT, message_id=None, delivery=delivery)

@@ -21,6 +21,7 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 from sites import DEADLINE, ask, gunicorn, port_of
 
 from ocppsync import CallError, ChargePoint
+from ocppsync.answers import ChargePointAnswers
 from ocppsync.simulator import SimulatedChargePoint
 
 pytestmark = pytest.mark.slow
@@ -283,6 +284,7 @@ def test_a_person_charges_a_vehicle(program: Program, port: int, browser: webdri
         value.send_keys("120")
         press(browser, "Send ChangeConfiguration")
         wait.until(lambda _: "ChangeConfiguration Accepted" in text_of(browser, "#outcome"))
+        assert isinstance(charger.answers, ChargePointAnswers)
         assert charger.answers.configuration["heartbeatinterval"].value == "120"
     wait.until(lambda _: "Offline" in text_of(browser, ".panel"))
     press(browser, "Reset")

@@ -15,13 +15,15 @@ TOP = 7
 FLOORS = {
     name: floor
     for floor, names in {
-        0: "_version channel clock errors formats frames lenient registration request",
-        1: "catalogue forwarded limits dialects endpoint options predicates tolerance v16 v201 v21 validation vendor",
-        2: "messages methods pool repeats router rpc streams timer watch",
+        0: "_version channel clock errors formats frames lenient masking passwords registration request tls",
+        1: "catalogue dialects endpoint events forwarded limits options password_changes predicates tolerance v16"
+        " v201 v21 validation vendor",
+        2: "journal messages methods pool repeats router rpc streams timer watch",
         3: "doorkeeper handshake transport",
-        4: "connection incoming outgoing reception",
+        4: "connection incoming observing outgoing reception security",
         5: "attendance central_system charge_point listener registry",
-        6: "__main__ flask wsgi answers cli conversation meter simulator",
+        6: "__main__ answering answers answers_16 answers_2x cli conversation device_model flask meter metrics readable"
+        " replay simulator steps steps_16 steps_2x wsgi",
         TOP: "__init__",
     }.items()
     for name in names.split()

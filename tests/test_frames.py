@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ocppsync import frames
 from ocppsync.errors import ProtocolError
-from ocppsync.frames import MAX_DEPTH, Call, CallError, CallResult, parse
+from ocppsync.frames import MAX_DEPTH, Call, CallError, CallResult, CallResultError, FrameRules, Send, parse
 from ocppsync.validation import validator
 
 EMOJI = "\U0001f50c"  # beyond the basic plane: two units in UTF-16, four bytes in UTF-8
@@ -296,3 +296,106 @@ def test_a_number_that_no_float_holds_is_left_to_the_validation(number: str) -> 
 def test_odd_values_that_are_json(text: str, value: Any) -> None:
     frame = parse(f'[3,"7",{text}]')
     assert frame == CallResult("7", value)
+
+
+# What is taken beyond the specification.
+
+SHORT = FrameRules(short_call_errors=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "frame"),
+    [
+        ('[4,"7","X"]', CallError("7", "X", "", {})),
+        ('[4,"7","X","why"]', CallError("7", "X", "why", {})),
+        ('[4,"7","X","why",{"a":1}]', CallError("7", "X", "why", {"a": 1})),
+        ('[4,"7","X","why",null]', CallError("7", "X", "why", {})),
+        ('[4,"7","X","why","text"]', CallError("7", "X", "why", {"details": "text"})),
+        ('[4,"7","X","why",[]]', CallError("7", "X", "why", {"details": []})),
+        ('[4,"7","X","why",false]', CallError("7", "X", "why", {"details": False})),
+    ],
+)
+def test_a_short_call_error_is_taken_where_it_is_asked_for(text: str, frame: CallError) -> None:
+    assert parse(text, SHORT) == frame
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[4,"7"]',
+        '[4,"7","X","",{},{}]',
+        '[4,"7",null]',
+        '[4,"7","X",null]',
+        '[3,"7"]',
+        '[2,"7","Reset"]',
+        '[4,7,"X"]',
+    ],
+)
+def test_no_other_shape_is_taken_with_short_call_errors(text: str) -> None:
+    with pytest.raises(ProtocolError, match="malformed"):
+        parse(text, SHORT)
+
+
+TYPES_21 = frozenset({2, 3, 4, 5, 6})
+NUMERIC = FrameRules(types=TYPES_21, numeric_ids=True)
+
+
+@pytest.mark.parametrize("number", [0, 7, -1, 10**40])
+def test_a_number_is_taken_for_an_id_of_the_peers_where_it_is_asked_for(number: int) -> None:
+    assert parse(f'[2,{number},"Reset",{{}}]', NUMERIC) == Call(number, "Reset", {})
+    assert parse(f'[6,{number},"Reset",{{}}]', NUMERIC) == Send(number, "Reset", {})
+    # It names a CALL of the peer's.
+    assert parse(f'[5,{number},"X","",{{}}]', NUMERIC) == CallResultError(number, "X", "", {})
+    assert frames.call_result(number, {}) == f"[3,{number},{{}}]"
+    assert frames.call_error(number, "X") == f'[4,{number},"X","",{{}}]'
+
+
+@pytest.mark.parametrize(
+    "text", ["[3,7,{}]", '[4,7,"X","",{}]', '[2,7.0,"Reset",{}]', '[2,true,"Reset",{}]', '[2,null,"Reset",{}]']
+)
+def test_no_other_id_is_taken_with_numeric_ids(text: str) -> None:
+    with pytest.raises(ProtocolError, match="its message id is not a string"):
+        parse(text, NUMERIC)
+
+
+def test_a_malformed_call_with_a_number_for_its_id_names_it() -> None:
+    with pytest.raises(ProtocolError) as error:
+        parse('[2,7,"Reset"]', NUMERIC)
+    assert (error.value.message_id, error.value.message_type) == (7, 2)
+
+
+# The frames of 2.1 (4/21 §4.2.3, §4.2.4).
+
+RULES_21 = FrameRules(types=TYPES_21)
+
+
+@given(message_id=TEXT, action=TEXT, payload=JSON, code=TEXT)
+def test_what_is_written_for_2_1_can_be_read(message_id: str, action: str, payload: Any, code: str) -> None:
+    expected = {} if payload is None else payload
+    assert parse(frames.send(message_id, action, payload), RULES_21) == Send(message_id, action, expected)
+    wire = frames.call_result_error(message_id, code, action)
+    assert parse(wire, RULES_21) == CallResultError(message_id, code, action, {})
+    assert parse(frames.call(message_id, action, payload), RULES_21) == Call(message_id, action, expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "error_code", "message_id"),
+    [
+        ('[6,"7","Beat"]', "RpcFrameworkError", "7"),
+        ('[6,"7",5,{}]', "RpcFrameworkError", "7"),
+        ('[6,7,"Beat",{}]', "RpcFrameworkError", None),
+        (f'[6,"7","Beat",{nested(500)}]', "FormatViolation", "7"),
+        ('[5,"7","X",""]', "RpcFrameworkError", "7"),
+        ('[5,"7",null,"",{}]', "FormatViolation", "7"),
+        ('[5,"7","X","","why"]', "FormatViolation", "7"),
+        ('[7,"7","Beat",{}]', "MessageTypeNotSupported", "7"),
+    ],
+)
+def test_what_is_no_frame_of_2_1(text: str, error_code: str, message_id: str | None) -> None:
+    with pytest.raises(ProtocolError) as error:
+        parse(text, RULES_21)
+    assert (error.value.error_code, error.value.message_id) == (error_code, message_id)
+
+
+def test_a_payload_that_is_null_is_an_empty_one_in_a_send_too() -> None:
+    assert parse('[6,"7","Beat",null]', RULES_21) == Send("7", "Beat", {})

@@ -564,3 +564,23 @@ def test_a_plain_get_is_told_to_upgrade() -> None:
     refused = refusal(lambda: Gate(["ocpp1.6"]).admit(request(Upgrade=None, Connection=None)))
     head = refusal_response(refused).decode()
     assert head.startswith("HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\nConnection: Upgrade, close\r\n")
+
+
+@pytest.mark.parametrize(
+    ("offered", "default", "compression", "passed"),
+    [
+        ("ocpp1.6", None, None, False),
+        ("ocpp2.0.1", None, None, True),
+        ("ocpp2.1", None, None, True),
+        ("ocpp1.6, ocpp2.1", None, None, False),
+        (None, "ocpp2.1", None, True),
+        (None, "ocpp1.6", None, False),
+        ("ocpp0.1", None, None, False),
+        ("ocpp1.6", None, True, True),
+        ("ocpp2.1", None, False, False),
+    ],
+)
+def test_compression_by_version(offered: Any, default: Any, compression: bool | None, passed: bool) -> None:
+    asked = request(Sec_WebSocket_Protocol=offered, Sec_WebSocket_Extensions="permessage-deflate")
+    gate = Gate(["ocpp1.6", "ocpp2.0.1", "ocpp2.1"], default, compression=compression)
+    assert gate.admit(asked).extensions == ("permessage-deflate" if passed else "")

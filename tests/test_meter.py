@@ -9,8 +9,8 @@ import pytest
 from ocppsync.meter import Meter, power_curve
 
 
-def readings(meter: Meter) -> dict[str | None, float]:
-    return {sample.get("measurand"): float(sample["value"]) for sample in meter.sample("Trigger")}
+def readings(meter: Meter) -> dict[str, float]:
+    return {measurand: value for measurand, value, _ in meter.readings()}
 
 
 def test_power_is_voltage_times_current_and_energy_charges_the_battery() -> None:
@@ -30,7 +30,7 @@ def test_a_battery_holds_no_more_than_it_can() -> None:
     meter = Meter(Random(1))
     meter.plug_in()
     meter.advance(meter.register + 1_000_000, 1)
-    assert meter.sample("Trigger")[-1]["value"] == "100"
+    assert readings(meter)["SoC"] == 100
 
 
 @pytest.mark.parametrize("samples", [1, 2, 3, 8, 100])

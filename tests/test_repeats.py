@@ -204,3 +204,38 @@ def test_a_call_that_was_forgotten_can_still_be_answered(answer: Any) -> None:
     assert memory.finish(first, answer) == "link"
     assert verdict(memory, numbered(1)) is Verdict.REPLAY
     assert verdict(memory, numbered(0)) is Verdict.NEW
+
+
+# Which answers the peer may refuse (4/21 §4.2.3).
+
+
+def test_the_action_of_an_answer_that_was_given_lately() -> None:
+    clock = Clock()
+    memory = AnswerMemory(clock)
+    assert memory.answered("1") is None
+    entry = admit(memory, START)[1]
+    assert memory.answered("1") is None, "not yet"
+    memory.finish(entry, ANSWER)
+    assert memory.answered("1") == "StartTransaction"
+    clock.now += KEPT_SECONDS + 1
+    assert memory.answered("1") is None, "not any more"
+
+
+def test_an_error_is_no_answer_that_could_be_refused() -> None:
+    memory = AnswerMemory()
+    remember(memory, START, answer=None)
+    assert memory.answered("1") is None
+
+
+def test_a_number_and_its_text_are_two_ids() -> None:
+    memory = AnswerMemory()
+    rules = frames.FrameRules(numeric_ids=True)
+    for text in ('[2,1,"Heartbeat",{}]', '[2,"1","Heartbeat",{}]'):
+        call = frames.parse(text, rules)
+        assert isinstance(call, frames.Call)
+        what, entry = memory.admit(call, text, "link")
+        assert what is Verdict.NEW
+        memory.finish(entry, ANSWER)
+        # The same, with a blank in it.
+        assert memory.admit(call, text.replace(",", ", "), "link")[0] is Verdict.REPLAY
+    assert memory.answered(1) == memory.answered("1") == "Heartbeat"

@@ -16,14 +16,14 @@ from ocppsync import frames
 from ocppsync.dialects import Dialect
 from ocppsync.errors import ProtocolError
 from ocppsync.repeats import AnswerMemory
-from ocppsync.rpc import Counters, Dispatch, OutgoingCall, Reply, Rpc, Settle
+from ocppsync.rpc import Counters, Dispatch, OutgoingCall, Refused, Reply, Rpc, Settle
 
-SERVED = {"Heartbeat", "StartTransaction"}
+SERVED = {"Heartbeat", "StartTransaction", "Beat"}
 START = '[2,"1","StartTransaction",{"connectorId":1}]'
 
 
 def make_rpc(version: str = "1.6") -> Rpc:
-    def refusal(action: str) -> str | None:
+    def refusal(action: str, send: bool) -> str | None:
         return None if action in SERVED else "NotSupported"
 
     return Rpc(Dialect(version), refusal=refusal, answers=AnswerMemory(), link=object(), peer="CP1")
@@ -61,13 +61,14 @@ def test_a_new_call_is_dispatched() -> None:
     event = feed(rpc, START)
     assert isinstance(event, Dispatch)
     assert event.call == frames.Call("1", "StartTransaction", {"connectorId": 1})
+    assert event.admission is not None
     assert (event.admission.message_id, event.admission.action) == ("1", "StartTransaction")
     assert not counted(rpc)
 
 
 def test_a_repeat_of_an_answered_call_gets_the_same_answer() -> None:
     answers = AnswerMemory()
-    rpc = Rpc(Dialect("1.6"), refusal=lambda action: None, answers=answers, link="link")
+    rpc = Rpc(Dialect("1.6"), refusal=lambda action, send: None, answers=answers, link="link")
     event = feed(rpc, START)
     answers.finish(event.admission, '[3,"1",{"n":1}]')
     for _ in range(2):
@@ -86,7 +87,7 @@ def test_a_repeat_of_a_call_that_is_being_handled_is_swallowed() -> None:
 @pytest.mark.parametrize("answered", [False, True])
 def test_an_id_used_for_another_call_is_refused(other: str, answered: bool) -> None:
     answers = AnswerMemory()
-    rpc = Rpc(Dialect("1.6"), refusal=lambda action: None, answers=answers, link="link")
+    rpc = Rpc(Dialect("1.6"), refusal=lambda action, send: None, answers=answers, link="link")
     event = feed(rpc, START)
     if answered:
         answers.finish(event.admission, "[]")
@@ -110,7 +111,9 @@ def test_an_id_of_36_characters_at_most_is_taken(message_id: str) -> None:
 )
 def test_a_refused_action_is_answered_and_not_remembered(code: str, description: str) -> None:
     answers = AnswerMemory()
-    rpc = Rpc(Dialect("1.6"), refusal=lambda action: code if action == "Reset" else None, answers=answers, link="link")
+    rpc = Rpc(
+        Dialect("1.6"), refusal=lambda action, send: code if action == "Reset" else None, answers=answers, link="link"
+    )
     assert feed(rpc, '[2,"1","Reset",{}]') == Reply(frames.call_error("1", code, description))
     assert isinstance(feed(rpc, '[2,"1","Heartbeat",{}]'), Dispatch)
 
@@ -433,3 +436,141 @@ class Calls(RuleBasedStateMachine):
 
 TestCalls = Calls.TestCase
 TestCalls.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+# What 2.0.1 and 2.1 do otherwise (4/201 §4, 4/21 §4).
+
+
+def make_2x(version: str, answers: AnswerMemory | None = None) -> tuple[Rpc, Any]:
+    """Return a core, and what a connection of that version does with a text."""
+    dialect = Dialect(version)
+
+    def refusal(action: str, send: bool) -> str | None:
+        return None if action in SERVED and send is (action == "Beat") else "NotSupported"
+
+    rpc = Rpc(dialect, refusal=refusal, answers=answers or AnswerMemory(), link="link", peer="CP1")
+
+    def feed_2x(text: str) -> Any:
+        try:
+            frame = dialect.parse(text)
+        except ProtocolError as error:
+            return rpc.receive_malformed(error)
+        return rpc.receive(frame, text)
+
+    return rpc, feed_2x
+
+
+BOTH_2X = pytest.mark.parametrize("version", ["2.0.1", "2.1"])
+
+
+@BOTH_2X
+@pytest.mark.parametrize(
+    "text", ["hello", "", "[]", "[2]", '{"a":1}', '[2,5,"Heartbeat",{}]', '[2.0,"1","Heartbeat",{}]', '["2","1"]']
+)
+def test_what_has_no_readable_id_is_reported_with_the_id_that_stands_for_none(version: str, text: str) -> None:
+    rpc, feed_2x = make_2x(version)
+    event = feed_2x(text)
+    assert event == Reply('[4,"-1","RpcFrameworkError","the message could not be read",{}]')
+    assert counted(rpc) == {"malformed_frames": 1}
+
+
+@BOTH_2X
+@pytest.mark.parametrize("text", ["[3,5,{}]", '[4,5,"X","",{}]', '[4,"1","X"]', '[3,"1"]', '[4,"-1","X",5,{}]'])
+def test_a_malformed_answer_is_never_answered(version: str, text: str) -> None:
+    _, feed_2x = make_2x(version)
+    assert feed_2x(text) is None
+
+
+@BOTH_2X
+def test_an_id_of_more_than_255_characters_is_not_echoed(version: str) -> None:
+    _, feed_2x = make_2x(version)
+    for length, echo in ((37, "i" * 37), (255, "i" * 255), (256, "-1")):
+        assert error_of(feed_2x(frames.call("i" * length, "Heartbeat", {}))) == (echo, "RpcFrameworkError")
+        assert error_of(feed_2x(json.dumps([2, "i" * length, "Heartbeat"]))) == (echo, "RpcFrameworkError")
+
+
+@BOTH_2X
+def test_an_id_used_for_another_call_has_the_code_of_2_x(version: str) -> None:
+    _, feed_2x = make_2x(version)
+    feed_2x(START)
+    assert error_of(feed_2x('[2,"1","Heartbeat",{}]')) == ("1", "RpcFrameworkError")
+
+
+@pytest.mark.parametrize(
+    ("version", "kinds", "answered"),
+    [("2.0.1", [0, 1, 5, 6, 7, -1], True), ("2.1", [0, 1, 7, -1], False)],
+)
+def test_an_unknown_message_type_is_answered_in_2_0_1_alone(version: str, kinds: list[int], answered: bool) -> None:
+    rpc, feed_2x = make_2x(version)
+    for kind in kinds:
+        for message_id, echo in (("7", "7"), (7, "-1")):
+            event = feed_2x(json.dumps([kind, message_id, "Beat", {}]))
+            assert (error_of(event) if event else None) == ((echo, "MessageTypeNotSupported") if answered else None)
+    assert counted(rpc) == {"unknown_types": 2 * len(kinds)}
+
+
+@BOTH_2X
+def test_a_call_of_ours_cannot_have_the_id_that_stands_for_none(version: str, caplog: pytest.LogCaptureFixture) -> None:
+    rpc, feed_2x = make_2x(version)
+    rpc.submit(outgoing())
+    assert feed_2x('[4,"-1","RpcFrameworkError","line\\nbreak",{}]') is None
+    assert counted(rpc) == {"stray_answers": 1}
+    assert r"CP1 could not read a message of ours: 'RpcFrameworkError line\nbreak'" in caplog.text
+    assert "outstanding=Reset" in repr(rpc)
+
+
+# SENDs.
+
+
+def test_a_send_is_dispatched_without_an_admission() -> None:
+    rpc, feed_2x = make_2x("2.1")
+    for _ in range(2):
+        assert feed_2x('[6,"1","Beat",{"n":1}]') == Dispatch(frames.Send("1", "Beat", {"n": 1}), None)
+    assert isinstance(feed_2x(START), Dispatch), "its id is not that of a CALL"
+    assert not counted(rpc)
+
+
+@pytest.mark.parametrize(
+    ("text", "counter"),
+    [
+        ('[6,"1","Heartbeat",{}]', "dropped_sends"),
+        ('[6,"1","Bogus\\nforged",{}]', "dropped_sends"),
+        (f'[6,"{"i" * 37}","Beat",{{}}]', "dropped_sends"),
+        ('[6,"1","Beat"]', "malformed_frames"),
+        ('[6,"1",5,{}]', "malformed_frames"),
+        ('[6,1,"Beat",{}]', "malformed_frames"),
+    ],
+)
+def test_a_send_with_anything_wrong_is_dropped_and_logged(
+    text: str, counter: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    rpc, feed_2x = make_2x("2.1")
+    assert feed_2x(text) is None
+    assert counted(rpc) == {counter: 1}
+    assert len(caplog.records) == 1
+    assert "\n" not in caplog.records[0].getMessage()
+
+
+# CALLRESULTERRORs.
+
+
+def test_a_refused_answer_is_reported_once_it_was_given() -> None:
+    answers = AnswerMemory()
+    rpc, feed_2x = make_2x("2.1", answers)
+    refusal = '[5,"1","FormatViolation","why",{"a":1}]'
+    assert feed_2x(refusal) is None
+    event = feed_2x(START)
+    assert feed_2x(refusal) is None, "it was not answered yet"
+    answers.finish(event.admission, '[3,"1",{}]')
+    error = frames.CallResultError("1", "FormatViolation", "why", {"a": 1})
+    assert feed_2x(refusal) == Refused("StartTransaction", error)
+    assert counted(rpc) == {"stray_answers": 2}
+
+
+@pytest.mark.parametrize("text", ['[5,"1","X",""]', '[5,"1",null,"",{}]', '[5,1,"X","",{}]', '[5,"1","X","","d"]'])
+def test_a_malformed_refusal_is_never_answered_and_settles_nothing(text: str) -> None:
+    rpc, feed_2x = make_2x("2.1")
+    rpc.submit(outgoing("1"))
+    assert feed_2x(text) is None
+    assert counted(rpc) == {"malformed_frames": 1}
+    assert "outstanding=Reset" in repr(rpc)

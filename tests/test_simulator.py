@@ -1,96 +1,33 @@
-"""The simulated charge point over real connections: its sessions, its scenario, and how it obeys."""
+"""The simulated charge point over real connections: its scenario, and how it obeys; the messages are those of 1.6."""
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from random import Random
 from typing import Any
 
 import pytest
+from simulated import PACE, Desk, refuse, serving_desk, simulated
 from support import DEADLINE, Recorder, connected, serving
 
-from ocppsync import (
-    CallError,
-    CallErrorReceived,
-    CentralSystem,
-    HandshakeError,
-    NotConnectedError,
-    Request,
-    RequestMetadata,
-)
+from ocppsync import CallError, CallErrorReceived, CentralSystem, HandshakeError, NotConnectedError
 from ocppsync.answers import CentralSystemAnswers
 from ocppsync.simulator import Session, SimulatedChargePoint
 
 pytestmark = pytest.mark.slow
 
-PACE = 200.0
-"""A session takes a tenth of a second."""
-
-
-class Desk:
-    """A central system that answers sensibly, records every CALL, and gives way to other answers."""
-
-    def __init__(self) -> None:
-        self.calls = Recorder()
-        self.answers: dict[str, Callable[[Any], Any]] = {}
-        self._sensible = CentralSystemAnswers()
-        self.cs: CentralSystem = None  # type: ignore[assignment]
-
-    def __call__(self, request: Request[str, Any], metadata: RequestMetadata) -> Any:
-        self.calls((request.action, request.payload))
-        if request.action in self.answers:
-            return self.answers[request.action](request.payload)
-        return self._sensible(request, metadata)
-
-    @property
-    def url(self) -> str:
-        return f"ws://127.0.0.1:{self.cs.port}"
-
-    def actions(self) -> list[str]:
-        return [action for action, _ in self.calls.items]
-
-    def payloads(self, action: str) -> list[Any]:
-        return [payload for name, payload in self.calls.items if name == action]
-
-    def wait(self, action: str, count: int = 1, **fields: Any) -> Any:
-        """Wait until so many CALLs of that action and with those fields have come, and return the last of these."""
-        found: list[Any] = []
-
-        def look(items: list[Any]) -> bool:
-            found[:] = [p for name, p in items if name == action and fields.items() <= p.items()]
-            return len(found) >= count
-
-        self.calls.wait_until(look)
-        return found[count - 1]
-
 
 @pytest.fixture
 def desk() -> Iterator[Desk]:
-    desk = Desk()
-    with serving(desk) as desk.cs:
+    with serving_desk() as desk:
         yield desk
-
-
-@contextlib.contextmanager
-def simulated(desk: Desk, **options: Any) -> Iterator[SimulatedChargePoint]:
-    options = {"pace": PACE, "random": Random(1), **options}
-    with SimulatedChargePoint("SIM-1", desk.url, **options) as station:
-        yield station
 
 
 def registers(payloads: list[Any]) -> list[int]:
     return [int(payload["meterValue"][0]["sampledValue"][0]["value"]) for payload in payloads]
-
-
-def refuse(code: str) -> Callable[[Any], Any]:
-    def answer(payload: Any) -> Any:
-        raise CallError(code)
-
-    return answer
 
 
 # Driven by hand.
@@ -242,6 +179,12 @@ def test_it_shows_its_password() -> None:
 def test_the_pace_is_above_zero(pace: float) -> None:
     with pytest.raises(ValueError, match="pace"):
         SimulatedChargePoint("SIM-1", pace=pace)
+
+
+def test_the_version_is_one_that_is_known() -> None:
+    unknown: Any = "1.5"
+    with pytest.raises(ValueError, match=r"'1\.5' is not known; known versions are 1\.6, 2\.0\.1, 2\.1"):
+        SimulatedChargePoint("SIM-1", version=unknown)
 
 
 def test_its_repr_tells_its_state(desk: Desk) -> None:

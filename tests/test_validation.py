@@ -304,6 +304,15 @@ def test_what_is_not_understood_fails_the_compilation(field: dict[str, Any], sai
     assert said in str(caught.value)
 
 
+def test_what_only_explains_is_passed_over() -> None:
+    explained = {"title": "A", "description": "b", "$comment": "c", "examples": [1], "deprecated": True, "default": 2}
+    properties = {"field": {"$ref": "#/$defs/Flag", "description": "d"}, "other": {"type": "integer", **explained}}
+    schema = {"$schema": "x", "$id": "y", **explained, "type": "object", "properties": properties, "$defs": DEFINITIONS}
+    predicate = compile_predicate(schema, FORMATS[VERSION])
+    assert predicate({"field": True, "other": 1})
+    assert not predicate({"other": "1"})
+
+
 # -------------------------------------------------------------------------------------------------- reports
 
 

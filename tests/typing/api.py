@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any, Literal, cast
 
 from typing_extensions import assert_type
 
-from ocppsync import CentralSystem, ChargePoint, v16
+from ocppsync import CentralSystem, ChargePoint, Passwords, SecurityProfiles, ServerTLS, hash_password, v16
 from ocppsync.errors import CallError
 from ocppsync.request import Request, RequestMetadata
 
@@ -27,6 +28,19 @@ def a_central_system_sends(central_system: CentralSystem) -> None:
     for setting in named.get("configurationKey", []):
         assert_type(setting, v16.KeyValue)
         assert_type(setting.get("value"), str | None)
+
+
+def security_profiles() -> None:
+    hashes = {"CP1": hash_password("x")}
+    several: dict[str, list[str]] = {}
+    serials: dict[str, str] = {}
+    minimum: dict[str, int] = {}
+    SecurityProfiles(passwords=Passwords(hashes), serial_number_of=serials, minimum_profile=minimum)
+    SecurityProfiles(passwords=Passwords(several.get, on_change=lambda name, hashes: several.update({name: [*hashes]})))
+    SecurityProfiles(serial_number_of=serials.get, minimum_profile=2, on_profile_raised=minimum.__setitem__)
+    tls = ServerTLS([("server.pem", Path("server.key"))], client_ca="ca.pem", client_certificates="optional")
+    CentralSystem(9000, ssl_context=tls)
+    CentralSystem(9000, ssl_context=tls.context)
 
 
 def a_central_system_submits(central_system: CentralSystem) -> None:

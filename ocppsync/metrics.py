@@ -1,0 +1,102 @@
+"""Metrics for Prometheus; needs the extra ``metrics``."""
+
+from __future__ import annotations
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+
+from .catalogue import SUBPROTOCOLS, catalogue
+from .events import (
+    Closed,
+    Connected,
+    Event,
+    HandlerFailed,
+    MessageReceived,
+    MessageSent,
+    Refused,
+    TimedOut,
+    ValidationFailed,
+)
+
+__all__ = ["PrometheusObserver"]
+
+_VERSIONS = frozenset(SUBPROTOCOLS.values())
+_OTHER = "other"
+
+
+class PrometheusObserver:
+    """An observer that counts: ``CentralSystem(9000, observers=[PrometheusObserver()])``.
+
+    | metric | labels | |
+    | --- | --- | --- |
+    | `ocpp_connections` | version | connections that are open |
+    | `ocpp_connections_opened_total` | version | |
+    | `ocpp_connections_closed_total` | version, code | |
+    | `ocpp_connections_refused_total` | status | |
+    | `ocpp_messages_received_total`, `ocpp_messages_sent_total` | version, kind, action | |
+    | `ocpp_handling_seconds` | version, action | from a CALL that came to its answer |
+    | `ocpp_response_seconds` | version, action | from a CALL of ours to its answer |
+    | `ocpp_validation_failures_total` | direction, action | |
+    | `ocpp_timeouts_total` | action, delivery | |
+    | `ocpp_handler_failures_total` | action | |
+
+    An action that no version has is counted as ``other``, since a peer may send any.
+
+    Args:
+        registry: where the metrics are registered; by default that of ``prometheus_client``.
+    """
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"ocpp_{name}", text, labels, registry=registry)
+
+        self._connections = Gauge("ocpp_connections", "Connections that are open", ["version"], registry=registry)
+        self._opened = counter("connections_opened", "Connections that were opened", "version")
+        self._closed = counter("connections_closed", "Connections that have ended", "version", "code")
+        self._refused = counter("connections_refused", "Upgrade requests that were refused", "status")
+        self._received = counter("messages_received", "Messages that came", "version", "kind", "action")
+        self._sent = counter("messages_sent", "Messages that were sent", "version", "kind", "action")
+        self._handling = Histogram(
+            "ocpp_handling_seconds", "From a CALL that came to its answer", ["version", "action"], registry=registry
+        )
+        self._response = Histogram(
+            "ocpp_response_seconds", "From a CALL of ours to its answer", ["version", "action"], registry=registry
+        )
+        self._invalid = counter("validation_failures", "Payloads that break their schema", "direction", "action")
+        self._timeouts = counter("timeouts", "Requests that got no answer in time", "action", "delivery")
+        self._failures = counter("handler_failures", "Handlers that failed", "action")
+        self._known: dict[str, frozenset[str]] = {}
+
+    def __call__(self, event: Event) -> None:
+        """Take an event."""
+        if isinstance(event, (MessageReceived, MessageSent)):
+            self._count(event)
+        elif isinstance(event, Connected):
+            self._connections.labels(event.version).inc()
+            self._opened.labels(event.version).inc()
+        elif isinstance(event, Closed):
+            self._connections.labels(event.version).dec()
+            self._closed.labels(event.version, str(event.code)).inc()
+        elif isinstance(event, Refused):
+            self._refused.labels(str(event.status)).inc()
+        elif isinstance(event, ValidationFailed):
+            self._invalid.labels(event.direction, self._label(event.action)).inc()
+        elif isinstance(event, TimedOut):
+            self._timeouts.labels(self._label(event.action), event.delivery).inc()
+        elif isinstance(event, HandlerFailed):
+            self._failures.labels(self._label(event.action)).inc()
+
+    def _count(self, event: MessageReceived | MessageSent) -> None:
+        came = isinstance(event, MessageReceived)
+        action = self._label(event.action, event.version) if event.action else ""
+        (self._received if came else self._sent).labels(event.version, event.kind, action).inc()
+        if event.seconds is not None:
+            (self._response if came else self._handling).labels(event.version, action).observe(event.seconds)
+
+    def _label(self, action: str, version: str | None = None) -> str:
+        versions = _VERSIONS if version is None else {version}
+        return action if any(action in self._actions(one) for one in versions) else _OTHER
+
+    def _actions(self, version: str) -> frozenset[str]:
+        if version not in self._known:
+            self._known[version] = frozenset(catalogue(version).actions)
+        return self._known[version]

@@ -1,0 +1,182 @@
+"""Peers that send or open more than anybody needs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections import deque
+from typing import Any
+
+import pytest
+from bystander import besieged, heartbeat
+from wire import DEADLINE, PING, PONG, TEXT, Peer, dial, frame, request
+
+from ocppsync import Limits, reception
+
+HEARTBEAT = '[2,"%d","Heartbeat",{}]'
+
+
+@pytest.mark.slow
+def test_2000_handshakes_that_are_opened_and_abandoned(caplog: pytest.LogCaptureFixture) -> None:
+    with besieged(caplog, limits=Limits(handshakes=100)) as siege:
+        open_ones: deque[Peer] = deque()
+        for number in range(2000):
+            peer = dial(siege.port)
+            with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+                peer.send(request("/attacker")[: number % 60])
+            open_ones.append(peer)
+            if len(open_ones) > 300:
+                open_ones.popleft().sock.close()
+        siege.wait_said("100 handshakes are under way")
+        for peer in open_ones:
+            peer.sock.close()
+
+
+def test_slow_handshakes_give_way(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reception, "_SLOW", 0.0)
+    with besieged(caplog, limits=Limits(handshakes=4)) as siege:
+        silent = [dial(siege.port) for _ in range(4)]
+        for peer in silent:
+            peer.send(request("/silent")[:20])
+        # As many again: each takes the place of one of those above, and then of one of its own.
+        for _ in range(8):
+            with siege.attacker() as attacker:
+                heartbeat(attacker, "1")
+            siege.wait_gone()
+            siege.events.items.clear()
+        for peer in silent:
+            peer.sock.close()
+
+
+def test_where_no_handshake_is_slow_the_newcomer_waits_outside(caplog: pytest.LogCaptureFixture) -> None:
+    deciding, decided = threading.Semaphore(0), threading.Event()
+
+    def authorize(http_request: Any, charge_point_id: str) -> bool:
+        if charge_point_id != "undecided":
+            return True
+        deciding.release()
+        return decided.wait(DEADLINE)
+
+    with besieged(caplog, authorize=authorize, limits=Limits(handshakes=2)) as siege:
+        undecided = [dial(siege.port) for _ in range(2)]
+        for peer in undecided:
+            peer.send(request("/undecided"))
+            assert deciding.acquire(timeout=DEADLINE)
+        with dial(siege.port) as newcomer:
+            response = newcomer.read_response()
+            assert (response.status, response.header("Retry-After")) == (503, "30")
+            newcomer.wait_for_end()
+        decided.set()
+        for peer in undecided:
+            assert peer.read_response().status == 101
+            peer.sock.close()
+        assert len(siege.said("2 handshakes are under way")) == 1
+
+
+@pytest.mark.slow
+def test_calls_that_nobody_waits_for(caplog: pytest.LogCaptureFixture) -> None:
+    release = threading.Event()
+
+    def authorize(payload: Any, metadata: Any) -> Any:
+        assert release.wait(DEADLINE)
+        return {"idTagInfo": {"status": "Accepted"}}
+
+    with besieged(caplog, max_queued_calls=10) as siege:
+        siege.cs.on("Authorize")(authorize)
+        with siege.attacker() as attacker:
+            calls = "".join(f'[2,"{number}","Authorize",{{"idTag":"x"}}]\n' for number in range(1500)).splitlines()
+            attacker.send(b"".join(frame(TEXT, call) for call in calls))
+            answers = [json.loads(attacker.read_text())]
+            # Ten wait and perhaps one is at work: the others are refused while these still wait.
+            answers += [json.loads(attacker.read_text()) for _ in range(1500 - 12)]
+            siege.bystanders.serve_on()
+            release.set()
+            answers += [json.loads(attacker.read_text()) for _ in range(11)]
+        assert {answer[1] for answer in answers} == {str(number) for number in range(1500)}
+        assert sorted({answer[0] for answer in answers}) == [3, 4]
+        assert {answer[2] for answer in answers if answer[0] == 4} == {"GenericError"}
+        assert len(siege.said("attacker sends CALLs faster")) == 1
+
+
+def test_a_flood_is_told_again_after_it_was_calm(caplog: pytest.LogCaptureFixture) -> None:
+    turns = threading.Semaphore(0)
+    started = threading.Semaphore(0)
+
+    def authorize(payload: Any, metadata: Any) -> Any:
+        started.release()
+        assert turns.acquire(timeout=DEADLINE)
+        return {"idTagInfo": {"status": "Accepted"}}
+
+    with besieged(caplog, max_queued_calls=1) as siege:
+        siege.cs.on("Authorize")(authorize)
+        with siege.attacker() as attacker:
+            for flood in range(2):
+                for number in range(4):
+                    attacker.send_text(f'[2,"{flood}-{number}","Authorize",{{"idTag":"x"}}]')
+                    if number == 0:
+                        assert started.acquire(timeout=DEADLINE)
+                assert [json.loads(attacker.read_text())[0] for _ in range(2)] == [4, 4]
+                turns.release(2)
+                assert [json.loads(attacker.read_text())[0] for _ in range(2)] == [3, 3]
+                assert started.acquire(timeout=DEADLINE)
+        assert len(siege.said("attacker sends CALLs faster")) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("opcode", [PING, PONG])
+def test_pings_and_pongs_that_nobody_asked_for(caplog: pytest.LogCaptureFixture, opcode: int) -> None:
+    with besieged(caplog) as siege:
+        with siege.attacker(receive_buffer=2048) as attacker:
+            flood = frame(opcode, "x" * 125) * 500
+            with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+                for _ in range(100 if opcode == PING else 10):
+                    attacker.send(flood)
+            siege.bystanders.serve_on()
+        siege.wait_gone()
+        # Our pongs find nobody who reads them; pongs ask for nothing.
+        assert len(siege.said("makes us write and does not read")) == (opcode == PING)
+
+
+def test_empty_fragments_without_end(caplog: pytest.LogCaptureFixture) -> None:
+    with besieged(caplog) as siege:
+        with siege.attacker() as attacker:
+            attacker.send(frame(TEXT, "[", fin=False) + frame(0, fin=False) * 4000)
+            siege.bystanders.serve_on()
+            attacker.send(frame(0, '2,"1","Heartbeat",{}]'))
+            assert json.loads(attacker.read_text())[:2] == [3, "1"]
+        siege.wait_gone()
+
+
+def test_identities_without_end(caplog: pytest.LogCaptureFixture) -> None:
+    with besieged(caplog) as siege:
+        for number in range(100):
+            with siege.attacker(f"attacker-{number}") as attacker:
+                heartbeat(attacker, "1")
+        siege.events.wait_until(lambda items: sum(status == "disconnected" for _, status in items) >= 100)
+
+
+@pytest.mark.slow
+def test_one_identity_that_comes_again_and_again(caplog: pytest.LogCaptureFixture) -> None:
+    with besieged(caplog, close_timeout=0.2) as siege:
+        peers = [siege.attacker() for _ in range(50)]
+        heartbeat(peers[-1], "1")
+        for peer in peers[:-1]:
+            assert peer.read_close()[0] == 1008
+            peer.wait_for_end()
+        for peer in peers:
+            peer.sock.close()
+
+
+def test_malformed_messages_end_the_connection(caplog: pytest.LogCaptureFixture) -> None:
+    with besieged(caplog, limits=Limits(malformed_frames=3)) as siege:
+        with siege.attacker() as attacker:
+            for _ in range(3):
+                attacker.send_text("hello")
+            heartbeat(attacker, "1")
+            attacker.send_text("hello")
+            assert attacker.read_close() == (1008, "too many malformed messages")
+            attacker.send_text('[2,"2","Heartbeat",{}]')  # is not even looked at
+            attacker.wait_for_end()
+        siege.wait_gone()
+        assert len(siege.said("attacker sent more than 3 malformed messages")) == 1

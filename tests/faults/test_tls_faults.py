@@ -1,0 +1,169 @@
+"""TLS on threads: long messages both ways while pings fly, and peers that are slow, plain or gone."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+import threading
+import time
+from typing import Any
+
+import pytest
+from bystander import besieged, heartbeat
+from certificates import Authority
+from support import Recorder
+from wire import DEADLINE, TEXT, Peer, dial, frame, request
+
+from ocppsync import CentralSystem, ChargePoint, Limits
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("ca"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [10_000, 100_000, 1_000_000])
+def test_long_messages_both_ways_while_pings_fly(authority: Authority, size: int) -> None:
+    """Each end reads, answers, asks and pings at once, all over one TLS connection."""
+
+    def echo(payload: Any, metadata: Any) -> Any:
+        return {"status": "Accepted", "data": payload["data"]}
+
+    # Long enough an interval for a busy machine to answer in: whoever does not is given up.
+    options: dict[str, Any] = {"websocket_ping_interval": 0.4}
+    server = CentralSystem(0, host="127.0.0.1", ssl_context=authority.server_context(), **options)
+    client = ChargePoint(
+        "CP1",
+        url=f"wss://localhost:{server.port}",
+        ssl_context=authority.client_context(),
+        registration_gate=False,
+        **options,
+    )
+    server.on("DataTransfer")(echo)
+    client.on("DataTransfer")(echo)
+    payload = {"vendorId": "Acme", "data": "x" * size}
+    end = time.monotonic() + 3 * options["websocket_ping_interval"]
+    with server, client:
+        while time.monotonic() < end:
+            asked = [client.submit_request("DataTransfer", payload) for _ in range(3)]
+            asked += [server.submit_request("CP1", "DataTransfer", payload) for _ in range(3)]
+            for future in asked:
+                assert future.result(DEADLINE) == {"status": "Accepted", "data": payload["data"]}
+        assert client.connected
+        assert server.charge_points == ["CP1"]
+
+
+def secure(authority: Authority) -> dict[str, Any]:
+    """The options of a central system with TLS, and of its bystanders."""
+    return {
+        "ssl_context": authority.server_context(),
+        "dialling": {"ssl_context": authority.client_context()},
+    }
+
+
+def client_hello(authority: Authority) -> bytes:
+    """The first bytes of a TLS handshake."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    engine = authority.client_context().wrap_bio(incoming, outgoing, server_hostname="localhost")
+    with pytest.raises(ssl.SSLWantReadError):
+        engine.do_handshake()
+    return outgoing.read()
+
+
+@pytest.mark.parametrize("sent", [0, 1, 5, 100], ids=lambda sent: f"{sent} bytes")
+def test_slow_tls_handshakes_hold_up_nobody(authority: Authority, caplog: pytest.LogCaptureFixture, sent: int) -> None:
+    hello = client_hello(authority)
+    with besieged(caplog, handshake_timeout=0.8, **secure(authority)) as siege:
+        peers = [dial(siege.port) for _ in range(30)]
+        for peer in peers:
+            peer.send(hello[:sent])
+        with siege.attacker(ssl_context=authority.client_context()) as quick:
+            heartbeat(quick, "1")
+        for peer in peers:
+            peer.wait_for_end()
+            peer.sock.close()
+
+
+def test_slow_tls_handshakes_are_limited_too(authority: Authority, caplog: pytest.LogCaptureFixture) -> None:
+    with besieged(caplog, limits=Limits(handshakes=2), **secure(authority)) as siege:
+        peers = [dial(siege.port) for _ in range(6)]
+        # The first two are under way; there is no TLS yet in which to tell the others why.
+        ended = Recorder()
+        threads = [threading.Thread(target=note_end, args=(peer, ended)) for peer in peers]
+        for thread in threads:
+            thread.start()
+        ended.wait(4)
+        for peer in peers:
+            peer.sock.shutdown(2)
+        for thread in threads:
+            thread.join(DEADLINE)
+        for peer in peers:
+            peer.sock.close()
+        assert len(siege.said("2 handshakes are under way")) == 1
+
+
+def note_end(peer: Peer, ended: Recorder) -> None:
+    peer.wait_for_end()
+    ended(peer)
+
+
+def test_plain_http_on_the_tls_port_is_one_line(authority: Authority, caplog: pytest.LogCaptureFixture) -> None:
+    with besieged(caplog, **secure(authority)) as siege:
+        with dial(siege.port) as attacker:
+            attacker.send(request("/attacker"))
+            attacker.wait_for_end()
+            address = attacker.address
+        siege.wait_said(address)
+        assert siege.said(address) == [
+            f"no TLS with {address}: the peer speaks plain HTTP (ws), and this port is TLS (wss)"
+        ]
+
+
+def test_tls_on_the_plain_port_is_one_line(authority: Authority, caplog: pytest.LogCaptureFixture) -> None:
+    with besieged(caplog) as siege:
+        with dial(siege.port) as attacker:
+            attacker.send(client_hello(authority))
+            attacker.wait_for_end()
+            address = attacker.address
+        siege.wait_said(address)
+        assert siege.said(address) == [
+            f"no handshake with {address}: the peer speaks TLS (wss), and this port is plain (ws)"
+        ]
+
+
+def test_garbage_inside_tls(authority: Authority, caplog: pytest.LogCaptureFixture) -> None:
+    """Bytes that are no TLS record, once the connection stands, end it and nothing else."""
+    with besieged(caplog, **secure(authority)) as siege:
+        attacker = siege.attacker(ssl_context=authority.client_context())
+        heartbeat(attacker, "1")
+        with socket.socket(fileno=attacker.sock.detach()) as bare:
+            bare.sendall(b"\x17\x03\x03\x00\x20" + b"x" * 32)
+            siege.wait_gone()
+
+
+@pytest.mark.slow
+def test_a_peer_that_does_not_read_over_tls(authority: Authority, caplog: pytest.LogCaptureFixture) -> None:
+    with besieged(caplog, handler_threads=2, growth=192 * 1024 * 1024, **secure(authority)) as siege:
+        siege.cs.on("DataTransfer")(lambda payload, metadata: {"status": "Accepted", "data": "x" * 400_000})
+        attackers = [
+            siege.attacker(f"attacker-{number}", ssl_context=authority.client_context(), receive_buffer=2048)
+            for number in range(3)
+        ]
+        for attacker in attackers:
+            for number in range(20):
+                attacker.send_text(f'[2,"{number}","DataTransfer",{{"vendorId":"x"}}]')
+        for number, attacker in enumerate(attackers):
+            siege.wait_gone(f"attacker-{number}")
+            attacker.sock.close()
+
+
+def test_a_message_split_into_many_records(authority: Authority, caplog: pytest.LogCaptureFixture) -> None:
+    with (
+        besieged(caplog, **secure(authority)) as siege,
+        siege.attacker(ssl_context=authority.client_context()) as slow,
+    ):
+        for byte in frame(TEXT, '[2,"1","Heartbeat",{}]'):
+            slow.send(bytes([byte]))
+        assert json.loads(slow.read_text())[:2] == [3, "1"]

@@ -1,0 +1,101 @@
+"""What the journal holds, and what reads it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import BOOT, accept_boots, raw, serving
+
+from ocppsync.events import Closed, Connected, MessageReceived, MessageSent, Refused
+from ocppsync.journal import Journal, read_journal
+
+
+def lines_of(path: Path) -> list[Any]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_every_message_is_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "wire.jsonl"
+    with serving(journal=path) as cs:
+        accept_boots(cs)
+        with raw(cs) as peer:
+            text = json.dumps([2, "1", "BootNotification", BOOT], indent=1)
+            answer = json.dumps(peer.ask(text), separators=(",", ":"))
+    connected, came, sent, closed = lines_of(path)
+    known = {"charge_point": "CP1", "version": "1.6"}
+    assert {**connected, "time": ""} == {"time": "", **known, "event": "connected"}
+    assert {**came, "time": ""} == {"time": "", **known, "direction": "in", "text": text}
+    assert {**sent, "time": ""} == {"time": "", **known, "direction": "out", "text": answer}
+    assert {**closed, "time": ""} == {"time": "", **known, "event": "closed", "code": 1000}
+    assert came["time"] <= sent["time"] < "2100"
+
+
+SECRET = '[2,"1","ChangeConfiguration",{"key":"AuthorizationKey","value":"0001020304"}]'
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ('[2, "1",  "Heartbeat", {}]', '[2, "1",  "Heartbeat", {}]'),
+        (SECRET, SECRET.replace("0001020304", "***")),
+        ("[2, broken ftp://user:secret@host/", "[2, broken ftp://***@host/"),
+        ("[" * 5000, "[" * 5000),
+    ],
+)
+def test_secrets_are_masked_and_all_else_is_kept_to_the_letter(tmp_path: Path, text: str, kept: str) -> None:
+    for mask, expected in ((True, kept), (False, text)):
+        path = tmp_path / f"{mask}.jsonl"
+        journal = Journal(path, mask=mask)
+        journal(MessageSent("CP1", "1.6", "CALL", "1", "", text, None))
+        journal.close()
+        assert lines_of(path)[0]["text"] == expected
+
+
+def test_the_file_is_rotated(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "wire.jsonl", max_bytes=500, backups=2)
+    for number in range(20):
+        journal(MessageReceived("CP1", "1.6", "CALL", str(number), "", "x" * 100, None))
+    journal.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["wire.jsonl", "wire.jsonl.1", "wire.jsonl.2"]
+    assert all(path.stat().st_size <= 500 for path in tmp_path.iterdir())
+
+
+def test_a_journal_is_read_by_connection(tmp_path: Path) -> None:
+    path = tmp_path / "wire.jsonl"
+    journal = Journal(path)
+    journal(Refused("127.0.0.1", "/x", 404, "why"))
+    for event in (
+        MessageReceived("A", "1.6", "CALL", "1", "", "begun before", None),
+        Connected("B", "2.1", "127.0.0.1"),
+        MessageReceived("B", "2.1", "CALL", "1", "", "b1", None),
+        MessageSent("A", "1.6", "CALL", "1", "", "a2", None),
+        Closed("B", "2.1", 1000, 1.0),
+        Connected("B", "2.0.1", "127.0.0.1"),
+        MessageReceived("B", "2.0.1", "CALL", "1", "", "b2", None),
+        Connected("C", "1.6", "127.0.0.1"),
+    ):
+        journal(event)
+    journal.close()
+    found = [
+        (session.charge_point_id, session.version, [(entry.direction, entry.text) for entry in session.entries])
+        for session in read_journal(path)
+    ]
+    assert found == [
+        ("A", "1.6", [("in", "begun before"), ("out", "a2")]),
+        ("B", "2.1", [("in", "b1")]),
+        ("B", "2.0.1", [("in", "b2")]),
+    ]
+
+
+@pytest.mark.parametrize(
+    "line", ["", "{}", "[]", "no JSON", '{"charge_point":"A","version":"1.6","time":"","direction":"up","text":""}']
+)
+def test_what_is_no_journal_is_named(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "other.txt"
+    good = '{"time":"","charge_point":"A","version":"1.6","direction":"in","text":"x"}'
+    path.write_text(f"{good}\n{line}\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"other\.txt, line 2: this is no line of a journal"):
+        read_journal(path)

@@ -1,0 +1,181 @@
+"""The limits of a central system: their ranges, and each over real sockets."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import Any
+
+import pytest
+from support import DEADLINE, Recorder, connected, raw, serving
+from wire import dial, request
+
+from ocppsync import Limits, QueueFullError
+
+
+def test_without_any_the_defaults_hold() -> None:
+    limits = Limits()
+    assert (limits.connections, limits.failed_authentications, limits.idle) == (20_000, 10, None)
+    assert limits.trusted_proxies == ()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "connections",
+        "connections_per_address",
+        "handshakes",
+        "failed_authentications",
+        "malformed_frames",
+        "queued_requests",
+    ],
+)
+@pytest.mark.parametrize("value", [0, -1, 1.5, True, "many"])
+def test_a_number_is_a_whole_one_or_none(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=name):
+        Limits(**{name: value})
+    Limits(**{name: None})
+    Limits(**{name: 1})
+
+
+@pytest.mark.parametrize("value", [0, -1.0, float("nan")])
+def test_idle_is_a_time(value: float) -> None:
+    with pytest.raises(ValueError, match="idle"):
+        Limits(idle=value)
+
+
+@pytest.mark.parametrize("proxies", [["proxy.example"], ["10.0.0.1/8"], "10.0.0.1", ["10.0.0.0/33"], [""]])
+def test_proxies_are_addresses_or_networks(proxies: Any) -> None:
+    with pytest.raises(ValueError, match="trusted_proxies"):
+        Limits(trusted_proxies=proxies)
+    Limits(trusted_proxies=["10.0.0.0/8", "192.0.2.1", "2001:db8::/32", "::1"])
+
+
+@pytest.mark.parametrize("limit", ["connections", "connections_per_address"])
+def test_one_connection_too_many_is_asked_to_come_later(limit: str, caplog: pytest.LogCaptureFixture) -> None:
+    with serving(limits=Limits(**{limit: 2})) as cs:
+        events = connected(cs)
+        with raw(cs, "A"), raw(cs, "B"):
+            with dial(cs.port) as third:
+                response = third.ask(request("/C"))
+                assert (response.status, response.header("Retry-After")) == (503, "30")
+            assert "2 connections already" in caplog.text
+            events.wait(2)
+        # Whoever has left makes room.
+        events.wait(4)
+        with raw(cs, "C"):
+            events.wait(5)
+
+
+def test_a_refused_request_makes_room(caplog: pytest.LogCaptureFixture) -> None:
+    with serving(authorize=lambda http_request, charge_point_id: 404, limits=Limits(connections=1)) as cs:
+        for _ in range(3):
+            with dial(cs.port) as peer:
+                assert peer.ask(request()).status == 404
+                peer.sock.shutdown(1)
+                peer.wait_for_end()
+
+
+def test_who_fails_to_authenticate_too_often_waits() -> None:
+    asked = Recorder()
+
+    def authorize(http_request: Any, charge_point_id: str) -> bool:
+        asked(charge_point_id)
+        return charge_point_id == "B"
+
+    with serving(authorize=authorize, limits=Limits(failed_authentications=2)) as cs:
+        statuses = [ask(cs.port, "/A").status for _ in range(4)]
+        assert statuses == [401, 401, 429, 429]
+        assert asked.items == ["A", "A"], "nothing is asked of the application any more"
+        assert 0 < int(ask(cs.port, "/A").header("Retry-After") or "") <= 120
+        with dial(cs.port) as other:
+            other.upgrade("/B")
+
+
+def ask(port: int | None, path: str, **changes: str | None) -> Any:
+    with dial(port) as peer:
+        return peer.ask(request(path, **changes))
+
+
+def test_the_client_behind_a_trusted_proxy_is_the_one_that_counts(caplog: pytest.LogCaptureFixture) -> None:
+    seen = Recorder()
+
+    def authorize(http_request: Any, charge_point_id: str) -> bool:
+        seen(http_request.client_address, http_request.forwarded_for)
+        return False
+
+    limits = Limits(failed_authentications=1, trusted_proxies=["127.0.0.0/8"])
+    with serving(authorize=authorize, limits=limits) as cs:
+        assert ask(cs.port, "/A", X_Forwarded_For="192.0.2.1").status == 401
+        assert ask(cs.port, "/A", X_Forwarded_For="192.0.2.1").status == 429
+        assert ask(cs.port, "/A", X_Forwarded_For="192.0.2.1, 192.0.2.2").status == 401
+        assert ask(cs.port, "/A", Forwarded='for="[2001:db8::1]:4711"').status == 401
+    assert seen.items == [
+        ("192.0.2.1", "192.0.2.1"),
+        ("192.0.2.2", "192.0.2.2"),
+        ("2001:db8::1", "2001:db8::1"),
+    ]
+    assert "too many failed authentications of 192.0.2.1" in caplog.text
+
+
+def test_nobody_else_is_believed() -> None:
+    seen = Recorder()
+    with serving(authorize=lambda http_request, _: seen(http_request.forwarded_for) or False) as cs:
+        assert ask(cs.port, "/A", X_Forwarded_For="192.0.2.1", Forwarded="for=192.0.2.1").status == 401
+    assert seen.items == [None]
+
+
+def test_one_request_too_many_is_not_queued() -> None:
+    with serving(limits=Limits(queued_requests=1)) as cs:
+        events = connected(cs)
+        with raw(cs) as peer:
+            events.wait()
+            outstanding = cs.submit_request("CP1", "ClearCache")
+            queued = cs.submit_request("CP1", "ClearCache")
+            refused = cs.submit_request("CP1", "ClearCache")
+            with pytest.raises(QueueFullError, match="1 requests wait for their turn already") as failed:
+                refused.result(DEADLINE)
+            assert failed.value.delivery == "not_sent"
+            for future in (outstanding, queued):
+                peer.send([3, peer.read()[1], {"status": "Accepted"}])
+                assert future.result(DEADLINE) == {"status": "Accepted"}
+            again = cs.submit_request("CP1", "ClearCache")
+            peer.send([3, peer.read()[1], {"status": "Accepted"}])
+            again.result(DEADLINE)
+
+
+def test_who_sends_nothing_is_closed(caplog: pytest.LogCaptureFixture) -> None:
+    with serving(limits=Limits(idle=0.2)) as cs, dial(cs.port) as peer:
+        peer.upgrade()
+        assert peer.read_close() == (1000, "nothing came for too long")
+        peer.send_close(1000)
+        peer.wait_for_end()
+    assert caplog.text.count("CP1 sent nothing for 0.2 s; it is closed") == 1
+
+
+def test_pongs_are_no_messages_and_messages_keep_a_connection_open() -> None:
+    """A charge point that is stuck may still answer pings; what it no longer does is OCPP."""
+    with serving(limits=Limits(idle=0.4), websocket_ping_interval=0.05) as cs, dial(cs.port) as busy:
+        events = connected(cs)
+        busy.upgrade("/busy")
+        idle = threading.Thread(target=answer_pings, args=(cs.port,))
+        idle.start()
+        number = 0
+        while idle.is_alive():
+            number += 1
+            busy.send_text(f'[2,"{number}","Heartbeat",{{}}]')
+            while (got := busy.read_frame()).opcode != 1:
+                busy.send_frame(0xA, got.payload)
+            assert json.loads(got.payload)[1] == str(number)
+            idle.join(0.02)
+        events.wait_until(lambda items: ("idle", "disconnected") in items)
+        assert cs.charge_points == ["busy"]
+
+
+def answer_pings(port: int | None) -> None:
+    with dial(port) as peer:
+        peer.upgrade("/idle")
+        while (got := peer.read_frame()).opcode == 9:
+            peer.send_frame(0xA, got.payload)
+        peer.send_close(1000)
+        peer.wait_for_end()

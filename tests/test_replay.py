@@ -1,0 +1,106 @@
+"""A conversation from the journal is played again, against the same central system and against another one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import BOOT, DEADLINE, raw, serving
+
+from ocppsync import CentralSystem, HandshakeError, utc_now
+from ocppsync.cli import main
+from ocppsync.journal import read_journal
+from ocppsync.replay import assert_replays, replay
+
+START = {"connectorId": 1, "idTag": "T", "meterStart": 0, "timestamp": "2026-01-01T00:00:00Z"}
+
+
+def prepare(cs: CentralSystem, first: int, interval: int = 300, *, asks: bool = True) -> None:
+    @cs.on("BootNotification")
+    def boot(payload: Any, metadata: Any) -> Any:
+        return {"status": "Accepted", "currentTime": utc_now(), "interval": interval}
+
+    @cs.on("StartTransaction")
+    def start(payload: Any, metadata: Any) -> Any:
+        return {"transactionId": first, "idTagInfo": {"status": "Accepted"}}
+
+    @cs.on("StopTransaction")
+    def stop(payload: Any, metadata: Any) -> Any:
+        return {"idTagInfo": {"status": "Accepted" if payload["transactionId"] == first else "Invalid"}}
+
+    if asks:
+
+        @cs.after("BootNotification")
+        def ask(payload: Any, metadata: Any) -> Any:
+            cs.submit_request(metadata.charge_point_id, "GetConfiguration", {"key": ["A"]}, timeout=DEADLINE)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "wire.jsonl"
+    with serving(journal=path) as cs:
+        prepare(cs, 7)
+        with raw(cs) as peer:
+            assert peer.call("1", "BootNotification", BOOT)[0] == 3
+            _, message_id, action, _ = peer.read()
+            assert action == "GetConfiguration"
+            peer.send([3, message_id, {"unknownKey": ["A"]}])
+            assert peer.call("2", "StartTransaction", START)[2]["transactionId"] == 7
+            peer.send("[2")
+            stop = {"transactionId": 7, "idTag": "T", "meterStop": 1, "timestamp": "2026-01-01T00:00:00Z"}
+            assert peer.call("3", "StopTransaction", stop)[2] == {"idTagInfo": {"status": "Accepted"}}
+            assert peer.call("4", "Heartbeat", {})[2] == "NotSupported"
+    yield path
+
+
+def test_the_same_central_system_answers_alike(journal: Path) -> None:
+    with serving() as cs:
+        prepare(cs, 8)  # other transactions
+        assert_replays(journal, f"ws://127.0.0.1:{cs.port}", timeout=DEADLINE)
+        (session,) = read_journal(journal)
+        assert replay(session, f"ws://127.0.0.1:{cs.port}", charge_point_id="CP2", timeout=DEADLINE) == []
+
+
+def test_another_one_is_told_apart(journal: Path) -> None:
+    with serving() as cs:
+        prepare(cs, 8, interval=60, asks=False)
+        cs.on("Heartbeat")(lambda payload, metadata: {"currentTime": utc_now()})
+        (session,) = read_journal(journal)
+        found = [one.message for one in replay(session, f"ws://127.0.0.1:{cs.port}", timeout=1)]
+        assert found == [
+            "the CALLRESULT to BootNotification: interval was 300, and is 60",
+            "the CALL GetConfiguration did not come within 1 s",
+            "the CALLERROR NotSupported to Heartbeat was expected, and the CALLRESULT to Heartbeat came",
+        ]
+        with pytest.raises(AssertionError, match="interval was 300, and is 60"):
+            assert_replays(journal, f"ws://127.0.0.1:{cs.port}", timeout=1)
+        ignored = replay(session, f"ws://127.0.0.1:{cs.port}", timeout=1, ignore=["currentTime", "interval"])
+        assert len(ignored) == 2
+
+
+def test_nobody_to_play_to(journal: Path) -> None:
+    with serving(authorize=lambda http_request, charge_point_id: False) as cs:
+        (session,) = read_journal(journal)
+        with pytest.raises(HandshakeError):
+            replay(session, f"ws://127.0.0.1:{cs.port}")
+
+
+def test_the_command(journal: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with serving() as cs:
+        prepare(cs, 8, interval=60)
+        url = f"ws://127.0.0.1:{cs.port}"
+        assert main(["replay", str(journal), "--url", url]) == 1
+        shown = capsys.readouterr().out.splitlines()
+        assert len(shown) == 2
+        assert shown[0].endswith("the CALLRESULT to BootNotification: interval was 300, and is 60")
+        assert shown[1] == "1 connection, 11 messages, 1 difference"
+        assert main(["replay", str(journal), "--url", url, "--ignore", "interval"]) == 0
+        assert main(["replay", str(journal), "--url", url, "--charge-point", "other"]) == 0
+    assert main(["replay", str(tmp_path / "absent.jsonl")]) == 1
+    assert capsys.readouterr().err == "ocppsync: No such file or directory\n"
+    assert main(["replay", str(journal), "--url", url]) == 1
+    assert "cannot connect to 127.0.0.1" in capsys.readouterr().err
+    assert json.loads(journal.read_text(encoding="utf-8").splitlines()[0])["event"] == "connected"
