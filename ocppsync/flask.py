@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
-
 import flask
 
 from .central_system import CentralSystem
-from .wsgi import WSGIApplication, wsgi_app
+from .wsgi import wsgi_app
 
 __all__ = ["ocpp_blueprint"]
 
@@ -17,8 +14,9 @@ def ocpp_blueprint(central_system: CentralSystem, name: str = "ocpp") -> flask.B
     """Return a blueprint whose pages are where charge points connect to.
 
     ``app.register_blueprint(ocpp_blueprint(cs), url_prefix="/ocpp")`` makes ``ws://your-site/ocpp`` the URL to enter in
-    a charger. What the application does before each request is done for a charge point's as well; see `wsgi_app` for
-    the servers that it works on.
+    a charger. What the application does before and after each request is done for a charge point's as well, when it
+    connects; `authorize` and `identify` of the central system may use Flask's context. See `wsgi_app` for the servers
+    that it works on.
 
     Args:
         central_system: mostly one with ``port=None``.
@@ -28,10 +26,10 @@ def ocpp_blueprint(central_system: CentralSystem, name: str = "ocpp") -> flask.B
     application = wsgi_app(central_system)
 
     def charge_point(path: str = "") -> flask.Response:
-        response = flask.current_app.response_class()
-        # Of the site's own class, which Flask would turn it into otherwise.
-        response.__class__ = type("Handover", (_Handover, type(response)), {"application": staticmethod(application)})
-        return response
+        head: list[tuple[str, list[tuple[str, str]]]] = []
+        body = application(flask.request.environ, lambda *answer: head.append(answer))
+        status, headers = head[0]
+        return flask.current_app.response_class(body, status, headers)
 
     # Everything that was routed here, whatever it looks like: an identity may hold what a URL can. Werkzeug tells
     # requests for a WebSocket from others, which are to get an answer as well.
@@ -39,12 +37,3 @@ def ocpp_blueprint(central_system: CentralSystem, name: str = "ocpp") -> flask.B
         for rule in ("/", "/<path:path>"):
             blueprint.add_url_rule(rule, "charge_point", charge_point, websocket=websocket, merge_slashes=False)
     return blueprint
-
-
-class _Handover:
-    """Makes a response that leaves the answer to a WSGI application, once Flask is through with the request."""
-
-    application: WSGIApplication
-
-    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        return self.application(environ, start_response)

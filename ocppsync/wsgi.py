@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import errno
-import signal
+import contextlib
+import os
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterable
-from types import FrameType
-from typing import Any
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from .central_system import CentralSystem
 from .handshake import RefusalError, refusal_parts
+from .reception import Admission
 from .request import Headers, HttpRequest
 
-__all__ = ["WSGIApplication", "close_on_signals", "wsgi_app"]
+__all__ = ["Mount", "WSGIApplication", "close_with_worker", "wsgi_app"]
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -24,6 +25,9 @@ WSGIApplication = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 # Where the servers that give away their socket put it.
 _SOCKETS = ("werkzeug.socket", "gunicorn.socket")
+_USE = "use gunicorn with --worker-class gthread, or Werkzeug's server with threaded=True"
+_LOOK = 0.2
+"""Seconds after which it is seen at the latest that a worker is to stop."""
 
 
 def wsgi_app(central_system: CentralSystem) -> WSGIApplication:
@@ -32,7 +36,7 @@ def wsgi_app(central_system: CentralSystem) -> WSGIApplication:
     The thread that the server gives to the request becomes the reader of the connection, and is occupied until it ends.
     What is refused gets an HTTP response as on the central system's own port. It runs on servers that have a thread for
     each request and tell its socket: gunicorn with ``--worker-class gthread``, and Werkzeug's ``threaded`` server.
-    Others get 501, and the log says what to use.
+    On others every request gets 501, and a text that says what to use.
 
     Args:
         central_system: mostly one with ``port=None``, that listens on no port of its own; it is started by the first
@@ -42,21 +46,51 @@ def wsgi_app(central_system: CentralSystem) -> WSGIApplication:
     def application(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         request = _http_request(environ)
         try:
+            sock = _socket_of(environ)
+            if environ.get("SERVER_PROTOCOL") != "HTTP/1.1":
+                raise RefusalError(505, f"HTTP version {environ.get('SERVER_PROTOCOL')!r}")
             _start(central_system)
-            admission = central_system.admit(request)
-            try:
-                sock = _socket_of(environ)
-            except BaseException:
-                central_system.forget(admission)
-                raise
+            handover = _Handover(central_system, sock, central_system.admit(request))
         except RefusalError as refusal:
             central_system.note_refusal(refusal, request)
-            return _refuse(environ, refusal, start_response)
-        central_system.attend(sock, admission)
-        # There is no HTTP left to be said. Servers take this error for a client that has gone, and close the socket.
-        raise ConnectionResetError(errno.ECONNRESET, "the connection of the charge point has ended")
+            return _refuse(refusal, start_response)
+        # Nobody but the server's access log ever sees this status. It is not 101: Flask leaves out the body of that,
+        # which is the whole connection.
+        start_response("200 OK", [])
+        return handover
 
     return application
+
+
+class _Handover(Iterator[bytes]):
+    """The body of the response to a charge point: empty, and complete when the connection has ended.
+
+    In the body, and not before it, so that all that surrounds the application is through by then: Flask, for one,
+    gives back its database sessions.
+    """
+
+    def __init__(self, central_system: CentralSystem, sock: socket.socket, admission: Admission) -> None:
+        self._central_system = central_system
+        self._socket = sock
+        self._admission: Admission | None = admission
+
+    def __next__(self) -> bytes:
+        admission, self._admission = self._admission, None
+        if admission is not None:
+            try:
+                # A descriptor of its own, which it may close.
+                self._central_system.attend(self._socket.dup(), admission)
+            finally:
+                # The server would write its response now: it is to find nobody there.
+                with contextlib.suppress(OSError):
+                    self._socket.shutdown(socket.SHUT_RDWR)
+        raise StopIteration
+
+    def close(self) -> None:
+        """End what was never begun; servers call this in any case."""
+        admission, self._admission = self._admission, None
+        if admission is not None:
+            self._central_system.forget(admission)
 
 
 class Mount:
@@ -86,21 +120,42 @@ class Mount:
         return (self._ocpp if ours else self._application)(environ, start_response)
 
 
-def close_on_signals(central_system: CentralSystem, signals: Iterable[int] = (signal.SIGTERM, signal.SIGINT)) -> None:
-    """Close the central system when the process is told to stop, beside whatever else is done then.
+class Closable(Protocol):
+    """What `close_with_worker` closes: a `CentralSystem`, or what holds one."""
 
-    A server that stops gracefully waits for the requests that run; those of charge points never end by themselves. To
-    be called on the main thread, once the server has set its own handlers: in gunicorn's ``post_worker_init``.
+    def close(self) -> object:
+        """End it."""
+
+
+class Worker(Protocol):
+    """A worker of gunicorn."""
+
+    alive: bool
+    ppid: int
+
+
+def close_with_worker(closable: Closable, worker: Worker) -> None:
+    """Close the central system as soon as a worker of gunicorn is to stop: call it in the hook ``post_worker_init``.
+
+    A worker that stops gracefully waits for the requests that run, and those of charge points do not end by themselves:
+    without this they would be cut off after ``graceful_timeout``, and there would be no worker until then. It does not
+    matter why the worker stops: a signal, a reload, ``max_requests``.
     """
-    for number in signals:
-        before = signal.getsignal(number)
 
-        def close(signum: int, frame: FrameType | None, before: Any = before) -> None:
-            threading.Thread(target=central_system.close, name="ocppsync-close", daemon=True).start()
-            if callable(before):
-                before(signum, frame)
+    def watch() -> None:
+        # gunicorn has no hook that is called for all of that, and in time. Ends: with the worker.
+        while worker.alive and worker.ppid == os.getppid():
+            time.sleep(_LOOK)
+        closable.close()
 
-        signal.signal(number, close)
+    threading.Thread(target=watch, name="ocppsync-worker-watch", daemon=True).start()
+
+
+class _UnfitError(RefusalError):
+    """The server cannot hand over its connections; the text is for whoever set it up."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(501, reason)
 
 
 def _start(central_system: CentralSystem) -> None:
@@ -111,19 +166,16 @@ def _start(central_system: CentralSystem) -> None:
 
 
 def _socket_of(environ: Environ) -> socket.socket:
+    server = environ.get("SERVER_SOFTWARE", "this server")
     sock = next((environ[name] for name in _SOCKETS if name in environ), None)
-    if not isinstance(sock, socket.socket):
-        raise RefusalError(
-            501,
-            f"{environ.get('SERVER_SOFTWARE', 'this server')} does not give its socket to applications; use gunicorn "
-            "with --worker-class gthread, or Werkzeug's server with threaded=True",
-        )
     if isinstance(sock, ssl.SSLSocket):
-        raise RefusalError(501, "this server does TLS itself; leave that to a proxy in front of it")
+        raise _UnfitError(f"OCPP does not work on this server: {server} does TLS itself; leave that to a proxy")
+    # One of gevent's is a socket.socket, too.
+    if not isinstance(sock, socket.socket) or type(sock).__module__ != "socket":
+        raise _UnfitError(f"OCPP does not work on this server: {server} does not hand over its sockets; {_USE}")
     if not environ.get("wsgi.multithread", False):
-        raise RefusalError(501, "this server has one thread for all requests; a charge point would occupy it")
-    # A descriptor of our own: the server closes its one when it likes.
-    return sock.dup()
+        raise _UnfitError(f"OCPP does not work on this server: {server} has one thread for all requests; {_USE}")
+    return sock
 
 
 def _http_request(environ: Environ) -> HttpRequest:
@@ -152,9 +204,10 @@ def _target(environ: Environ) -> str:
     return f"{quote(path)}?{query}" if query else quote(path)
 
 
-def _refuse(environ: Environ, refusal: RefusalError, start_response: StartResponse) -> Iterable[bytes]:
+def _refuse(refusal: RefusalError, start_response: StartResponse) -> Iterable[bytes]:
     status, headers, body = refusal_parts(refusal)
-    # The connection itself is the server's business; those with a socket to give let Upgrade pass.
-    dropped = {"Connection"} if any(name in environ for name in _SOCKETS) else {"Connection", "Upgrade"}
-    start_response(status, [(name, value) for name, value in headers if name not in dropped])
-    return [body.encode("latin-1")]
+    content = (f"{refusal.reason}\n" if isinstance(refusal, _UnfitError) else body).encode("latin-1", "replace")
+    # The connection is the server's business (PEP 3333), and so is what it says about it.
+    kept = [(name, value) for name, value in headers if name not in ("Connection", "Content-Length", "Upgrade")]
+    start_response(status, [*kept, ("Content-Length", str(len(content)))])
+    return [content]

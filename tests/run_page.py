@@ -24,6 +24,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
 
 from programs import Program
 
@@ -103,19 +104,20 @@ class Page:
     def save(self, name: str, lines: list[str]) -> None:
         Path(name).write_text("\n".join([*lines, ""]), encoding="utf-8")
 
-    def serve(self, *arguments: str) -> Shown:
-        """Start a program and wait until it serves port 9000."""
+    def serve(self, *arguments: str, at: str | None = None) -> Shown:
+        """Start a program and wait until it serves port 9000, or charge points at another URL."""
+        url = urlsplit(at or f"http://127.0.0.1:{self._port}/")
         program = Shown(*arguments)
         deadline = time.monotonic() + DEADLINE
         # Not a mere connection: that succeeds as soon as the port is bound, before the program is ready for Ctrl-C.
-        while not self._answers():
+        while not self._answers(url):
             assert time.monotonic() < deadline, f"{arguments} does not serve"
         return program
 
-    def _answers(self) -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=DEADLINE)
+    def _answers(self, url: SplitResult) -> bool:
+        connection = http.client.HTTPConnection(url.netloc, timeout=DEADLINE)
         try:
-            connection.request("GET", "/")
+            connection.request("GET", url.path)
             return connection.getresponse().status == http.HTTPStatus.UPGRADE_REQUIRED
         except ConnectionRefusedError:
             time.sleep(0.05)
