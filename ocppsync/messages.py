@@ -226,14 +226,14 @@ class Speech:
 
         Raises ValueError for a version that is not spoken here.
         """
-        candidates = []
-        for candidate in sorted(self.versions) if version is None else [version]:
-            messages = self.messages(candidate)
-            if messages.catalogue.known(action):
-                messages.check_sender(action, send=send)
+        wanted = sorted(self.versions) if version is None else [version]
+        for candidate in wanted:
+            # One after the other: the schemas of a version that is not needed are not read.
+            if self.messages(candidate).catalogue.known(action):
+                self.messages(candidate).check_sender(action, send=send)
                 return
-            candidates.append(messages.catalogue)
-        raise messages.unknown(action, candidates)
+        catalogues = [self.messages(candidate).catalogue for candidate in wanted]
+        raise self.messages(wanted[0]).unknown(action, catalogues)
 
 
 def _entry(action: VendorAction) -> dict[str, Any]:
