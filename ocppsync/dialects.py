@@ -1,4 +1,4 @@
-"""What differs on the wire from one version of OCPP-J to the next, in one table (digest of J16, 4/201 and 4/21 §4)."""
+"""What differs on the wire from one version of OCPP-J to the next, in one table (J16, 4/201 and 4/21 §4)."""
 
 from __future__ import annotations
 
