@@ -386,8 +386,9 @@ class WebSocket:
 
     def _post(self, event: Event) -> None:
         with self._frame_lock:
-            # Both are read under the lock, or a message that is just out would count in one of them alone.
-            room = self._sending + self._largest + _BACKLOG_LIMIT - self._stream.backlog
+            # All are read under the lock, or a message that is just out would count in one of them alone. Two of the
+            # longest may wait behind a slow line: a CALL of ours, and the answer to one of the peer's.
+            room = self._sending + 2 * self._largest + _BACKLOG_LIMIT - self._stream.backlog
             overfull = room < 0 and not self._stream.aborted
             if not overfull:
                 self._largest = max(self._largest, self._put(event))
