@@ -155,7 +155,7 @@ def test_who_sends_nothing_is_closed(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_pongs_are_no_messages_and_messages_keep_a_connection_open() -> None:
     """A charge point that is stuck may still answer pings; what it no longer does is OCPP."""
-    with serving(limits=Limits(idle=0.4), websocket_ping_interval=0.05) as cs, dial(cs.port) as busy:
+    with serving(limits=Limits(idle=1.5), websocket_ping_interval=0.5) as cs, dial(cs.port) as busy:
         events = connected(cs)
         busy.upgrade("/busy")
         idle = threading.Thread(target=answer_pings, args=(cs.port,))

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from bystander import besieged, heartbeat
-from wire import DEADLINE, Peer, dial, request
+from wire import DEADLINE, TEXT, Peer, dial, frame, request
 
 from ocppsync import Limits, OCPPRequestError, RequestTimeoutError
 
@@ -74,9 +74,9 @@ def test_peers_that_read_no_answers_hold_no_handler_threads(caplog: pytest.LogCa
     with besieged(caplog, handler_threads=4) as siege:
         siege.cs.on("DataTransfer")(lambda payload, metadata: {"status": "Accepted", "data": "x" * 400_000})
         attackers = [siege.attacker(f"attacker-{number}", receive_buffer=2048) for number in range(5)]
+        calls = b"".join(frame(TEXT, f'[2,"{number}","DataTransfer",{{"vendorId":"x"}}]') for number in range(20))
         for attacker in attackers:
-            for number in range(20):
-                attacker.send_text(f'[2,"{number}","DataTransfer",{{"vendorId":"x"}}]')
+            attacker.send(calls)  # at once: the connection may be given up before the last of them is handled
         siege.bystanders.serve_on(20)
         for number, attacker in enumerate(attackers):
             siege.wait_gone(f"attacker-{number}")
@@ -157,7 +157,7 @@ def test_a_peer_whose_network_falls_silent(caplog: pytest.LogCaptureFixture) -> 
 def test_pings_find_a_network_that_fell_silent(caplog: pytest.LogCaptureFixture) -> None:
     # The bystanders answer no pings, but their Heartbeats are signs of life enough.
     with (
-        besieged(caplog, websocket_ping_interval=0.7) as siege,
+        besieged(caplog, websocket_ping_interval=1.5) as siege,
         proxy(siege.port) as network,
         dial(network.port) as attacker,
     ):
@@ -200,11 +200,11 @@ def test_peers_that_drip_their_handshake(caplog: pytest.LogCaptureFixture) -> No
 
 def test_a_peer_that_drips_its_message_is_cut_off_when_it_is_idle(caplog: pytest.LogCaptureFixture) -> None:
     """Bytes are no message: whoever never finishes one is idle all the same."""
-    with besieged(caplog, limits=Limits(idle=0.5)) as siege:
+    with besieged(caplog, limits=Limits(idle=2)) as siege:
         with siege.attacker() as attacker:
             assert drip(attacker, b"\x81\xfd\0\0\0\0" + b"[" * 500) < 500
         siege.wait_gone()
-        assert len(siege.said("attacker sent nothing for 0.5 s")) == 1
+        assert len(siege.said("attacker sent nothing for 2 s")) == 1
 
 
 def test_a_peer_that_answers_no_close(caplog: pytest.LogCaptureFixture) -> None:
