@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from figures import Plan
+from fleet import raise_descriptor_limit
 
 HERE = Path(__file__).resolve().parent
 PATIENCE = 150.0
@@ -77,6 +78,7 @@ def running(path: Path, *arguments: object, core: int) -> Iterator[Program]:
 @contextlib.contextmanager
 def central_system(plan: Plan, peer: str, certificate: Sequence[Path] = ()) -> Iterator[tuple[Program, int]]:
     """Run the central system of a peer; the certificate and its key are for TLS. The other thing is its port."""
+    raise_descriptor_limit()  # which the program inherits
     path = HERE / "programs" / _PEERS[peer][0]
     with running(path, *certificate, core=plan.server_core) as program:
         yield program, int(program.read())

@@ -13,6 +13,7 @@ import ssl
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from ocppsync import CentralSystem, Limits, utc_now
 
@@ -64,6 +65,11 @@ def _from_threads(cs: CentralSystem, names: list[str], seconds: float) -> float:
 MEASURES = {"all-at-once": all_at_once, "some-at-a-time": some_at_a_time, "threads-to-one": threads_to_one}
 
 
+def boot(payload: Any, metadata: Any) -> Any:
+    """Let a charge point in."""
+    return {"status": "Accepted", "currentTime": utc_now(), "interval": 300}
+
+
 def main() -> int:
     """Run it."""
     logging.disable(logging.CRITICAL)
@@ -79,9 +85,7 @@ def main() -> int:
         handshake_timeout=PATIENCE,
         ssl_context=context,
     )
-    cs.on("BootNotification")(
-        lambda payload, metadata: {"status": "Accepted", "currentTime": utc_now(), "interval": 300}
-    )
+    cs.on("BootNotification")(boot)
     with cs:
         print(cs.port, flush=True)
         for line in sys.stdin:

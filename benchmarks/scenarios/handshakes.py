@@ -1,8 +1,8 @@
 """How fast charge points get in: handshakes a second, and the storm after an outage.
 
-A handshake is the TCP connection, TLS with a new session and an elliptic key where there is TLS, and the upgrade. 50 are
-always under way. Each connection is reset (RST, without a Close) when its 101 is there, and a charger with another name
-takes its place; what it costs to take leave of the one that has gone is in the figure.
+A handshake is the TCP connection, TLS with a new session and an elliptic key where there is TLS, and the upgrade. 50
+are always under way. Each connection is reset (RST, without a Close) when its 101 is there, and a charger with another
+name takes its place; what it costs to take leave of the one that has gone is in the figure.
 
 In the storm 5 000 chargers connect at the same moment. Each sends a BootNotification once it is in. The figure is the
 seconds from the first SYN to the last answer. Both listen with a backlog of 1024, beyond which the kernel sends again
@@ -61,9 +61,7 @@ def _storms(plan: Plan) -> Iterator[Figure]:
         for peer in installed_peers(NAME):
             with central_system(plan, peer) as (_, port), fleet(plan, port, chargers, at_once=chargers) as took:
                 found[peer].append(took["seconds"])
-                print(
-                    f"reconnect storm, {peer}: {took['tried_again']:.0f} of {chargers} tried again", file=sys.stderr
-                )
+                print(f"reconnect storm, {peer}: {took['tried_again']:.0f} of {chargers} tried again", file=sys.stderr)
     for peer, values in found.items():
         yield Figure("reconnect storm", f"{chargers} chargers", peer, "s", tuple(values), more_is_better=False)
 
@@ -86,8 +84,6 @@ def _certificate(directory: Path) -> tuple[Path, Path]:
     files = directory / "localhost.pem", directory / "localhost.key"
     files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     files[1].write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return files

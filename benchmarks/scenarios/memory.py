@@ -36,13 +36,15 @@ def run(plan: Plan) -> Iterator[Figure]:
     """Measure it."""
     connections = 100 if plan.smoke else _possible(10_000)
     found: dict[tuple[str, str], list[float]] = defaultdict(list)
+    peers = installed_peers(NAME)
     for _ in range(min(plan.repetitions, _MOST_REPETITIONS)):
-        for peer in installed_peers(NAME):
+        for peer in peers:
             resident, kernel = _memory(plan, peer, connections)
             found[f"{connections} connections", peer].append(resident)
             found[f"{connections} connections, with the kernel's part", peer].append(resident + kernel)
-    for (variant, peer), values in sorted(found.items()):
-        yield Figure("idle memory", variant, peer, "kB", tuple(values), more_is_better=False)
+    for variant in dict.fromkeys(variant for variant, _ in found):
+        for peer in peers:
+            yield Figure("idle memory", variant, peer, "kB", tuple(found[variant, peer]), more_is_better=False)
 
 
 def _memory(plan: Plan, peer: str, connections: int) -> tuple[float, float]:

@@ -5,7 +5,7 @@ system sends UnlockConnector, checked on its way as is the answer:
 
 * to all chargers at once, and again when the last has answered: futures of `submit_request`, `asyncio.gather`;
 * to all chargers in turn from 16 threads with `send_request`, and from 16 tasks;
-* to one charger from 16 threads and tasks. It has one request at a time (J16 §4.1.1), so this is how fast they take turns.
+* to one charger from 16 threads and tasks. It has one request at a time (J16 §4.1.1): this is how fast they take turns.
 """
 
 from __future__ import annotations
