@@ -2,7 +2,8 @@
 
 A handshake is the TCP connection, TLS with a new session and an elliptic key where there is TLS, and the upgrade. 50
 are always under way. Each connection is reset (RST, without a Close) when its 101 is there, and a charger with another
-name takes its place; what it costs to take leave of the one that has gone is in the figure.
+name takes its place; what it costs to take leave of the one that has gone is in the figure. With TLS the load works
+about as hard as the server, which bounds how fast one can be found to be.
 
 In the storm 5 000 chargers connect at the same moment. Each sends a BootNotification once it is in. The figure is the
 seconds from the first SYN to the last answer. Both listen with a backlog of 1024, beyond which the kernel sends again
