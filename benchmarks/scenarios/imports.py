@@ -24,7 +24,7 @@ _PROGRAMS: dict[str, tuple[str, tuple[str, ...]]] = {
     "ocpp package": (_OCPP, ("ocpp", "websockets")),
     "empty interpreter": ("pass", ()),
 }
-_STARTS = 7
+_STARTS = 5
 
 
 def run(plan: Plan) -> Iterator[Figure]:

@@ -16,7 +16,7 @@ from figures import Figure, Plan
 
 NAME = "validation"
 _PEERS = ("ocppsync", "jsonschema", "fastjsonschema", "jsonschema_rs")
-_SHARE = 0.1
+_SHARE = 0.05
 """Of the seconds of a measurement: nothing here waits for anything, so that little time is enough."""
 
 
