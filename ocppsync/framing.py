@@ -1,4 +1,4 @@
-"""Text messages that come whole in one frame, as nearly all of OCPP's do: read and written past wsproto (RFC 6455 §5).
+"""Text messages that come whole in one frame, as nearly all of OCPP's do, and pings: past wsproto (RFC 6455 §5).
 
 wsproto takes every frame through a chain of generators and objects, which costs more than all else that is done for a
 short message. What is read here is what needs no judgement: anything else is left to wsproto, and what it judges wrong
@@ -9,10 +9,20 @@ from __future__ import annotations
 
 import os
 import struct
+from typing import NamedTuple
 
-_WHOLE_TEXT = 0x81
-_CONTROL = frozenset({0x88, 0x89, 0x8A})
+PING, PONG = 0x9, 0xA
+_WHOLE = 0x80
+_TEXT = 0x1
+_CLOSE = 0x8
 _MASK_BIT = 0x80
+
+
+class Control(NamedTuple):
+    """A ping or a pong."""
+
+    opcode: int
+    payload: bytes = b""
 
 
 class FrameReader:
@@ -44,20 +54,27 @@ class FrameReader:
             # A long message comes in many pieces; each would copy all those before it.
             self._buffer = bytearray(self._buffer) + data
 
-    def next(self) -> str | bytes | None:
-        """Return the next message; or as bytes what wsproto is to read next; or None where more has to come first."""
+    def next(self) -> str | Control | bytes | None:
+        """Return the next message, ping or pong, or as bytes what wsproto is to read; None: more has to come first."""
         buffer = self._buffer
         if not self._sorting:
             return self._take(len(buffer)) if buffer else None
         if len(buffer) < 2:
             return None
         first, size = buffer[0], buffer[1] ^ self._mask_bit
-        if first == _WHOLE_TEXT and size <= 127:
+        if first == _WHOLE | _TEXT and size <= 127:
             return self._next_text(size)
-        if first in _CONTROL and size < 126:
-            size += 2 + self._mask_size
-            return self._take(size) if len(buffer) >= size else None
+        if first in (_WHOLE | PING, _WHOLE | PONG, _WHOLE | _CLOSE) and size < 126:
+            return self._next_control(first ^ _WHOLE, 2 + self._mask_size, size)
         return self._leave()
+
+    def _next_control(self, opcode: int, start: int, size: int) -> Control | bytes | None:
+        if len(self._buffer) < start + size:
+            return None
+        data = self._take(start + size)
+        if opcode == _CLOSE:
+            return data
+        return Control(opcode, mask(data[start:], data[start - 4 : start]) if self._mask_size else data[start:])
 
     def _next_text(self, size: int) -> str | bytes | None:
         buffer, start = self._buffer, 2
@@ -94,14 +111,22 @@ class FrameReader:
 
 def text_frame(text: str, *, masked: bool) -> bytes:
     """Return the one frame of a text message; masked if this end is the client."""
-    data = text.encode()
-    size, mask_bit = len(data), _MASK_BIT if masked else 0
+    return _frame(_TEXT, text.encode(), masked)
+
+
+def control_frame(control: Control, *, masked: bool) -> bytes:
+    """Return the frame of a ping or a pong; masked if this end is the client."""
+    return _frame(control.opcode, control.payload, masked)
+
+
+def _frame(opcode: int, data: bytes, masked: bool) -> bytes:
+    first, size, mask_bit = _WHOLE | opcode, len(data), _MASK_BIT if masked else 0
     if size < 126:
-        head = bytes((_WHOLE_TEXT, mask_bit | size))
+        head = bytes((first, mask_bit | size))
     elif size < 0x10000:
-        head = struct.pack("!BBH", _WHOLE_TEXT, mask_bit | 126, size)
+        head = struct.pack("!BBH", first, mask_bit | 126, size)
     else:
-        head = struct.pack("!BBQ", _WHOLE_TEXT, mask_bit | 127, size)
+        head = struct.pack("!BBQ", first, mask_bit | 127, size)
     if not masked:
         return head + data
     key = os.urandom(4)

@@ -28,7 +28,6 @@ anything else                                        counted, logged, never answ
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -137,9 +136,10 @@ class Rpc:
         self._answers = answers
         self._link = link
         self._peer = peer
-        self._queue: deque[OutgoingCall] = deque()
+        # Lists: deques would take more room in every connection, and few wait here.
+        self._queue: list[OutgoingCall] = []
         self._outstanding: OutgoingCall | None = None
-        self._timed_out: deque[str] = deque(maxlen=_REMEMBERED_TIMEOUTS)
+        self._timed_out: list[str] = []
         self.counters = Counters()
 
     def __repr__(self) -> str:
@@ -164,7 +164,7 @@ class Rpc:
     def withdraw(self, call: OutgoingCall) -> Withdrawn:
         """Give a CALL up: it timed out or was cancelled."""
         if call is self._outstanding:
-            self._timed_out.append(call.message_id)
+            self._timed_out = [*self._timed_out[1 - _REMEMBERED_TIMEOUTS :], call.message_id]
             return Withdrawn("outstanding", self._advance())
         try:
             self._queue.remove(call)
@@ -180,7 +180,7 @@ class Rpc:
         return calls
 
     def _advance(self) -> OutgoingCall | None:
-        self._outstanding = self._queue.popleft() if self._queue else None
+        self._outstanding = self._queue.pop(0) if self._queue else None
         return self._outstanding
 
     # What the peer sends.

@@ -27,8 +27,8 @@ from typing import cast
 import simple_websocket
 from h11 import ProtocolError as HTTPProtocolError
 from simple_websocket.ws import Base
-from wsproto import ConnectionType
-from wsproto.connection import ConnectionState
+from wsproto import ConnectionType, WSConnection
+from wsproto.connection import Connection, ConnectionState
 from wsproto.events import (
     AcceptConnection,
     BytesMessage,
@@ -52,11 +52,14 @@ from .channel import (
 )
 from .deflate import Deflate
 from .errors import HandshakeError
-from .framing import FrameReader, text_frame
+from .framing import PING, PONG, Control, FrameReader, control_frame, text_frame
 from .streams import Stream
 
 _logger = logging.getLogger("ocppsync.transport")
-_READ_SIZE = 16384
+# Each connection's reader waits with a buffer of the smaller size, in which most messages have room; where one has
+# not, more is read at once.
+_READ_SIZE = 2048
+_LARGE_READ_SIZE = 65536
 # What a peer that does not read may make us keep of pongs and refusals, beside the messages of ours that wait as well.
 _BACKLOG_LIMIT = 256 * 1024
 
@@ -176,15 +179,18 @@ class WebSocket:
         max_message_size: int,
         name: str,
     ) -> None:
-        self._ws = peer.ws
+        # Made when it is first needed, which is mostly at the end: idle connections are many, and it is large. The one
+        # that shook hands goes on only where it has read on as well.
+        self._ws: Connection | WSConnection | None = None if sorts else peer.ws
         self._stream = stream
         self._client = client
-        self._compresses = deflate is not None and deflate.enabled()
+        self._deflate = deflate if deflate is not None and deflate.enabled() else None
         self._frames = FrameReader(masked=not client, limit=max_message_size, sorts=sorts)
         self._limit = max_message_size
         self._name = stream.name = name
         self.subprotocol: str | None = peer.subprotocol
-        self._events: Iterator[Event] | None = self._ws.events()  # what came along with the handshake
+        self._events: Iterator[Event] | None = None if sorts else peer.ws.events()
+        self._read_size = _READ_SIZE
         self._parts: list[str] = []
         self._size = 0
         self._discarding = False
@@ -201,7 +207,18 @@ class WebSocket:
         self.on_closing: Callable[[], object] | None = None
 
     def __repr__(self) -> str:
-        return f"<WebSocket {self._name} {self._ws.state.name} {self._stream!r}>"
+        return f"<WebSocket {self._name} {self._state.name} {self._stream!r}>"
+
+    @property
+    def _state(self) -> ConnectionState:
+        return ConnectionState.OPEN if self._ws is None else self._ws.state
+
+    def _judge(self) -> Connection | WSConnection:
+        assert self._frame_lock.locked()
+        if self._ws is None:
+            kind = ConnectionType.CLIENT if self._client else ConnectionType.SERVER
+            self._ws = Connection(kind, [self._deflate] if self._deflate else [])
+        return self._ws
 
     def open(self) -> None:
         """Send the answer to the handshake, which goes before all else; `receive` sees whether that came to nothing."""
@@ -233,15 +250,18 @@ class WebSocket:
             return piece
         if piece is None:
             self._ended = not self._read()
-        else:
+        elif isinstance(piece, bytes):
             self._ended = not self._hand_over(piece)
+        elif piece.opcode == PING:
+            self._answer(Control(PONG, piece.payload))
         return None
 
     def _read(self) -> bool:
         try:
-            data = self._stream.recv(_READ_SIZE)
+            data = self._stream.recv(self._read_size)
         except OSError:
             return False
+        self._read_size = _READ_SIZE if len(data) < self._read_size else _LARGE_READ_SIZE
         self.last_heard = time.monotonic()
         if not self._discarding:
             self._frames.feed(data)
@@ -249,11 +269,12 @@ class WebSocket:
 
     def _hand_over(self, data: bytes) -> bool:
         with self._frame_lock:
+            judge = self._judge()
             try:
-                self._ws.receive_data(data)
+                judge.receive_data(data)
             except WebSocketProtocolError:
                 return False
-            self._events = self._ws.events()
+            self._events = judge.events()
         return True
 
     def _take(self, event: Event) -> str | None:
@@ -287,7 +308,7 @@ class WebSocket:
         self.give_up(TOO_BIG, f"the limit is {self._limit} bytes")
 
     def _take_close(self, event: CloseConnection) -> None:
-        if self._ws.state in (ConnectionState.OPEN, ConnectionState.LOCAL_CLOSING):
+        if self._state in (ConnectionState.OPEN, ConnectionState.LOCAL_CLOSING):
             # No Close came: that is how wsproto says that it cannot read on.
             if event.code == TOO_BIG:
                 self._fail_as_too_big()
@@ -295,7 +316,7 @@ class WebSocket:
             _logger.warning("%s broke the WebSocket protocol: %s", self._name, event.reason)
             self.give_up(int(event.code), "not UTF-8" if event.code == INVALID_DATA else "not the WebSocket protocol")
             return
-        if self._ws.state is ConnectionState.REMOTE_CLOSING:
+        if self._state is ConnectionState.REMOTE_CLOSING:
             self.close_code, self.close_reason = int(event.code), event.reason or ""
         self._answer(event.response())
         # Now nothing is left but what is put, perhaps a Close of another thread: it is to be out before the end.
@@ -303,9 +324,9 @@ class WebSocket:
             self._stream.flush()
         self._ended = True
 
-    def _answer(self, event: Event) -> None:
+    def _answer(self, what: Control | Event) -> None:
         with contextlib.suppress(TransportClosedError):
-            self._post(event)
+            self._post(what)
 
     def give_up(self, code: int, reason: str = "") -> None:
         """Close, and drop whatever still comes; for the receiving thread."""
@@ -322,7 +343,7 @@ class WebSocket:
     def send(self, text: str) -> None:
         """Write a message whole, waiting for the peer to take it for at most the write timeout."""
         with self._frame_lock:
-            size = self._put(TextMessage(data=text))
+            size = self._put(text)
             self._sending += size
         try:
             self._stream.flush()
@@ -334,7 +355,7 @@ class WebSocket:
 
     def post(self, text: str) -> None:
         """Write a message without ever waiting: what cannot go at once follows from a thread of its own."""
-        self._post(TextMessage(data=text))
+        self._post(text)
 
     def send_bytes(self, data: bytes) -> None:
         """Write a binary message, which OCPP has not, without ever waiting; see `ocppsync.testing`."""
@@ -343,7 +364,7 @@ class WebSocket:
     def ping(self) -> bool:
         """Write a ping without ever waiting, as `post` does; return False when the connection has ended."""
         try:
-            self._post(Ping())
+            self._post(Control(PING))
         except TransportClosedError:
             return False
         return True
@@ -372,14 +393,14 @@ class WebSocket:
         """Give the socket back; for the receiving thread, after `receive` returned None."""
         self._stream.close()
 
-    def _post(self, event: Event) -> None:
+    def _post(self, what: str | Control | Event) -> None:
         with self._frame_lock:
             # All are read under the lock, or a message that is just out would count in one of them alone. Two of the
             # longest may wait behind a slow line: a CALL of ours, and the answer to one of the peer's.
             room = self._sending + 2 * self._largest + _BACKLOG_LIMIT - self._stream.backlog
             overfull = room < 0 and not self._stream.aborted
             if not overfull:
-                self._largest = max(self._largest, self._put(event))
+                self._largest = max(self._largest, self._put(what))
         if overfull:
             _logger.warning("%s makes us write and does not read; its connection is given up", self._name)
             self.abort()
@@ -389,19 +410,27 @@ class WebSocket:
         except OSError as error:
             raise TransportClosedError(f"the connection broke: {error}", written=True) from error
 
-    def _put(self, event: Event) -> int:
+    def _put(self, what: str | Control | Event) -> int:
         assert self._frame_lock.locked()
         if self._stream.aborted:
             raise TransportClosedError("the connection is closed", written=False)
         try:
-            if isinstance(event, TextMessage) and not self._compresses and self._ws.state is ConnectionState.OPEN:
-                data = text_frame(event.data, masked=self._client)
-            else:
-                data = self._ws.send(event)
+            data = self._written(what)
             self._stream.put(data)
         except (WebSocketProtocolError, OSError) as error:
             raise TransportClosedError("the connection is closed", written=False) from error
         return len(data)
+
+    def _written(self, what: str | Control | Event) -> bytes:
+        # Past wsproto while nothing but these goes out; it knows whether a Close went or came.
+        if self._state is ConnectionState.OPEN:
+            if isinstance(what, Control):
+                return control_frame(what, masked=self._client)
+            if isinstance(what, str) and self._deflate is None:
+                return text_frame(what, masked=self._client)
+        if isinstance(what, Control):
+            raise TransportClosedError("the connection is closed", written=False)
+        return self._judge().send(TextMessage(data=what) if isinstance(what, str) else what)
 
 
 def accept(
