@@ -29,6 +29,7 @@ class Deadlines(Generic[_Job]):
         self._lock = threading.Lock()  # guards all below; never held while a job expires
         self._jobs: dict[_Job, float] = {}  # when each is due, the oldest first
         self._appointment: TimerHandle | None = None
+        self._watched = False  # whether there is one, or the timer is looking at the jobs just now
         self._closed = False
 
     def begin(self, job: _Job) -> None:
@@ -36,7 +37,8 @@ class Deadlines(Generic[_Job]):
         due = self._timer.now() + self._seconds
         with self._lock:
             self._jobs[job] = due
-            if self._appointment is None:
+            if not self._watched:
+                self._watched = True
                 self._appointment = self._timer.call_at(due, self._look)
 
     def end(self, job: _Job) -> None:
@@ -56,7 +58,7 @@ class Deadlines(Generic[_Job]):
         assert self._lock.locked()
         if not self._jobs and self._appointment is not None:
             self._appointment.cancel()
-            self._appointment = None
+            self._appointment, self._watched = None, False
 
     def _look(self) -> None:
         # On the timer.
@@ -67,6 +69,7 @@ class Deadlines(Generic[_Job]):
         with self._lock:
             self._appointment = None
             if not self._jobs:
+                self._watched = False
                 return None
             job = next(iter(self._jobs))
             due = self._jobs[job]
