@@ -178,6 +178,7 @@ class CentralSystem(CentralSystemMethods):
             doorkeeper=doorkeeper,
             client_address=ClientAddress(limits.trusted_proxies),
             max_handshakes=limits.handshakes,
+            max_handshakes_per_address=limits.handshakes_per_address,
             ssl_context=ssl_context,
             handshake_timeout=handshake_timeout,
             max_header_size=max_header_size,
