@@ -194,6 +194,59 @@ def test_pings_and_pongs_that_nobody_asked_for(caplog: pytest.LogCaptureFixture,
         assert len(siege.said("makes us write and does not read")) == (opcode == PING)
 
 
+FAULTS = {
+    "malformed": ("hello", None),
+    "stray": ('[3,"nobody\'s",{}]', None),
+    "unknown": ('[2,"1","Nothing",{}]', "NotImplemented"),
+    "not served": ('[2,"1","Authorize",{"idTag":"x"}]', "NotSupported"),
+    "invalid": ('[2,"1","Heartbeat",{"a":1}]', "FormationViolation"),
+    "a long id": (f'[2,"{"1" * 40}","Heartbeat",{{}}]', "GenericError"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_the_same_fault_again_and_again_does_not_fill_the_log(caplog: pytest.LogCaptureFixture, fault: str) -> None:
+    text, code = FAULTS[fault]
+    with besieged(caplog, limits=Limits(malformed_frames=None), max_queued_calls=1000) as siege:
+        with siege.attacker() as attacker:
+            for start in range(0, 500, 50):
+                # Each with an id of its own, or it would be a repeat.
+                many = (text.replace('"1"', f'"{number}"') for number in range(start, start + 50))
+                attacker.send(b"".join(frame(TEXT, one) for one in many))
+                for _ in range(50 if code else 0):
+                    assert json.loads(attacker.read_text())[2] == code
+                heartbeat(attacker, f"after-{start}")
+        siege.wait_gone()
+        said = siege.said("attacker: ")
+        assert len(said) == 9
+        assert said[-1].endswith("(256 like this by now)")
+        assert "like this" not in said[0]
+
+
+def test_refusals_without_end_of_one_answer(caplog: pytest.LogCaptureFixture) -> None:
+    release, told = threading.Event(), Recorder()
+
+    def hook(error: Any) -> None:
+        told(error.description)
+        assert release.wait(DEADLINE)
+
+    with besieged(caplog, max_queued_calls=5, on_call_result_error=hook) as siege:
+        with dial(siege.port) as attacker:
+            attacker.upgrade("/attacker", Sec_WebSocket_Protocol="ocpp2.1")
+            heartbeat(attacker, "1")
+            refusals = [frame(TEXT, f'[5,"1","FormatViolation","{number}",{{}}]') for number in range(100)]
+            attacker.send(refusals[0])
+            told.wait()
+            attacker.send(b"".join(refusals[1:]))
+            heartbeat(attacker, "2")
+            release.set()
+            # Five could wait behind the first.
+            told.wait(6)
+        siege.wait_gone()
+        assert len(siege.said("attacker: it cannot use")) == 7
+    assert told.items == [str(number) for number in range(6)]
+
+
 def test_empty_fragments_without_end(caplog: pytest.LogCaptureFixture) -> None:
     with besieged(caplog) as siege:
         with siege.attacker() as attacker:
