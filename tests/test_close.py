@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from support import BOOT, DEADLINE, Recorder, accept_boots, connected, raw, serving
 from websockets.exceptions import ConnectionClosed
-from wire import dial
+from wire import dial, request
 
 from ocppsync import CentralSystem, ChargePoint, ConnectionLostError, utc_now
 from ocppsync.pool import HandlerPool
@@ -177,6 +177,22 @@ def test_close_from_anywhere(where: str) -> None:
             thread.join(DEADLINE)
     assert own_threads() == []
     cs.close()
+
+
+def test_close_from_within_a_handshake() -> None:
+    def authorize(http_request: Any, charge_point_id: str) -> bool:
+        cs.close()
+        return True
+
+    cs = CentralSystem(0, host="127.0.0.1", close_timeout=0.5, authorize=authorize).start()
+    with dial(cs.port) as peer:
+        peer.send(request())
+        peer.wait_for_end()
+    for thread in threading.enumerate():
+        if thread.name.startswith("ocppsync"):
+            thread.join(DEADLINE)
+    assert own_threads() == []
+    assert cs.charge_points == []
 
 
 def test_close_twice_at_once_and_before_start() -> None:
