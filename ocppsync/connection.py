@@ -175,6 +175,7 @@ class Connection:
             self._ended = True
             self._transport.abort()
             self._requester.end("the connection ended")
+            self._responder.end()
             self._transport.release()
             for appointment in (self._ping_timer, self._close_timer, self._idle_timer):
                 if appointment is not None:

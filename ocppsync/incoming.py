@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from . import frames
 from .channel import POLICY_VIOLATION, Transport, TransportClosedError
 from .complaints import Complaints
+from .deadlines import Deadlines
 from .errors import CallError, ValidationError
 from .events import HandlerFailed, Observer, ValidationFailed
 from .messages import Messages
@@ -18,7 +19,7 @@ from .repeats import Admission, AnswerMemory
 from .request import ConnectionMetadata, RequestMetadata
 from .router import ActionHandler, Router
 from .rpc import Dispatch, refusal_text
-from .timer import Timer, TimerHandle
+from .timer import Timer
 from .watch import HandlerWatch
 
 _logger = logging.getLogger("ocppsync.connection")
@@ -27,13 +28,12 @@ _logger = logging.getLogger("ocppsync.connection")
 class _Job:
     """A CALL that waits for its handler, is being handled, or was given up; and who answers it."""
 
-    __slots__ = ("_answered", "_lock", "admission", "call", "thread", "timer")
+    __slots__ = ("_answered", "_lock", "admission", "call", "thread")
 
     def __init__(self, call: frames.Call, admission: Admission) -> None:
         self.call = call
         self.admission = admission
         self.thread: int | None = None
-        self.timer: TimerHandle | None = None
         self._lock = threading.Lock()  # guards the mark: the handler and the deadline may come at once
         self._answered = False
 
@@ -103,9 +103,9 @@ class Responder:
         self._router = router
         self._executor = executor
         self._answers = answers
-        self._timer = timer
         self._watch = watch
         self._handler_timeout = handler_timeout
+        self._deadlines = None if handler_timeout is None else Deadlines(timer, handler_timeout, self._expire)
         self._observe = observe
         self._reject_invalid_requests = reject_invalid_requests
         self._max_queued_calls = max_queued_calls
@@ -134,8 +134,8 @@ class Responder:
             self.post(self._error_text(call, CallError("GenericError", "too many CALLs are waiting")))
         else:
             job = _Job(call, admission)
-            if self._handler_timeout is not None:
-                job.timer = self._timer.call_later(self._handler_timeout, self._expire, job)
+            if self._deadlines is not None:
+                self._deadlines.begin(job)
             self._calls.submit(self._handle, job)
 
     def post(self, text: str) -> None:
@@ -150,6 +150,11 @@ class Responder:
         self._draining = True
         self._calls.clear()
 
+    def end(self) -> None:
+        """No more CALLs come: the connection has ended. Those that were taken are handled, for their repeats."""
+        if self._deadlines is not None:
+            self._deadlines.close()
+
     # On the pool.
 
     def _handle(self, job: _Job) -> None:
@@ -162,8 +167,8 @@ class Responder:
         finally:
             if self._watch is not None:
                 self._watch.end()
-        if job.timer is not None:
-            job.timer.cancel()
+        if self._deadlines is not None:
+            self._deadlines.end(job)
         if not job.claim():
             _logger.warning("%s: dropped the late answer to %s", self._metadata.charge_point_id, call.action)
             return

@@ -6,7 +6,6 @@ import logging
 import queue
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Protocol
@@ -58,8 +57,9 @@ class HandlerPool:
         self._size = size
         self._name = name
         self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
-        # Guards everything below; never held while a task runs. Notified when the last busy thread becomes free.
-        self._lock = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()  # guards everything below; never held while a task runs
+        self._freed = threading.Condition(self._lock)  # notified when a thread becomes free, if anybody waits for it
+        self._waiting = 0  # how many do
         self._threads: list[threading.Thread] = []
         self._since: dict[threading.Thread, float] = {}  # when each busy thread began its task; it alone writes there
         self._free = 0  # threads that wait and have no task coming to them
@@ -116,7 +116,8 @@ class HandlerPool:
                     self._backlog -= 1
                 else:
                     self._free += 1
-                    self._lock.notify_all()
+                    if self._waiting:
+                        self._freed.notify_all()
 
     @property
     def stuck_since(self) -> float | None:
@@ -133,7 +134,11 @@ class HandlerPool:
         """Wait until no task runs or waits, but for the one that asks; return whether that came true in time."""
         with self._lock:
             asking = 1 if self.owns_this_thread else 0
-            return self._lock.wait_for(lambda: self._free + asking >= len(self._threads), timeout)
+            self._waiting += 1
+            try:
+                return self._freed.wait_for(lambda: self._free + asking >= len(self._threads), timeout)
+            finally:
+                self._waiting -= 1
 
     def close(self, timeout: float) -> bool:
         """Take no more tasks, finish those that were taken, and return whether all threads ended in time.
@@ -163,7 +168,8 @@ class Strand:
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
         self._lock = threading.Lock()  # guards both fields below; never held while a task runs
-        self._waiting: deque[_Task] = deque()
+        # A list: a deque would take more room, and few wait, mostly none.
+        self._waiting: list[_Task] = []
         self._running = False
 
     def __len__(self) -> int:
@@ -189,7 +195,7 @@ class Strand:
             if not self._waiting:
                 self._running = False
                 return
-            function, args = self._waiting.popleft()
+            function, args = self._waiting.pop(0)
         run_logged(function, *args)
         with self._lock:
             self._running = bool(self._waiting)

@@ -36,6 +36,7 @@ class Router:
         self._on: dict[tuple[str, str | None], ActionHandler] = {}
         self._after: dict[tuple[str, str | None], list[ActionHandler]] = {}
         self._transfers: dict[tuple[str, str | None, str | None], ActionHandler] = {}
+        self._sent: dict[str, dict[str, bool]] = {}  # by version: what the peer may send, and whether as a SEND
 
     def on(self, action: str, version: str | None = None) -> Callable[[_F], _F]:
         """Return a decorator that makes a function the handler of ``action``, in one version or in all.
@@ -103,11 +104,13 @@ class Router:
     def refusal(self, action: str, version: str, send: bool = False) -> str | None:
         """Return the error code for an action that no handler is to see as a CALL, or as a SEND, else None (J16 table
         7)."""
-        entries = self._speech.messages(version).catalogue
-        if not entries.known(action):
-            return "NotImplemented"
-        if not entries.may_send(self._peer, action) or entries.is_send(action) is not send:
-            return "NotSupported"
+        sent = self._sent.get(version)
+        if sent is None:
+            entries = self._speech.messages(version).catalogue
+            sent = {name: entries.is_send(name) for name in entries.actions if entries.may_send(self._peer, name)}
+            self._sent[version] = sent
+        if sent.get(action) is not send:
+            return "NotSupported" if self._speech.messages(version).catalogue.known(action) else "NotImplemented"
         served = self._handler is not None or self._find(action, version) is not None or action == _TRANSFER
         return None if served else "NotSupported"
 

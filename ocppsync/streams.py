@@ -110,6 +110,9 @@ class Stream:
     @property
     def backlog(self) -> int:
         """Bytes that wait to be written."""
+        # Without the lock where nothing waits, as mostly: what waits is set as written before it is taken from there.
+        if not self._waiting and not self._writing:
+            return 0
         with self._queue_lock:
             return len(self._waiting) + len(self._writing)
 
@@ -183,6 +186,8 @@ class Stream:
             while self._take_waiting():
                 sent = self._send(self._writing)
                 self._writing = self._writing[sent:]
+                if not self._writing and not self._waiting:
+                    return True
                 if sent > 0:
                     continue
                 if deadline is None:

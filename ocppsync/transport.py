@@ -21,7 +21,6 @@ import contextlib
 import logging
 import threading
 import time
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import cast
 
@@ -41,8 +40,6 @@ from wsproto.events import (
     Request,
     TextMessage,
 )
-from wsproto.extensions import PerMessageDeflate
-from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, RsvBits
 from wsproto.utilities import ProtocolError as WebSocketProtocolError
 
 from .channel import (
@@ -53,7 +50,9 @@ from .channel import (
     UNSUPPORTED_DATA,
     TransportClosedError,
 )
+from .deflate import Deflate
 from .errors import HandshakeError
+from .framing import FrameReader, text_frame
 from .streams import Stream
 
 _logger = logging.getLogger("ocppsync.transport")
@@ -74,57 +73,9 @@ class _NoThread:
         pass
 
 
-class _Deflate(PerMessageDeflate):
-    """permessage-deflate that inflates no more than a message may have (a deflated byte can stand for a thousand), and
-    does not forget in a control frame that the message around it is compressed.
-
-    Args:
-        limit: the longest message, in bytes.
-        forgetful: let the server's side start anew with each message: what deflate remembers takes 256 KiB of every
-            connection, and most of OCPP's messages are far shorter than what it would save.
-    """
-
-    _in_control_frame = False
-
-    def __init__(self, limit: int, *, forgetful: bool) -> None:
-        super().__init__(server_no_context_takeover=forgetful)
-        self._limit = limit
-        self._inflated = 0
-
-    def frame_inbound_header(
-        self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, payload_length: int
-    ) -> CloseReason | RsvBits:
-        self._in_control_frame = opcode.iscontrol()
-        if self._in_control_frame:
-            return RsvBits(False, False, False)
-        return super().frame_inbound_header(proto, opcode, rsv, payload_length)
-
-    def frame_inbound_payload_data(self, proto: FrameDecoder | FrameProtocol, data: bytes) -> bytes | CloseReason:
-        if self._in_control_frame or not self._inbound_compressed or self._decompressor is None:
-            return data
-        room = self._limit - self._inflated
-        try:
-            inflated = self._decompressor.decompress(bytes(data), room + 1)
-        except zlib.error:
-            return CloseReason.INVALID_FRAME_PAYLOAD_DATA
-        self._inflated += len(inflated)
-        return inflated if len(inflated) <= room else CloseReason.MESSAGE_TOO_BIG
-
-    def frame_inbound_complete(self, proto: FrameDecoder | FrameProtocol, fin: bool) -> bytes | CloseReason | None:
-        if self._in_control_frame:
-            return None
-        if fin:
-            self._inflated = 0
-        rest = super().frame_inbound_complete(proto, fin)
-        if fin and self._decompressor is not None and self._decompressor.eof:
-            # The peer has ended its stream with the message (RFC 7692 §7.2.3.5), and begins another with the next.
-            self._decompressor = None
-        return rest
-
-
 class _ServerSide(simple_websocket.Server):
     def __init__(
-        self, stream: Stream, fields: Sequence[tuple[str, str]], subprotocol: str | None, deflate: _Deflate
+        self, stream: Stream, fields: Sequence[tuple[str, str]], subprotocol: str | None, deflate: Deflate
     ) -> None:
         self._stream = stream
         self._deflate = deflate
@@ -150,6 +101,7 @@ class _ClientSide(simple_websocket.Client):
         self._stream = stream
         self._request = request
         self._deadline = deadline
+        self._came = b""
         # Past Client's own constructor, which would open a socket of its own, without any timeout.
         Base.__init__(self, None, connection_type=ConnectionType.CLIENT, thread_class=_NoThread)
 
@@ -179,7 +131,13 @@ class _ClientSide(simple_websocket.Client):
             data = self._stream.recv(_READ_SIZE)
             if not data:
                 raise HandshakeError("the central system closed the connection during the handshake")
+            self._came += data
             self.ws.receive_data(data)
+
+    @property
+    def brought_more(self) -> bool:
+        """Whether wsproto has got more than the answer to the handshake already."""
+        return bool(self._came.partition(b"\r\n\r\n")[2])
 
     def _rejection_text(self, answer: RejectConnection) -> str:
         body = b""
@@ -200,17 +158,33 @@ class WebSocket:
     Args:
         peer: simple-websocket's object, past its handshake.
         stream: the bytes.
+        client: whether this end is the client.
+        deflate: the extension that was offered or asked for.
+        sorts: whether plain messages are read past wsproto; not where it holds the beginning of a frame already.
         max_message_size: the longest message that is accepted, in bytes.
         name: the peer's name, for thread names.
     """
 
-    def __init__(self, peer: Base, stream: Stream, *, max_message_size: int, name: str) -> None:
+    def __init__(
+        self,
+        peer: Base,
+        stream: Stream,
+        *,
+        client: bool,
+        deflate: Deflate | None,
+        sorts: bool = True,
+        max_message_size: int,
+        name: str,
+    ) -> None:
         self._ws = peer.ws
         self._stream = stream
+        self._client = client
+        self._compresses = deflate is not None and deflate.enabled()
+        self._frames = FrameReader(masked=not client, limit=max_message_size, sorts=sorts)
         self._limit = max_message_size
         self._name = stream.name = name
         self.subprotocol: str | None = peer.subprotocol
-        self._events: Iterator[Event] = self._ws.events()  # what came along with the handshake
+        self._events: Iterator[Event] | None = self._ws.events()  # what came along with the handshake
         self._parts: list[str] = []
         self._size = 0
         self._discarding = False
@@ -239,34 +213,48 @@ class WebSocket:
     def receive(self) -> str | None:
         """Wait for the next message; None once the connection has ended."""
         while not self._ended:
-            event = self._next_event()
-            if event is None:
-                self._ended = not self._read()
-                continue
-            message = self._take(event)
+            message = self._next()
             if message is not None:
                 return message
         if self.close_code is None:
             self.close_code = ABNORMAL
         return None
 
-    def _next_event(self) -> Event | None:
-        if self._discarding:
-            return None
-        with self._frame_lock:
-            return next(self._events, None)
+    def _next(self) -> str | None:
+        # One step: an event of wsproto's, or what else came, or the next bytes.
+        if self._events is not None:
+            with self._frame_lock:
+                event = next(self._events, None)
+            if event is not None and not self._discarding:
+                return self._take(event)
+            self._events = None
+        piece = None if self._discarding else self._frames.next()
+        if isinstance(piece, str):
+            return piece
+        if piece is None:
+            self._ended = not self._read()
+        else:
+            self._ended = not self._hand_over(piece)
+        return None
 
     def _read(self) -> bool:
         try:
             data = self._stream.recv(_READ_SIZE)
-            self.last_heard = time.monotonic()
-            if data and not self._discarding:
-                with self._frame_lock:
-                    self._ws.receive_data(data)
-                    self._events = self._ws.events()
-        except (OSError, WebSocketProtocolError):
+        except OSError:
             return False
+        self.last_heard = time.monotonic()
+        if not self._discarding:
+            self._frames.feed(data)
         return bool(data)
+
+    def _hand_over(self, data: bytes) -> bool:
+        with self._frame_lock:
+            try:
+                self._ws.receive_data(data)
+            except WebSocketProtocolError:
+                return False
+            self._events = self._ws.events()
+        return True
 
     def _take(self, event: Event) -> str | None:
         if isinstance(event, TextMessage):
@@ -386,8 +374,9 @@ class WebSocket:
 
     def _post(self, event: Event) -> None:
         with self._frame_lock:
-            # Both are read under the lock, or a message that is just out would count in one of them alone.
-            room = self._sending + self._largest + _BACKLOG_LIMIT - self._stream.backlog
+            # All are read under the lock, or a message that is just out would count in one of them alone. Two of the
+            # longest may wait behind a slow line: a CALL of ours, and the answer to one of the peer's.
+            room = self._sending + 2 * self._largest + _BACKLOG_LIMIT - self._stream.backlog
             overfull = room < 0 and not self._stream.aborted
             if not overfull:
                 self._largest = max(self._largest, self._put(event))
@@ -405,7 +394,10 @@ class WebSocket:
         if self._stream.aborted:
             raise TransportClosedError("the connection is closed", written=False)
         try:
-            data = self._ws.send(event)
+            if isinstance(event, TextMessage) and not self._compresses and self._ws.state is ConnectionState.OPEN:
+                data = text_frame(event.data, masked=self._client)
+            else:
+                data = self._ws.send(event)
             self._stream.put(data)
         except (WebSocketProtocolError, OSError) as error:
             raise TransportClosedError("the connection is closed", written=False) from error
@@ -443,8 +435,9 @@ def accept(
     # wsproto reads it as ASCII, and fails over anything else; no extension is spelt so.
     if extensions.isascii() and extensions:
         fields.append(("Sec-WebSocket-Extensions", extensions))
-    peer = _ServerSide(stream, fields, subprotocol, _Deflate(max_message_size, forgetful=True))
-    return WebSocket(peer, stream, max_message_size=max_message_size, name=name)
+    deflate = Deflate(max_message_size, forgetful=True)
+    peer = _ServerSide(stream, fields, subprotocol, deflate)
+    return WebSocket(peer, stream, client=False, deflate=deflate, max_message_size=max_message_size, name=name)
 
 
 def connect(
@@ -475,12 +468,13 @@ def connect(
     Raises:
         HandshakeError: the server refused, answered something else, or did not answer in time.
     """
+    deflate = Deflate(max_message_size, forgetful=False) if compression else None
     try:
         request = Request(
             host=host,
             target=target,
             subprotocols=list(subprotocols),
-            extensions=[_Deflate(max_message_size, forgetful=False)] if compression else [],
+            extensions=[] if deflate is None else [deflate],
             extra_headers=[(field.encode("ascii"), value.encode("latin-1")) for field, value in headers],
         )
         peer = _ClientSide(stream, request, deadline)
@@ -490,4 +484,12 @@ def connect(
         # ValueError: a header of ours or of the answer holds what such a header cannot.
         raise HandshakeError(f"the handshake failed: {error}") from error
     stream.set_read_timeout(None)
-    return WebSocket(peer, stream, max_message_size=max_message_size, name=name)
+    return WebSocket(
+        peer,
+        stream,
+        client=True,
+        deflate=deflate,
+        sorts=not peer.brought_more,
+        max_message_size=max_message_size,
+        name=name,
+    )

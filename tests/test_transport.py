@@ -341,6 +341,16 @@ def test_post_and_ping_never_wait_and_the_rest_follows_in_order(connected: Conne
         assert peer.read_text() == "and on"
 
 
+def test_a_long_call_and_a_long_answer_may_wait_at_once_and_pings_behind_them(connected: Connected) -> None:
+    with connected(small=True) as (end, peer):
+        for _ in range(2):
+            end.websocket.post(BIG)
+        assert end.websocket.ping()
+        for _ in range(2):
+            assert peer.read_text() == BIG
+        assert peer.read_frame() == Frame(PING, b"")
+
+
 def test_a_post_that_nobody_reads_ends_the_connection(connected: Connected, caplog: pytest.LogCaptureFixture) -> None:
     with connected(small=True, write_timeout=0.2) as (end, _):
         end.websocket.post(BIG)

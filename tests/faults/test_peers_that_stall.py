@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from bystander import besieged, heartbeat
-from wire import DEADLINE, Peer, dial, request
+from wire import DEADLINE, TEXT, Peer, dial, frame, request
 
 from ocppsync import Limits, OCPPRequestError, RequestTimeoutError
 
@@ -74,9 +74,9 @@ def test_peers_that_read_no_answers_hold_no_handler_threads(caplog: pytest.LogCa
     with besieged(caplog, handler_threads=4) as siege:
         siege.cs.on("DataTransfer")(lambda payload, metadata: {"status": "Accepted", "data": "x" * 400_000})
         attackers = [siege.attacker(f"attacker-{number}", receive_buffer=2048) for number in range(5)]
+        calls = b"".join(frame(TEXT, f'[2,"{number}","DataTransfer",{{"vendorId":"x"}}]') for number in range(20))
         for attacker in attackers:
-            for number in range(20):
-                attacker.send_text(f'[2,"{number}","DataTransfer",{{"vendorId":"x"}}]')
+            attacker.send(calls)  # at once: the connection may be given up before the last of them is handled
         siege.bystanders.serve_on(20)
         for number, attacker in enumerate(attackers):
             siege.wait_gone(f"attacker-{number}")

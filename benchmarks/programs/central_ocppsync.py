@@ -1,0 +1,98 @@
+"""A central system of ocppsync for the scenarios that count connections and requests.
+
+    python benchmarks/programs/central_ocppsync.py [CERTIFICATE KEY]
+
+Prints its port. For each line ``WHAT SECONDS`` on its standard input it measures the answers a second, and prints them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import ssl
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ocppsync import CentralSystem, Limits, utc_now
+
+THREADS = 16
+# All chargers come from one address, and in a storm all at once. By default it would send many of them away, and their
+# second try would be what is measured.
+UNLIMITED = Limits(connections=None, connections_per_address=None, handshakes=None)
+PATIENCE = 120.0
+
+
+def all_at_once(cs: CentralSystem, seconds: float) -> float:
+    """Ask all chargers with futures, and again when the last has answered."""
+    names = cs.charge_points
+    began, answers = time.monotonic(), 0
+    while (now := time.monotonic()) < began + seconds or not answers:
+        futures = [cs.submit_request(name, "UnlockConnector", {"connectorId": 1}) for name in names]
+        for future in futures:
+            future.result()
+        answers += len(names)
+    return answers / (now - began)
+
+
+def some_at_a_time(cs: CentralSystem, seconds: float) -> float:
+    """Ask all chargers in turn, from some threads."""
+    return _from_threads(cs, cs.charge_points, seconds)
+
+
+def threads_to_one(cs: CentralSystem, seconds: float) -> float:
+    """Ask one charger from some threads."""
+    return _from_threads(cs, cs.charge_points[:1], seconds)
+
+
+def _from_threads(cs: CentralSystem, names: list[str], seconds: float) -> float:
+    turns = itertools.cycle(names)  # next() of it is one step of the interpreter, so it needs no lock
+    began = time.monotonic()
+
+    def work() -> int:
+        answers = 0
+        while time.monotonic() < began + seconds or not answers:
+            cs.send_request(next(turns), "UnlockConnector", {"connectorId": 1})
+            answers += 1
+        return answers
+
+    with ThreadPoolExecutor(THREADS) as executor:
+        answers = sum(future.result() for future in [executor.submit(work) for _ in range(THREADS)])
+    return answers / (time.monotonic() - began)
+
+
+MEASURES = {"all-at-once": all_at_once, "some-at-a-time": some_at_a_time, "threads-to-one": threads_to_one}
+
+
+def boot(payload: Any, metadata: Any) -> Any:
+    """Let a charge point in."""
+    return {"status": "Accepted", "currentTime": utc_now(), "interval": 300}
+
+
+def main() -> int:
+    """Run it."""
+    logging.disable(logging.CRITICAL)
+    context = None
+    if sys.argv[1:]:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*sys.argv[1:3])
+    cs = CentralSystem(
+        0,
+        host="127.0.0.1",
+        protocols=["ocpp1.6"],
+        limits=UNLIMITED,
+        handshake_timeout=PATIENCE,
+        ssl_context=context,
+    )
+    cs.on("BootNotification")(boot)
+    with cs:
+        print(cs.port, flush=True)
+        for line in sys.stdin:
+            what, seconds = line.split()
+            print(MEASURES[what](cs, float(seconds)), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,51 @@
+"""How long a program takes to start that imports no more than its central system, beside one that imports nothing.
+
+Each is a fresh process; a first one, which is not counted, leaves compiled files behind. A value is the middle of
+several starts, from before the process is made until it has ended.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+from central_systems import installed
+from figures import Figure, Plan
+
+NAME = "imports"
+_OCPP = "from ocpp.v16 import ChargePoint; from websockets.asyncio.server import serve"
+_PROGRAMS: dict[str, tuple[str, tuple[str, ...]]] = {
+    # peer: what it imports, and the modules that have to be there
+    "ocppsync": ("from ocppsync import CentralSystem", ()),
+    "ocpp package": (_OCPP, ("ocpp", "websockets")),
+    "empty interpreter": ("pass", ()),
+}
+_STARTS = 5
+
+
+def run(plan: Plan) -> Iterator[Figure]:
+    """Measure it."""
+    found: dict[str, list[float]] = {
+        peer: [] for peer, (_, modules) in _PROGRAMS.items() if installed(NAME, peer, modules)
+    }
+    for peer in found:
+        _milliseconds(plan, peer)
+    for _ in range(plan.repetitions):
+        for peer, values in found.items():
+            starts = 1 if plan.smoke else _STARTS
+            values.append(statistics.median(_milliseconds(plan, peer) for _ in range(starts)))
+    for peer, values in found.items():
+        yield Figure("import", "", peer, "ms", tuple(values), more_is_better=False)
+
+
+def _milliseconds(plan: Plan, peer: str) -> float:
+    # It sets its core itself, for it may be done before anybody else can.
+    program = f"import os; os.sched_setaffinity(0, {{{plan.server_core}}}); {_PROGRAMS[peer][0]}"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+    return (time.perf_counter() - began) * 1e3

@@ -1,0 +1,117 @@
+"""Text messages that come whole in one frame, as nearly all of OCPP's do: read and written past wsproto (RFC 6455 §5).
+
+wsproto takes every frame through a chain of generators and objects, which costs more than all else that is done for a
+short message. What is read here is what needs no judgement: anything else is left to wsproto, and what it judges wrong
+stays wrong.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+
+_WHOLE_TEXT = 0x81
+_CONTROL = frozenset({0x88, 0x89, 0x8A})
+_MASK_BIT = 0x80
+
+
+class FrameReader:
+    """Sorts what a peer sends into whole text messages and the rest, which is wsproto's.
+
+    From the first frame on that is neither a whole text nor a control frame (a fragment, a compressed message, a breach
+    of the protocol), all is wsproto's: only it knows where such a message ends.
+
+    Args:
+        masked: whether the peer has to mask, as a client does.
+        limit: the longest message that is read here, in bytes.
+        sorts: whether anything is; False: all is wsproto's from the start.
+    """
+
+    def __init__(self, *, masked: bool, limit: int, sorts: bool = True) -> None:
+        self._mask_bit = _MASK_BIT if masked else 0
+        self._mask_size = 4 if masked else 0
+        self._limit = limit
+        self._buffer: bytes | bytearray = b""
+        self._sorting = sorts
+
+    def feed(self, data: bytes) -> None:
+        """Add bytes that came."""
+        if not self._buffer:
+            self._buffer = data
+        elif isinstance(self._buffer, bytearray):
+            self._buffer += data
+        else:
+            # A long message comes in many pieces; each would copy all those before it.
+            self._buffer = bytearray(self._buffer) + data
+
+    def next(self) -> str | bytes | None:
+        """Return the next message; or as bytes what wsproto is to read next; or None where more has to come first."""
+        buffer = self._buffer
+        if not self._sorting:
+            return self._take(len(buffer)) if buffer else None
+        if len(buffer) < 2:
+            return None
+        first, size = buffer[0], buffer[1] ^ self._mask_bit
+        if first == _WHOLE_TEXT and size <= 127:
+            return self._next_text(size)
+        if first in _CONTROL and size < 126:
+            size += 2 + self._mask_size
+            return self._take(size) if len(buffer) >= size else None
+        return self._leave()
+
+    def _next_text(self, size: int) -> str | bytes | None:
+        buffer, start = self._buffer, 2
+        if size >= 126:
+            start = 4 if size == 126 else 10
+            if len(buffer) < start:
+                return None
+            size = int.from_bytes(buffer[2:start], "big")
+            if size < (126 if start == 4 else 0x10000):
+                return self._leave()  # a length may not be written longer than it needs
+        if size > self._limit:
+            return self._leave()
+        start += self._mask_size
+        if len(buffer) < start + size:
+            return None
+        data = buffer[start : start + size]
+        if self._mask_size:
+            data = mask(data, buffer[start - 4 : start])
+        try:
+            text = data.decode()
+        except UnicodeDecodeError:
+            return self._leave()
+        self._buffer = buffer[start + size :]
+        return text
+
+    def _take(self, size: int) -> bytes:
+        data, self._buffer = bytes(self._buffer[:size]), self._buffer[size:]
+        return data
+
+    def _leave(self) -> bytes:
+        self._sorting = False
+        return self._take(len(self._buffer))
+
+
+def text_frame(text: str, *, masked: bool) -> bytes:
+    """Return the one frame of a text message; masked if this end is the client."""
+    data = text.encode()
+    size, mask_bit = len(data), _MASK_BIT if masked else 0
+    if size < 126:
+        head = bytes((_WHOLE_TEXT, mask_bit | size))
+    elif size < 0x10000:
+        head = struct.pack("!BBH", _WHOLE_TEXT, mask_bit | 126, size)
+    else:
+        head = struct.pack("!BBQ", _WHOLE_TEXT, mask_bit | 127, size)
+    if not masked:
+        return head + data
+    key = os.urandom(4)
+    return head + key + mask(data, key)
+
+
+def mask(data: bytes | bytearray, key: bytes | bytearray) -> bytes:
+    """Return ``data`` masked, or unmasked, with the four bytes of ``key`` (RFC 6455 §5.3)."""
+    # As one long number: the loop over the bytes is then the interpreter's own.
+    size = len(data)
+    long_key = bytes(key) * (size // 4 + 1)
+    number = int.from_bytes(data, "little") ^ int.from_bytes(long_key[:size], "little")
+    return number.to_bytes(size, "little")
