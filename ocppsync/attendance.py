@@ -150,9 +150,9 @@ class Attendance:
         connection = self._connect(transport, metadata, admitted.credentials)
         host, port = admission.http_request.remote_address
         _logger.info("%s connected from %s:%d (%s)", admitted.charge_point_id, host, port, admitted.subprotocol)
-        self._run(connection, transport)
+        self._run(connection, transport, admission)
 
-    def _run(self, connection: Connection, transport: Transport) -> None:
+    def _run(self, connection: Connection, transport: Transport, admission: Admission) -> None:
         metadata = connection.metadata
         previous = self._registry.add(connection)
         if previous is not None:
@@ -170,6 +170,8 @@ class Attendance:
         try:
             connection.run()
         finally:
+            # First, for whoever is told that it has gone may count on the room that it makes.
+            self._reception.forget(admission)
             self._registry.remove(connection)
             _logger.info("%s disconnected (close code %s)", metadata.charge_point_id, connection.close_code)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import ssl
 import threading
@@ -178,6 +179,7 @@ class CentralSystem(CentralSystemMethods):
             doorkeeper=doorkeeper,
             client_address=ClientAddress(limits.trusted_proxies),
             max_handshakes=limits.handshakes,
+            max_handshakes_per_address=limits.handshakes_per_address,
             ssl_context=ssl_context,
             handshake_timeout=handshake_timeout,
             max_header_size=max_header_size,
@@ -199,6 +201,7 @@ class CentralSystem(CentralSystemMethods):
         self._registry = Registry(self._pool)
         self._lock = threading.Lock()  # guards the life of this object: the marks below
         self._started = False
+        self._process: int | None = None  # that it was started in
         self._closing = False
         self._closed = threading.Event()
         self._attendance = Attendance(self._reception, self._registry, self._connect, self._timer, close_timeout)
@@ -245,7 +248,7 @@ class CentralSystem(CentralSystemMethods):
                 self._listener.start()
             if not self._started:
                 self._watch.start()
-            self._started = True
+            self._started, self._process = True, os.getpid()
         return self
 
     def _run_on(self, pool: Workers, timer: Timer) -> None:
@@ -276,11 +279,15 @@ class CentralSystem(CentralSystemMethods):
 
         It takes at most ``grace`` and the close timeout, whatever the peers do. CALLs that still wait for a handler
         stay unanswered: the charge point sends them again after it has reconnected. It may be called from anywhere,
-        and more than once: also from a handler, which then finishes last.
+        and more than once: also from a handler, which then finishes last. In a process that was forked off after
+        `start` it does nothing: the connections are those of the first one, and so are the threads.
 
         Args:
             grace: seconds that running handlers have to finish and answer.
         """
+        if self._process not in (None, os.getpid()):
+            # Not even the lock: a thread that is not here may have held it.
+            return
         with self._lock:
             first, self._closing = not self._closing, True
         if not first:

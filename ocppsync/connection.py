@@ -23,7 +23,7 @@ from .messages import Messages
 from .observing import ObservedTransport
 from .options import check_positive, check_whole
 from .outgoing import Requester, failed
-from .pool import Executor, run_logged
+from .pool import Executor, Strand, run_logged
 from .registration import Gate
 from .repeats import AnswerMemory
 from .request import CallResultErrorReceived, ConnectionMetadata
@@ -99,7 +99,7 @@ class Connection:
         self._messages = messages
         self._gate = gate
         self._router = router
-        self._executor = executor
+        self._refusals = None if settings.on_call_result_error is None else Strand(executor)
         self._timer = timer
         self._responder = Responder(
             transport,
@@ -234,9 +234,12 @@ class Connection:
             description=error.description,
             details=error.details,
         )
-        _logger.warning("%s cannot use the answer to its %s: %.300r", received.charge_point_id, event.action, error)
-        if self._settings.on_call_result_error is not None:
-            self._executor.submit(run_logged, self._settings.on_call_result_error, received)
+        text = "it cannot use the answer to its %s: %.300r"
+        self._rpc.complaints.note(_logger, "refusal", text, event.action, error)
+        hook, waiting = self._settings.on_call_result_error, self._refusals
+        # One answer may be refused without end: no more of that may wait than CALLs may.
+        if hook is not None and waiting is not None and len(waiting) < self._settings.max_queued_calls:
+            waiting.submit(run_logged, hook, received)
 
     # Our CALLs, from any thread.
 

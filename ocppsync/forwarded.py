@@ -6,6 +6,7 @@ import ipaddress
 import re
 from collections.abc import Iterator, Sequence
 
+from .addresses import parsed_address
 from .request import Headers
 
 __all__ = ["ClientAddress"]
@@ -32,7 +33,7 @@ class ClientAddress:
         proxy writes the other: where they do not agree, neither is believed. A chain that holds something else than an
         address ends there.
         """
-        if not self._is_trusted(peer):
+        if not self.trusts(peer):
             return peer
         chains = [_HOPS[name](headers[name]) for name in _HOPS if name in headers]
         clients = {self._last(peer, hops) for hops in chains}
@@ -41,15 +42,16 @@ class ClientAddress:
     def _last(self, peer: str, hops: Iterator[str]) -> str:
         client = peer
         for hop in hops:
-            if _parsed(hop) is None:
+            if parsed_address(hop) is None:
                 break
             client = hop
-            if not self._is_trusted(hop):
+            if not self.trusts(hop):
                 break
         return client
 
-    def _is_trusted(self, address: str) -> bool:
-        parsed = _parsed(address)
+    def trusts(self, address: str) -> bool:
+        """Whether a trusted proxy has that address."""
+        parsed = parsed_address(address)
         return parsed is not None and any(parsed in network for network in self._trusted)
 
 
@@ -70,12 +72,3 @@ def _without_port(name: str) -> str:
 
 _HOPS = {"forwarded": _forwarded, "x-forwarded-for": _x_forwarded_for}
 """How to read the addresses of each header, the nearest first."""
-
-
-def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return None
-    # A socket that listens on both sees IPv4 peers as ::ffff:192.0.2.1.
-    return getattr(parsed, "ipv4_mapped", None) or parsed

@@ -9,6 +9,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import unquote
@@ -71,14 +72,9 @@ class DisconnectedError(Exception):
 class Attempts(Protocol):
     """Remembers who failed to authenticate."""
 
-    def check(self, address: str, charge_point_id: str) -> None:
-        """Raise RefusalError if that was too often."""
-
-    def failed(self, address: str, charge_point_id: str, status: int) -> None:
-        """Remember a refusal."""
-
-    def succeeded(self, address: str, charge_point_id: str) -> None:
-        """Forget the refusals."""
+    def attempt(self, address: str, charge_point_id: str) -> AbstractContextManager[None]:
+        """Return what surrounds an attempt; entering it raises RefusalError if there were too many."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -158,17 +154,10 @@ class Gate:
     def _authenticate(self, request: HttpRequest, charge_point_id: str, version: str | None) -> Credentials | None:
         if self.security is None and self.authorize is None:
             return None
-        if self.doorkeeper is not None:
-            self.doorkeeper.check(request.client_address, charge_point_id)
-        try:
+        keeper = self.doorkeeper
+        with nullcontext() if keeper is None else keeper.attempt(request.client_address, charge_point_id):
             credentials = None if self.security is None else self.security(request, charge_point_id, version)
             self._authorize(request, charge_point_id)
-        except RefusalError as refusal:
-            if self.doorkeeper is not None:
-                self.doorkeeper.failed(request.client_address, charge_point_id, refusal.status)
-            raise
-        if self.doorkeeper is not None:
-            self.doorkeeper.succeeded(request.client_address, charge_point_id)
         return credentials
 
     def _authorize(self, request: HttpRequest, charge_point_id: str) -> None:

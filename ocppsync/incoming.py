@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from . import frames
 from .channel import POLICY_VIOLATION, Transport, TransportClosedError
+from .complaints import Complaints
 from .deadlines import Deadlines
 from .errors import CallError, ValidationError
 from .events import HandlerFailed, Observer, ValidationFailed
@@ -109,6 +110,7 @@ class Responder:
         self._reject_invalid_requests = reject_invalid_requests
         self._max_queued_calls = max_queued_calls
         self._calls = Strand(executor)
+        self._complaints = Complaints(metadata.charge_point_id)  # for whoever runs the strand
         self._flooded = False  # the reader's own
         self._draining = False
 
@@ -206,7 +208,7 @@ class Responder:
             ruling = self._gate.ruling(call.action)
             if ruling == "handle":
                 return self._result(call)
-            _logger.warning("%s: %s before it is registered", self._metadata.charge_point_id, call.action)
+            self._complain_of_gate(call.action, "%s before it is registered")
             if ruling == "ignore":
                 return _Answer(None)
             if ruling == "reject":
@@ -219,6 +221,11 @@ class Responder:
             _logger.exception("%s: the handler of %s failed", self._metadata.charge_point_id, call.action)
             self._tell_of(call, error)
             return _Answer(self._error_text(call, CallError("InternalError", "internal error")))
+
+    def _complain_of_gate(self, action: str, text: str) -> None:
+        # The gate keeps out whatever comes, and a peer may invent actions.
+        kind = ("gate", action if self._messages.catalogue.known(action) else None)
+        self._complaints.note(_logger, kind, text, action)
 
     def _tell_of(self, call: frames.Call | frames.Send, error: BaseException) -> None:
         if self._observe is not None:
@@ -244,7 +251,7 @@ class Responder:
         payload = self._messages.tidied(call.action, "request", call.payload)
         fault = self._messages.fault_of_inbound(call.action, "request", payload)
         if fault is not None and not self._messages.tolerates_inbound(fault) and self._reject_invalid_requests:
-            _logger.warning("%s: rejected %s", known.charge_point_id, fault)
+            self._complaints.note(_logger, call.action, "rejected %s", fault)
             if self._observe is not None:
                 self._observe(ValidationFailed(known.charge_point_id, call.action, "inbound", fault))
             raise _rejection(fault)
@@ -270,12 +277,12 @@ class Responder:
     def _take_send(self, send: frames.Send) -> None:
         # Nothing that is wrong with a SEND may be answered (4/21 §4.2.4).
         if self._gate.ruling(send.action) != "handle":
-            _logger.warning("%s: dropped %s before it is registered", self._metadata.charge_point_id, send.action)
+            self._complain_of_gate(send.action, "dropped %s before it is registered")
             return
         try:
             self._router.notify(send.action, *self._examined(send))
         except CallError as error:
-            _logger.warning("%s: dropped the SEND %s: %s", self._metadata.charge_point_id, send.action, error)
+            self._complaints.note(_logger, "send", "dropped the SEND %s: %s", send.action, error)
         except BaseException as error:
             _logger.exception("%s: the handler of %s failed", self._metadata.charge_point_id, send.action)
             self._tell_of(send, error)

@@ -65,6 +65,7 @@ class Listener:
         wake = self._wake_reader.fileno()
         pause = select.poll()
         pause.register(wake, select.POLLIN)
+        failures = 0
         # The mark is looked at first: after a close from `on_accept` the numbers polled may be another's.
         while not self._closed and wake not in dict(poll.poll()):
             try:
@@ -72,9 +73,13 @@ class Listener:
             except (BlockingIOError, ConnectionAbortedError, InterruptedError):
                 continue
             except OSError as error:
-                _logger.error("cannot accept a connection: %s", error)
+                failures += 1
+                if failures & (failures - 1) == 0:
+                    # The first, the second, the fourth: a lack that lasts must not fill the disk as well.
+                    _logger.error("cannot accept a connection, for the %d. time in a row: %s", failures, error)
                 pause.poll(_PAUSE * 1000)
                 continue
+            failures = 0
             self._hand_over(sock)
 
     def _hand_over(self, sock: socket.socket) -> None:

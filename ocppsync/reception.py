@@ -8,11 +8,14 @@ import socket
 import ssl
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from . import transport
-from .doorkeeper import Doorkeeper
+from .addresses import counted_as
+from .doorkeeper import Doorkeeper, Place
 from .events import Observer, Refused
 from .forwarded import ClientAddress
 from .handshake import Admitted, DisconnectedError, Gate, RefusalError, read_request, refusal_response
@@ -34,6 +37,7 @@ class Admission:
 
     admitted: Admitted
     http_request: HttpRequest
+    place: Place = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,14 @@ class Visitor(Admission):
     """A charge point whose upgrade was answered with 101."""
 
     websocket: WebSocket
+
+
+class _Handshake(NamedTuple):
+    """A handshake that is under way."""
+
+    since: float
+    peer: str | None
+    """Whose it is counted as; None where it could be anybody's, behind a proxy."""
 
 
 class Reception:
@@ -51,6 +63,7 @@ class Reception:
         doorkeeper: counts who is in.
         client_address: finds the client behind a proxy.
         max_handshakes: how many handshakes may be under way; None: any number.
+        max_handshakes_per_address: how many of them may be those of one address; None: any number.
         ssl_context: for TLS; None for plain connections.
         handshake_timeout: seconds for TLS and HTTP together.
         max_header_size: of the HTTP request's head, in bytes.
@@ -67,6 +80,7 @@ class Reception:
         doorkeeper: Doorkeeper,
         client_address: ClientAddress,
         max_handshakes: int | None,
+        max_handshakes_per_address: int | None,
         ssl_context: ssl.SSLContext | ServerTLS | None,
         handshake_timeout: float,
         max_header_size: int,
@@ -79,6 +93,7 @@ class Reception:
         self._doorkeeper = doorkeeper
         self._client_address = client_address
         self._max_handshakes = max_handshakes
+        self._max_handshakes_per_address = max_handshakes_per_address
         self._ssl_context = ssl_context
         self._handshake_timeout = handshake_timeout
         self._max_header_size = max_header_size
@@ -87,8 +102,9 @@ class Reception:
         self._on_raw_socket_data = on_raw_socket_data
         self._observe = observe
         self._lock = threading.Lock()  # guards all below
-        self._streams: dict[Stream, float] = {}  # whose handshake is under way, the oldest first, and since when
-        self._overloaded = False
+        self._handshakes: dict[Stream, _Handshake] = {}  # the oldest first
+        self._by_peer: Counter[str] = Counter()  # how many of them are whose
+        self._crowded: set[str | None] = set()  # who has too many, and was said to; None: all together
         self._closed = False
 
     def receive(self, sock: socket.socket) -> Visitor | None:
@@ -113,22 +129,22 @@ class Reception:
         return visitor
 
     def forget(self, admission: Admission) -> None:
-        """Count somebody no more, whose connection has ended or never came to be."""
-        self._doorkeeper.leave(admission.http_request.client_address)
+        """Count somebody no more, whose connection has ended or never came to be; a second call does nothing."""
+        admission.place.leave()
 
     def _make_room(self, stream: Stream) -> bool:
         """Return whether another handshake may begin; where there are too many, one that is slow gives way to it."""
-        slowest: Stream | None = None
+        address = stream.remote_address[0]
+        handshake = _Handshake(time.monotonic(), None if self._client_address.trusts(address) else counted_as(address))
         with self._lock:
-            if self._max_handshakes is not None and len(self._streams) >= self._max_handshakes:
-                if not self._overloaded:
-                    self._overloaded = True
-                    _logger.warning("%d handshakes are under way; the slowest give way", len(self._streams))
-                slowest, since = next(iter(self._streams.items()))
-                if time.monotonic() - since <= _SLOW:
+            slowest = self._one_too_many(handshake.peer)
+            if slowest is not None:
+                if handshake.since - self._handshakes[slowest].since <= _SLOW:
                     return False
-                del self._streams[slowest]
-            self._streams[stream] = time.monotonic()
+                self._drop(slowest)
+            self._handshakes[stream] = handshake
+            if handshake.peer is not None:
+                self._by_peer[handshake.peer] += 1
             closed = self._closed
         if slowest is not None:
             slowest.abort()
@@ -136,18 +152,49 @@ class Reception:
             stream.abort()
         return True
 
+    def _one_too_many(self, peer: str | None) -> Stream | None:
+        """Return the slowest of the handshakes that leave no room for another one of that peer."""
+        assert self._lock.locked()
+        most, count = self._max_handshakes_per_address, 0 if peer is None else self._by_peer[peer]
+        if most is not None and count >= most:
+            self._say_crowded(peer, f"{count} handshakes of {peer} are under way; its slowest give way")
+            return next(stream for stream, one in self._handshakes.items() if one.peer == peer)
+        most, count = self._max_handshakes, len(self._handshakes)
+        if most is not None and count >= most:
+            self._say_crowded(None, f"{count} handshakes are under way; the slowest give way")
+            return next(iter(self._handshakes))
+        return None
+
+    def _say_crowded(self, peer: str | None, text: str) -> None:
+        if peer not in self._crowded:
+            self._crowded.add(peer)
+            _logger.warning("%s", text)
+
     def _end_handshake(self, stream: Stream) -> None:
         with self._lock:
-            self._streams.pop(stream, None)
-            # Said again only after it was calm for a while.
-            if self._max_handshakes is not None and len(self._streams) * 2 < self._max_handshakes:
-                self._overloaded = False
+            self._drop(stream)
+
+    def _drop(self, stream: Stream) -> None:
+        assert self._lock.locked()
+        handshake = self._handshakes.pop(stream, None)
+        if handshake is None:
+            return
+        peer = handshake.peer
+        # Said again only after it was calm for a while.
+        if peer is not None:
+            self._by_peer[peer] -= 1
+            if self._by_peer[peer] * 2 < (self._max_handshakes_per_address or 0):
+                self._crowded.discard(peer)
+            if not self._by_peer[peer]:
+                del self._by_peer[peer]
+        if len(self._handshakes) * 2 < (self._max_handshakes or 0):
+            self._crowded.discard(None)
 
     def close(self) -> None:
         """Break off every handshake that is under way, and every later one."""
         with self._lock:
             self._closed = True
-            streams = list(self._streams)
+            streams = list(self._handshakes)
         for stream in streams:
             stream.abort()
 
@@ -202,11 +249,11 @@ class Reception:
         client = self._client_address(request.remote_address[0], request.headers)
         if client != request.remote_address[0]:
             request = replace(request, forwarded_for=client)
-        self._doorkeeper.enter(client)
+        place = self._doorkeeper.enter(client)
         try:
-            return Admission(self._gate.admit(request), request)
+            return Admission(self._gate.admit(request), request, place)
         except BaseException:
-            self._doorkeeper.leave(client)
+            place.leave()
             raise
 
     def note_refusal(self, refusal: RefusalError, request: HttpRequest) -> None:
@@ -228,7 +275,7 @@ class Reception:
             max_message_size=self._max_message_size,
             name=admitted.charge_point_id,
         )
-        return Visitor(admitted, admission.http_request, websocket)
+        return Visitor(admitted, admission.http_request, admission.place, websocket)
 
 
 def _send_away(stream: Stream, *, plain: bool) -> None:

@@ -33,6 +33,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from . import frames
+from .complaints import Complaints
 from .dialects import UNREADABLE_ID, Dialect
 from .errors import ProtocolError
 from .repeats import Admission, AnswerMemory, Verdict
@@ -136,6 +137,8 @@ class Rpc:
         self._answers = answers
         self._link = link
         self._peer = peer
+        self.complaints = Complaints(peer)
+        """For the reading thread."""
         # Lists: deques would take more room in every connection, and few wait here.
         self._queue: list[OutgoingCall] = []
         self._outstanding: OutgoingCall | None = None
@@ -199,10 +202,10 @@ class Rpc:
         """Return what to do about a message that is no frame."""
         if error.error_code == "MessageTypeNotSupported":
             self.counters.unknown_types += 1
-            _logger.info("%s: ignored a message: %s", self._peer, error)
+            self.complaints.note(_logger, "type", "ignored a message: %s", error, level=logging.INFO)
             return self._report(error) if self._dialect.refuses_unknown_types else None
         self.counters.malformed_frames += 1
-        _logger.warning("%s: %s", self._peer, error)
+        self.complaints.note(_logger, "malformed", "%s", error)
         if error.message_type in (None, frames.CALL):
             return self._report(error)
         if error.message_type in (frames.CALLRESULT, frames.CALLERROR) and isinstance(error.message_id, str):
@@ -233,9 +236,9 @@ class Rpc:
     def _log_stray(self, message_id: str, answer: frames.CallResult | frames.CallError | ProtocolError) -> None:
         if message_id == UNREADABLE_ID and isinstance(answer, frames.CallError):
             text = f"{answer.code} {answer.description}"[:_LONGEST_ECHO]
-            _logger.warning("%s could not read a message of ours: %r", self._peer, text)
+            self.complaints.note(_logger, "unreadable", "could not read a message of ours: %r", text)
         else:
-            _logger.warning("%s: dropped an answer to %.40r, which is no call of ours", self._peer, message_id)
+            self.complaints.note(_logger, "stray", "dropped an answer to %.40r, which is no call of ours", message_id)
 
     def _receive_refusal(self, error: frames.CallResultError) -> Refused | None:
         # It carries an id of the peer's, for a CALL that was answered here lately (4/21 §4.2.3).
@@ -243,7 +246,8 @@ class Rpc:
         if action is not None:
             return Refused(action, error)
         self.counters.stray_answers += 1
-        _logger.warning("%s: refused the answer to %.40r, which nobody here gave", self._peer, error.message_id)
+        text = "refused the answer to %.40r, which nobody here gave"
+        self.complaints.note(_logger, "stray refusal", text, error.message_id)
         return None
 
     def _receive_send(self, send: frames.Send) -> Dispatch | None:
@@ -254,7 +258,7 @@ class Rpc:
         if fault is None:
             return Dispatch(send, None)
         self.counters.dropped_sends += 1
-        _logger.warning("%s: dropped the SEND %.50r: %s", self._peer, send.action, fault)
+        self.complaints.note(_logger, "send", "dropped the SEND %.50r: %s", send.action, fault)
         return None
 
     def _receive_call(self, call: frames.Call, text: str) -> Event:
@@ -269,11 +273,14 @@ class Rpc:
         self.counters.repeated_calls += 1
         if verdict is Verdict.CONFLICT:
             return self._refuse(call.message_id, self._dialect.bad_id, "the message id was used for another CALL")
-        _logger.info("%s: repeated %s %r", self._peer, call.action, call.message_id)
+        text = "repeated %s %r"
+        self.complaints.note(_logger, "repeat", text, call.action, call.message_id, level=logging.INFO)
         return Reply(admission.answer) if admission.answer is not None else None
 
     def _refuse(self, message_id: frames.MessageId, code: str, description: str) -> Reply | None:
-        _logger.warning("%s: refused the CALL %.40r: %s %s", self._peer, message_id, code, description)
+        # Actions that OCPP knows are told apart: each may be a handler that somebody forgot.
+        kind = description if code == "NotSupported" else code
+        self.complaints.note(_logger, kind, "refused the CALL %.40r: %s %s", message_id, code, description)
         if len(str(message_id)) <= _LONGEST_ECHO:
             return Reply(self._dialect.call_error(message_id, code, description))
         if self._dialect.reports_unreadable:

@@ -81,6 +81,8 @@ class SecurityProfiles:
         self._challenge = [("WWW-Authenticate", f'Basic realm="{realm}"')]
         self._lock = threading.Lock()  # guards the profiles below; never held over I/O or user code
         self._raised: dict[str, int] = {}
+        # Serialises the rises with the calls of on_profile_raised: the highest has to be the last that is stored.
+        self._raising = threading.RLock()
 
     def __repr__(self) -> str:
         return f"<SecurityProfiles passwords={self.passwords} raised={len(self._raised)}>"
@@ -163,13 +165,20 @@ class SecurityProfiles:
         """Take note that a charge point was let in: its profile is its minimum now, its password the one it has."""
         profile, hashed = credentials.profile, credentials.password_hash
         if profile > self.minimum_of(charge_point_id):
+            self._raise(charge_point_id, profile)
+        if hashed is not None and self.passwords is not None:
+            run_logged(self.passwords.used, charge_point_id, hashed)
+
+    def _raise(self, charge_point_id: str, profile: int) -> None:
+        with self._raising:
             with self._lock:
+                if self._raised.get(charge_point_id, 0) >= profile:
+                    # Another connection of the same charge point was quicker.
+                    return
                 self._raised[charge_point_id] = profile
             _logger.info("%s has reached security profile %d; lower ones are refused", charge_point_id, profile)
             if self._on_profile_raised is not None:
                 run_logged(self._on_profile_raised, charge_point_id, profile)
-        if hashed is not None and self.passwords is not None:
-            run_logged(self.passwords.used, charge_point_id, hashed)
 
     # While it is connected.
 

@@ -11,9 +11,11 @@ import logging
 import os
 import re
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from .addresses import parsed_address
 
 __all__ = ["CertificateFiles", "ClientCertificates", "ServerTLS", "client_context", "server_context", "server_fault"]
 
@@ -79,19 +81,24 @@ def client_context(
     *,
     certificate: CertificateFiles | None = None,
     key_password: str | bytes | None = None,
+    wildcards: bool = False,
 ) -> ssl.SSLContext:
     """Return the context of a charge point, which checks the central system's certificate and name.
+
+    A `ChargePoint` with it refuses a certificate that is for the server's name by a wildcard alone, such as
+    ``*.example.com``: OCPP wants the name itself (A00.FR.510), unless AllowCSMSTLSWildcards is set (2.x).
 
     Args:
         ca: a PEM file with the root certificates that are trusted; None: those that the system trusts.
         certificate: the charge point's own, for profile 3.
         key_password: of its private key, where it is encrypted.
+        wildcards: whether they will do all the same.
 
     Raises:
         OSError: a file cannot be read.
         ValueError: a file does not hold what it should; the text names it.
     """
-    context = _context(ssl.PROTOCOL_TLS_CLIENT)
+    context = _context(ssl.PROTOCOL_TLS_CLIENT, ssl.SSLContext if wildcards else _NameContext)
     if ca is None:
         context.load_default_certs()
     else:
@@ -143,8 +150,38 @@ def server_fault(error: OSError) -> str | None:
     return f"the server's certificate was refused: {error.verify_message}"
 
 
-def _context(protocol: int) -> ssl.SSLContext:
-    context = ssl.SSLContext(protocol)
+class _NameObject(ssl.SSLObject):
+    """A client's end of TLS that takes the name of the server for itself alone."""
+
+    def do_handshake(self) -> None:
+        super().do_handshake()
+        host = self.server_hostname
+        if host is None or not self.context.check_hostname or parsed_address(host) is not None:
+            return
+        if _plain(host) not in map(_plain, _names(self.getpeercert() or {})):
+            # OpenSSL has found the name, and so in a wildcard.
+            error = ssl.SSLCertVerificationError()
+            error.verify_message = f"it is for {host} by a wildcard alone"
+            raise error
+
+
+class _NameContext(ssl.SSLContext):
+    sslobject_class = _NameObject
+
+
+def _names(certificate: Mapping[str, Any]) -> list[str]:
+    """Return the host names of a certificate: the common name counts where there are no others."""
+    others = [value for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS"]
+    common = (value for part in certificate.get("subject", ()) for kind, value in part if kind == "commonName")
+    return others or list(common)
+
+
+def _plain(host: str) -> str:
+    return host.casefold().rstrip(".")
+
+
+def _context(protocol: int, kind: type[ssl.SSLContext] = ssl.SSLContext) -> ssl.SSLContext:
+    context = kind(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     context.set_ciphers(":".join([*_SUITES, "@SECLEVEL=2"]))

@@ -354,7 +354,7 @@ def test_tc_a_14_csms_the_station_refuses_the_certificate(
             event = {"type": "InvalidChargingStationCertificate", "timestamp": "2024-01-01T00:00:00Z"}
             assert cp.send_request("SecurityEventNotification", event, version="2.0.1") == {}
             assert boots(cp)
-            assert events.items == [("CP1", "connected")], "it is the same session"
+            assert events.wait() == [("CP1", "connected")], "it is the same session"
 
 
 @by_version

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from support import BOOT, DEADLINE, Recorder, accept_boots, connected, raw, serving
 from websockets.exceptions import ConnectionClosed
-from wire import dial
+from wire import dial, request
 
 from ocppsync import CentralSystem, ChargePoint, ConnectionLostError, utc_now
 from ocppsync.pool import HandlerPool
@@ -177,6 +177,45 @@ def test_close_from_anywhere(where: str) -> None:
             thread.join(DEADLINE)
     assert own_threads() == []
     cs.close()
+
+
+def test_close_from_within_a_handshake() -> None:
+    def authorize(http_request: Any, charge_point_id: str) -> bool:
+        cs.close()
+        return True
+
+    cs = CentralSystem(0, host="127.0.0.1", close_timeout=0.5, authorize=authorize).start()
+    with dial(cs.port) as peer:
+        peer.send(request())
+        peer.wait_for_end()
+    for thread in threading.enumerate():
+        if thread.name.startswith("ocppsync"):
+            thread.join(DEADLINE)
+    assert own_threads() == []
+    assert cs.charge_points == []
+
+
+_FORK = """
+import os
+from ocppsync import CentralSystem, ChargePoint
+
+cs = CentralSystem(0, host="127.0.0.1").start()
+cs.on("Heartbeat")(lambda payload, metadata: {"currentTime": "2026-01-01T00:00:00Z"})
+point = ChargePoint("CP1", url=f"ws://127.0.0.1:{cs.port}", registration_gate=False).connect()
+child = os.fork()
+if not child:
+    cs.close()
+    os._exit(7)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+print(sorted(point.send_request("Heartbeat")))
+point.close()
+cs.close()
+"""
+
+
+def test_close_in_a_forked_process_leaves_the_connections_alone() -> None:
+    done = subprocess.run([sys.executable, "-c", _FORK], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "['currentTime']\n"), done.stderr
 
 
 def test_close_twice_at_once_and_before_start() -> None:

@@ -143,6 +143,8 @@ def logged() -> Iterator[tuple[str, str]]:
         logger: str = f"ocppsync.{file.stem}" if named[1] == "__name__" else ast.literal_eval(named[1])
         for level in re.findall(r"\b_?logger\.(debug|info|warning|error|exception|critical)\(", text):
             yield logger, "ERROR" if level == "exception" else level.upper()
+        for rest in re.findall(r"\.note\(_logger, (.*)\)", text):
+            yield logger, "INFO" if rest.endswith("level=logging.INFO") else "WARNING"
 
 
 def test_the_loggers_and_their_levels_are_listed() -> None:

@@ -15,8 +15,9 @@ TOP = 7
 FLOORS = {
     name: floor
     for floor, names in {
-        0: "_version channel clock errors formats frames lenient masking passwords registration request tls",
-        1: "catalogue dialects endpoint events forwarded limits options password_changes predicates tolerance v16"
+        0: "_version addresses channel clock complaints errors formats frames lenient masking passwords registration"
+        " request",
+        1: "catalogue dialects endpoint events forwarded limits options password_changes predicates tls tolerance v16"
         " v201 v21 validation vendor",
         2: "deflate framing journal memory messages methods pool repeats router rpc script streams timer watch",
         3: "deadlines doorkeeper handshake inline transport",

@@ -86,6 +86,7 @@ def desk(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> I
             "doorkeeper": Doorkeeper(Limits()),
             "client_address": ClientAddress(()),
             "max_handshakes": None,
+            "max_handshakes_per_address": None,
             "ssl_context": None,
             "handshake_timeout": DEADLINE,
             "max_header_size": 16384,

@@ -213,7 +213,7 @@ def test_unknown_message_types_are_ignored(kind: int, caplog: pytest.LogCaptureF
         for message_id in ("our-1", "1", 5):
             assert feed(rpc, json.dumps([kind, message_id, "Heartbeat", {}])) is None
     assert counted(rpc) == {"unknown_types": 3}
-    assert caplog.text.count(f"unknown message type {kind}") == 3
+    assert caplog.text.count(f"unknown message type {kind}") == 2, "each of the first two, and then ever fewer"
     assert "outstanding=Reset" in repr(rpc)
 
 
@@ -515,7 +515,7 @@ def test_a_call_of_ours_cannot_have_the_id_that_stands_for_none(version: str, ca
     rpc.submit(outgoing())
     assert feed_2x('[4,"-1","RpcFrameworkError","line\\nbreak",{}]') is None
     assert counted(rpc) == {"stray_answers": 1}
-    assert r"CP1 could not read a message of ours: 'RpcFrameworkError line\nbreak'" in caplog.text
+    assert r"CP1: could not read a message of ours: 'RpcFrameworkError line\nbreak'" in caplog.text
     assert "outstanding=Reset" in repr(rpc)
 
 

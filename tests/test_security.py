@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import functools
 import logging
-from collections.abc import Mapping
+import sys
+import threading
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -106,6 +108,34 @@ def test_a_profile_that_was_reached_is_the_minimum_from_then_on() -> None:
     assert security.minimum_of("CP2") == 1
     security.allow_lower("CP1")
     assert security.admit(asked(basic(KEY)), "CP1", None).profile == 1
+
+
+def test_of_two_connections_at_once_the_higher_profile_counts(hasty: None) -> None:
+    stored: dict[str, int] = {}
+    security = SecurityProfiles(passwords=passwords(), on_profile_raised=stored.__setitem__)
+    together = threading.Barrier(2)
+
+    def connect(profile: int) -> None:
+        for number in range(300):
+            together.wait(DEADLINE)
+            security.connected(f"CP{number}", Credentials(profile))
+
+    threads = [threading.Thread(target=connect, args=(profile,)) for profile in (2, 3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(4 * DEADLINE)
+    assert {security.minimum_of(f"CP{number}") for number in range(300)} == {3}
+    assert set(stored.values()) == {3}
+
+
+@pytest.fixture
+def hasty() -> Iterator[None]:
+    """Let threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
 
 
 def test_a_store_that_fails_does_not_lower_the_minimum(caplog: pytest.LogCaptureFixture) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -249,6 +250,48 @@ def test_a_server_of_an_unknown_authority(authority: Authority, both: list[Certi
         cp.set_credentials(ssl_context=trusting(authority))
         with cp:
             assert cp.connected
+
+
+@pytest.mark.parametrize(
+    ("issued", "matches"),
+    [
+        ({"hosts": ["*.ocpp.localhost"]}, False),
+        ({"name": "*.ocpp.localhost", "hosts": []}, False),
+        ({"name": "cs.ocpp.localhost", "hosts": ["*.ocpp.localhost"]}, False),
+        ({"hosts": ["*.ocpp.localhost", "CS.ocpp.localhost"]}, True),
+        ({"name": "cs.ocpp.localhost", "hosts": []}, True),
+    ],
+)
+def test_a_wildcard_is_no_name(
+    authority: Authority, issued: Any, matches: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolve = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *rest: resolve("127.0.0.1", *rest))
+    with serving(ssl_context=server_context([authority.issue(**issued, file="wild")])) as cs:
+        url = f"wss://cs.ocpp.localhost:{cs.port}"
+        cp = ChargePoint("CP1", url=url, ssl_context=trusting(authority))
+        if not matches:
+            wanted = "the server's certificate was refused: it is for cs.ocpp.localhost by a wildcard alone"
+            with pytest.raises(HandshakeError, match=wanted):
+                cp.connect()
+            cp.set_credentials(ssl_context=trusting(authority, wildcards=True))
+        with cp:
+            assert cp.connected
+
+
+def test_an_address_is_no_name_and_names_may_be_left_unchecked(authority: Authority, both: list[Certificate]) -> None:
+    unchecked = trusting(authority)
+    unchecked.check_hostname = False
+    with (
+        serving(ssl_context=server_context(both)) as cs,
+        ChargePoint("CP1", url=f"wss://127.0.0.1:{cs.port}", ssl_context=trusting(authority)) as cp,
+    ):
+        assert cp.connected
+    with (
+        serving(ssl_context=server_context([authority.issue(hosts=["elsewhere"], file="other")])) as cs,
+        ChargePoint("CP1", url=f"wss://localhost:{cs.port}", ssl_context=unchecked) as cp,
+    ):
+        assert cp.connected
 
 
 def test_a_server_is_known_by_its_common_name(authority: Authority) -> None:

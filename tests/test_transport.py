@@ -134,6 +134,7 @@ def connected(timer: Timer, background: Callable[..., Future[Any]]) -> Connected
             "doorkeeper": Doorkeeper(Limits()),
             "client_address": ClientAddress(()),
             "max_handshakes": None,
+            "max_handshakes_per_address": None,
             "ssl_context": None,
             "handshake_timeout": DEADLINE,
             "max_header_size": 16384,

@@ -274,6 +274,7 @@ def dial(
     ssl_context: ssl.SSLContext | None = None,
     server_hostname: str = "localhost",
     receive_buffer: int | None = None,
+    source: str = "",
 ) -> Peer:
     """Connect to a port of this machine.
 
@@ -282,6 +283,7 @@ def dial(
         ssl_context: for TLS.
         server_hostname: the name that the server must prove.
         receive_buffer: bytes that the system may keep unread (it doubles the number); a small one makes writers wait.
+        source: which of its own addresses to come from; on Linux all of 127.0.0.0/8 are.
     """
     assert port is not None
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -289,6 +291,8 @@ def dial(
         if receive_buffer is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         sock.settimeout(DEADLINE)
+        if source:
+            sock.bind((source, 0))
         sock.connect(("127.0.0.1", port))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if ssl_context is not None:

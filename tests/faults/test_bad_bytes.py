@@ -42,7 +42,11 @@ FRAMES: list[tuple[str, bytes, int]] = [
     ("a Close with a code that is none", frame(CLOSE, b"\0\1"), 1002),
     ("a Close whose reason is no UTF-8", frame(CLOSE, b"\3\xe8\xff"), 1007),
     *((f"no UTF-8: {data.hex()}", frame(TEXT, b'["' + data + b'"]'), 1007) for data in BROKEN),
-    *((f"no UTF-8, split at {at}", split(b'["' + BROKEN[0] + b'"]', at), 1007) for at in range(8)),
+    *(
+        (f"no UTF-8: {data.hex()}, split at {at}", split(b'["' + data + b'"]', at), 1007)
+        for data in BROKEN
+        for at in range(len(data) + 5)
+    ),
     *((f"half a character, split at {at}", split(EURO[:2], at), 1007) for at in range(3)),
     ("a message over the limit", frame(TEXT, "x" * 1_100_000), 1009),
     ("fragments over the limit", frame(TEXT, "x" * 600_000, fin=False) + frame(CONTINUATION, "x" * 600_000), 1009),

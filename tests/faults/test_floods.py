@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from bystander import besieged, heartbeat
+from support import Recorder
 from wire import DEADLINE, PING, PONG, TEXT, Peer, dial, frame, request
 
 from ocppsync import Limits, reception
@@ -35,10 +36,12 @@ def test_2000_handshakes_that_are_opened_and_abandoned(caplog: pytest.LogCapture
 
 def test_slow_handshakes_give_way(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reception, "_SLOW", 0.0)
-    with besieged(caplog, limits=Limits(handshakes=4)) as siege:
+    heard = Recorder()
+    with besieged(caplog, limits=Limits(handshakes=4), on_raw_socket_data=heard) as siege:
         silent = [dial(siege.port) for _ in range(4)]
         for peer in silent:
             peer.send(request("/silent")[:20])
+        heard.wait_until(lambda items: items.count(request("/silent")[:20]) == 4)
         # As many again: each takes the place of one of those above, and then of one of its own.
         for _ in range(8):
             with siege.attacker() as attacker:
@@ -49,7 +52,10 @@ def test_slow_handshakes_give_way(caplog: pytest.LogCaptureFixture, monkeypatch:
             peer.sock.close()
 
 
-def test_where_no_handshake_is_slow_the_newcomer_waits_outside(caplog: pytest.LogCaptureFixture) -> None:
+def test_where_no_handshake_is_slow_the_newcomer_waits_outside(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reception, "_SLOW", 10 * DEADLINE)
     deciding, decided = threading.Semaphore(0), threading.Event()
 
     def authorize(http_request: Any, charge_point_id: str) -> bool:
@@ -74,12 +80,62 @@ def test_where_no_handshake_is_slow_the_newcomer_waits_outside(caplog: pytest.Lo
         assert len(siege.said("2 handshakes are under way")) == 1
 
 
+def test_one_address_leaves_handshakes_for_others(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reception, "_SLOW", 10 * DEADLINE)
+    heard = Recorder()
+    limits = Limits(handshakes=3, handshakes_per_address=2)
+    with besieged(caplog, limits=limits, on_raw_socket_data=heard) as siege, contextlib.ExitStack() as peers:
+        for _ in range(2):
+            peers.enter_context(dial(siege.port, source="127.0.0.2")).send(b"GET /silent")
+        heard.wait_until(lambda items: items.count(b"GET /silent") == 2)
+        with dial(siege.port, source="127.0.0.2") as another:
+            assert another.read_response().status == 503
+        with siege.attacker() as neighbour:
+            heartbeat(neighbour, "1")
+        assert len(siege.said("2 handshakes of 127.0.0.2 are under way")) == 1
+        assert siege.said("3 handshakes") == []
+
+
+def test_slow_handshakes_of_an_address_give_way_to_its_own(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reception, "_SLOW", 0.0)
+    heard = Recorder()
+    limits = Limits(handshakes_per_address=1)
+    with besieged(caplog, limits=limits, on_raw_socket_data=heard) as siege, contextlib.ExitStack() as peers:
+        slow = [peers.enter_context(dial(siege.port, source=f"127.0.0.{number}")) for number in (2, 3)]
+        for peer in slow:
+            peer.send(b"GET /silent")
+        heard.wait_until(lambda items: items.count(b"GET /silent") == 2)
+        with siege.attacker(source="127.0.0.3") as attacker:
+            heartbeat(attacker, "1")
+        slow[1].wait_for_end()
+        slow[0].send(request("/silent")[len("GET /silent") :])
+        assert slow[0].read_response().status == 101
+
+
+def test_the_handshakes_of_a_trusted_proxy_could_be_anybodys(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reception, "_SLOW", 10 * DEADLINE)
+    heard = Recorder()
+    limits = Limits(handshakes_per_address=1, trusted_proxies=["127.0.0.2"])
+    with besieged(caplog, limits=limits, on_raw_socket_data=heard) as siege, contextlib.ExitStack() as peers:
+        for _ in range(2):
+            peers.enter_context(dial(siege.port, source="127.0.0.2")).send(b"GET /silent")
+        heard.wait_until(lambda items: items.count(b"GET /silent") == 2)
+        with siege.attacker(source="127.0.0.2") as passed_on:
+            heartbeat(passed_on, "1")
+
+
 @pytest.mark.slow
 def test_calls_that_nobody_waits_for(caplog: pytest.LogCaptureFixture) -> None:
     release = threading.Event()
 
     def authorize(payload: Any, metadata: Any) -> Any:
-        assert release.wait(DEADLINE)
+        assert release.wait(4 * DEADLINE)
         return {"idTagInfo": {"status": "Accepted"}}
 
     with besieged(caplog, max_queued_calls=10) as siege:
@@ -138,6 +194,59 @@ def test_pings_and_pongs_that_nobody_asked_for(caplog: pytest.LogCaptureFixture,
         assert len(siege.said("makes us write and does not read")) == (opcode == PING)
 
 
+FAULTS = {
+    "malformed": ("hello", None),
+    "stray": ('[3,"nobody\'s",{}]', None),
+    "unknown": ('[2,"1","Nothing",{}]', "NotImplemented"),
+    "not served": ('[2,"1","Authorize",{"idTag":"x"}]', "NotSupported"),
+    "invalid": ('[2,"1","Heartbeat",{"a":1}]', "FormationViolation"),
+    "a long id": (f'[2,"{"1" * 40}","Heartbeat",{{}}]', "GenericError"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_the_same_fault_again_and_again_does_not_fill_the_log(caplog: pytest.LogCaptureFixture, fault: str) -> None:
+    text, code = FAULTS[fault]
+    with besieged(caplog, limits=Limits(malformed_frames=None), max_queued_calls=1000) as siege:
+        with siege.attacker() as attacker:
+            for start in range(0, 500, 50):
+                # Each with an id of its own, or it would be a repeat.
+                many = (text.replace('"1"', f'"{number}"') for number in range(start, start + 50))
+                attacker.send(b"".join(frame(TEXT, one) for one in many))
+                for _ in range(50 if code else 0):
+                    assert json.loads(attacker.read_text())[2] == code
+                heartbeat(attacker, f"after-{start}")
+        siege.wait_gone()
+        said = siege.said("attacker: ")
+        assert len(said) == 9
+        assert said[-1].endswith("(256 like this by now)")
+        assert "like this" not in said[0]
+
+
+def test_refusals_without_end_of_one_answer(caplog: pytest.LogCaptureFixture) -> None:
+    release, told = threading.Event(), Recorder()
+
+    def hook(error: Any) -> None:
+        told(error.description)
+        assert release.wait(DEADLINE)
+
+    with besieged(caplog, max_queued_calls=5, on_call_result_error=hook) as siege:
+        with dial(siege.port) as attacker:
+            attacker.upgrade("/attacker", Sec_WebSocket_Protocol="ocpp2.1")
+            heartbeat(attacker, "1")
+            refusals = [frame(TEXT, f'[5,"1","FormatViolation","{number}",{{}}]') for number in range(100)]
+            attacker.send(refusals[0])
+            told.wait()
+            attacker.send(b"".join(refusals[1:]))
+            heartbeat(attacker, "2")
+            release.set()
+            # Five could wait behind the first.
+            told.wait(6)
+        siege.wait_gone()
+        assert len(siege.said("attacker: it cannot use")) == 7
+    assert told.items == [str(number) for number in range(6)]
+
+
 def test_empty_fragments_without_end(caplog: pytest.LogCaptureFixture) -> None:
     with besieged(caplog) as siege:
         with siege.attacker() as attacker:
@@ -176,7 +285,8 @@ def test_malformed_messages_end_the_connection(caplog: pytest.LogCaptureFixture)
             heartbeat(attacker, "1")
             attacker.send_text("hello")
             assert attacker.read_close() == (1008, "too many malformed messages")
-            attacker.send_text('[2,"2","Heartbeat",{}]')  # is not even looked at
+            with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+                attacker.send_text('[2,"2","Heartbeat",{}]')  # is not even looked at
             attacker.wait_for_end()
         siege.wait_gone()
         assert len(siege.said("attacker sent more than 3 malformed messages")) == 1

@@ -1,0 +1,39 @@
+"""What one peer does wrong, told in the log without letting the peer fill it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Hashable
+
+__all__ = ["Complaints"]
+
+
+class Complaints:
+    """Tells of each kind of fault the first, the second, the fourth, the eighth and so on, and how many there were.
+
+    For one thread at a time.
+
+    Args:
+        peer: whose faults they are, for the log.
+    """
+
+    def __init__(self, peer: str) -> None:
+        self._peer = peer
+        self._counts: dict[Hashable, int] = {}
+
+    def note(
+        self, logger: logging.Logger, kind: Hashable, text: str, *args: object, level: int = logging.WARNING
+    ) -> None:
+        """Count a fault, and log it unless many of its kind were.
+
+        Args:
+            logger: where to.
+            kind: what counts as the same; a peer must not be able to invent kinds, since each is remembered.
+            text, args: what there is to say about it, as for `logging.Logger.log`.
+            level: how grave it is.
+        """
+        count = self._counts[kind] = self._counts.get(kind, 0) + 1
+        if count == 1:
+            logger.log(level, f"%s: {text}", self._peer, *args)
+        elif count & (count - 1) == 0:
+            logger.log(level, f"%s: {text} (%d like this by now)", self._peer, *args, count)
