@@ -1,0 +1,34 @@
+"""Two threads in the same place: what happens where one comes into the middle of what another does."""
+
+from __future__ import annotations
+
+from support import DEADLINE
+
+from ocppsync import CentralSystem
+from ocppsync.events import MessageSent
+from ocppsync.inline import Clock
+from ocppsync.pool import HandlerPool
+from ocppsync.testing import fake_charge_point
+
+
+# The deadline of a request.
+
+
+def test_a_deadline_that_passes_while_the_answer_is_taken_changes_nothing() -> None:
+    clock = Clock()
+
+    def pass_the_deadline(event: object) -> None:
+        # On the reader, which has the answer to the first request, and writes the next before it gives it out.
+        if isinstance(event, MessageSent) and event.action == "ClearCache":
+            clock.advance(60)
+
+    cs = CentralSystem(None, observers=[pass_the_deadline], websocket_ping_interval=None)
+    cs._run_on(HandlerPool(2, "test-handler"), clock)
+    with cs, fake_charge_point(cs) as cp:
+        cp.expect("Reset", {"status": "Accepted"})
+        cp.expect("ClearCache", {"status": "Accepted"})
+        first = cs.submit_request("CP1", "Reset", {"type": "Soft"}, timeout=30)
+        second = cs.submit_request("CP1", "ClearCache", timeout=1000)
+        assert first.result(DEADLINE) == {"status": "Accepted"}
+        assert second.result(DEADLINE) == {"status": "Accepted"}
+        assert cp.connected
