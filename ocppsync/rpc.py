@@ -270,7 +270,8 @@ class Rpc:
         if verdict is Verdict.CONFLICT:
             return self._refuse(call.message_id, self._dialect.bad_id, "the message id was used for another CALL")
         _logger.info("%s: repeated %s %r", self._peer, call.action, call.message_id)
-        return Reply(admission.answer) if admission.answer is not None else None
+        # By the verdict: an answer that came in since goes to this link by itself.
+        return Reply(admission.answer) if verdict is Verdict.REPLAY and admission.answer is not None else None
 
     def _refuse(self, message_id: frames.MessageId, code: str, description: str) -> Reply | None:
         _logger.warning("%s: refused the CALL %.40r: %s %s", self._peer, message_id, code, description)

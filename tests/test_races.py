@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from support import DEADLINE
 
-from ocppsync import CentralSystem
+from ocppsync import CentralSystem, frames
+from ocppsync.dialects import Dialect
 from ocppsync.events import MessageSent
 from ocppsync.inline import Clock
 from ocppsync.pool import HandlerPool
+from ocppsync.repeats import Admission, AnswerMemory, Verdict
+from ocppsync.rpc import Rpc
 from ocppsync.testing import fake_charge_point
 
 
@@ -32,3 +35,23 @@ def test_a_deadline_that_passes_while_the_answer_is_taken_changes_nothing() -> N
         assert first.result(DEADLINE) == {"status": "Accepted"}
         assert second.result(DEADLINE) == {"status": "Accepted"}
         assert cp.connected
+
+
+# The answer to a repeated CALL.
+
+
+class _QuickMemory(AnswerMemory):
+    """Has the handler finish just after a repeat was let in, and before anybody looks at what was decided."""
+
+    def admit(self, call: frames.Call, text: str, link: object) -> tuple[Verdict, Admission]:
+        verdict, admission = super().admit(call, text, link)
+        if verdict is Verdict.SWALLOW:
+            assert self.finish(admission, "the answer") is link, "which sends it there"
+        return verdict, admission
+
+
+def test_a_repeat_whose_handler_finishes_just_then_is_answered_once() -> None:
+    rpc = Rpc(Dialect("1.6"), refusal=lambda action, send: None, answers=_QuickMemory(), link="link")
+    text = '[2,"1","Heartbeat",{}]'
+    assert rpc.receive(frames.parse(text), text) is not None
+    assert rpc.receive(frames.parse(text), text) is None
