@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+
+import pytest
 from support import DEADLINE
 
 from ocppsync import CentralSystem, frames
@@ -55,3 +58,35 @@ def test_a_repeat_whose_handler_finishes_just_then_is_answered_once() -> None:
     text = '[2,"1","Heartbeat",{}]'
     assert rpc.receive(frames.parse(text), text) is not None
     assert rpc.receive(frames.parse(text), text) is None
+
+
+# The first task of a thread.
+
+
+def test_the_first_task_of_a_thread_knows_whose_thread_it_is() -> None:
+    pool = HandlerPool(2, "test-pool")
+    begun, owned = threading.Event(), threading.Event()
+
+    class _Slow(threading.Thread):
+        """A thread whose first task is through before whoever starts it goes on."""
+
+        def start(self) -> None:
+            super().start()
+            if self.name == "test-pool-2":
+                assert begun.wait(DEADLINE)
+
+    def ask() -> None:
+        if pool.owns_this_thread:
+            owned.set()
+        begun.set()
+
+    go_on = threading.Event()
+    pool.submit(go_on.wait, DEADLINE)
+    # As if it were meant for a thread that is free but has not come for it yet: the new one takes it.
+    pool._tasks.put((ask, ()))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threading, "Thread", _Slow)
+        pool.submit(lambda: None)
+    go_on.set()
+    assert owned.is_set()
+    assert pool.close(DEADLINE)
