@@ -162,14 +162,20 @@ class SecurityProfiles:
     def connected(self, charge_point_id: str, credentials: Credentials) -> None:
         """Take note that a charge point was let in: its profile is its minimum now, its password the one it has."""
         profile, hashed = credentials.profile, credentials.password_hash
-        if profile > self.minimum_of(charge_point_id):
-            with self._lock:
-                self._raised[charge_point_id] = profile
+        if profile > self.minimum_of(charge_point_id) and self._raise(charge_point_id, profile):
             _logger.info("%s has reached security profile %d; lower ones are refused", charge_point_id, profile)
             if self._on_profile_raised is not None:
                 run_logged(self._on_profile_raised, charge_point_id, profile)
         if hashed is not None and self.passwords is not None:
             run_logged(self.passwords.used, charge_point_id, hashed)
+
+    def _raise(self, charge_point_id: str, profile: int) -> bool:
+        """Return whether the profile is a new minimum: another connection may have brought a higher one meanwhile."""
+        with self._lock:
+            higher = profile > self._raised.get(charge_point_id, 0)
+            if higher:
+                self._raised[charge_point_id] = profile
+        return higher
 
     # While it is connected.
 

@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import ssl
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -123,6 +124,7 @@ class ServerTLS:
             files, client_ca=client_ca, client_certificates=client_certificates, key_password=key_password
         )
         self._context = self._make()
+        self._reloading = threading.Lock()  # so that what was read last is what stays
 
     @property
     def context(self) -> ssl.SSLContext:
@@ -132,7 +134,8 @@ class ServerTLS:
     def reload(self) -> None:
         """Read the files again. If one of them is not right, raise as the constructor does, and keep what was."""
         # Another context, not other certificates in this one: a handshake under way must not find half of each.
-        self._context = self._make()
+        with self._reloading:
+            self._context = self._make()
         _logger.info("the TLS certificates were read again")
 
 

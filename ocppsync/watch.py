@@ -92,6 +92,6 @@ class HandlerWatch:
         self.start()
 
     def _described(self) -> str:
-        running = sorted(self._running.items(), key=lambda item: item[1].since)
+        running = sorted(self._running.copy().items(), key=lambda item: item[1].since)
         handlers = (f"{one.action} of {one.charge_point_id} at {self.stack_of(thread)}" for thread, one in running)
         return "; ".join(handlers) or "none of them runs a handler of an action"

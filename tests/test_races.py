@@ -2,19 +2,48 @@
 
 from __future__ import annotations
 
+import functools
+import json
+import logging
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import pytest
-from support import DEADLINE
+from support import DEADLINE, Recorder, serving
 
-from ocppsync import CentralSystem, frames
+from ocppsync import CentralSystem, ChargePoint, SecurityProfiles, catalogue, frames, validation
 from ocppsync.dialects import Dialect
-from ocppsync.events import MessageSent
+from ocppsync.events import MessageReceived, MessageSent
+from ocppsync.handshake import Credentials
 from ocppsync.inline import Clock
+from ocppsync.journal import Journal
+from ocppsync.messages import Speech
 from ocppsync.pool import HandlerPool
+from ocppsync.registration import Registration
 from ocppsync.repeats import Admission, AnswerMemory, Verdict
+from ocppsync.router import Router
 from ocppsync.rpc import Rpc
 from ocppsync.testing import fake_charge_point
+
+THREADS = 8
+
+
+def at_once(functions: list[Callable[[], Any]]) -> list[Any]:
+    """Call each on a thread of its own, all at the same time; return what they return, or the ValueErrors."""
+    barrier = threading.Barrier(len(functions))
+
+    def run(function: Callable[[], Any]) -> Any:
+        barrier.wait(DEADLINE)
+        try:
+            return function()
+        except ValueError as error:
+            return error
+
+    with ThreadPoolExecutor(len(functions)) as threads:
+        return [future.result(DEADLINE) for future in [threads.submit(run, function) for function in functions]]
 
 
 # The deadline of a request.
@@ -90,3 +119,101 @@ def test_the_first_task_of_a_thread_knows_whose_thread_it_is() -> None:
     go_on.set()
     assert owned.is_set()
     assert pool.close(DEADLINE)
+
+
+# What all share.
+
+
+def test_a_bundle_and_its_validator_are_made_once() -> None:
+    for made, clear in ((catalogue.catalogue, catalogue._read), (validation.validator, validation._made)):
+        clear.cache_clear()
+        assert len(set(map(id, at_once([functools.partial(made, "2.0.1")] * THREADS)))) == 1
+
+
+def test_one_handler_is_registered_of_many_at_once() -> None:
+    for _ in range(20):
+        router = Router(Speech("central_system", ["ocpp1.6"]))
+        registered = at_once(
+            [functools.partial(router.on("Heartbeat"), lambda payload, metadata: None) for _ in range(THREADS)]
+        )
+        assert sum(isinstance(outcome, ValueError) for outcome in registered) == THREADS - 1
+
+
+def test_every_hook_of_many_at_once_is_kept() -> None:
+    router = Router(Speech("central_system", ["ocpp1.6"]))
+    hooks = at_once(
+        [functools.partial(router.after("Heartbeat"), lambda payload, metadata: None) for _ in range(THREADS)]
+    )
+    assert set(router.hooks("Heartbeat", "1.6")) == set(hooks)
+
+
+def test_no_trigger_of_many_at_once_is_forgotten() -> None:
+    accepted = {"status": "Accepted"}
+    wanted = [f"Action{number}" for number in range(THREADS)]
+    for _ in range(20):
+        registration = Registration()
+        registration.booted({"status": "Pending"})
+        at_once(
+            [
+                functools.partial(registration.asked, "TriggerMessage", {"requestedMessage": action}, accepted)
+                for action in wanted
+            ]
+        )
+        assert all(map(registration.was_asked_for, wanted))
+
+
+def test_the_highest_profile_of_two_connections_at_once_is_the_minimum() -> None:
+    for _ in range(50):
+        told = Recorder()
+        security = SecurityProfiles(minimum_profile=0, on_profile_raised=told)
+        at_once([functools.partial(security.connected, "CP1", Credentials(profile)) for profile in (1, 2, 3)])
+        assert security.minimum_of("CP1") == 3
+        assert ("CP1", 3) in told.items
+
+
+def test_many_threads_write_whole_lines_while_the_journal_is_begun_anew(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    journal = Journal(tmp_path / "wire.jsonl", max_bytes=5_000, backups=60)
+    numbers = range(100)
+
+    def write(name: str) -> None:
+        for number in numbers:
+            text = f'[2,"{number}","Heartbeat",{{}}]'
+            journal(MessageReceived(name, "1.6", "CALL", str(number), "Heartbeat", text, None))
+
+    names = [f"CP{number}" for number in range(THREADS)]
+    at_once([functools.partial(write, name) for name in names])
+    journal.close()
+    lines = [json.loads(line) for path in tmp_path.iterdir() for line in path.read_text().splitlines()]
+    found = sorted((line["charge_point"], int(json.loads(line["text"])[1])) for line in lines)
+    assert found == [(name, number) for name in names for number in numbers]
+    assert capfd.readouterr().err == "", "logging reports there what it cannot write"
+
+
+def test_an_observed_connection_carries_requests_both_ways_at_once() -> None:
+    told = Recorder()
+    with serving(observers=[told]) as cs:
+        cs.on("DataTransfer")(lambda payload, metadata: {"status": "Accepted"})
+        with ChargePoint("CP1", url=f"ws://127.0.0.1:{cs.port}", registration_gate=False) as cp:
+            cp.on("DataTransfer")(lambda payload, metadata: {"status": "Accepted"})
+            count = 100
+            futures = [cp.submit_request("DataTransfer", {"vendorId": "a"}) for _ in range(count)]
+            futures += [cs.submit_request("CP1", "DataTransfer", {"vendorId": "a"}) for _ in range(count)]
+            assert [future.result(DEADLINE)["status"] for future in futures] == ["Accepted"] * 2 * count
+    answers = [
+        event for event in told.items if isinstance(event, (MessageReceived, MessageSent)) and event.kind != "CALL"
+    ]
+    assert len(answers) == 2 * count
+    assert all(event.action == "DataTransfer" and event.seconds is not None for event in answers)
+
+
+def test_a_listener_may_close_what_has_just_connected(caplog: pytest.LogCaptureFixture) -> None:
+    with serving() as cs:
+        for _ in range(20):
+            cp = ChargePoint("CP1", url=f"ws://127.0.0.1:{cs.port}")
+            cp.add_connection_listener(lambda status, cp=cp: cp.close())  # type: ignore[misc]
+            cp.connect()
+            assert cp.wait_closed(DEADLINE)
+            cp.close()
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
