@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from . import frames
 from .channel import Transport
@@ -20,7 +20,7 @@ _EVERYTHING = frames.FrameRules(
     numeric_ids=True,
     short_call_errors=True,
 )
-_KINDS: dict[type[frames.Frame], MessageKind] = {
+_KINDS: Mapping[type[frames.Frame], MessageKind] = {
     frames.Call: "CALL",
     frames.CallResult: "CALLRESULT",
     frames.CallError: "CALLERROR",

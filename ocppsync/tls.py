@@ -12,7 +12,7 @@ import os
 import re
 import ssl
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -35,7 +35,10 @@ _SUITES = (
 )
 _FIRST = re.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 # In a certificate the kind of its own key alone is named like this; the issuer's signature has other identifiers.
-_KINDS = {"RSA": bytes.fromhex("06092a864886f70d010101"), "EC": bytes.fromhex("06072a8648ce3d0201")}
+_KINDS: Mapping[str, bytes] = {
+    "RSA": bytes.fromhex("06092a864886f70d010101"),
+    "EC": bytes.fromhex("06072a8648ce3d0201"),
+}
 
 
 def server_context(
