@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -94,7 +95,9 @@ class Catalogue:
         return f"<Catalogue of OCPP {self.version}: {len(self.actions)} actions>"
 
 
-@functools.cache
+_reading = threading.Lock()  # so that each bundle is read once
+
+
 def catalogue(version: str) -> Catalogue:
     """Return the messages of ``version``; its bundle is read by the first call.
 
@@ -102,6 +105,12 @@ def catalogue(version: str) -> Catalogue:
     """
     if version not in _BUNDLES:
         raise ValueError(f"OCPP {version!r} is not known; known versions are {', '.join(_BUNDLES)}")
+    with _reading:
+        return _read(version)
+
+
+@functools.cache
+def _read(version: str) -> Catalogue:
     # Here and not on top: it costs more than all the rest of the import.
     from importlib import resources
 

@@ -238,7 +238,8 @@ class ChargePoint(ChargePointMethods):
 
     def wait_closed(self, timeout: float | None = None) -> bool:
         """Wait until there is no connection; return False when there still is one after ``timeout`` seconds."""
-        reader = self._reader
+        with self._lock:
+            reader = self._reader
         if reader is not None:
             reader.join(timeout)
         return not self.connected
@@ -328,12 +329,13 @@ class ChargePoint(ChargePointMethods):
         with self._lock:
             closed = self._closed
             if not closed:
-                self._connection, self._reader = connection, reader
+                self._connection = connection
                 self._events.submit(self._tell, "connected")
+                reader.start()  # before anybody finds it, who may want to join it
+                self._reader = reader
         if closed:
             connection.abort()
             raise HandshakeError(f"{self.charge_point_id} was closed while it connected")
-        reader.start()
 
     def _run(self, connection: Connection) -> None:
         # Ends with the connection.

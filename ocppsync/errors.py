@@ -42,8 +42,8 @@ _CODES: tuple[tuple[str, str], ...] = (
     ("FormationViolation", "RpcFrameworkError"),
     ("GenericError", "MessageTypeNotSupported"),
 )
-_TO_16 = {spelling: old for old, new in reversed(_CODES) for spelling in (new, old)}
-_TO_2X = {spelling: new for old, new in reversed(_CODES) for spelling in (old, new)}
+_TO_16: Mapping[str, str] = {spelling: old for old, new in reversed(_CODES) for spelling in (new, old)}
+_TO_2X: Mapping[str, str] = {spelling: new for old, new in reversed(_CODES) for spelling in (old, new)}
 
 
 def spell(code: str, version: str) -> str | None:

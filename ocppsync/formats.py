@@ -36,7 +36,7 @@ _LEGAL = r"[A-Za-z0-9._~:/?@!$&'()*+,;=\[\]-]*"
 _ESCAPED = rf"{_LEGAL}(?:%[0-9A-Fa-f]{{2}}{_LEGAL})*"
 _URI = re.compile(rf"[A-Za-z][A-Za-z0-9+.-]*:{_ESCAPED}(?:#{_ESCAPED})?")
 
-_SCALES = {1 / 10**digits: 10**digits for digits in range(1, 16)}
+_SCALES: Mapping[float, int] = {1 / 10**digits: 10**digits for digits in range(1, 16)}
 
 Format = Callable[[str], object]
 """Takes a string and returns None if it lacks the format, else anything but None."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from .addresses import parsed_address
 from .request import Headers
@@ -70,5 +70,5 @@ def _without_port(name: str) -> str:
     return name if match is None else match[1] or match[2] or ""
 
 
-_HOPS = {"forwarded": _forwarded, "x-forwarded-for": _x_forwarded_for}
+_HOPS: Mapping[str, Callable[[str], Iterator[str]]] = {"forwarded": _forwarded, "x-forwarded-for": _x_forwarded_for}
 """How to read the addresses of each header, the nearest first."""

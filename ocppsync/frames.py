@@ -86,7 +86,7 @@ class FrameRules:
 
 
 # The number of elements of each type's array.
-_SHAPES = {
+_SHAPES: Mapping[int, tuple[str, int]] = {
     CALL: ("CALL", 4),
     CALLRESULT: ("CALLRESULT", 3),
     CALLERROR: ("CALLERROR", 5),

@@ -47,7 +47,8 @@ class Journal:
         line = self._line(event)
         if line is not None:
             text = json.dumps({"time": utc_now(), **line}, ensure_ascii=False, separators=(",", ":"))
-            self._file.emit(logging.makeLogRecord({"msg": text}))
+            # Not emit, which takes no lock: two threads would write or rename the file at once.
+            self._file.handle(logging.makeLogRecord({"msg": text}))
 
     def close(self) -> None:
         """Close the file; an event that comes later opens it again."""

@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from . import transport
@@ -28,7 +28,7 @@ __all__ = ["Link", "link_in_memory", "link_over_socket"]
 DEADLINE = 10.0
 """Seconds of real time after which something in here is stuck."""
 _LONGEST_MESSAGE = 16 * 1024 * 1024
-_SUBPROTOCOLS = {version: name for name, version in SUBPROTOCOLS.items()}
+_SUBPROTOCOLS: Mapping[Version, str] = {version: name for name, version in SUBPROTOCOLS.items()}
 
 Take = Callable[[str], object]
 """Is given each message that comes."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from . import frames
 from .channel import Transport
@@ -19,7 +20,7 @@ _EVERYTHING = frames.FrameRules(
     numeric_ids=True,
     short_call_errors=True,
 )
-_KINDS: dict[type[frames.Frame], MessageKind] = {
+_KINDS: Mapping[type[frames.Frame], MessageKind] = {
     frames.Call: "CALL",
     frames.CallResult: "CALLRESULT",
     frames.CallError: "CALLERROR",
@@ -43,7 +44,7 @@ class ObservedTransport:
         self._inner = inner
         self._metadata = metadata
         self._observer = observer
-        # Each is touched by one direction's CALLs and the other's answers, an entry at a time.
+        self._lock = threading.Lock()  # guards both below: the reader and whoever sends touch either
         self._theirs: OrderedDict[str, tuple[str, float]] = OrderedDict()
         self._ours: OrderedDict[str, tuple[str, float]] = OrderedDict()
 
@@ -135,10 +136,12 @@ class ObservedTransport:
         if isinstance(frame, (frames.Call, frames.Send)):
             action = frame.action
         if isinstance(frame, frames.Call):
-            asked[message_id] = action, now
-            if len(asked) > _MOST_OPEN:
-                asked.popitem(last=False)
+            with self._lock:
+                asked[message_id] = action, now
+                if len(asked) > _MOST_OPEN:
+                    asked.popitem(last=False)
         elif isinstance(frame, (frames.CallResult, frames.CallError)):
-            action, since = answered.pop(message_id, ("", None))
+            with self._lock:
+                action, since = answered.pop(message_id, ("", None))
             seconds = None if since is None else now - since
         return kind(*known, _KINDS[type(frame)], message_id, action, text, seconds)

@@ -270,9 +270,11 @@ class Requester:
         with self._lock:
             if pending.settled:
                 return False
+            withdrawn = self._rpc.withdraw(pending)
+            if withdrawn.was == "settled":
+                return False  # its answer is here, and the reader about to give it out
             pending.settled = True
-            following = self._rpc.withdraw(pending).next
-        self.write(following)
+        self.write(withdrawn.next)
         return True
 
     def _fail(self, pending: PendingRequest, kind: type[OCPPRequestError], what: str) -> None:

@@ -91,14 +91,15 @@ class HandlerPool:
 
     def _start_thread(self) -> bool:
         thread = threading.Thread(target=self._run, name=f"{self._name}-{len(self._threads) + 1}", daemon=True)
+        self._threads.append(thread)  # before it runs: its first task may ask whose thread it is on
         try:
             thread.start()
         except RuntimeError:
+            self._threads.remove(thread)
             # The system has no more threads to give: those that run will do, unless there are none.
             if not self._threads:
                 raise
             return False
-        self._threads.append(thread)
         return True
 
     def _run(self) -> None:

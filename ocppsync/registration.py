@@ -20,6 +20,7 @@ it; a SEND is dropped.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -58,12 +59,13 @@ _TRANSACTS_16 = frozenset({"RemoteStartTransaction", "RemoteStopTransaction"})
 class Registration:
     """What a station's last BootNotification came to, and which messages it was asked for since.
 
-    Safe from any thread: both fields are replaced whole.
+    Safe from any thread: a handler answers a BootNotification while a reader takes an answer.
     """
 
-    __slots__ = ("_brought", "status")
+    __slots__ = ("_brought", "_lock", "status")
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()  # serialises the changes; both fields are replaced whole, and read without it
         self.status: RegistrationStatus = "unknown"
         self._brought: frozenset[str] | None = frozenset()  # None: a vendor's trigger, which may bring anything
 
@@ -79,7 +81,8 @@ class Registration:
         """Take note of the answer to a BootNotification."""
         told = answer.get("status") if isinstance(answer, Mapping) else None
         if isinstance(told, str) and told in _STATUSES:
-            self.status, self._brought = _STATUSES[told], frozenset()
+            with self._lock:
+                self.status, self._brought = _STATUSES[told], frozenset()
 
     def asked(self, action: str, payload: Any, answer: Any) -> None:
         """Take note of an answer to the central system's CALL: what it asked for may come now."""
@@ -93,11 +96,13 @@ class Registration:
                 self._bring(None if wanted == "CustomTrigger" else _BROUGHT.get(wanted, frozenset({wanted})))
 
     def _bring(self, actions: frozenset[str] | None) -> None:
-        self._brought = None if actions is None or self._brought is None else self._brought | actions
+        with self._lock:
+            self._brought = None if actions is None or self._brought is None else self._brought | actions
 
     def was_asked_for(self, action: str) -> bool:
         """Return whether a message was triggered since the station's last BootNotification."""
-        return self._brought is None or action in self._brought
+        brought = self._brought
+        return brought is None or action in brought
 
 
 class Gate:

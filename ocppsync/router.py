@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -33,8 +34,9 @@ class Router:
         self._speech = speech
         self._peer: Role = "charge_point" if speech.role == "central_system" else "central_system"
         self._handler = handler
+        self._lock = threading.Lock()  # serialises the registrations; whoever looks a handler up takes no lock
         self._on: dict[tuple[str, str | None], ActionHandler] = {}
-        self._after: dict[tuple[str, str | None], list[ActionHandler]] = {}
+        self._after: dict[tuple[str, str | None], tuple[ActionHandler, ...]] = {}
         self._transfers: dict[tuple[str, str | None, str | None], ActionHandler] = {}
         self._sent: dict[str, dict[str, bool]] = {}  # by version: what the peer may send, and whether as a SEND
 
@@ -47,9 +49,10 @@ class Router:
         self._check(action, version)
 
         def register(function: _F) -> _F:
-            if (action, version) in self._on:
-                raise ValueError(f"{action} has a handler already: {self._on[action, version]!r}")
-            self._on[action, version] = function
+            with self._lock:
+                if (action, version) in self._on:
+                    raise ValueError(f"{action} has a handler already: {self._on[action, version]!r}")
+                self._on[action, version] = function
             return function
 
         return register
@@ -64,7 +67,8 @@ class Router:
             raise ValueError(f"{action} is never answered, so nothing runs after it")
 
         def register(function: _F) -> _F:
-            self._after.setdefault((action, version), []).append(function)
+            with self._lock:
+                self._after[action, version] = (*self._after.get((action, version), ()), function)
             return function
 
         return register
@@ -81,9 +85,10 @@ class Router:
         key = vendor_id, message_id, version
 
         def register(function: _F) -> _F:
-            if key in self._transfers:
-                raise ValueError(f"DataTransfer of {vendor_id} has a handler already: {self._transfers[key]!r}")
-            self._transfers[key] = function
+            with self._lock:
+                if key in self._transfers:
+                    raise ValueError(f"DataTransfer of {vendor_id} has a handler already: {self._transfers[key]!r}")
+                self._transfers[key] = function
             return function
 
         return register
@@ -158,7 +163,7 @@ class Router:
                 if function is not None:
                     answer = function(payload, metadata)
                     return _status("Accepted") if answer is None else answer
-        known = any(key[0] == vendor_id and key[2] in (metadata.ocpp_version, None) for key in self._transfers)
+        known = any(key[0] == vendor_id and key[2] in (metadata.ocpp_version, None) for key in list(self._transfers))
         return _status("UnknownMessageId") if known else None
 
     def hooks(self, action: str, version: str) -> tuple[ActionHandler, ...]:

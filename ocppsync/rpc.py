@@ -275,7 +275,8 @@ class Rpc:
             return self._refuse(call.message_id, self._dialect.bad_id, "the message id was used for another CALL")
         text = "repeated %s %r"
         self.complaints.note(_logger, "repeat", text, call.action, call.message_id, level=logging.INFO)
-        return Reply(admission.answer) if admission.answer is not None else None
+        # By the verdict: an answer that came in since goes to this link by itself.
+        return Reply(admission.answer) if verdict is Verdict.REPLAY and admission.answer is not None else None
 
     def _refuse(self, message_id: frames.MessageId, code: str, description: str) -> Reply | None:
         # Actions that OCPP knows are told apart: each may be a handler that somebody forgot.

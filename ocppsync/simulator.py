@@ -49,7 +49,7 @@ _DEFAULT_INTERVAL = 30
 _LONGEST_INTERVAL = 86_400  # Condition.wait takes no infinity
 
 _AGREED = frozenset({"Accepted", "Scheduled", "Unlocked"})
-_PROTOCOLS = {version: subprotocol for subprotocol, version in SUBPROTOCOLS.items()}
+_PROTOCOLS: Mapping[Version, str] = {version: subprotocol for subprotocol, version in SUBPROTOCOLS.items()}
 
 
 class SimulatedChargePoint:

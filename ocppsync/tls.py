@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import ssl
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -36,7 +37,10 @@ _SUITES = (
 )
 _FIRST = re.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 # In a certificate the kind of its own key alone is named like this; the issuer's signature has other identifiers.
-_KINDS = {"RSA": bytes.fromhex("06092a864886f70d010101"), "EC": bytes.fromhex("06072a8648ce3d0201")}
+_KINDS: Mapping[str, bytes] = {
+    "RSA": bytes.fromhex("06092a864886f70d010101"),
+    "EC": bytes.fromhex("06072a8648ce3d0201"),
+}
 
 
 def server_context(
@@ -130,6 +134,7 @@ class ServerTLS:
             files, client_ca=client_ca, client_certificates=client_certificates, key_password=key_password
         )
         self._context = self._make()
+        self._reloading = threading.Lock()  # so that what was read last is what stays
 
     @property
     def context(self) -> ssl.SSLContext:
@@ -139,7 +144,8 @@ class ServerTLS:
     def reload(self) -> None:
         """Read the files again. If one of them is not right, raise as the constructor does, and keep what was."""
         # Another context, not other certificates in this one: a handshake under way must not find half of each.
-        self._context = self._make()
+        with self._reloading:
+            self._context = self._make()
         _logger.info("the TLS certificates were read again")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -209,9 +210,19 @@ class Validator:
         return self._item_predicates[key]
 
 
-@functools.cache
+_making = threading.Lock()  # so that each validator is made once
+
+
 def validator(version: str) -> Validator:
-    """Return the validator of ``version``; raises ValueError for a version that this library does not speak."""
+    """Return the validator of ``version``, which all share; raises ValueError for a version that this library does not
+    speak.
+    """
+    with _making:
+        return _made(version)
+
+
+@functools.cache
+def _made(version: str) -> Validator:
     return Validator(catalogue(version))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ocppsync.catalogue import SUBPROTOCOLS, Catalogue, Kind, Version, catalogue, closest, unknown_action
+from ocppsync.catalogue import SUBPROTOCOLS, Catalogue, Kind, Version, _read, catalogue, closest, unknown_action
 
 
 @pytest.fixture
@@ -186,7 +186,7 @@ def test_closest(word: str, nearest: str | None) -> None:
 
 
 def test_first_use_by_many_threads_at_once() -> None:
-    catalogue.cache_clear()
+    _read.cache_clear()
     barrier = threading.Barrier(8)
 
     def first_use() -> int:
