@@ -85,14 +85,9 @@ class ObservedTransport:
             self._observer(self._event(MessageReceived, text, self._theirs, self._ours))
         return text
 
-    def send(self, text: str) -> None:
-        """Write a message whole."""
-        # Before it is out: its answer may come, and be told, before this thread gets on.
-        self._observer(self._event(MessageSent, text, self._ours, self._theirs))
-        self._inner.send(text)
-
     def post(self, text: str) -> None:
         """Write a message without ever waiting."""
+        # Before it is out: its answer may come, and be told, before this thread gets on.
         self._observer(self._event(MessageSent, text, self._ours, self._theirs))
         self._inner.post(text)
 

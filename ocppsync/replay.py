@@ -165,7 +165,7 @@ class _Player:
                     return  # its CALL never came, which is told already
                 text = json.dumps([message[0], self._ids[message[1]], *message[2:]], ensure_ascii=False)
         try:
-            self._websocket.send(text)
+            self._websocket.post(text)
         except TransportClosedError as error:
             self._differs(entry, f"the connection has ended: {error}")
 
