@@ -92,7 +92,7 @@ class Connection:
         watch: HandlerWatch | None = None,
     ) -> None:
         if settings.observe is not None:
-            transport = ObservedTransport(transport, metadata, settings.observe)
+            transport = ObservedTransport(transport, metadata, settings.observe, timer.now)
         self.metadata = metadata
         self._transport = transport
         self._settings = settings

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -37,12 +36,16 @@ class ObservedTransport:
         inner: carries the messages.
         metadata: whose connection it is.
         observer: is told.
+        now: the clock.
     """
 
-    def __init__(self, inner: Transport, metadata: ConnectionMetadata, observer: Observer) -> None:
+    def __init__(
+        self, inner: Transport, metadata: ConnectionMetadata, observer: Observer, now: Callable[[], float]
+    ) -> None:
         self._inner = inner
         self._metadata = metadata
         self._observer = observer
+        self._now = now
         # Each is touched by one direction's CALLs and the other's answers, an entry at a time.
         self._theirs: OrderedDict[str, tuple[str, float]] = OrderedDict()
         self._ours: OrderedDict[str, tuple[str, float]] = OrderedDict()
@@ -125,7 +128,7 @@ class ObservedTransport:
         except ProtocolError as error:
             readable = "" if error.message_id is None else str(error.message_id)
             return kind(*known, "malformed", readable, "", text, None)
-        message_id, now = str(frame.message_id), time.monotonic()
+        message_id, now = str(frame.message_id), self._now()
         action, seconds = "", None
         if isinstance(frame, (frames.Call, frames.Send)):
             action = frame.action
