@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import queue
-import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -15,11 +15,10 @@ from typing import Any
 from . import transport
 from .catalogue import SUBPROTOCOLS
 from .channel import TransportClosedError
+from .dialling import dial
 from .endpoint import Endpoint
-from .errors import HandshakeError
 from .frames import CALL, CALLERROR, CALLRESULT
 from .journal import Entry, Session, read_journal
-from .streams import Stream
 
 __all__ = ["Difference", "assert_replays", "replay"]
 
@@ -50,6 +49,7 @@ def replay(
     charge_point_id: str | None = None,
     timeout: float = 10.0,
     ignore: Iterable[str] = IGNORED,
+    ssl_context: ssl.SSLContext | None = None,
 ) -> list[Difference]:
     """Play one connection of a journal that a central system wrote, and return what differs.
 
@@ -62,12 +62,13 @@ def replay(
         charge_point_id: another identity than the recorded one.
         timeout: seconds to wait for each message of the central system.
         ignore: fields whose values may differ.
+        ssl_context: for a wss URL, such as `client_context` makes; None: whom the system trusts is trusted.
 
     Raises:
         HandshakeError: the central system does not let the charge point in.
     """
     endpoint = Endpoint(url, charge_point_id or session.charge_point_id)
-    player = _Player(_connect(endpoint, session, timeout), session, timeout, frozenset(ignore))
+    player = _Player(_connect(endpoint, session, timeout, ssl_context), session, timeout, frozenset(ignore))
     try:
         return player.play()
     finally:
@@ -84,14 +85,11 @@ def assert_replays(path: str | Path, url: str, **options: Any) -> None:
         raise AssertionError("the central system answers otherwise:\n" + "\n".join(map(str, differences)))
 
 
-def _connect(endpoint: Endpoint, session: Session, timeout: float) -> transport.WebSocket:
-    if endpoint.secure:
-        raise ValueError("a journal is played over ws only, not over wss")
-    try:
-        sock = socket.create_connection((endpoint.host, endpoint.port), timeout)
-    except OSError as error:
-        raise HandshakeError(f"cannot connect to {endpoint.host}:{endpoint.port}: {error}") from error
-    stream = Stream(sock, write_timeout=_WRITE_TIMEOUT)
+def _connect(
+    endpoint: Endpoint, session: Session, timeout: float, ssl_context: ssl.SSLContext | None
+) -> transport.WebSocket:
+    deadline = time.monotonic() + timeout
+    stream = dial(endpoint, deadline, ssl_context=ssl_context, write_timeout=_WRITE_TIMEOUT)
     try:
         return transport.connect(
             stream,
@@ -100,7 +98,7 @@ def _connect(endpoint: Endpoint, session: Session, timeout: float) -> transport.
             subprotocols=[_SUBPROTOCOL.get(session.version, f"ocpp{session.version}")],
             headers=[],
             compression=False,
-            deadline=time.monotonic() + timeout,
+            deadline=deadline,
             max_message_size=_LARGEST,
             name=session.charge_point_id,
         )
@@ -119,7 +117,7 @@ class _Player:
         self._session = session
         self._timeout = timeout
         self._ignored = ignored
-        self._received: queue.SimpleQueue[list[Any] | None] = queue.SimpleQueue()
+        self._received: queue.SimpleQueue[list[Any] | str | None] = queue.SimpleQueue()
         self._waiting: list[list[Any]] = []  # what came before its turn
         self._ids: dict[str, str] = {}  # the central system's, recorded and now
         self._transactions: dict[Any, Any] = {}
@@ -131,19 +129,16 @@ class _Player:
     def _read(self) -> None:
         # Ends: receive returns None at the end of the connection.
         while (text := self._websocket.receive()) is not None:
-            self._received.put(json.loads(text))
+            self._received.put(_message(text) or text)
         self._websocket.release()
         self._received.put(None)
 
     def play(self) -> list[Difference]:
         for entry in self._session.entries:
-            try:
-                message = json.loads(entry.text)
-            except ValueError:
-                message = None
+            message = _message(entry.text)
             if entry.direction == "in":
                 self._send(entry, message)
-            elif isinstance(message, list):
+            elif message is not None:
                 self._expect(entry, message)
         return self._differences
 
@@ -153,12 +148,12 @@ class _Player:
         self._websocket.abort()
         self._reader.join(self._timeout)
 
-    def _send(self, entry: Entry, message: Any) -> None:
+    def _send(self, entry: Entry, message: list[Any] | None) -> None:
         text = entry.text
-        if isinstance(message, list) and len(message) > 2 and isinstance(message[1], str):
+        if message is not None:
             if message[0] == CALL:
                 self._actions[message[1]] = str(message[2])
-                if self._transactions:
+                if self._transactions and len(message) > 3:
                     text = json.dumps([*message[:3], self._renumbered(message[3])], ensure_ascii=False)
             elif message[0] in (CALLRESULT, CALLERROR):
                 if message[1] not in self._ids:
@@ -176,7 +171,7 @@ class _Player:
 
     def _expect(self, entry: Entry, message: list[Any]) -> None:
         what = _described(message, self._actions)
-        found = self._find(message)
+        found = self._find(entry, message)
         if found is None:
             self._differs(entry, f"{what} did not come within {self._timeout:g} s")
             return
@@ -198,7 +193,7 @@ class _Player:
             self._transactions[before["transactionId"]] = now["transactionId"]
             before["transactionId"] = now["transactionId"]
 
-    def _find(self, message: list[Any]) -> list[Any] | None:
+    def _find(self, entry: Entry, message: list[Any]) -> list[Any] | None:
         """Return what came in the place of a recorded message; None if nothing did in time."""
         deadline = time.monotonic() + self._timeout
         while True:
@@ -213,10 +208,23 @@ class _Player:
             if received is None:
                 self._received.put(None)
                 return None
-            self._waiting.append(received)
+            if isinstance(received, str):
+                self._differs(entry, f"what came is no message of OCPP: {_shown(received)}")
+            else:
+                self._waiting.append(received)
 
     def _differs(self, entry: Entry, message: str) -> None:
         self._differences.append(Difference(self._session.charge_point_id, entry.time, message))
+
+
+def _message(text: str) -> list[Any] | None:
+    """Return a message, or None for what cannot be one: there may be anything at the other end."""
+    try:
+        message = json.loads(text)
+    except ValueError:
+        return None
+    right = isinstance(message, list) and len(message) > 2 and isinstance(message[1], (str, int))
+    return message if right else None
 
 
 def _corresponds(recorded: list[Any], candidate: list[Any]) -> bool:
