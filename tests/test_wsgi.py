@@ -225,10 +225,10 @@ def test_an_older_http_is_refused(cs: CentralSystem) -> None:
 # Servers that cannot do it.
 
 
-def unfit(port: int, tls: Any = None) -> str:
+def unfit(port: int, tls: Any = None, path: str = "/CP1") -> str:
     """Ask such a server for an upgrade, and return what it says."""
     with dial(port, ssl_context=tls) as peer:
-        peer.send(request())
+        peer.send(request(path))
         # Any HTTP will do: the standard library answers with 1.0.
         head = peer.read_until(b"\r\n\r\n").decode()
         assert head.splitlines()[0].split(" ", 1)[1] == "501 Not Implemented"
@@ -417,11 +417,20 @@ def test_a_worker_that_served_enough_requests_sends_the_charge_points_to_the_nex
 
 
 @pytest.mark.slow
-def test_a_worker_with_one_thread_says_what_to_use(directory: Path) -> None:
-    with gunicorn(directory, "--worker-class", "sync", "--threads", "1") as program:
-        status, text = ask(port_of(program), "/ocpp/CP1")
-        assert (status, "has one thread for all requests" in text) == (501, True)
+@pytest.mark.parametrize(
+    ("worker", "reason"),
+    [("sync", "has one thread for all requests"), ("gevent", "has greenlets, not threads")],
+)
+def test_a_worker_that_cannot_do_it_says_what_to_use(directory: Path, worker: str, reason: str) -> None:
+    with gunicorn(directory, "--worker-class", worker, "--threads", "1") as program:
+        port = port_of(program)
+        text = unfit(port, path="/ocpp/CP1")
+        assert reason in text
+        assert "use gunicorn with --worker-class gthread" in text
+        program.wait_for(f"ocppsync.handshake:refused .* with HTTP 501: .*{reason}; use gunicorn")
+        assert ask(port, "/") == (200, "")  # the rest of the site is as ever
         assert program.end(signal.SIGTERM)[0] == 0
+        assert "Traceback" not in program.output
 
 
 def test_the_worker_is_watched_until_it_stops() -> None:
