@@ -150,6 +150,7 @@ def test_a_reload_keeps_the_site_going(program: Program, port: int) -> None:
         program.process.send_signal(signal.SIGHUP)
         assert gone.wait(DEADLINE)
         program.wait_for(r"(?s)Booting worker.*Booting worker")
+        program.wait_for("Worker exiting")
         cp.connect()
         cp.send_request("BootNotification", BOOT)
         assert Visitor(port).reset("CP1") == "success: CP1 resets."
