@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+import unittest
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from ocppsync import CentralSystem, HandshakeError, utc_now
 from ocppsync.cli import main
 from ocppsync.journal import read_journal
 from ocppsync.replay import replay
-from ocppsync.testing import assert_replays
+from ocppsync.testing import CentralSystemTestCase, assert_replays, fake_charge_point, inline
 
 START = {"connectorId": 1, "idTag": "T", "meterStart": 0, "timestamp": "2026-01-01T00:00:00Z"}
 
@@ -147,3 +148,61 @@ def test_another_implementation_may_say_anything(journal: Path) -> None:
     assert found[0] == 'what came is no message of OCPP: "[3"'
     assert "the CALLRESULT to BootNotification did not come within 0.3 s" in found
     assert any(one.startswith("the CALL GetConfiguration: it was {") for one in found)
+
+
+@pytest.mark.parametrize("without_threads", [True, False])
+def test_a_conversation_is_a_test_without_network(journal: Path, without_threads: bool) -> None:
+    answers: list[Any] = []
+
+    class Replayed(CentralSystemTestCase):
+        inline = without_threads
+
+        def make_central_system(self) -> CentralSystem:
+            cs = CentralSystem(None)
+            prepare(cs, 8, asks=False)
+
+            @cs.after("BootNotification")
+            def ask(payload: Any, metadata: Any) -> Any:
+                # It waits for the answer, and on the thread that plays if there is no other.
+                answers.append(cs.send_request(metadata.charge_point_id, "GetConfiguration", {"key": ["A"]}))
+
+            return cs
+
+        def runTest(self) -> None:
+            assert_replays(journal, self.cs)
+            self.cs.on("Heartbeat")(lambda payload, metadata: {"currentTime": utc_now()})
+            with self.assertRaisesRegex(AssertionError, "the CALLRESULT to Heartbeat came"):
+                assert_replays(journal, self.cs)
+
+    result = unittest.TestResult()
+    Replayed("runTest").run(result)
+    assert result.wasSuccessful(), result.failures + result.errors
+    assert answers == [{"unknownKey": ["A"]}] * 2
+
+
+def test_what_is_asked_about_a_transaction_follows_its_number(tmp_path: Path) -> None:
+    path = tmp_path / "wire.jsonl"
+
+    def central_system(first: int, **options: Any) -> CentralSystem:
+        cs = CentralSystem(None, **options)
+        prepare(cs, first, asks=False)
+
+        @cs.after("StartTransaction")
+        def stop(payload: Any, metadata: Any) -> Any:
+            cs.submit_request(metadata.charge_point_id, "RemoteStopTransaction", {"transactionId": first})
+
+        return cs
+
+    with inline(recorded := central_system(7, journal=path)), fake_charge_point(recorded) as cp:
+        cp.boot(chargePointVendor="line \u2028 separator")
+        cp.expect("RemoteStopTransaction", {"status": "Accepted"})
+        cp.call("StartTransaction", START)
+    with inline(again := central_system(8)):
+        assert_replays(path, again)
+
+
+def test_a_version_that_is_not_spoken_is_not_played(journal: Path) -> None:
+    (session,) = read_journal(journal)
+    session.version = "1.5"
+    with inline(cs := CentralSystem(None)), pytest.raises(ValueError, match=r"OCPP '1\.5' is not spoken"):
+        replay(session, cs)
