@@ -13,6 +13,7 @@ with cs:
 """
 
 from ._version import __version__
+from .catalogue import action_names, message_schema
 from .central_system import CentralSystem
 from .charge_point import ChargePoint
 from .clock import utc_now
@@ -80,9 +81,11 @@ __all__ = [
     "VersionMismatchError",
     "Violation",
     "__version__",
+    "action_names",
     "authorization_key",
     "client_context",
     "hash_password",
+    "message_schema",
     "server_context",
     "utc_now",
     "verify_password",

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import json
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-__all__ = ["SUBPROTOCOLS", "Catalogue", "Kind", "Role", "Version", "catalogue", "closest", "unknown_action"]
+__all__ = [
+    "SUBPROTOCOLS",
+    "Catalogue",
+    "Kind",
+    "Role",
+    "Version",
+    "action_names",
+    "catalogue",
+    "closest",
+    "message_schema",
+    "unknown_action",
+]
 
 Version = Literal["1.6", "2.0.1", "2.1"]
 """The versions of OCPP that this library speaks."""
@@ -116,6 +128,56 @@ def _read(version: str) -> Catalogue:
 
     text = resources.files("ocppsync.schemas").joinpath(_BUNDLES[version]).read_text(encoding="utf-8")
     return Catalogue(json.loads(text))
+
+
+def action_names(version: str = "1.6", sender: Role | None = None) -> list[str]:
+    """Return the actions of a version of OCPP, sorted.
+
+    Args:
+        version: such as ``"2.0.1"``.
+        sender: only those whose request this end may send; None: all.
+
+    Raises:
+        ValueError: this library does not speak that version.
+    """
+    known = catalogue(version)
+    return sorted(action for action in known.actions if sender is None or known.may_send(sender, action))
+
+
+def message_schema(action: str, kind: Kind = "request", version: str = "1.6") -> dict[str, Any]:
+    """Return the JSON schema (draft 2020-12) that a payload is held against, with the types it refers to in ``$defs``.
+
+    It is a copy, so it may be changed. What belongs to a `VendorAction` or to `Lenient` is not in there.
+
+    Args:
+        action: the OCPP action.
+        kind: of which payload: the ``"request"`` or the ``"response"``.
+        version: such as ``"2.0.1"``.
+
+    Raises:
+        ValueError: this library does not speak that version, or the version has no such message.
+    """
+    known = catalogue(version)
+    if not known.known(action):
+        raise ValueError(unknown_action([known], action))
+    if kind == "response" and known.is_send(action):
+        raise ValueError(f"{action} is a SEND: it has no response")
+    schema = dict(known.schema(action, kind))
+    types: Mapping[str, Any] = schema.pop("$defs")
+    schema["$defs"] = {name: types[name] for name in sorted(_named(schema, types, set()))}
+    return copy.deepcopy(schema)
+
+
+def _named(part: Any, types: Mapping[str, Any], found: set[str]) -> set[str]:
+    """Return the types that a part of a schema refers to, and those that these refer to."""
+    if isinstance(part, Mapping):
+        name = str(part.get("$ref", "")).rpartition("/")[2]
+        if name and name not in found:
+            found.add(name)
+            _named(types[name], types, found)
+    for inner in part.values() if isinstance(part, Mapping) else part if isinstance(part, list) else ():
+        _named(inner, types, found)
+    return found
 
 
 def unknown_action(catalogues: Sequence[Catalogue], action: str) -> str:

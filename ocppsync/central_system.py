@@ -164,7 +164,7 @@ class CentralSystem(CentralSystemMethods):
             max_queued_requests=limits.queued_requests,
             idle_timeout=limits.idle,
         )
-        doorkeeper = Doorkeeper(limits)
+        doorkeeper = Doorkeeper(limits, self._now)
         self._reception = Reception(
             Entrance(
                 protocols=tuple(protocols),
@@ -198,7 +198,7 @@ class CentralSystem(CentralSystemMethods):
         self._pool: Workers = HandlerPool(handler_threads, "ocppsync-handler")
         self._timer = Timer("ocppsync-timer")
         self._watch = HandlerWatch(self._pool, self._timer)
-        self._registry = Registry(self._pool)
+        self._registry = Registry(self._pool, self._now)
         self._lock = threading.Lock()  # guards the life of this object: the marks below
         self._started = False
         self._process: int | None = None  # that it was started in
@@ -263,6 +263,9 @@ class CentralSystem(CentralSystemMethods):
             self._pool = self._registry.executor = pool
             self._timer = self._attendance.timer = timer
             self._watch = HandlerWatch(pool, timer)
+
+    def _now(self) -> float:
+        return self._timer.now()  # which may be another timer later on
 
     def serve_forever(self) -> None:
         """Accept connections and wait until `close` is called elsewhere, or Ctrl-C, which closes it."""

@@ -53,9 +53,6 @@ class Transport(Protocol):
     def receive(self) -> str | None:
         """Wait for the next message; None once the connection has ended."""
 
-    def send(self, text: str) -> None:
-        """Write a message whole; raises `TransportClosedError`."""
-
     def post(self, text: str) -> None:
         """Write a message without ever waiting: what cannot go at once follows; raises `TransportClosedError`."""
 

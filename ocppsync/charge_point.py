@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import logging
-import socket
 import ssl
 import threading
 import time
@@ -17,6 +16,7 @@ from . import transport
 from .catalogue import SUBPROTOCOLS
 from .channel import NORMAL
 from .connection import Connection, ConnectionSettings
+from .dialling import dial
 from .endpoint import Endpoint
 from .errors import HandshakeError
 from .events import Observer, observed_by
@@ -31,9 +31,7 @@ from .registration import ChargePointGate, Gate, Registration
 from .repeats import AnswerMemory
 from .request import CallResultErrorReceived, ConnectionMetadata
 from .router import Router
-from .streams import Stream, TLSStream
 from .timer import Timer
-from .tls import server_fault
 from .transport import WebSocket
 from .vendor import VendorAction, name_of
 from .watch import HandlerWatch
@@ -260,7 +258,13 @@ class ChargePoint(ChargePointMethods):
     # Connecting.
 
     def _open(self, deadline: float) -> tuple[WebSocket, str]:
-        stream = self._open_stream(deadline)
+        stream = dial(
+            self._endpoint,
+            deadline,
+            ssl_context=self._ssl_context,
+            write_timeout=self._write_timeout,
+            on_data=self._on_raw_socket_data,
+        )
         try:
             websocket = transport.connect(
                 stream,
@@ -282,32 +286,6 @@ class ChargePoint(ChargePointMethods):
             stream.close()
             raise
         return websocket, chosen
-
-    def _open_stream(self, deadline: float) -> Stream:
-        endpoint = self._endpoint
-        try:
-            sock = socket.create_connection(
-                (endpoint.host, endpoint.port), timeout=max(0.001, deadline - time.monotonic())
-            )
-        except OSError as error:
-            raise HandshakeError(f"cannot connect to {endpoint.host}:{endpoint.port}: {error}") from error
-        try:
-            if not endpoint.secure:
-                return Stream(sock, write_timeout=self._write_timeout, on_data=self._on_raw_socket_data)
-            stream = TLSStream(
-                sock,
-                context=self._ssl_context or ssl.create_default_context(),
-                server_hostname=endpoint.host,
-                write_timeout=self._write_timeout,
-                on_data=self._on_raw_socket_data,
-            )
-            stream.handshake(deadline)
-        except OSError as error:
-            sock.close()
-            what = "no TLS with" if endpoint.secure else "the connection broke:"
-            fault = server_fault(error) or str(error)
-            raise HandshakeError(f"{what} {endpoint.host}:{endpoint.port}: {fault}") from error
-        return stream
 
     def _start(self, websocket: WebSocket, subprotocol: str) -> None:
         version = SUBPROTOCOLS[subprotocol]

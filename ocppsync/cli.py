@@ -27,6 +27,7 @@ from .readable import printable
 from .registry import ConnectionStatus
 from .request import Request, RequestMetadata
 from .simulator import SimulatedChargePoint
+from .tls import client_context
 
 __all__ = ["main"]
 
@@ -90,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     replayed.add_argument("journal", metavar="FILE", help="a journal that a central system wrote")
     replayed.add_argument("--url", default="ws://127.0.0.1:9000", help="the endpoint (default: %(default)s)")
+    replayed.add_argument("--ca", metavar="FILE", help="whom to trust where that is wss: certificates as PEM")
     replayed.add_argument("--charge-point", metavar="ID", help="only the connections of this one")
     replayed.add_argument(
         "--ignore", action="append", default=[], metavar="FIELD", help="a field that may differ, beside currentTime"
@@ -145,25 +147,38 @@ def _replay(options: argparse.Namespace) -> int:
 
     differences = messages = 0
     try:
+        context = None if options.ca is None else client_context(options.ca)
         sessions = [
             session
             for session in read_journal(options.journal)
             if options.charge_point in (None, session.charge_point_id)
         ]
         for session in sessions:
-            found = replay(session, options.url, timeout=options.timeout, ignore=IGNORED | set(options.ignore))
+            found = replay(
+                session,
+                options.url,
+                timeout=options.timeout,
+                ignore=IGNORED | set(options.ignore),
+                ssl_context=context,
+            )
             differences += len(found)
             messages += len(session.entries)
             for difference in found:
                 print(printable(str(difference)))
     except (OSError, ValueError, HandshakeError) as error:
-        print(f"ocppsync: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
+        print(f"ocppsync: {_told(error)}", file=sys.stderr)
         return 1
     print(
         f"{_several(len(sessions), 'connection')}, {_several(messages, 'message')}, "
         f"{_several(differences, 'difference')}"
     )
     return 1 if differences else 0
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 # ocppsync serve

@@ -92,7 +92,7 @@ class Connection:
         watch: HandlerWatch | None = None,
     ) -> None:
         if settings.observe is not None:
-            transport = ObservedTransport(transport, metadata, settings.observe)
+            transport = ObservedTransport(transport, metadata, settings.observe, timer.now)
         self.metadata = metadata
         self._transport = transport
         self._settings = settings
@@ -314,6 +314,8 @@ class Connection:
             self._ping_timer = self._timer.call_later(interval, self._ping)
 
     def _ping(self) -> None:
+        if self._ended:
+            return  # just as the appointment was made
         if self._pinged is not None and self._transport.last_heard < self._pinged:
             _logger.warning("%s does not answer pings; its connection is given up", self.metadata.charge_point_id)
             self._transport.abort()

@@ -110,7 +110,9 @@ def read_journal(path: str | Path) -> list[Session]:
         ValueError: a line is none of a journal's; the text has its number.
     """
     sessions: list[Session] = []
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+    # Not by splitlines: a text may hold other characters that end lines.
+    *lines, rest = Path(path).read_text(encoding="utf-8").split("\n")
+    for number, line in enumerate([*lines, rest] if rest else lines, 1):
         try:
             _take(json.loads(line), sessions)
         except (ValueError, KeyError, TypeError, AttributeError):

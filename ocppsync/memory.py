@@ -161,12 +161,8 @@ class MemoryTransport:
 
     # Sending: any thread.
 
-    def send(self, text: str) -> None:
-        """Hand the peer a message."""
-        self._send(text)
-
     def post(self, text: str) -> None:
-        """Hand the peer a message, as `send` does: neither ever waits for it to be read."""
+        """Hand the peer a message; never waits for it to be read."""
         self._send(text)
 
     def send_bytes(self, data: bytes) -> None:

@@ -21,6 +21,8 @@ __all__ = ["PrometheusObserver"]
 
 _VERSIONS = frozenset(SUBPROTOCOLS.values())
 _OTHER = "other"
+_LAST_NAMED = 1015
+"""The last close code that RFC 6455 §7.4.1 gives a meaning to."""
 
 
 class PrometheusObserver:
@@ -39,7 +41,8 @@ class PrometheusObserver:
     | `ocpp_timeouts_total` | action, delivery | |
     | `ocpp_handler_failures_total` | action | |
 
-    An action that no version has is counted as ``other``, since a peer may send any.
+    An action that no version has is counted as ``other``, and close codes above 1015 by their thousand, as ``4xxx``:
+    a peer may send any.
 
     Args:
         registry: where the metrics are registered; by default that of ``prometheus_client``.
@@ -75,7 +78,7 @@ class PrometheusObserver:
             self._opened.labels(event.version).inc()
         elif isinstance(event, Closed):
             self._connections.labels(event.version).dec()
-            self._closed.labels(event.version, str(event.code)).inc()
+            self._closed.labels(event.version, _close_code(event.code)).inc()
         elif isinstance(event, Refused):
             self._refused.labels(str(event.status)).inc()
         elif isinstance(event, ValidationFailed):
@@ -100,3 +103,9 @@ class PrometheusObserver:
         if version not in self._known:
             self._known[version] = frozenset(catalogue(version).actions)
         return self._known[version]
+
+
+def _close_code(code: int | None) -> str:
+    if code is None:
+        return "none"
+    return str(code) if code <= _LAST_NAMED else f"{code // 1000}xxx"

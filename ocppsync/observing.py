@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 
@@ -38,12 +37,16 @@ class ObservedTransport:
         inner: carries the messages.
         metadata: whose connection it is.
         observer: is told.
+        now: the clock.
     """
 
-    def __init__(self, inner: Transport, metadata: ConnectionMetadata, observer: Observer) -> None:
+    def __init__(
+        self, inner: Transport, metadata: ConnectionMetadata, observer: Observer, now: Callable[[], float]
+    ) -> None:
         self._inner = inner
         self._metadata = metadata
         self._observer = observer
+        self._now = now
         self._lock = threading.Lock()  # guards both below: the reader and whoever sends touch either
         self._theirs: OrderedDict[str, tuple[str, float]] = OrderedDict()
         self._ours: OrderedDict[str, tuple[str, float]] = OrderedDict()
@@ -86,14 +89,9 @@ class ObservedTransport:
             self._observer(self._event(MessageReceived, text, self._theirs, self._ours))
         return text
 
-    def send(self, text: str) -> None:
-        """Write a message whole."""
-        # Before it is out: its answer may come, and be told, before this thread gets on.
-        self._observer(self._event(MessageSent, text, self._ours, self._theirs))
-        self._inner.send(text)
-
     def post(self, text: str) -> None:
         """Write a message without ever waiting."""
+        # Before it is out: its answer may come, and be told, before this thread gets on.
         self._observer(self._event(MessageSent, text, self._ours, self._theirs))
         self._inner.post(text)
 
@@ -131,7 +129,7 @@ class ObservedTransport:
         except ProtocolError as error:
             readable = "" if error.message_id is None else str(error.message_id)
             return kind(*known, "malformed", readable, "", text, None)
-        message_id, now = str(frame.message_id), time.monotonic()
+        message_id, now = str(frame.message_id), self._now()
         action, seconds = "", None
         if isinstance(frame, (frames.Call, frames.Send)):
             action = frame.action

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Literal
@@ -27,9 +28,9 @@ class Station:
 
     __slots__ = ("answers", "connection", "events", "registration")
 
-    def __init__(self, executor: Executor) -> None:
+    def __init__(self, executor: Executor, clock: Callable[[], float]) -> None:
         self.connection: Connection | None = None
-        self.answers = AnswerMemory()
+        self.answers = AnswerMemory(clock)
         self.registration = Registration()
         self.events = Strand(executor)
 
@@ -40,12 +41,17 @@ class Registry:
     Listeners run in the handler pool. For one charge point they see ``"connected"`` and ``"disconnected"`` in turn: a
     connection that takes over from another of the same identity changes nothing that they would be told.
 
+    Args:
+        executor: see below.
+        clock: by which answers are remembered.
+
     Attributes:
         executor: where the listeners of those who come from now on run.
     """
 
-    def __init__(self, executor: Executor) -> None:
+    def __init__(self, executor: Executor, clock: Callable[[], float] = time.monotonic) -> None:
         self.executor = executor
+        self._clock = clock
         self._lock = threading.Lock()  # guards all below; never held over I/O or user code
         self._stations: OrderedDict[str, Station] = OrderedDict()
         self._connected: dict[str, Connection] = {}
@@ -112,7 +118,7 @@ class Registry:
     def _station(self, charge_point_id: str) -> Station:
         station = self._stations.get(charge_point_id)
         if station is None:
-            station = self._stations[charge_point_id] = Station(self.executor)
+            station = self._stations[charge_point_id] = Station(self.executor, self._clock)
         return station
 
     def _forget_some(self) -> None:

@@ -196,10 +196,9 @@ class WebSocket:
         self._discarding = False
         self._ended = False
         # Serialises the calls of wsproto, and with them the making of frames and their way into the stream, so that
-        # both have one order; guards the three below. Never held over I/O.
+        # both have one order; guards the two below. Never held over I/O.
         self._frame_lock = threading.Lock()
         self._closing = False
-        self._sending = 0  # bytes that threads in `send` wait for
         self._largest = 0  # the longest message that was posted
         self.close_code: int | None = None
         self.close_reason = ""
@@ -340,19 +339,6 @@ class WebSocket:
 
     # Sending: any thread.
 
-    def send(self, text: str) -> None:
-        """Write a message whole, waiting for the peer to take it for at most the write timeout."""
-        with self._frame_lock:
-            size = self._put(text)
-            self._sending += size
-        try:
-            self._stream.flush()
-        except OSError as error:
-            raise TransportClosedError(f"the connection broke: {error}", written=True) from error
-        finally:
-            with self._frame_lock:
-                self._sending -= size
-
     def post(self, text: str) -> None:
         """Write a message without ever waiting: what cannot go at once follows from a thread of its own."""
         self._post(text)
@@ -395,9 +381,8 @@ class WebSocket:
 
     def _post(self, what: str | Control | Event) -> None:
         with self._frame_lock:
-            # All are read under the lock, or a message that is just out would count in one of them alone. Two of the
-            # longest may wait behind a slow line: a CALL of ours, and the answer to one of the peer's.
-            room = self._sending + 2 * self._largest + _BACKLOG_LIMIT - self._stream.backlog
+            # Two of the longest may wait behind a slow line: a CALL of ours, and the answer to one of the peer's.
+            room = 2 * self._largest + _BACKLOG_LIMIT - self._stream.backlog
             overfull = room < 0 and not self._stream.aborted
             if not overfull:
                 self._largest = max(self._largest, self._put(what))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-import time
 import traceback
 from typing import NamedTuple
 
@@ -51,7 +50,7 @@ class HandlerWatch:
     def begin(self, charge_point_id: str, action: str) -> int:
         """Note that this thread runs a handler from now on; return the thread's number."""
         thread = threading.get_ident()
-        self._running[thread] = Running(charge_point_id, action, time.monotonic())
+        self._running[thread] = Running(charge_point_id, action, self._timer.now())
         return thread
 
     def end(self) -> None:
@@ -85,7 +84,7 @@ class HandlerWatch:
 
     def _look(self) -> None:
         since = self._pool.stuck_since
-        stuck = since is not None and time.monotonic() - since > self._stuck_after
+        stuck = since is not None and self._timer.now() - since > self._stuck_after
         if stuck and not self._told:
             _logger.warning("all handler threads are busy for %g s: %s", self._stuck_after, self._described())
         self._told = stuck

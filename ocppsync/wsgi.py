@@ -170,8 +170,9 @@ def _socket_of(environ: Environ) -> socket.socket:
     sock = next((environ[name] for name in _SOCKETS if name in environ), None)
     if isinstance(sock, ssl.SSLSocket):
         raise _UnfitError(f"OCPP does not work on this server: {server} does TLS itself; leave that to a proxy")
-    # One of gevent's is a socket.socket, too.
-    if not isinstance(sock, socket.socket) or type(sock).__module__ != "socket":
+    if sock is not None and type(sock).__module__.partition(".")[0] in ("gevent", "eventlet"):
+        raise _UnfitError(f"OCPP does not work on this server: {server} has greenlets, not threads; {_USE}")
+    if not isinstance(sock, socket.socket):
         raise _UnfitError(f"OCPP does not work on this server: {server} does not hand over its sockets; {_USE}")
     if not environ.get("wsgi.multithread", False):
         raise _UnfitError(f"OCPP does not work on this server: {server} has one thread for all requests; {_USE}")

@@ -13,6 +13,7 @@ The ports 9000 and 8000 stand for free ones. Line numbers in a traceback are tho
 from __future__ import annotations
 
 import atexit
+import contextlib
 import faulthandler
 import http
 import http.client
@@ -20,6 +21,7 @@ import io
 import re
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -112,6 +114,11 @@ class Page:
         # Not a mere connection: that succeeds as soon as the port is bound, before the program is ready for Ctrl-C.
         while not self._answers(url):
             assert time.monotonic() < deadline, f"{arguments} does not serve"
+            # Nothing tells when a port is bound; what can be waited for is that it never will be.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                program.process.wait(0.05)
+                program.finish()
+                raise AssertionError(f"{arguments} ended instead of serving")
         return program
 
     def _answers(self, url: SplitResult) -> bool:
@@ -120,7 +127,6 @@ class Page:
             connection.request("GET", url.path)
             return connection.getresponse().status == http.HTTPStatus.UPGRADE_REQUIRED
         except ConnectionRefusedError:
-            time.sleep(0.05)
             return False
         finally:
             connection.close()

@@ -59,7 +59,7 @@ class Peer:
     def answers_to(self, *texts: str) -> list[Any]:
         """Return all that comes back for some messages, which is all that comes before the answer to one more."""
         for text in (*texts, '[2,"last","Heartbeat",{}]'):
-            self.websocket.send(text)
+            self.websocket.post(text)
         answers = []
         while (answer := self.read())[1] != "last":
             answers.append(answer)
@@ -365,7 +365,7 @@ def test_a_call_whose_id_stands_for_the_unreadable_is_like_any_other(version: Ve
 def test_a_call_with_the_id_of_one_that_is_being_handled(version: Version, code: str) -> None:
     with connected_peer(version) as peer:
         for data in ("A", "A", "B"):
-            peer.websocket.send(f'[2,"1","DataTransfer",{{"vendorId":"x","data":"{data}"}}]')
+            peer.websocket.post(f'[2,"1","DataTransfer",{{"vendorId":"x","data":"{data}"}}]')
         assert peer.read()[:3] == [4, "1", code]
         peer.go_on.set()
         answer = [3, "1", {"status": "Accepted"}]

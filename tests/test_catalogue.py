@@ -11,8 +11,11 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import payloads
 import pytest
+from jsonschema import Draft202012Validator
 
+from ocppsync import action_names, message_schema
 from ocppsync.catalogue import SUBPROTOCOLS, Catalogue, Kind, Version, _read, catalogue, closest, unknown_action
 
 
@@ -231,3 +234,43 @@ print(*(name for name in opened if name.startswith("ocpp") and name.endswith(".j
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.splitlines() == ["ocpp16.json", "ocpp16.json ocpp21.json"]
+
+
+# What is public of it.
+
+
+@pytest.mark.parametrize(("version", "both"), [("1.6", 39), ("2.0.1", 64), ("2.1", 91)])
+def test_the_actions_of_a_version(version: str, both: int) -> None:
+    names = action_names(version)
+    assert len(names) == both
+    assert names == sorted(names)
+    central_system, charge_point = (set(action_names(version, end)) for end in ("central_system", "charge_point"))
+    assert central_system | charge_point == set(names)
+    assert central_system & charge_point == {"DataTransfer"}
+
+
+@pytest.mark.parametrize("version", ["1.6", "2.0.1", "2.1"])
+def test_a_schema_stands_alone(version: str) -> None:
+    known = catalogue(version)
+    for action in action_names(version):
+        for kind in ("request",) if known.is_send(action) else ("request", "response"):
+            schema = message_schema(action, kind, version)
+            Draft202012Validator.check_schema(schema)
+            named = set(re.findall(r'"#/\$defs/(\w+)"', json.dumps(schema)))
+            assert set(schema["$defs"]) == named, action
+            assert Draft202012Validator(schema).is_valid(payloads.minimal(version, action, kind))
+
+
+def test_a_schema_is_a_copy() -> None:
+    message_schema("Reset")["properties"].clear()
+    assert message_schema("Reset")["required"] == ["type"]
+    assert message_schema("Reset")["properties"] != {}
+
+
+def test_what_has_no_schema() -> None:
+    with pytest.raises(ValueError, match="no action 'Rest'; did you mean 'Reset'"):
+        message_schema("Rest")
+    with pytest.raises(ValueError, match="is a SEND"):
+        message_schema("NotifyPeriodicEventStream", "response", "2.1")
+    with pytest.raises(ValueError, match=r"OCPP '1\.5' is not known"):
+        message_schema("Reset", "request", "1.5")

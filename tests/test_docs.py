@@ -156,15 +156,16 @@ def test_the_loggers_and_their_levels_are_listed() -> None:
     assert listed == set(logged())
 
 
-def serve_parser() -> argparse.ArgumentParser:
+def parser_of(command: str) -> argparse.ArgumentParser:
     (commands,) = (action for action in cli._parser()._actions if isinstance(action, argparse._SubParsersAction))
-    parser: argparse.ArgumentParser = commands.choices["serve"]
+    parser: argparse.ArgumentParser = commands.choices[command]
     return parser
 
 
-def test_the_options_of_the_command_are_listed() -> None:
-    table = {code(row[0])[0]: code(row[1])[0] for row in rows("command-line.md", "option", "default")}
-    known = [action for action in serve_parser()._actions if "--help" not in action.option_strings]
+@pytest.mark.parametrize(("command", "head"), [("serve", "option"), ("replay", "option of `replay`")])
+def test_the_options_of_the_commands_are_listed(command: str, head: str) -> None:
+    table = {code(row[0])[0]: code(row[1])[0] for row in rows("command-line.md", head, "default")}
+    known = [one for one in parser_of(command)._actions if one.option_strings and "--help" not in one.option_strings]
     assert table == {action.option_strings[0]: str(action.default) for action in known}
 
 

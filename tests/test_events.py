@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import threading
+import typing
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from ocppsync import ChargePoint, HandshakeError, RequestTimeoutError, Validatio
 from ocppsync.events import (
     Closed,
     Connected,
+    Event,
     HandlerFailed,
     LoggingObserver,
     MessageReceived,
@@ -160,3 +163,12 @@ def test_the_log_has_no_texts(caplog: pytest.LogCaptureFixture) -> None:
     caplog.clear()
     LoggingObserver(logger, logging.DEBUG)(Closed("CP1", "1.6", 1000, 3.5))
     assert caplog.records == []
+
+
+def test_an_event_is_frozen() -> None:
+    closed = Closed("CP1", "1.6", 1000, 3.5)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        closed.code = 1001  # type: ignore[misc]
+    kinds = typing.get_args(Event)
+    assert len(kinds) == 8
+    assert all(kind.__dataclass_params__.frozen for kind in kinds)

@@ -115,13 +115,17 @@ def test_a_response_class_of_the_application_is_kept(cs: CentralSystem, app: fla
         assert cs.charge_points == ["CP1"]
 
 
-SITE = """
+# A site as it was, and the lines that are enough to command a charger from it.
+EXISTING = """
 from flask import Flask
+
+app = Flask(__name__)
+"""
+ADDED = """
 from ocppsync import CentralSystem, NotConnectedError, OCPPRequestError, RequestTimeoutError
 from ocppsync.answers import CentralSystemAnswers
 from ocppsync.flask import ocpp_blueprint
 
-app = Flask(__name__)
 cs = CentralSystem(None, CentralSystemAnswers())
 app.register_blueprint(ocpp_blueprint(cs), url_prefix="/ocpp")
 
@@ -141,8 +145,9 @@ def reset(name):
 
 @pytest.mark.slow
 def test_a_site_under_gunicorn_commands_a_charger(tmp_path: Path) -> None:
-    (tmp_path / "site_of_test.py").write_text(SITE, encoding="utf-8")
+    (tmp_path / "site_of_test.py").write_text(EXISTING + ADDED, encoding="utf-8")
     (tmp_path / "gunicorn.conf.py").write_text("worker_class = 'gthread'\nthreads = 8\n", encoding="utf-8")
+    assert sum(bool(line) for line in ADDED.splitlines()) <= 15
     with gunicorn(tmp_path) as program:
         port = port_of(program)
         with ChargePoint("CP1", url=f"ws://127.0.0.1:{port}/ocpp") as cp, dial(port) as stranger:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -55,3 +57,28 @@ def test_refusals_and_failures_are_counted() -> None:
         cs.on("Heartbeat")(lambda payload, metadata: {})
         assert peer.call("1", "Heartbeat", {})[2] == "InternalError"
     assert registry.get_sample_value("ocpp_handler_failures_total", {"action": "Heartbeat"}) == 1
+
+
+def test_names_are_as_prometheus_has_them_and_documented() -> None:
+    registry = CollectorRegistry()
+    PrometheusObserver(registry)
+    kinds = {"counter": "_total", "histogram": "_seconds", "gauge": ""}
+    names = set()
+    for family in registry.collect():
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        assert re.fullmatch("ocpp(_[a-z]+)+", name)
+        assert name.endswith(kinds[family.type])
+        assert family.documentation
+        names.add(name)
+    page = (Path(__file__).parent.parent / "docs" / "observing.md").read_text(encoding="utf-8")
+    assert names == set(re.findall(r"^\| `(ocpp_\w+)`", page, re.MULTILINE))
+
+
+def test_peers_cannot_make_any_number_of_series() -> None:
+    registry = CollectorRegistry()
+    observer = PrometheusObserver(registry)
+    for code in (1000, 1006, 1015, 2000, 3000, 3999, 4000, 4321, None):
+        observer(Closed("CP1", "1.6", code, 1.0))
+    samples = [sample for family in registry.collect() for sample in family.samples]
+    codes = {sample.labels["code"] for sample in samples if sample.name == "ocpp_connections_closed_total"}
+    assert codes == {"1000", "1006", "1015", "2xxx", "3xxx", "4xxx", "none"}

@@ -538,7 +538,7 @@ def test_a_visitor_over_tls(desk: Desks, authority: Authority) -> None:
         assert visitor.http_request.peer_certificate["subject"] == ((("commonName", "SN1"),),)
         peer.send_text("hello")
         assert visitor.websocket.receive() == "hello"
-        visitor.websocket.send("good day")
+        visitor.websocket.post("good day")
         assert peer.read_text() == "good day"
 
 

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
+import threading
+import unittest
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from certificates import Authority
 from support import BOOT, DEADLINE, raw, serving
+from websockets.sync.server import ServerConnection, serve
+from websockets.typing import Subprotocol
 
 from ocppsync import CentralSystem, HandshakeError, utc_now
 from ocppsync.cli import main
 from ocppsync.journal import read_journal
 from ocppsync.replay import replay
-from ocppsync.testing import assert_replays
+from ocppsync.testing import CentralSystemTestCase, assert_replays, fake_charge_point, inline
 
 START = {"connectorId": 1, "idTag": "T", "meterStart": 0, "timestamp": "2026-01-01T00:00:00Z"}
 
@@ -101,7 +107,102 @@ def test_the_command(journal: Path, capsys: pytest.CaptureFixture[str], tmp_path
         assert main(["replay", str(journal), "--url", url, "--ignore", "interval"]) == 0
         assert main(["replay", str(journal), "--url", url, "--charge-point", "other"]) == 0
     assert main(["replay", str(tmp_path / "absent.jsonl")]) == 1
-    assert capsys.readouterr().err == "ocppsync: No such file or directory\n"
+    assert capsys.readouterr().err == f"ocppsync: {tmp_path / 'absent.jsonl'}: No such file or directory\n"
     assert main(["replay", str(journal), "--url", url]) == 1
     assert "cannot connect to 127.0.0.1" in capsys.readouterr().err
     assert json.loads(journal.read_text(encoding="utf-8").splitlines()[0])["event"] == "connected"
+
+
+def test_over_tls_the_central_system_has_to_prove_itself(
+    journal: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    authority, other = Authority(tmp_path), Authority(tmp_path, name="Other CA")
+    with serving(ssl_context=authority.server_context()) as cs:
+        prepare(cs, 8)
+        url = f"wss://localhost:{cs.port}"
+        assert_replays(journal, url, timeout=DEADLINE, ssl_context=authority.client_context())
+        assert main(["replay", str(journal), "--url", url, "--ca", str(authority.certificate)]) == 0
+        assert capsys.readouterr().out == "1 connection, 11 messages, 0 differences\n"
+        for options in (["--ca", str(other.certificate)], []):
+            assert main(["replay", str(journal), "--url", url, *options]) == 1
+            assert "the server's certificate was refused" in capsys.readouterr().err
+    for file, fault in ((tmp_path / "absent.pem", "No such file"), (journal, "holds no certificates in PEM")):
+        assert main(["replay", str(journal), "--url", url, "--ca", str(file)]) == 1
+        assert re.search(f"^ocppsync: {file}:? {fault}", capsys.readouterr().err)
+
+
+def test_another_implementation_may_say_anything(journal: Path) -> None:
+    def answer(peer: ServerConnection) -> None:
+        for _ in peer:
+            for text in ("[3", "[]", "[3,{},{}]", '"x"', '[2,"7","GetConfiguration"]'):
+                peer.send(text)
+
+    (session,) = read_journal(journal)
+    with serve(answer, "127.0.0.1", 0, subprotocols=[Subprotocol("ocpp1.6")]) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        port = server.socket.getsockname()[1]
+        found = [one.message for one in replay(session, f"ws://127.0.0.1:{port}", timeout=0.3)]
+        server.shutdown()
+        thread.join()
+    assert found[0] == 'what came is no message of OCPP: "[3"'
+    assert "the CALLRESULT to BootNotification did not come within 0.3 s" in found
+    assert any(one.startswith("the CALL GetConfiguration: it was {") for one in found)
+
+
+@pytest.mark.parametrize("without_threads", [True, False])
+def test_a_conversation_is_a_test_without_network(journal: Path, without_threads: bool) -> None:
+    answers: list[Any] = []
+
+    class Replayed(CentralSystemTestCase):
+        inline = without_threads
+
+        def make_central_system(self) -> CentralSystem:
+            cs = CentralSystem(None)
+            prepare(cs, 8, asks=False)
+
+            @cs.after("BootNotification")
+            def ask(payload: Any, metadata: Any) -> Any:
+                # It waits for the answer, and on the thread that plays if there is no other.
+                answers.append(cs.send_request(metadata.charge_point_id, "GetConfiguration", {"key": ["A"]}))
+
+            return cs
+
+        def runTest(self) -> None:
+            assert_replays(journal, self.cs)
+            self.cs.on("Heartbeat")(lambda payload, metadata: {"currentTime": utc_now()})
+            with self.assertRaisesRegex(AssertionError, "the CALLRESULT to Heartbeat came"):
+                assert_replays(journal, self.cs)
+
+    result = unittest.TestResult()
+    Replayed("runTest").run(result)
+    assert result.wasSuccessful(), result.failures + result.errors
+    assert answers == [{"unknownKey": ["A"]}] * 2
+
+
+def test_what_is_asked_about_a_transaction_follows_its_number(tmp_path: Path) -> None:
+    path = tmp_path / "wire.jsonl"
+
+    def central_system(first: int, **options: Any) -> CentralSystem:
+        cs = CentralSystem(None, **options)
+        prepare(cs, first, asks=False)
+
+        @cs.after("StartTransaction")
+        def stop(payload: Any, metadata: Any) -> Any:
+            cs.submit_request(metadata.charge_point_id, "RemoteStopTransaction", {"transactionId": first})
+
+        return cs
+
+    with inline(recorded := central_system(7, journal=path)), fake_charge_point(recorded) as cp:
+        cp.boot(chargePointVendor="line \u2028 separator")
+        cp.expect("RemoteStopTransaction", {"status": "Accepted"})
+        cp.call("StartTransaction", START)
+    with inline(again := central_system(8)):
+        assert_replays(path, again)
+
+
+def test_a_version_that_is_not_spoken_is_not_played(journal: Path) -> None:
+    (session,) = read_journal(journal)
+    session.version = "1.5"
+    with inline(cs := CentralSystem(None)), pytest.raises(ValueError, match=r"OCPP '1\.5' is not spoken"):
+        replay(session, cs)

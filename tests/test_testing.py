@@ -11,7 +11,8 @@ import pytest
 from support import accept_boots
 
 import ocppsync.testing
-from ocppsync import CallError, CallErrorReceived, CentralSystem, ConnectionLostError, HandshakeError
+from ocppsync import CallError, CallErrorReceived, CentralSystem, ConnectionLostError, HandshakeError, Limits
+from ocppsync.events import Closed, MessageReceived
 from ocppsync.testing import CentralSystemTestCase, Clock, HandlerErrors, inline
 
 
@@ -226,3 +227,72 @@ def test_a_handler_may_close_it_all() -> None:
 
 def test_all_public_names_are_there() -> None:
     assert all(hasattr(ocppsync.testing, name) for name in ocppsync.testing.__all__)
+
+
+# What the library remembers goes by the clock of the test.
+
+
+def test_failed_authentications_are_forgotten_on_the_clock() -> None:
+    class Guesses(Case):
+        def make_central_system(self) -> CentralSystem:
+            return CentralSystem(
+                None,
+                authorize=lambda request, charge_point_id: request.basic_credentials == (b"CP1", b"right"),
+                limits=Limits(failed_authentications=3),
+            )
+
+        def status(self, password: str) -> int | None:
+            try:
+                self.charge_point(password=password)
+            except HandshakeError as error:
+                return error.status
+            return None
+
+        def runTest(self) -> None:
+            self.assertEqual([self.status("wrong") for _ in range(4)], [401, 401, 401, 429])
+            self.assertEqual(self.status("right"), 429)
+            self.clock.advance(120)
+            self.assertIsNone(self.status("right"))
+
+    result = run(Guesses)
+    assert result.wasSuccessful(), result.failures + result.errors
+
+
+def test_answers_are_remembered_on_the_clock() -> None:
+    class Repeats(Case):
+        def runTest(self) -> None:
+            handled: list[Any] = []
+
+            @self.cs.on("Authorize")
+            def authorize(payload: Any, metadata: Any) -> Any:
+                handled.append(payload)
+                return {"idTagInfo": {"status": "Accepted"}}
+
+            cp = self.charge_point()
+            for seconds, times in ((0, 1), (299, 1), (2, 2)):
+                self.clock.advance(seconds)
+                cp.send_raw('[2,"1","Authorize",{"idTag":"1"}]')
+                self.assertEqual(len(handled), times)
+            self.assertEqual(len(cp.texts), 3)
+
+    result = run(Repeats)
+    assert result.wasSuccessful(), result.failures + result.errors
+
+
+def test_observers_are_told_the_time_on_the_clock() -> None:
+    events: list[Any] = []
+
+    class Waits(Case):
+        def make_central_system(self) -> CentralSystem:
+            return CentralSystem(None, observers=[events.append])
+
+        def runTest(self) -> None:
+            self.charge_point().expect("ClearCache", {"status": "Accepted"}, delay=7)
+            self.cs.send_request("CP1", "ClearCache")
+            self.clock.advance(3)
+
+    assert run(Waits).wasSuccessful()
+    (answer,) = (event for event in events if isinstance(event, MessageReceived))
+    assert answer.seconds == 7
+    assert isinstance(events[-1], Closed)
+    assert events[-1].seconds == 10

@@ -18,7 +18,8 @@ from sites import ask, gunicorn, port_of, werkzeug
 from support import BOOT, DEADLINE, Recorder, accept_boots, connected
 from wire import CLOSE, dial, request
 
-from ocppsync import CentralSystem, ChargePoint, HandshakeError, Limits, NotConnectedError
+from ocppsync import CentralSystem, ChargePoint, HandshakeError, Limits, NotConnectedError, SecurityProfiles
+from ocppsync.events import Refused
 from ocppsync.wsgi import Mount, close_with_worker, wsgi_app
 
 
@@ -158,6 +159,52 @@ def test_who_is_not_authorised_gets_no_upgrade() -> None:
             assert cs.charge_points == ["CP1"]
 
 
+@pytest.mark.parametrize(
+    ("options", "changes", "status"),
+    [
+        ({"authorize": lambda http_request, name: False}, {}, 401),
+        ({"authorize": lambda http_request, name: 403}, {}, 403),
+        ({"authorize": lambda http_request, name: 1 // 0}, {}, 500),
+        ({"identify": lambda http_request: None}, {}, 404),
+        ({"refuse_unknown_protocol": True}, {"Sec_WebSocket_Protocol": "ocpp0.9"}, 400),
+        ({"security": SecurityProfiles(passwords={"CP1": "a password of CP1"})}, {}, 401),
+    ],
+)
+def test_who_is_not_let_in_gets_the_same_answer_as_on_its_own_port(
+    options: dict[str, Any], changes: dict[str, Any], status: int
+) -> None:
+    told = Recorder()
+    data = request(**changes)
+    with (
+        CentralSystem(0, host="127.0.0.1", observers=[told], **options) as cs,
+        werkzeug(wsgi_app(cs)) as port,
+        dial(port) as web,
+        dial(cs.port) as own,
+    ):
+        answers = [web.ask(data), own.ask(data)]
+        events = told.wait(2)
+    assert [answer.status for answer in answers] == [status, status]
+    assert answers[0].body == answers[1].body
+    assert answers[0].header("WWW-Authenticate") == answers[1].header("WWW-Authenticate")
+    assert events[0] == events[1]
+    assert isinstance(events[0], Refused)
+
+
+def test_the_thread_of_the_request_is_the_reader() -> None:
+    serving, reading = Recorder(), Recorder()
+    with CentralSystem(None, on_raw_websocket_data=lambda text, metadata: reading(threading.get_ident())) as cs:
+        accept_boots(cs)
+        application = wsgi_app(cs)
+
+        def serve(environ: Any, start_response: Any) -> Any:
+            serving(threading.get_ident())
+            return application(environ, start_response)
+
+        with werkzeug(serve) as port, charge_point(port) as cp:
+            cp.send_request("BootNotification", BOOT)
+    assert reading.wait() == serving.wait()
+
+
 def test_the_identity_may_come_from_elsewhere() -> None:
     def identify(http_request: Any) -> str | None:
         return http_request.query.removeprefix("id=") or None
@@ -225,10 +272,10 @@ def test_an_older_http_is_refused(cs: CentralSystem) -> None:
 # Servers that cannot do it.
 
 
-def unfit(port: int, tls: Any = None) -> str:
+def unfit(port: int, tls: Any = None, path: str = "/CP1") -> str:
     """Ask such a server for an upgrade, and return what it says."""
     with dial(port, ssl_context=tls) as peer:
-        peer.send(request())
+        peer.send(request(path))
         # Any HTTP will do: the standard library answers with 1.0.
         head = peer.read_until(b"\r\n\r\n").decode()
         assert head.splitlines()[0].split(" ", 1)[1] == "501 Not Implemented"
@@ -417,11 +464,20 @@ def test_a_worker_that_served_enough_requests_sends_the_charge_points_to_the_nex
 
 
 @pytest.mark.slow
-def test_a_worker_with_one_thread_says_what_to_use(directory: Path) -> None:
-    with gunicorn(directory, "--worker-class", "sync", "--threads", "1") as program:
-        status, text = ask(port_of(program), "/ocpp/CP1")
-        assert (status, "has one thread for all requests" in text) == (501, True)
+@pytest.mark.parametrize(
+    ("worker", "reason"),
+    [("sync", "has one thread for all requests"), ("gevent", "has greenlets, not threads")],
+)
+def test_a_worker_that_cannot_do_it_says_what_to_use(directory: Path, worker: str, reason: str) -> None:
+    with gunicorn(directory, "--worker-class", worker, "--threads", "1") as program:
+        port = port_of(program)
+        text = unfit(port, path="/ocpp/CP1")
+        assert reason in text
+        assert "use gunicorn with --worker-class gthread" in text
+        program.wait_for(f"ocppsync.handshake:refused .* with HTTP 501: .*{reason}; use gunicorn")
+        assert ask(port, "/") == (200, "")  # the rest of the site is as ever
         assert program.end(signal.SIGTERM)[0] == 0
+        assert "Traceback" not in program.output
 
 
 def test_the_worker_is_watched_until_it_stops() -> None:

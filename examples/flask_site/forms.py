@@ -7,12 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ocppsync.catalogue import catalogue
+from ocppsync import action_names, message_schema
 
 __all__ = ["Field", "actions", "fields", "payload_of"]
 
 Kind = Literal["text", "number", "choice", "lines", "json"]
-_VERSION = "1.6"
 _WORDS: Mapping[str, bool] = {"true": True, "false": False}
 
 
@@ -32,13 +31,12 @@ class Field:
 
 def actions() -> list[str]:
     """Return what a central system may send to a charger."""
-    known = catalogue(_VERSION)
-    return sorted(action for action in known.actions if known.may_send("central_system", action))
+    return action_names("1.6", sender="central_system")
 
 
 def fields(action: str) -> list[Field]:
-    """Return the inputs for an action; raises KeyError for an unknown one."""
-    schema = catalogue(_VERSION).schema(action, "request")
+    """Return the inputs for an action; raises ValueError for an unknown one."""
+    schema = message_schema(action, "request", "1.6")
     return list(_fields(schema, schema["$defs"], "", required=True))
 
 

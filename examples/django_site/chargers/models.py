@@ -1,0 +1,18 @@
+"""What is remembered of a charger."""
+
+from __future__ import annotations
+
+from django.db import models
+
+
+class Charger(models.Model):
+    """A charger that has connected at least once."""
+
+    identity = models.CharField(max_length=255, primary_key=True)
+    vendor = models.CharField(max_length=50, default="")
+    model = models.CharField(max_length=50, default="")
+    status = models.CharField(max_length=50, default="")
+    seen = models.DateTimeField(auto_now=True)
+
+    def __str__(self) -> str:
+        return str(self.identity)

@@ -1,0 +1,41 @@
+"""The list of the chargers, and the button that resets one."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST
+
+from ocppsync import CallErrorReceived, NotConnectedError, OCPPRequestError, RequestTimeoutError
+
+from .central import cs
+from .models import Charger
+
+
+def overview(request: HttpRequest) -> HttpResponse:
+    """Show all chargers."""
+    connected = set(cs.charge_points)
+    chargers = [(charger, charger.identity in connected) for charger in Charger.objects.order_by("identity")]
+    return render(request, "chargers/overview.html", {"chargers": chargers, "host": request.get_host()})
+
+
+@require_POST
+def reset(request: HttpRequest, identity: str) -> HttpResponse:
+    """Reset a charger, and tell what came of it in words that help."""
+    try:
+        answer = cs.send_request(identity, "Reset", {"type": "Soft"})
+    except NotConnectedError:
+        messages.error(request, f"{identity} is not connected; nothing was sent. Check its power and network.")
+    except RequestTimeoutError:
+        messages.warning(request, f"{identity} did not answer; it may still reset.")
+    except CallErrorReceived as error:
+        messages.error(request, f"{identity} cannot reset: {error.code}. {error.description}")
+    except OCPPRequestError as error:
+        messages.error(request, f"It failed: {error}")
+    else:
+        if answer["status"] == "Accepted":
+            messages.success(request, f"{identity} resets.")
+        else:
+            messages.warning(request, f"{identity} declined to reset.")
+    return redirect("overview")

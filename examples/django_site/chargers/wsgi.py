@@ -1,0 +1,17 @@
+"""What a server serves: Django, and beside it the central system below /ocpp."""
+
+from __future__ import annotations
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+from ocppsync.wsgi import Mount
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chargers.settings")
+django_application = get_wsgi_application()
+
+# Not before Django is ready: it uses models.
+from .central import cs  # noqa: E402
+
+application = Mount(django_application, cs, "/ocpp")
