@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Literal
 
-from . import transport
+from . import upgrade
 from .catalogue import SUBPROTOCOLS
 from .channel import NORMAL
 from .connection import Connection, ConnectionSettings
@@ -266,7 +266,7 @@ class ChargePoint(ChargePointMethods):
             on_data=self._on_raw_socket_data,
         )
         try:
-            websocket = transport.connect(
+            websocket = upgrade.connect(
                 stream,
                 host=self._endpoint.host_header,
                 target=self._endpoint.target,

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from . import transport
+from . import upgrade
 from .catalogue import SUBPROTOCOLS, Version
 from .central_system import CentralSystem
 from .endpoint import Endpoint
@@ -213,7 +213,7 @@ def link_over_socket(
     sock = socket.create_connection((endpoint.host, endpoint.port), timeout=DEADLINE)
     stream = Stream(sock, write_timeout=DEADLINE)
     try:
-        websocket = transport.connect(
+        websocket = upgrade.connect(
             stream,
             host=endpoint.host_header,
             target=endpoint.target,

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from . import transport
+from . import upgrade
 from .addresses import counted_as
 from .doorkeeper import Doorkeeper, Place
 from .events import Observer, Refused
@@ -267,7 +267,7 @@ class Reception:
     def upgrade(self, stream: Stream, admission: Admission) -> Visitor:
         """Make the WebSocket of who was admitted."""
         admitted = admission.admitted
-        websocket = transport.accept(
+        websocket = upgrade.accept(
             stream,
             key=admitted.key,
             subprotocol=admitted.subprotocol if admitted.announce else None,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from . import transport
+from . import upgrade
 from .catalogue import SUBPROTOCOLS
 from .central_system import CentralSystem
 from .channel import TransportClosedError
@@ -23,6 +23,7 @@ from .frames import CALL, CALLERROR, CALLRESULT
 from .inline import InlineExecutor
 from .journal import Entry, Session, read_journal
 from .links import link_in_memory
+from .transport import WebSocket
 
 __all__ = ["Difference", "assert_replays", "replay"]
 
@@ -96,13 +97,11 @@ def assert_replays(path: str | Path, at: str | CentralSystem, **options: Any) ->
         raise AssertionError("the central system answers otherwise:\n" + "\n".join(map(str, differences)))
 
 
-def _connect(
-    endpoint: Endpoint, session: Session, timeout: float, ssl_context: ssl.SSLContext | None
-) -> transport.WebSocket:
+def _connect(endpoint: Endpoint, session: Session, timeout: float, ssl_context: ssl.SSLContext | None) -> WebSocket:
     deadline = time.monotonic() + timeout
     stream = dial(endpoint, deadline, ssl_context=ssl_context, write_timeout=_WRITE_TIMEOUT)
     try:
-        return transport.connect(
+        return upgrade.connect(
             stream,
             host=endpoint.host_header,
             target=endpoint.target,
@@ -135,7 +134,7 @@ class _Line(Protocol):
 class _Socket:
     """A connection over a socket, with a thread that reads."""
 
-    def __init__(self, websocket: transport.WebSocket, player: _Player) -> None:
+    def __init__(self, websocket: WebSocket, player: _Player) -> None:
         self._websocket = websocket
         self._player = player
         self._reader = threading.Thread(target=self._read, name="ocppsync-replay", daemon=True)

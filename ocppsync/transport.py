@@ -1,18 +1,16 @@
-"""The WebSocket under a connection: the only file that knows simple-websocket, and the wsproto and h11 below it.
+"""The WebSocket under a connection, once both ends have shaken hands.
 
-simple-websocket's two ends hold the protocol, which turns events into bytes and back. Its own thread, its own reading
-and its own writing are not used, for they cannot serve here:
+simple-websocket begins each connection (`ocppsync.upgrade`), and goes no further: its reading and its writing cannot
+serve here.
 
-* it starts a thread for each connection: replaced by the thread that calls `WebSocket.receive`;
-* it writes with ``sock.send``, which may write half, from two threads at once: what is to go out is put into a `Stream`
-  and goes out whole and in order through `Stream.flush`;
-* it buffers without bound, loses the wake-up when a message is too big, and leaves a message that came along with the
-  handshake lying until the next one: `WebSocket.receive` reads wsproto's events itself, one at a time;
-* its close does not end a silent connection, and its client never answers a Close: `WebSocket.close` reports through
-  ``on_closing``, whose caller aborts in time, and every Close is answered;
-* its server always accepts permessage-deflate, fails over parameters of it that are no numbers, and loses a message
-  between whose fragments a ping comes: the upgrade is answered here;
-* its client has no timeout, and sends a Host header without the port: the connection is made here.
+* It starts a thread for each connection: here the thread that calls `WebSocket.receive` reads.
+* It writes with ``sock.send``, which may write half, from two threads at once: here what is to go out is put into a
+  `Stream`, and goes out whole and in order.
+* It buffers without bound, loses the wake-up when a message is too big, and leaves a message that came along with the
+  handshake lying until the next one: here what comes is read one event at a time, by `FrameReader` or by the wsproto
+  that is below simple-websocket.
+* Its close does not end a silent connection, and its client never answers a Close: `WebSocket.close` reports through
+  ``on_closing``, whose caller aborts in time, and every Close is answered.
 """
 
 from __future__ import annotations
@@ -21,25 +19,11 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import cast
+from collections.abc import Callable, Iterator
 
-import simple_websocket
-from h11 import ProtocolError as HTTPProtocolError
-from simple_websocket.ws import Base
 from wsproto import ConnectionType, WSConnection
 from wsproto.connection import Connection, ConnectionState
-from wsproto.events import (
-    AcceptConnection,
-    BytesMessage,
-    CloseConnection,
-    Event,
-    Ping,
-    RejectConnection,
-    RejectData,
-    Request,
-    TextMessage,
-)
+from wsproto.events import BytesMessage, CloseConnection, Event, Ping, TextMessage
 from wsproto.utilities import ProtocolError as WebSocketProtocolError
 
 from .channel import (
@@ -51,7 +35,6 @@ from .channel import (
     TransportClosedError,
 )
 from .deflate import Deflate
-from .errors import HandshakeError
 from .framing import PING, PONG, Control, FrameReader, control_frame, text_frame
 from .streams import Stream
 
@@ -64,132 +47,40 @@ _LARGE_READ_SIZE = 65536
 _BACKLOG_LIMIT = 256 * 1024
 
 
-class _NoThread:
-    """Stands in for the thread that simple-websocket starts: the reader that already runs does its work."""
-
-    name = ""
-
-    def __init__(self, target: object = None) -> None:
-        pass
-
-    def start(self) -> None:
-        pass
-
-
-class _ServerSide(simple_websocket.Server):
-    def __init__(
-        self, stream: Stream, fields: Sequence[tuple[str, str]], subprotocol: str | None, deflate: Deflate
-    ) -> None:
-        self._stream = stream
-        self._deflate = deflate
-        self._fields = [(name.encode(), value.encode("latin-1")) for name, value in fields]
-        self._chosen = subprotocol
-        # The name under which it looks for a socket, which it never touches.
-        super().__init__({"werkzeug.socket": stream}, thread_class=_NoThread)
-
-    def handshake(self) -> None:
-        self.ws.initiate_upgrade_connection(self._fields, "/")
-        next(self.ws.events())
-        try:
-            answer = self.ws.send(AcceptConnection(subprotocol=self._chosen, extensions=[self._deflate]))
-        except ValueError:
-            # Parameters that make no sense decline the extension, not the connection (RFC 7692 §7.1).
-            answer = self.ws.send(AcceptConnection(subprotocol=self._chosen))
-        self._stream.put(answer)
-        self.connected = True
-
-
-class _ClientSide(simple_websocket.Client):
-    def __init__(self, stream: Stream, request: Request, deadline: float) -> None:
-        self._stream = stream
-        self._request = request
-        self._deadline = deadline
-        self._came = b""
-        # Past Client's own constructor, which would open a socket of its own, without any timeout.
-        Base.__init__(self, None, connection_type=ConnectionType.CLIENT, thread_class=_NoThread)
-
-    def handshake(self) -> None:
-        self._stream.put(self.ws.send(self._request))
-        self._stream.flush()
-        answer = self._next_event()
-        if isinstance(answer, RejectConnection):
-            body = self._rejection_text(answer) if answer.has_body else ""
-            raise HandshakeError(
-                f"the central system refused the connection with HTTP {answer.status_code}" + (body and f": {body}"),
-                status=answer.status_code,
-            )
-        if not isinstance(answer, AcceptConnection):
-            raise HandshakeError(f"unexpected answer to the handshake: {type(answer).__name__}")
-        self.subprotocol = answer.subprotocol
-        self.connected = True
-
-    def _next_event(self) -> object:
-        while True:
-            for event in self.ws.events():
-                return cast(object, event)
-            remaining = self._deadline - time.monotonic()
-            if remaining <= 0:
-                raise TimeoutError
-            self._stream.set_read_timeout(remaining)
-            data = self._stream.recv(_READ_SIZE)
-            if not data:
-                raise HandshakeError("the central system closed the connection during the handshake")
-            self._came += data
-            self.ws.receive_data(data)
-
-    @property
-    def brought_more(self) -> bool:
-        """Whether wsproto has got more than the answer to the handshake already."""
-        return bool(self._came.partition(b"\r\n\r\n")[2])
-
-    def _rejection_text(self, answer: RejectConnection) -> str:
-        body = b""
-        with contextlib.suppress(OSError, HandshakeError, WebSocketProtocolError):
-            while len(body) < 200:
-                event = self._next_event()
-                if not isinstance(event, RejectData):
-                    break
-                body += bytes(event.data)
-                if event.body_finished:
-                    break
-        return body[:200].decode("utf-8", "replace").strip()
-
-
 class WebSocket:
-    """A WebSocket over a stream; `accept` and `connect` make one. `Transport` tells what its methods do.
+    """A WebSocket over a stream, past its handshake. `Transport` tells what its methods do.
 
     Args:
-        peer: simple-websocket's object, past its handshake.
         stream: the bytes.
         client: whether this end is the client.
-        deflate: the extension that was offered or asked for.
-        sorts: whether plain messages are read past wsproto; not where it holds the beginning of a frame already.
+        subprotocol: what both ends agreed on.
+        deflate: the extension, where it was agreed on.
         max_message_size: the longest message that is accepted, in bytes.
         name: the peer's name, for thread names.
+        begun: the wsproto that shook hands, where it has been given more than the handshake.
     """
 
     def __init__(
         self,
-        peer: Base,
         stream: Stream,
         *,
         client: bool,
+        subprotocol: str | None,
         deflate: Deflate | None,
-        sorts: bool = True,
         max_message_size: int,
         name: str,
+        begun: WSConnection | None = None,
     ) -> None:
-        # Made when it is first needed, which is mostly at the end: idle connections are many, and it is large. The one
-        # that shook hands goes on only where it has read on as well.
-        self._ws: Connection | WSConnection | None = None if sorts else peer.ws
+        # Made when it is first needed, which is mostly at the end: idle connections are many, and it is large.
+        self._ws: Connection | WSConnection | None = begun
         self._stream = stream
         self._client = client
-        self._deflate = deflate if deflate is not None and deflate.enabled() else None
-        self._frames = FrameReader(masked=not client, limit=max_message_size, sorts=sorts)
+        self._deflate = deflate
+        self._frames = FrameReader(masked=not client, limit=max_message_size, sorts=begun is None)
         self._limit = max_message_size
         self._name = stream.name = name
-        self.subprotocol: str | None = peer.subprotocol
-        self._events: Iterator[Event] | None = None if sorts else peer.ws.events()
+        self.subprotocol = subprotocol
+        self._events: Iterator[Event] | None = None if begun is None else begun.events()
         self._read_size = _READ_SIZE
         self._parts: list[str] = []
         self._size = 0
@@ -416,94 +307,3 @@ class WebSocket:
         if isinstance(what, Control):
             raise TransportClosedError("the connection is closed", written=False)
         return self._judge().send(TextMessage(data=what) if isinstance(what, str) else what)
-
-
-def accept(
-    stream: Stream,
-    *,
-    key: str,
-    subprotocol: str | None,
-    extensions: str,
-    max_message_size: int,
-    name: str,
-) -> WebSocket:
-    """Answer a checked upgrade request with 101 and return the WebSocket; its `open` lets go of the answer (J16 §3.2).
-
-    Args:
-        stream: where the request was read from; what it holds beyond the request is the first message.
-        key: the request's Sec-WebSocket-Key.
-        subprotocol: the chosen one; None answers without the header.
-        extensions: the request's Sec-WebSocket-Extensions, or ``""`` to refuse compression.
-        max_message_size: the longest message that is accepted, in bytes.
-        name: the peer's name, for the log.
-    """
-    fields = [
-        ("Host", "localhost"),
-        ("Upgrade", "websocket"),
-        ("Connection", "Upgrade"),
-        ("Sec-WebSocket-Version", "13"),
-        ("Sec-WebSocket-Key", key),
-    ]
-    if subprotocol is not None:
-        fields.append(("Sec-WebSocket-Protocol", subprotocol))
-    # wsproto reads it as ASCII, and fails over anything else; no extension is spelt so.
-    if extensions.isascii() and extensions:
-        fields.append(("Sec-WebSocket-Extensions", extensions))
-    deflate = Deflate(max_message_size, forgetful=True)
-    peer = _ServerSide(stream, fields, subprotocol, deflate)
-    return WebSocket(peer, stream, client=False, deflate=deflate, max_message_size=max_message_size, name=name)
-
-
-def connect(
-    stream: Stream,
-    *,
-    host: str,
-    target: str,
-    subprotocols: Sequence[str],
-    headers: Sequence[tuple[str, str]],
-    compression: bool,
-    deadline: float,
-    max_message_size: int,
-    name: str,
-) -> WebSocket:
-    """Ask a server for an upgrade and return the open WebSocket (J16 §3.1).
-
-    Args:
-        stream: an open connection to the server.
-        host: for the Host header, with the port where it is not the default one.
-        target: path and query.
-        subprotocols: in order of preference.
-        headers: more headers, such as Authorization.
-        compression: whether to offer permessage-deflate.
-        deadline: on `time.monotonic`.
-        max_message_size: the longest message that is accepted, in bytes.
-        name: the peer's name, for the log.
-
-    Raises:
-        HandshakeError: the server refused, answered something else, or did not answer in time.
-    """
-    deflate = Deflate(max_message_size, forgetful=False) if compression else None
-    try:
-        request = Request(
-            host=host,
-            target=target,
-            subprotocols=list(subprotocols),
-            extensions=[] if deflate is None else [deflate],
-            extra_headers=[(field.encode("ascii"), value.encode("latin-1")) for field, value in headers],
-        )
-        peer = _ClientSide(stream, request, deadline)
-    except TimeoutError:
-        raise HandshakeError("the central system did not answer the handshake in time") from None
-    except (OSError, ValueError, WebSocketProtocolError, HTTPProtocolError) as error:
-        # ValueError: a header of ours or of the answer holds what such a header cannot.
-        raise HandshakeError(f"the handshake failed: {error}") from error
-    stream.set_read_timeout(None)
-    return WebSocket(
-        peer,
-        stream,
-        client=True,
-        deflate=deflate,
-        sorts=not peer.brought_more,
-        max_message_size=max_message_size,
-        name=name,
-    )

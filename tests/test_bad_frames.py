@@ -14,7 +14,7 @@ import payloads
 import pytest
 from support import DEADLINE, Recorder
 
-from ocppsync import CallError, transport
+from ocppsync import CallError, upgrade
 from ocppsync.catalogue import SUBPROTOCOLS, Version
 from ocppsync.channel import INVALID_DATA
 from ocppsync.connection import Connection, ConnectionSettings
@@ -29,6 +29,7 @@ from ocppsync.request import ConnectionMetadata
 from ocppsync.router import Router
 from ocppsync.streams import Stream
 from ocppsync.timer import Timer
+from ocppsync.transport import WebSocket
 
 VERSIONS: tuple[Version, ...] = get_args(Version)
 SUBPROTOCOL_OF = {version: name for name, version in SUBPROTOCOLS.items()}
@@ -44,7 +45,7 @@ class Peer:
         go_on: lets the handler of DataTransfer answer.
     """
 
-    def __init__(self, connection: Connection, websocket: transport.WebSocket, sock: socket.socket) -> None:
+    def __init__(self, connection: Connection, websocket: WebSocket, sock: socket.socket) -> None:
         self.connection = connection
         self.websocket = websocket
         self.socket = sock
@@ -110,7 +111,7 @@ class Office:
         stream = Stream(sock, write_timeout=DEADLINE)
         request = read_request(stream, deadline=time.monotonic() + DEADLINE, max_header_size=4096)
         admitted = Entrance((SUBPROTOCOL_OF[self.version],)).admit(request)
-        websocket = transport.accept(
+        websocket = upgrade.accept(
             stream,
             key=admitted.key,
             subprotocol=admitted.subprotocol,
@@ -150,7 +151,7 @@ def connected_peer(version: Version) -> Iterator[Peer]:
     reader = threading.Thread(target=office.serve, args=(ours,))
     reader.start()
     stream = Stream(theirs, write_timeout=DEADLINE)
-    websocket = transport.connect(
+    websocket = upgrade.connect(
         stream,
         host="localhost",
         target="/CP1",

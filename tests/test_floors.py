@@ -20,7 +20,7 @@ FLOORS = {
         1: "catalogue dialects endpoint events forwarded limits options password_changes predicates tls tolerance v16"
         " v201 v21 validation vendor",
         2: "deflate framing journal memory messages methods pool repeats router rpc script streams timer watch",
-        3: "deadlines dialling doorkeeper handshake inline transport",
+        3: "deadlines dialling doorkeeper handshake inline transport upgrade",
         4: "connection incoming observing outgoing reception security",
         5: "attendance central_system charge_point listener registry",
         6: "__main__ answering answers answers_16 answers_2x cli conversation device_model fake_charge_point flask"
@@ -68,7 +68,7 @@ def test_no_imports_go_round_in_a_circle() -> None:
 
 def test_only_the_transport_knows_the_websocket_libraries() -> None:
     knowing = {name for name, path in FILES.items() if packages(path) & {"simple_websocket", "wsproto"}}
-    assert knowing == {"transport", "deflate"}
+    assert knowing == {"upgrade", "transport", "deflate"}
 
 
 def test_nothing_imports_asyncio() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ocppsync import registry as registry_module
-from ocppsync import transport
+from ocppsync import upgrade
 from ocppsync.connection import Connection, ConnectionSettings
 from ocppsync.messages import Speech
 from ocppsync.pool import HandlerPool
@@ -49,7 +49,7 @@ def connect() -> Iterator[Callable[[str], Connection]]:
     """Make connections that have never been read from: what they carry is not the subject."""
     ours, theirs = socket.socketpair()
     stream = Stream(ours, write_timeout=1)
-    websocket = transport.accept(
+    websocket = upgrade.accept(
         stream, key=KEY, subprotocol="ocpp1.6", extensions="", max_message_size=1000, name="test"
     )
     pool, timer, speech = HandlerPool(1, "test"), Timer("test"), Speech("central_system")

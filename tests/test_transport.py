@@ -39,7 +39,7 @@ from wire import (
     request,
 )
 
-from ocppsync import CentralSystem, ChargePoint, HandshakeError, transport
+from ocppsync import CentralSystem, ChargePoint, HandshakeError, upgrade
 from ocppsync.channel import TransportClosedError
 from ocppsync.doorkeeper import Doorkeeper
 from ocppsync.forwarded import ClientAddress
@@ -918,7 +918,7 @@ def connect(
         "name": "CP1",
     }
     try:
-        return transport.connect(stream, deadline=time.monotonic() + timeout, **{**settings, **options})
+        return upgrade.connect(stream, deadline=time.monotonic() + timeout, **{**settings, **options})
     except BaseException:
         stream.close()
         raise
