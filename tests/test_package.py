@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 # Building and installing fetch what they need.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+# In one process: each of the packages is built and installed once.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("package")]
 
 ROOT = Path(__file__).resolve().parent.parent
 

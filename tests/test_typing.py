@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow
+# In one process: each type checker runs once.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("typing")]
 
 ROOT = Path(__file__).resolve().parent.parent
 HERE = ROOT / "tests" / "typing"
