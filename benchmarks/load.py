@@ -159,7 +159,8 @@ class Fleet:
         """Let each ask again as soon as it is answered; return the answers a second."""
         poll, chargers, answers = self._poll.poll, self._chargers, 0
         began = now = last = time.perf_counter()
-        while now < began + seconds:
+        # An answer at least, however slow the server is: none would be no rate.
+        while now < began + seconds or not answers:
             for number, _ in poll(1.0):
                 charger = chargers[number]
                 if charger.read():
