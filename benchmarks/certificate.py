@@ -12,7 +12,7 @@ from cryptography.x509.oid import NameOID
 
 
 def write_certificate(directory: Path) -> tuple[str, str]:
-    """Write an elliptic key and its own certificate, good for a day; return the files of the certificate and the key."""
+    """Write an elliptic key and its own certificate, good for a day; return the files of both, the key last."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.datetime.now(datetime.timezone.utc)

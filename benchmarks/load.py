@@ -3,9 +3,9 @@
     python benchmarks/load.py PORT --message MeterValues --connections 10 100 --seconds 5
     python benchmarks/load.py PORT --message MeterValues --connections 10000 --seconds 5 --every 30
 
-As the first line stands, each asks as fast as it is answered (a closed loop); with ``--every`` each asks once in so many
-seconds, answered or not (a fixed rate), and a latency counts from the moment at which its message was due, not from the
-one at which it could be sent. Prints one line of JSON for each number of connections. The other end is any server that
+As the first line stands, each asks as fast as it is answered (a closed loop); with ``--every`` each asks once in so
+many seconds, answered or not (a fixed rate), and a latency counts from the moment at which its message was due, not
+from the one at which it could be sent. Prints one line of JSON for each number of connections. The other end is any server that
 speaks OCPP on 127.0.0.1.
 """
 
@@ -176,7 +176,8 @@ class Fleet:
 
     def pace(self, every: float, seconds: float) -> list[float]:
         """Let each ask once in ``every`` seconds, one after the other; return the latencies in seconds."""
-        chargers, latencies = list(self._chargers.values()), []
+        chargers = list(self._chargers.values())
+        latencies: list[float] = []
         step, count = every / len(chargers), int(seconds * len(chargers) / every)
         began, sent = time.perf_counter(), 0
         while len(latencies) < count:

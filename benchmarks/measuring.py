@@ -79,9 +79,7 @@ class Series:
     def result(self) -> Iterator[Figure | Failure]:
         """Yield what came of it."""
         if self.values:
-            yield Figure(
-                self.scenario, self.variant, self.peer, self.unit, tuple(self.values), more_is_better=self.more_is_better
-            )
+            yield Figure(self.scenario, self.variant, self.peer, self.unit, tuple(self.values), self.more_is_better)
         if self.failure:
             yield Failure(self.scenario, self.variant, self.peer, self.failure)
 

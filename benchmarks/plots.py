@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,8 +11,18 @@ import matplotlib as mpl
 from figures import Figure
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
-from matplotlib.ticker import FuncFormatter, NullFormatter
-from servers import ECHOES, OURS
+from matplotlib.ticker import FuncFormatter
+from servers import (
+    ECHO_RAW,
+    ECHO_SIMPLE_WEBSOCKET,
+    ECHO_WEBSOCKETS_ASYNCIO,
+    ECHO_WEBSOCKETS_SYNC,
+    ECHOES,
+    OCPP_PACKAGE,
+    OCPP_RPC,
+    OURS,
+    TS_OCPP,
+)
 
 mpl.rcParams.update(
     {
@@ -25,9 +36,20 @@ mpl.rcParams.update(
         "svg.hashsalt": "ocppsync",
     }
 )
-_OURS = "#00796b"
-_OTHERS = ("#c62828", "#ef6c00", "#5e35b1", "#1565c0", "#6d4c41", "#ad1457")
-_CEILINGS = ("#9e9e9e", "#bdbdbd", "#757575", "#d0d0d0")
+_COLOURS = {
+    OURS.name: "#00796b",
+    OCPP_PACKAGE.name: "#c62828",
+    TS_OCPP.name: "#ef6c00",
+    OCPP_RPC.name: "#5e35b1",
+    ECHO_SIMPLE_WEBSOCKET.name: "#757575",
+    ECHO_WEBSOCKETS_SYNC.name: "#bdbdbd",
+    ECHO_WEBSOCKETS_ASYNCIO.name: "#9e9e9e",
+    ECHO_RAW.name: "#e0e0e0",
+}
+"""Ceilings are grey."""
+_MORE_COLOURS = ("#1565c0", "#6d4c41", "#ad1457", "#9e9d24")
+_SHARED = 4.0
+"""Parts of a plot have one scale if their longest bars do not differ more than this."""
 
 
 def draw(scenarios: Mapping[str, Sequence[Figure]], directory: Path) -> dict[str, str]:
@@ -51,29 +73,21 @@ def _by_connections(figures: Sequence[Figure]) -> bool:
 
 
 def colours(peers: Sequence[str]) -> dict[str, str]:
-    """Return a colour for each peer: grey for ceilings."""
-    ceilings, others = iter(_CEILINGS), iter(_OTHERS * 3)
-    echoes = {peer.name for peer in ECHOES}
-    return {
-        peer: _OURS if peer == OURS.name else next(ceilings) if peer in echoes else next(others) for peer in peers
-    }
+    """Return a colour for each peer, the same one in every plot for those that are in `servers`."""
+    more = itertools.cycle(_MORE_COLOURS)
+    return {peer: _COLOURS.get(peer) or next(more) for peer in peers}
 
 
 def _peers(figures: Sequence[Figure]) -> list[str]:
     return list(dict.fromkeys(figure.peer for figure in figures))
 
 
-def _title(axes: Axes, scenario: str, figures: Sequence[Figure]) -> None:
-    first = figures[0]
-    axes.set_title(scenario[0].upper() + scenario[1:])
-    axes.annotate(
-        f"{first.unit}, {'more' if first.more_is_better else 'less'} is better; medians, from lowest to highest",
-        (0, 1.02),
-        xycoords="axes fraction",
-        fontsize=9,
-        color="#616161",
-    )
-    axes.title.set_position((0, 1.08))
+def _head(canvas: Canvas, text: str) -> None:
+    canvas.suptitle(text[0].upper() + text[1:], fontweight="bold", x=0.01, ha="left")
+
+
+def _better(figure: Figure) -> str:
+    return f"{figure.unit} ({'more' if figure.more_is_better else 'less'} is better)"
 
 
 def _readable(value: float, _: object = None) -> str:
@@ -86,39 +100,45 @@ def _readable(value: float, _: object = None) -> str:
 def _lines(scenario: str, figures: Sequence[Figure]) -> Canvas:
     canvas = Canvas(figsize=(9, 5), layout="constrained")
     axes = canvas.add_subplot()
-    palette, echoes = colours(_peers(figures)), {peer.name for peer in ECHOES}
-    ends = []
-    for peer, colour in palette.items():
-        own = sorted(((_connections(one) or 0, one) for one in figures if one.peer == peer), key=lambda pair: pair[0])
-        across = [connections for connections, _ in own]
-        medians = [one.median for _, one in own]
-        axes.plot(
-            across,
-            medians,
-            marker="o",
-            markersize=5,
-            color=colour,
-            linewidth=2.5 if peer == OURS.name else 1.5,
-            linestyle="--" if peer in echoes else "-",
-            label=peer,
-            zorder=3 if peer == OURS.name else 2,
-        )
-        axes.fill_between(
-            across, [min(one.values) for _, one in own], [max(one.values) for _, one in own], color=colour, alpha=0.12
-        )
-        ends.append(medians[-1])
+    palette = colours(_peers(figures))
+    last = max(_connections(figure) or 0 for figure in figures)
+    # The legend lists them from top to bottom as their lines end.
+    ends = {figure.peer: figure.median for figure in figures if _connections(figure) == last}
+    for peer in sorted(palette, key=lambda one: -ends.get(one, 0.0)):
+        _line(axes, [figure for figure in figures if figure.peer == peer], palette[peer])
     axes.set_xscale("log")
     axes.set_ylim(bottom=0)
     ticks = sorted({_connections(figure) or 0 for figure in figures})
     axes.set_xticks(ticks, [_readable(tick) for tick in ticks])
-    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.minorticks_off()
     axes.yaxis.set_major_formatter(FuncFormatter(_readable))
     axes.set_xlabel("connections")
+    axes.set_ylabel(_better(figures[0]))
     axes.grid(axis="y", color="#e0e0e0")
-    _title(axes, scenario, figures)
-    canvas.legend(loc="outside right center", frameon=False)
+    _head(canvas, scenario)
+    if len(palette) > 1:
+        canvas.legend(loc="outside right center", frameon=False)
     return canvas
+
+
+def _line(axes: Axes, figures: Sequence[Figure], colour: str) -> None:
+    """Draw the medians of a peer, and a band from its lowest to its highest values."""
+    own = sorted(figures, key=lambda figure: _connections(figure) or 0)
+    across = [_connections(figure) or 0 for figure in own]
+    peer = own[0].peer
+    axes.plot(
+        across,
+        [figure.median for figure in own],
+        marker="o",
+        markersize=5,
+        color=colour,
+        linewidth=2.8 if peer == OURS.name else 1.5,
+        linestyle="--" if peer in {echo.name for echo in ECHOES} else "-",
+        label=peer,
+        zorder=3 if peer == OURS.name else 2,
+    )
+    lowest, highest = [min(figure.values) for figure in own], [max(figure.values) for figure in own]
+    axes.fill_between(across, lowest, highest, color=colour, alpha=0.15, linewidth=0)
 
 
 # Bars.
@@ -126,23 +146,29 @@ def _lines(scenario: str, figures: Sequence[Figure]) -> Canvas:
 
 def _bars(scenario: str, figures: Sequence[Figure]) -> Canvas:
     variants = list(dict.fromkeys(figure.variant for figure in figures))
-    units = {variant: next(one for one in figures if one.variant == variant).unit for variant in variants}
-    rows = [(variant, [one for one in figures if one.variant == variant]) for variant in variants]
-    height = sum(0.34 * len(own) + 0.75 for _, own in rows) + 0.5
-    canvas = Canvas(figsize=(9, height), layout="constrained")
-    parts = canvas.subplots(len(rows), 1, squeeze=False, gridspec_kw={"height_ratios": [len(own) + 1 for _, own in rows]})
+    parts = [[figure for figure in figures if figure.variant == variant] for variant in variants]
+    sizes = [len(part) + 2 for part in parts]
+    canvas = Canvas(figsize=(9, 0.32 * sum(sizes) + 0.5), layout="constrained")
+    plots = canvas.subplots(len(parts), 1, squeeze=False, gridspec_kw={"height_ratios": sizes})
     palette = colours(_peers(figures))
-    for axes, (variant, own) in zip(parts[:, 0], rows, strict=True):
-        _bar_part(axes, own, palette)
-        first = own[0]
-        axes.set_title(variant or scenario[0].upper() + scenario[1:])
-        axes.set_xlabel(f"{units[variant]} ({'more' if first.more_is_better else 'less'} is better)")
-    if any(variants):
-        canvas.suptitle(scenario[0].upper() + scenario[1:], fontweight="bold", x=0.01, ha="left")
+    for axes, part, most in zip(plots[:, 0], parts, _scales(parts), strict=True):
+        _bar_part(axes, part, palette, most)
+        if len(parts) > 1:
+            axes.set_title(part[0].variant)
+    _head(canvas, scenario if len(parts) > 1 or not variants[0] else f"{scenario}, {variants[0]}")
     return canvas
 
 
-def _bar_part(axes: Axes, figures: Sequence[Figure], palette: Mapping[str, str]) -> None:
+def _scales(parts: Sequence[Sequence[Figure]]) -> list[float]:
+    """Return up to where the axis of each part goes."""
+    most = [max(max(figure.values) for figure in part) or 1.0 for part in parts]
+    same_unit = len({figure.unit for part in parts for figure in part}) == 1
+    if same_unit and max(most) < _SHARED * min(most):
+        return [max(most)] * len(parts)
+    return most
+
+
+def _bar_part(axes: Axes, figures: Sequence[Figure], palette: Mapping[str, str], most: float) -> None:
     names = [figure.peer for figure in figures]
     medians = [figure.median for figure in figures]
     spread = [
@@ -153,12 +179,12 @@ def _bar_part(axes: Axes, figures: Sequence[Figure], palette: Mapping[str, str])
     axes.barh(places, medians, xerr=spread, color=[palette[name] for name in names], ecolor="#424242", capsize=3)
     axes.set_yticks(places, names)
     axes.invert_yaxis()
-    most = max(max(figure.values) for figure in figures) or 1.0
     axes.set_xlim(0, most * 1.15)
     for place, figure in zip(places, figures, strict=True):
         axes.annotate(
             _readable(figure.median), (max(figure.values), place), (6, 0), textcoords="offset points", va="center"
         )
     axes.xaxis.set_major_formatter(FuncFormatter(_readable))
+    axes.set_xlabel(_better(figures[0]))
     axes.grid(axis="x", color="#e0e0e0")
     axes.set_axisbelow(True)

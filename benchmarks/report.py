@@ -99,10 +99,8 @@ def _ceilings(run: Run) -> Iterator[tuple[str, str]]:
         if ceilings and servers:
             fastest = max(servers, key=lambda figure: figure.median)
             share = number(ceilings[0] / fastest.median)
-            yield f"load generator, {scenario}", (
-                f"{number(ceilings[0])} {fastest.unit} against an echo that does nothing else, "
-                f"{share} {_TIMES} the fastest server ({fastest.peer})"
-            )
+            text = f"{number(ceilings[0])} {fastest.unit} against an echo that does nothing else"
+            yield f"load generator, {scenario}", f"{text}, {share} {_TIMES} the fastest server ({fastest.peer})"
 
 
 def _target_rows(figures: Sequence[Figure]) -> Iterator[list[str]]:
@@ -125,7 +123,8 @@ def _scenario_table(figures: Sequence[Figure]) -> Iterator[str]:
     heads = [*(["variant"] if with_variants else []), "peer", "median", "lowest", "highest", "unit"]
     rows = []
     for figure in sorted(figures, key=lambda one: variants.index(one.variant)):
-        row = [*([figure.variant] if with_variants else []), f"**{figure.peer}**" if figure in ours.values() else figure.peer]
+        row = [figure.variant] if with_variants else []
+        row.append(f"**{figure.peer}**" if figure.peer == OURS.name else figure.peer)
         row += [number(figure.median), number(min(figure.values)), number(max(figure.values)), figure.unit]
         rows.append([*row, _lead(ours.get(figure.variant), figure)] if several else row)
     alignment = "l" * (len(heads) - 4) + "rrrl"

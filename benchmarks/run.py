@@ -3,8 +3,8 @@
     python benchmarks/run.py
     python benchmarks/run.py --only throughput tls --repetitions 5
 
-Writes RESULTS.md, the plots and results.json into ``--out``. Needs the extra ``bench``; the peers that run on Node.js are
-installed into benchmarks/peers/ if it is there. Exits with 1 if anything failed.
+Writes RESULTS.md, the plots and results.json into ``--out``. Needs the extra ``bench``; the peers that run on Node.js
+are installed into benchmarks/peers/ if it is there. Exits with 1 if anything failed.
 """
 
 from __future__ import annotations

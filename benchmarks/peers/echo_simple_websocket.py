@@ -36,6 +36,7 @@ def _attend(sock: socket.socket, answer: str) -> None:
     while True:
         try:
             call = websocket.receive()
+            assert isinstance(call, str)
             # [2,"<36 characters>",
             websocket.send(f"[3,{call[3:41]},{answer}]")
         except (simple_websocket.ConnectionClosed, OSError):

@@ -45,7 +45,7 @@ class Point201(ChargePoint201):
     @on("TransactionEvent")
     def transaction_event(self, **fields: Any) -> Any:
         """Accept the token."""
-        return answers_201.TransactionEvent(id_token_info={"status": "Accepted"})  # type: ignore[arg-type]
+        return answers_201.TransactionEvent(id_token_info={"status": "Accepted"})
 
 
 async def attend(websocket: ServerConnection) -> None:

@@ -22,7 +22,7 @@ def main() -> None:
         0,
         host="127.0.0.1",
         protocols=["ocpp1.6", "ocpp2.0.1"],
-        ssl_context=server_context(certificate=files[0], key=files[1]) if files else None,
+        ssl_context=server_context([(files[0], files[1])]) if files else None,
         # All charge points come from this machine.
         limits=Limits(connections_per_address=None),
     )
