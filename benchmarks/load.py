@@ -5,8 +5,8 @@
 
 As the first line stands, each asks as fast as it is answered (a closed loop); with ``--every`` each asks once in so
 many seconds, answered or not (a fixed rate), and a latency counts from the moment at which its message was due, not
-from the one at which it could be sent. Prints one line of JSON for each number of connections. The other end is any server that
-speaks OCPP on 127.0.0.1.
+from the one at which it could be sent. Prints one line of JSON for each number of connections. The other end is any
+server that speaks OCPP on 127.0.0.1.
 """
 
 from __future__ import annotations

@@ -20,8 +20,13 @@ from ocpp.v16 import ChargePoint as ChargePoint16
 from ocpp.v16 import call_result as answers_16
 from ocpp.v201 import ChargePoint as ChargePoint201
 from ocpp.v201 import call_result as answers_201
+from ocpp.v201.datatypes import IdTokenInfoType
+from ocpp.v201.enums import AuthorizationStatusEnumType
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
+
+
+ACCEPTED = IdTokenInfoType(status=AuthorizationStatusEnumType.accepted)
 
 
 class Point16(ChargePoint16):
@@ -45,7 +50,7 @@ class Point201(ChargePoint201):
     @on("TransactionEvent")
     def transaction_event(self, **fields: Any) -> Any:
         """Accept the token."""
-        return answers_201.TransactionEvent(id_token_info={"status": "Accepted"})
+        return answers_201.TransactionEvent(id_token_info=ACCEPTED)
 
 
 async def attend(websocket: ServerConnection) -> None:
