@@ -132,6 +132,14 @@ class Fleet:
                 sock.setblocking(False)
                 self._poll.register(sock, select.EPOLLIN)
                 self._chargers[sock.fileno()] = Charger(sock, self._frame)
+            self._attend()
+
+    def _attend(self) -> None:
+        """Take the answers that are outstanding, and answer the pings of those that already wait."""
+        for number, _ in self._poll.poll(0):
+            charger = self._chargers[number]
+            if charger.read():
+                charger.due = 0.0
 
     def _open(self, name: str) -> socket.socket:
         sock = socket.create_connection(("127.0.0.1", self._port), timeout=_PATIENCE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,15 +49,19 @@ def ask(
 def _run_load(plan: Plan, command: Sequence[str], count: int) -> Iterator[dict[str, float]]:
     with pinned(plan.load_core):
         load = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert load.stdout is not None
+    assert load.stderr is not None
+    killer = threading.Timer(_SLACK + count * 10 * plan.seconds, load.kill)
+    killer.start()
     try:
-        output, errors = load.communicate(timeout=_SLACK + count * 10 * plan.seconds)
-    except subprocess.TimeoutExpired:
+        yield from map(json.loads, load.stdout)
+        errors = load.stderr.read().strip()
+        if load.wait():
+            raise MeasurementError((errors or "it takes too long").splitlines()[-1])
+    finally:
+        killer.cancel()
         load.kill()
-        output, errors = load.communicate()
-        errors = "it takes too long"
-    yield from map(json.loads, output.splitlines())
-    if load.returncode:
-        raise MeasurementError((errors.strip() or "it says nothing").splitlines()[-1])
+        load.communicate()
 
 
 @dataclass

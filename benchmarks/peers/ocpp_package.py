@@ -25,7 +25,6 @@ from ocpp.v201.enums import AuthorizationStatusEnumType
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-
 ACCEPTED = IdTokenInfoType(status=AuthorizationStatusEnumType.accepted)
 
 
