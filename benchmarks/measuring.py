@@ -94,10 +94,7 @@ Measurement = Callable[[], Iterator[float]]
 
 
 def take_turns(plan: Plan, measurements: Mapping[Measurement, Sequence[Series]]) -> Iterator[Figure | Failure]:
-    """Repeat the measurements, each in its turn; then yield the figures.
-
-    One that fails is not asked again for what it could not do, nor for what comes after that.
-    """
+    """Repeat the measurements, each in its turn; then yield the figures, and what failed in any repetition."""
     for _ in range(plan.repetitions):
         for measure, series in measurements.items():
             _measure(measure, series)

@@ -83,11 +83,11 @@ def arguments(names: list[str]) -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=names, metavar="SCENARIO", help=", ".join(names))
     parser.add_argument("--smoke", action="store_true", help="only show that everything works, in seconds")
     parser.add_argument("--repetitions", type=int, help="of each measurement; 3, or 1 with --smoke")
-    parser.add_argument("--seconds", type=float, help="of each measurement; 2, or 0.2 with --smoke")
+    parser.add_argument("--seconds", type=float, help="of each measurement; 1.5, or 0.2 with --smoke")
     parser.add_argument("--out", type=Path, default=HERE / "results")
     options = parser.parse_args()
     options.repetitions = options.repetitions or (1 if options.smoke else 3)
-    options.seconds = options.seconds or (0.2 if options.smoke else 2.0)
+    options.seconds = options.seconds or (0.2 if options.smoke else 1.5)
     return options
 
 

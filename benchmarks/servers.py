@@ -32,6 +32,8 @@ class Peer:
     echo: bool = False
     #: It is started with the files of a certificate and its key.
     tls: bool = False
+    #: Over more connections it answers next to nothing, and is not asked.
+    most_connections: int = 10_000
 
     @property
     def is_there(self) -> bool:
@@ -50,8 +52,8 @@ OURS = Peer("ocppsync", "ours.py", tls=True)
 OCPP_PACKAGE = Peer("ocpp package", "ocpp_package.py", tls=True)
 TS_OCPP = Peer("ts-ocpp", "ts_ocpp.mjs", protocols=("ocpp1.6",))
 OCPP_RPC = Peer("ocpp-rpc, strict", "ocpp_rpc.mjs")
-ECHO_SIMPLE_WEBSOCKET = Peer("echo on simple-websocket", "echo_simple_websocket.py", echo=True)
-ECHO_WEBSOCKETS_SYNC = Peer("echo on websockets.sync", "echo_websockets_sync.py", echo=True)
+ECHO_SIMPLE_WEBSOCKET = Peer("echo on simple-websocket", "echo_simple_websocket.py", echo=True, most_connections=1_000)
+ECHO_WEBSOCKETS_SYNC = Peer("echo on websockets.sync", "echo_websockets_sync.py", echo=True, most_connections=1_000)
 ECHO_WEBSOCKETS_ASYNCIO = Peer("echo on asyncio websockets", "echo_websockets_asyncio.py", echo=True)
 ECHO_RAW = Peer("load generator's ceiling", "echo_raw.py", echo=True)
 

@@ -23,15 +23,12 @@ def run(plan: Plan) -> Iterator[Figure | Failure]:
 
 
 def _compare(plan: Plan, peers: Sequence[Peer], message: str, connections: Sequence[int]) -> Iterator[Figure | Failure]:
-    return take_turns(
-        plan,
-        {
-            _rates(plan, peer, message, connections): [
-                Series(f"validated {message}", variant(number), peer.name, "messages/s") for number in connections
-            ]
-            for peer in able(peers, MESSAGES[message])
-        },
-    )
+    measurements = {}
+    for peer in able(peers, MESSAGES[message]):
+        numbers = [number for number in connections if number <= peer.most_connections]
+        series = [Series(f"validated {message}", variant(number), peer.name, "messages/s") for number in numbers]
+        measurements[_rates(plan, peer, message, numbers)] = series
+    return take_turns(plan, measurements)
 
 
 def variant(connections: int) -> str:
