@@ -40,3 +40,14 @@ class Figure:
     def median(self) -> float:
         """Return the middle value."""
         return statistics.median(self.values)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What one peer, or a whole scenario, could not do."""
+
+    scenario: str
+    variant: str
+    peer: str
+    #: One line.
+    reason: str

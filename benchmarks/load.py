@@ -1,8 +1,12 @@
-"""Many charge points in one process that ask as fast as they are answered: raw frames, one thread, no library.
+"""Many charge points in one process: raw frames, one thread, no library.
 
-    python benchmarks/load.py PORT --connections 100 --seconds 5 --message meter-values
+    python benchmarks/load.py PORT --message MeterValues --connections 10 100 --seconds 5
+    python benchmarks/load.py PORT --message MeterValues --connections 10000 --seconds 5 --every 30
 
-Prints the answers a second. The other end is any server that speaks OCPP 1.6 on 127.0.0.1.
+As the first line stands, each asks as fast as it is answered (a closed loop); with ``--every`` each asks once in so
+many seconds, answered or not (a fixed rate), and a latency counts from the moment at which its message was due, not
+from the one at which it could be sent. Prints one line of JSON for each number of connections. The other end is any
+server that speaks OCPP on 127.0.0.1.
 """
 
 from __future__ import annotations
@@ -11,115 +15,255 @@ import argparse
 import base64
 import json
 import os
-import selectors
+import select
 import socket
+import ssl
 import struct
 import sys
 import time
+from collections.abc import Iterator, Sequence
 
-MESSAGES = {
-    "heartbeat": ("Heartbeat", {}),
-    "meter-values": (
-        "MeterValues",
-        {
-            "connectorId": 1,
-            "transactionId": 7,
-            "meterValue": [
-                {
-                    "timestamp": "2026-01-01T12:00:00Z",
-                    "sampledValue": [
-                        {"value": "1234567", "measurand": "Energy.Active.Import.Register", "unit": "Wh"},
-                        {
-                            "value": "7321",
-                            "measurand": "Power.Active.Import",
-                            "unit": "W",
-                            "context": "Sample.Periodic",
-                        },
-                        {"value": "31.8", "measurand": "Current.Import", "unit": "A", "phase": "L1"},
-                    ],
-                }
-            ],
-        },
-    ),
-}
+from messages import MESSAGES, Message
+
+_BATCH = 64
+"""Handshakes under way at once: fewer than any server's backlog."""
+_PATIENCE = 30.0
+"""Seconds for an answer, after which the server has failed."""
+_COARSE = 0.002
+"""Seconds that epoll may be late; what is nearer than that is waited for by asking again and again."""
+_TEXT, _PING, _PONG = 0x81, 0x89, 0x8A
+_NOTHING_YET = (BlockingIOError, ssl.SSLWantReadError)
+
+
+class LoadError(Exception):
+    """The server did not do as it should; the text says how."""
+
+
+class Frame:
+    """The frame of a message, but for its message id."""
+
+    def __init__(self, message: Message) -> None:
+        rest = f'",{json.dumps([message.action, message.payload], separators=(",", ":"))[1:]}'.encode()
+        length = 4 + 36 + len(rest)
+        head = struct.pack("!BB", _TEXT, 0x80 | length) if length < 126 else struct.pack("!BBH", _TEXT, 0xFE, length)
+        # Masked with zeros: it costs nothing here, and the server the same as any other mask.
+        self.start = head + b'\0\0\0\0[2,"'
+        self.end = rest
 
 
 class Charger:
-    """One connection that has one CALL outstanding."""
+    """One connection that has one CALL outstanding at most."""
 
-    def __init__(self, port: int, name: str, protocol: str, action: str, payload: object) -> None:
-        self.sock = socket.create_connection(("127.0.0.1", port), timeout=30)
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        key = base64.b64encode(os.urandom(16)).decode()
-        self.sock.sendall(
-            f"GET /{name} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: {protocol}\r\n"
-            f"Sec-WebSocket-Key: {key}\r\n\r\n".encode()
-        )
-        head = b""
-        while b"\r\n\r\n" not in head:
-            head += self.sock.recv(4096)
-        if b" 101 " not in head.partition(b"\r\n")[0]:
-            raise SystemExit(f"the server refused: {head[:80]!r}")
+    __slots__ = ("_buffer", "_expected", "_frame", "_number", "_recv", "_send", "due", "sock")
+
+    def __init__(self, sock: socket.socket, frame: Frame) -> None:
+        self.sock = sock
+        self._recv, self._send = sock.recv, sock.send
+        self._frame = frame
         self._number = 0
-        self._rest = json.dumps([action, payload])[1:].encode()
-        self.answers = 0
+        self._expected = b""
         self._buffer = b""
+        #: When the CALL that is outstanding should have been sent; 0 if none is.
+        self.due = 0.0
 
     def ask(self) -> None:
         """Send the next CALL."""
         self._number += 1
-        text = b'[2,"%d",' % self._number + self._rest
-        # Masked with zeros: it costs nothing here, and the server the same as any other mask.
-        head = (
-            struct.pack("!BB", 0x81, 0x80 | len(text))
-            if len(text) < 126
-            else struct.pack("!BBH", 0x81, 0xFE, len(text))
-        )
-        self.sock.sendall(head + b"\0\0\0\0" + text)
+        message_id = b"%08x-6f0e-4c1b-9f57-0d3a3c1e5b11" % self._number
+        self._expected = b'[3,"%s",' % message_id
+        frame = self._frame.start + message_id + self._frame.end
+        if self._send(frame) != len(frame):
+            raise LoadError("the server does not read what it is sent")
 
     def read(self) -> bool:
-        """Read what is there; return whether an answer is complete."""
-        self._buffer += self.sock.recv(65536)
+        """Read what is there; return whether the answer is complete."""
+        try:
+            data = self._recv(4096)
+        except _NOTHING_YET:
+            return False
+        # Nearly always it is the answer and nothing else.
+        if len(data) > 4 and data[0] == _TEXT and not self._buffer:
+            length, offset = data[1], 2
+            if length == 126:
+                length, offset = data[2] << 8 | data[3], 4
+            if len(data) == offset + length and data.startswith(self._expected, offset):
+                return True
+        return self._read_with_care(data)
+
+    def _read_with_care(self, data: bytes) -> bool:
+        if not data:
+            raise LoadError("the server closed a connection")
+        self._buffer += data
+        answered = False
         while len(self._buffer) >= 2:
-            opcode, length, offset = self._buffer[0] & 15, self._buffer[1] & 127, 2
+            opcode, length, offset = self._buffer[0], self._buffer[1], 2
             if length == 126:
                 length, offset = int.from_bytes(self._buffer[2:4], "big"), 4
             if len(self._buffer) < offset + length:
-                return False
+                break
             text, self._buffer = self._buffer[offset : offset + length], self._buffer[offset + length :]
-            if opcode == 1:
-                if not text.startswith(b"[3,"):
-                    raise SystemExit(f"no CALLRESULT: {text[:200]!r}")
-                self.answers += 1
-                return True
-        return False
+            if opcode == _PING:
+                self._send(struct.pack("!BB", _PONG, 0x80 | len(text)) + b"\0\0\0\0" + text)
+            elif opcode != _PONG:
+                if opcode != _TEXT or not text.startswith(self._expected):
+                    raise LoadError(f"this is not the answer: {text[:200]!r}")
+                answered = True
+        return answered
+
+
+class Fleet:
+    """All connections to a server."""
+
+    def __init__(self, port: int, message: Message, *, tls: bool) -> None:
+        self._port = port
+        self._message = message
+        self._frame = Frame(message)
+        self._tls = _trusting_context() if tls else None
+        self._poll = select.epoll()
+        self._chargers: dict[int, Charger] = {}
+
+    def grow(self, size: int) -> None:
+        """Connect until there are so many."""
+        while (missing := size - len(self._chargers)) > 0:
+            first = len(self._chargers)
+            batch = [self._open(f"CP{first + number:05d}") for number in range(min(_BATCH, missing))]
+            for sock in batch:
+                _finish_upgrade(sock)
+                sock.setblocking(False)
+                self._poll.register(sock, select.EPOLLIN)
+                self._chargers[sock.fileno()] = Charger(sock, self._frame)
+            self._attend()
+
+    def _attend(self) -> None:
+        """Take the answers that are outstanding, and answer the pings of those that already wait."""
+        for number, _ in self._poll.poll(0):
+            charger = self._chargers[number]
+            if charger.read():
+                charger.due = 0.0
+
+    def _open(self, name: str) -> socket.socket:
+        sock = socket.create_connection(("127.0.0.1", self._port), timeout=_PATIENCE)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._tls is not None:
+            sock = self._tls.wrap_socket(sock)
+        key = base64.b64encode(os.urandom(16)).decode()
+        sock.sendall(
+            f"GET /{name} HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: {self._message.protocol}\r\n"
+            f"Sec-WebSocket-Key: {key}\r\n\r\n".encode()
+        )
+        return sock
+
+    # Closed loop.
+
+    def ask_all(self) -> None:
+        """Let every charger that is not waiting for an answer send a CALL."""
+        for charger in self._chargers.values():
+            if not charger.due:
+                charger.due = 1.0
+                charger.ask()
+
+    def run(self, seconds: float) -> float:
+        """Let each ask again as soon as it is answered; return the answers a second."""
+        poll, chargers, answers = self._poll.poll, self._chargers, 0
+        began = now = last = time.perf_counter()
+        # An answer at least, however slow the server is: none would be no rate.
+        while now < began + seconds or not answers:
+            for number, _ in poll(1.0):
+                charger = chargers[number]
+                if charger.read():
+                    answers += 1
+                    charger.ask()
+                    last = now
+            now = time.perf_counter()
+            if now - last > _PATIENCE:
+                raise LoadError("the server does not answer any more")
+        return answers / (now - began)
+
+    # Fixed rate.
+
+    def pace(self, every: float, seconds: float) -> list[float]:
+        """Let each ask once in ``every`` seconds, one after the other; return the latencies in seconds."""
+        chargers = list(self._chargers.values())
+        latencies: list[float] = []
+        step, count = every / len(chargers), int(seconds * len(chargers) / every)
+        began, sent = time.perf_counter(), 0
+        while len(latencies) < count:
+            now = time.perf_counter()
+            while sent < count and (due := began + sent * step) <= now:
+                charger = chargers[sent % len(chargers)]
+                if charger.due:
+                    raise LoadError(f"a CALL was not answered in {every:g} s")
+                charger.due = due
+                charger.ask()
+                sent += 1
+            if now > began + seconds + _PATIENCE:
+                raise LoadError(f"{count - len(latencies)} CALLs were not answered")
+            latencies += self._answers_until(began + sent * step if sent < count else now + 1.0)
+        return latencies
+
+    def _answers_until(self, due: float) -> Iterator[float]:
+        wait = due - time.perf_counter() - _COARSE
+        for number, _ in self._poll.poll(max(0.0, wait)):
+            charger = self._chargers[number]
+            if charger.read():
+                yield time.perf_counter() - charger.due
+                charger.due = 0.0
+
+
+def _trusting_context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _finish_upgrade(sock: socket.socket) -> None:
+    head = b""
+    while b"\r\n\r\n" not in head:
+        data = sock.recv(4096)
+        if not data:
+            raise LoadError("the server closed a connection in the handshake")
+        head += data
+    if b" 101 " not in head.partition(b"\r\n")[0]:
+        raise LoadError(f"the server refused: {head[:80]!r}")
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the value below which ``share`` of them lie, from 0 to 1."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 def main() -> int:
-    """Run it."""
+    """Run it; return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("port", type=int)
-    parser.add_argument("--connections", type=int, default=100)
+    parser.add_argument("--message", choices=MESSAGES, default="MeterValues")
+    parser.add_argument("--connections", type=int, nargs="+", default=[100], help="one after the other, ever more")
     parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--message", choices=MESSAGES, default="meter-values")
-    parser.add_argument("--protocol", default="ocpp1.6")
+    parser.add_argument("--warm-up", type=float, default=0.5, help="seconds before each measurement")
+    parser.add_argument("--every", type=float, help="seconds from one CALL of a charger to its next: a fixed rate")
+    parser.add_argument("--tls", action="store_true", help="any certificate will do")
     options = parser.parse_args()
-    action, payload = MESSAGES[options.message]
-    selector = selectors.DefaultSelector()
-    chargers = [
-        Charger(options.port, f"CP{number}", options.protocol, action, payload) for number in range(options.connections)
-    ]
-    for charger in chargers:
-        selector.register(charger.sock, selectors.EVENT_READ, charger)
-        charger.ask()
-    began = time.monotonic()
-    while (now := time.monotonic()) < began + options.seconds:
-        for key, _ in selector.select(timeout=1):
-            if key.data.read():
-                key.data.ask()
-    answers = sum(charger.answers for charger in chargers)
-    print(f"{answers / (now - began):.0f}")
+    fleet = Fleet(options.port, MESSAGES[options.message], tls=options.tls)
+    try:
+        for connections in options.connections:
+            fleet.grow(connections)
+            found: dict[str, float] = {"connections": connections}
+            if options.every is None:
+                fleet.ask_all()
+                fleet.run(options.warm_up)
+                found["rate"] = fleet.run(options.seconds)
+            else:
+                fleet.pace(options.every, options.warm_up)
+                latencies = fleet.pace(options.every, options.seconds)
+                found["messages"] = len(latencies)
+                found |= {name: percentile(latencies, share) for name, share in (("p50", 0.5), ("p99", 0.99))}
+            print(json.dumps(found), flush=True)
+    except (LoadError, OSError) as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -1,1 +1,1 @@
-"""What is measured: a module for each scenario, with a ``NAME`` and a function ``run(plan)``."""
+"""What is measured: each module has a ``NAME``, and a ``run(plan)`` that yields what it finds."""

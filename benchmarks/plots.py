@@ -1,0 +1,190 @@
+"""The plots of a run: lines where the number of connections grows, bars where it does not."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+from figures import Figure
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import FuncFormatter
+from servers import (
+    ECHO_RAW,
+    ECHO_SIMPLE_WEBSOCKET,
+    ECHO_WEBSOCKETS_ASYNCIO,
+    ECHO_WEBSOCKETS_SYNC,
+    ECHOES,
+    OCPP_PACKAGE,
+    OCPP_RPC,
+    OURS,
+    TS_OCPP,
+)
+
+mpl.rcParams.update(
+    {
+        "font.size": 10,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "svg.fonttype": "path",
+        # The same figures give the same file.
+        "svg.hashsalt": "ocppsync",
+    }
+)
+_COLOURS = {
+    OURS.name: "#00796b",
+    OCPP_PACKAGE.name: "#c62828",
+    TS_OCPP.name: "#ef6c00",
+    OCPP_RPC.name: "#5e35b1",
+    ECHO_SIMPLE_WEBSOCKET.name: "#757575",
+    ECHO_WEBSOCKETS_SYNC.name: "#bdbdbd",
+    ECHO_WEBSOCKETS_ASYNCIO.name: "#9e9e9e",
+    ECHO_RAW.name: "#e0e0e0",
+}
+"""Ceilings are grey."""
+_MORE_COLOURS = ("#1565c0", "#6d4c41", "#ad1457", "#9e9d24")
+_SHARED = 4.0
+"""Parts of a plot have one scale if their longest bars do not differ more than this."""
+
+
+def draw(scenarios: Mapping[str, Sequence[Figure]], directory: Path) -> dict[str, str]:
+    """Draw each scenario; return the names of the files."""
+    names = {}
+    for scenario, figures in scenarios.items():
+        canvas = _lines(scenario, figures) if _by_connections(figures) else _bars(scenario, figures)
+        names[scenario] = re.sub(r"[^a-z0-9]+", "-", scenario.lower()).strip("-") + ".svg"
+        canvas.savefig(directory / names[scenario], metadata={"Date": None})
+    return names
+
+
+def _connections(figure: Figure) -> int | None:
+    found = re.fullmatch(r"(\d+) connections?", figure.variant)
+    return int(found[1]) if found else None
+
+
+def _by_connections(figures: Sequence[Figure]) -> bool:
+    numbers = {_connections(figure) for figure in figures}
+    return None not in numbers and len(numbers) > 1
+
+
+def colours(peers: Sequence[str]) -> dict[str, str]:
+    """Return a colour for each peer, the same one in every plot for those that are in `servers`."""
+    more = itertools.cycle(_MORE_COLOURS)
+    return {peer: _COLOURS.get(peer) or next(more) for peer in peers}
+
+
+def _peers(figures: Sequence[Figure]) -> list[str]:
+    return list(dict.fromkeys(figure.peer for figure in figures))
+
+
+def _head(canvas: Canvas, text: str) -> None:
+    canvas.suptitle(text[0].upper() + text[1:], fontweight="bold", x=0.01, ha="left")
+
+
+def _better(figure: Figure) -> str:
+    return f"{figure.unit} ({'more' if figure.more_is_better else 'less'} is better)"
+
+
+def _readable(value: float, _: object = None) -> str:
+    return f"{value:,.0f}".replace(",", "\N{NO-BREAK SPACE}") if value >= 100 else f"{value:.3g}"
+
+
+# Lines.
+
+
+def _lines(scenario: str, figures: Sequence[Figure]) -> Canvas:
+    canvas = Canvas(figsize=(9, 5), layout="constrained")
+    axes = canvas.add_subplot()
+    palette = colours(_peers(figures))
+    last = max(_connections(figure) or 0 for figure in figures)
+    # The legend lists them from top to bottom as their lines end.
+    ends = {figure.peer: figure.median for figure in figures if _connections(figure) == last}
+    for peer in sorted(palette, key=lambda one: -ends.get(one, 0.0)):
+        _line(axes, [figure for figure in figures if figure.peer == peer], palette[peer])
+    axes.set_xscale("log")
+    axes.set_ylim(bottom=0)
+    ticks = sorted({_connections(figure) or 0 for figure in figures})
+    axes.set_xticks(ticks, [_readable(tick) for tick in ticks])
+    axes.minorticks_off()
+    axes.yaxis.set_major_formatter(FuncFormatter(_readable))
+    axes.set_xlabel("connections")
+    axes.set_ylabel(_better(figures[0]))
+    axes.grid(axis="y", color="#e0e0e0")
+    _head(canvas, scenario)
+    if len(palette) > 1:
+        canvas.legend(loc="outside right center", frameon=False)
+    return canvas
+
+
+def _line(axes: Axes, figures: Sequence[Figure], colour: str) -> None:
+    """Draw the medians of a peer, and a band from its lowest to its highest values."""
+    own = sorted(figures, key=lambda figure: _connections(figure) or 0)
+    across = [_connections(figure) or 0 for figure in own]
+    peer = own[0].peer
+    axes.plot(
+        across,
+        [figure.median for figure in own],
+        marker="o",
+        markersize=5,
+        color=colour,
+        linewidth=2.8 if peer == OURS.name else 1.5,
+        linestyle="--" if peer in {echo.name for echo in ECHOES} else "-",
+        label=peer,
+        zorder=3 if peer == OURS.name else 2,
+    )
+    lowest, highest = [min(figure.values) for figure in own], [max(figure.values) for figure in own]
+    axes.fill_between(across, lowest, highest, color=colour, alpha=0.15, linewidth=0)
+
+
+# Bars.
+
+
+def _bars(scenario: str, figures: Sequence[Figure]) -> Canvas:
+    variants = list(dict.fromkeys(figure.variant for figure in figures))
+    parts = [[figure for figure in figures if figure.variant == variant] for variant in variants]
+    sizes = [len(part) + 2 for part in parts]
+    canvas = Canvas(figsize=(9, 0.32 * sum(sizes) + 0.5), layout="constrained")
+    plots = canvas.subplots(len(parts), 1, squeeze=False, gridspec_kw={"height_ratios": sizes})
+    palette = colours(_peers(figures))
+    for axes, part, most in zip(plots[:, 0], parts, _scales(parts), strict=True):
+        _bar_part(axes, part, palette, most)
+        if len(parts) > 1:
+            axes.set_title(part[0].variant)
+    _head(canvas, scenario if len(parts) > 1 or not variants[0] else f"{scenario}, {variants[0]}")
+    return canvas
+
+
+def _scales(parts: Sequence[Sequence[Figure]]) -> list[float]:
+    """Return up to where the axis of each part goes."""
+    most = [max(max(figure.values) for figure in part) or 1.0 for part in parts]
+    same_unit = len({figure.unit for part in parts for figure in part}) == 1
+    if same_unit and max(most) < _SHARED * min(most):
+        return [max(most)] * len(parts)
+    return most
+
+
+def _bar_part(axes: Axes, figures: Sequence[Figure], palette: Mapping[str, str], most: float) -> None:
+    names = [figure.peer for figure in figures]
+    medians = [figure.median for figure in figures]
+    spread = [
+        [figure.median - min(figure.values) for figure in figures],
+        [max(figure.values) - figure.median for figure in figures],
+    ]
+    places = range(len(figures))
+    axes.barh(places, medians, xerr=spread, color=[palette[name] for name in names], ecolor="#424242", capsize=3)
+    axes.set_yticks(places, names)
+    axes.invert_yaxis()
+    axes.set_xlim(0, most * 1.15)
+    for place, figure in zip(places, figures, strict=True):
+        axes.annotate(
+            _readable(figure.median), (max(figure.values), place), (6, 0), textcoords="offset points", va="center"
+        )
+    axes.xaxis.set_major_formatter(FuncFormatter(_readable))
+    axes.set_xlabel(_better(figures[0]))
+    axes.grid(axis="x", color="#e0e0e0")
+    axes.set_axisbelow(True)

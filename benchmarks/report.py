@@ -1,0 +1,170 @@
+"""What a run found, for people (a page with tables and plots) and for programs (JSON).
+
+    python benchmarks/report.py benchmarks/results/results.json
+
+Writes page and plots anew, beside the file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from figures import Failure, Figure
+from servers import ECHO_RAW, OURS
+from targets import TARGETS
+
+_NONE = "\N{EN DASH}"
+_TIMES = "\N{MULTIPLICATION SIGN}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """All that is known of a run."""
+
+    machine: Mapping[str, str]
+    #: How it was measured.
+    method: Mapping[str, str]
+    figures: Sequence[Figure]
+    failures: Sequence[Failure]
+
+    def to_json(self) -> str:
+        """Return it as text."""
+        return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Run:
+        """Return the run that `to_json` has written."""
+        run: dict[str, Any] = json.loads(text)
+        figures = [Figure(**{**one, "values": tuple(one["values"])}) for one in run["figures"]]
+        return cls(run["machine"], run["method"], figures, [Failure(**one) for one in run["failures"]])
+
+    def scenarios(self) -> dict[str, list[Figure]]:
+        """Return the figures by scenario, in the order of the run."""
+        found: dict[str, list[Figure]] = {}
+        for figure in self.figures:
+            found.setdefault(figure.scenario, []).append(figure)
+        return found
+
+
+def write(run: Run, directory: Path) -> None:
+    """Write results.json, RESULTS.md and, where there is matplotlib, the plots."""
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "results.json").write_text(run.to_json(), encoding="utf-8")
+    plots = _draw(run, directory)
+    (directory / "RESULTS.md").write_text("\n".join(_page(run, plots)) + "\n", encoding="utf-8")
+
+
+def _draw(run: Run, directory: Path) -> Mapping[str, str]:
+    try:
+        import plots
+    except ImportError:
+        print("no plots: matplotlib is not installed (pip install -e '.[bench]')", file=sys.stderr)
+        return {}
+    return plots.draw(run.scenarios(), directory)
+
+
+# The page.
+
+
+def _page(run: Run, plots: Mapping[str, str]) -> Iterator[str]:
+    yield "# Results\n"
+    yield "Written by `python benchmarks/run.py`; `results.json` has every single value.\n"
+    facts = {**run.method, **dict(_ceilings(run)), **run.machine}
+    yield from _table(["", ""], ([name, value] for name, value in facts.items()), "ll")
+    yield "\n## Targets\n"
+    yield from _table(["target", "bound", "reached", ""], _target_rows(run.figures), "lrrl")
+    for scenario, figures in run.scenarios().items():
+        yield f"\n## {scenario[0].upper()}{scenario[1:]}\n"
+        if scenario in plots:
+            yield f"![{scenario}]({plots[scenario]})\n"
+        yield from _scenario_table(figures)
+    if run.failures:
+        yield "\n## What failed\n"
+        rows = ([one.scenario, one.variant or _NONE, one.peer or _NONE, one.reason] for one in run.failures)
+        yield from _table(["scenario", "variant", "peer", "reason"], rows, "llll")
+
+
+def _ceilings(run: Run) -> Iterator[tuple[str, str]]:
+    """Yield, for each scenario where it was measured, how much faster the load can ask than any server answers."""
+    for scenario, figures in run.scenarios().items():
+        ceilings = [figure.median for figure in figures if figure.peer == ECHO_RAW.name]
+        servers = [figure for figure in figures if figure.peer != ECHO_RAW.name]
+        if ceilings and servers:
+            fastest = max(servers, key=lambda figure: figure.median)
+            share = number(ceilings[0] / fastest.median)
+            text = f"{number(ceilings[0])} {fastest.unit} against an echo that does nothing else"
+            yield f"load generator, {scenario}", f"{text}, {share} {_TIMES} the fastest server ({fastest.peer})"
+
+
+def _target_rows(figures: Sequence[Figure]) -> Iterator[list[str]]:
+    for target in TARGETS:
+        value = target.value(figures)
+        bound = f"{'≤' if target.at_most else '≥'} {target.bound:g} {target.unit}"
+        text = f"{target.text} (an aim)" if target.is_aim else target.text
+        if value is None:
+            yield [text, bound, _NONE, "not measured"]
+            continue
+        verdict = "met" if target.is_met(value) else f"**missed** by {target.lacking(value):.0f} %"
+        yield [text, bound, f"{number(value)} {target.unit}", verdict]
+
+
+def _scenario_table(figures: Sequence[Figure]) -> Iterator[str]:
+    several = {figure.peer for figure in figures} != {OURS.name} and any(one.peer == OURS.name for one in figures)
+    with_variants = any(figure.variant for figure in figures)
+    ours = {figure.variant: figure for figure in figures if figure.peer == OURS.name}
+    variants = list(dict.fromkeys(figure.variant for figure in figures))
+    heads = [*(["variant"] if with_variants else []), "peer", "median", "lowest", "highest", "unit"]
+    rows = []
+    for figure in sorted(figures, key=lambda one: variants.index(one.variant)):
+        row = [figure.variant] if with_variants else []
+        row.append(f"**{figure.peer}**" if figure.peer == OURS.name else figure.peer)
+        row += [number(figure.median), number(min(figure.values)), number(max(figure.values)), figure.unit]
+        rows.append([*row, _lead(ours.get(figure.variant), figure)] if several else row)
+    alignment = "l" * (len(heads) - 4) + "rrrl"
+    if several:
+        yield from _table([*heads, "ocppsync is better by"], rows, alignment + "r")
+    else:
+        yield from _table(heads, rows, alignment)
+
+
+def _lead(ours: Figure | None, peer: Figure) -> str:
+    """Return how many times better ours is; below 1 it is worse."""
+    better, worse = (ours, peer) if peer.more_is_better else (peer, ours)
+    if ours is None or ours is peer or better is None or worse is None or not worse.median:
+        return _NONE
+    return f"{number(better.median / worse.median)} {_TIMES}"
+
+
+def number(value: float) -> str:
+    """Return a number with as many digits as one reads: three, or all before the point."""
+    if abs(value) >= 100:
+        return f"{value:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+    return f"{value:.3g}"
+
+
+def _table(heads: Sequence[str], rows: Iterator[list[str]] | list[list[str]], alignment: str) -> Iterator[str]:
+    yield f"| {' | '.join(heads)} |"
+    yield f"| {' | '.join('---:' if one == 'r' else '---' for one in alignment)} |"
+    for row in rows:
+        cells = " | ".join(cell.replace("|", "\\|") for cell in row)
+        yield f"| {cells} |"
+
+
+def main() -> int:
+    """Run it; return the exit status."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("file", type=Path)
+    file = parser.parse_args().file
+    write(Run.from_json(file.read_text(encoding="utf-8")), file.parent)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""The peers: how each server is started, and what it can do."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from messages import Message
+
+PEERS = Path(__file__).resolve().parent / "peers"
+_RPC = ("ocpp1.6", "ocpp2.0.1")
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A server to measure."""
+
+    name: str
+    #: In `PEERS`.
+    program: str
+    protocols: tuple[str, ...] = _RPC
+    #: It answers without a look at what it was asked: a ceiling for those that validate.
+    echo: bool = False
+    #: It is started with the files of a certificate and its key.
+    tls: bool = False
+    #: Over more connections it answers next to nothing, and is not asked.
+    most_connections: int = 10_000
+
+    @property
+    def is_there(self) -> bool:
+        """Return whether it can be started."""
+        return not self.program.endswith(".mjs") or (node() is not None and (PEERS / "node_modules").is_dir())
+
+    def command(self, message: Message) -> list[str]:
+        """Return how it is started."""
+        interpreter = node() if self.program.endswith(".mjs") else sys.executable
+        assert interpreter is not None
+        options = ["--answer", message.answer] if self.echo else []
+        return [interpreter, str(PEERS / self.program), *options]
+
+
+OURS = Peer("ocppsync", "ours.py", tls=True)
+OCPP_PACKAGE = Peer("ocpp package", "ocpp_package.py", tls=True)
+TS_OCPP = Peer("ts-ocpp", "ts_ocpp.mjs", protocols=("ocpp1.6",))
+OCPP_RPC = Peer("ocpp-rpc, strict", "ocpp_rpc.mjs")
+ECHO_SIMPLE_WEBSOCKET = Peer("echo on simple-websocket", "echo_simple_websocket.py", echo=True, most_connections=1_000)
+ECHO_WEBSOCKETS_SYNC = Peer("echo on websockets.sync", "echo_websockets_sync.py", echo=True, most_connections=1_000)
+ECHO_WEBSOCKETS_ASYNCIO = Peer("echo on asyncio websockets", "echo_websockets_asyncio.py", echo=True)
+ECHO_RAW = Peer("load generator's ceiling", "echo_raw.py", echo=True)
+
+VALIDATING = (OURS, OCPP_PACKAGE, TS_OCPP, OCPP_RPC)
+ECHOES = (ECHO_SIMPLE_WEBSOCKET, ECHO_WEBSOCKETS_SYNC, ECHO_WEBSOCKETS_ASYNCIO, ECHO_RAW)
+
+
+def able(peers: Sequence[Peer], message: Message) -> list[Peer]:
+    """Return those that are there and speak the message's version."""
+    return [peer for peer in peers if peer.is_there and message.protocol in peer.protocols]
+
+
+def node() -> str | None:
+    """Return the path of Node.js."""
+    return shutil.which("node")
+
+
+def install_node_peers() -> str | None:
+    """Install the peers that run on Node.js; return why they are left out, or None."""
+    npm = shutil.which("npm")
+    if node() is None or npm is None:
+        return "Node.js and npm are not both there"
+    command = [npm, "install", "--no-audit", "--no-fund", "--loglevel=error"]
+    done = subprocess.run(command, cwd=PEERS, capture_output=True, text=True, timeout=300, check=False)
+    if done.returncode:
+        shutil.rmtree(PEERS / "node_modules", ignore_errors=True)
+        return f"npm install failed: {(done.stderr.strip() or 'no word why').splitlines()[0]}"
+    return None
+
+
+def allow_many_sockets() -> None:
+    """Let this process, and those that it starts, open as many files as the system allows."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+@contextlib.contextmanager
+def pinned(core: int) -> Iterator[None]:
+    """Let all that is started meanwhile run on this core, from its first thread on."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+class ServerError(Exception):
+    """A server did not start; the text has its last line."""
+
+
+@contextlib.contextmanager
+def running(peer: Peer, message: Message, core: int, extra: Sequence[str] = ()) -> Iterator[int]:
+    """Start a server on a core, yield its port, and kill it in the end."""
+    with tempfile.TemporaryFile("w+") as errors:
+        with pinned(core):
+            server = subprocess.Popen(
+                [*peer.command(message), *extra], stdout=subprocess.PIPE, stderr=errors, text=True
+            )
+        try:
+            assert server.stdout is not None
+            line = server.stdout.readline().strip()
+            if not line.isdecimal():
+                raise ServerError(f"{peer.name} does not start: {_last_line(errors)}")
+            yield int(line)
+        finally:
+            server.kill()
+            server.communicate()
+
+
+def _last_line(file: IO[str]) -> str:
+    file.seek(0)
+    return (file.read().strip().splitlines() or ["it says nothing"])[-1]
