@@ -20,7 +20,7 @@ from ocppsync import CentralSystem, Limits, utc_now
 THREADS = 16
 # All chargers come from one address, and in a storm all at once. By default it would send many of them away, and their
 # second try would be what is measured.
-UNLIMITED = Limits(connections=None, connections_per_address=None, handshakes=None)
+UNLIMITED = Limits(connections=None, connections_per_address=None, handshakes=None, handshakes_per_address=None)
 PATIENCE = 120.0
 
 
