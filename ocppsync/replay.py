@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from . import upgrade
-from .catalogue import SUBPROTOCOLS
+from .catalogue import SUBPROTOCOLS, Version
 from .central_system import CentralSystem
 from .channel import TransportClosedError
 from .dialling import dial
@@ -164,7 +164,8 @@ class _Memory:
     """A connection in memory, to a central system in this process."""
 
     def __init__(self, cs: CentralSystem, identity: str, session: Session, player: _Player) -> None:
-        version = next((one for one in SUBPROTOCOLS.values() if one == session.version), None)
+        spoken: Mapping[str, Version] = {version: version for version in SUBPROTOCOLS.values()}
+        version = spoken.get(session.version)
         if version is None:
             raise ValueError(f"OCPP {session.version!r} is not spoken here")
         endpoint = Endpoint("ws://127.0.0.1", identity)

@@ -7,6 +7,7 @@ import re
 import signal
 import threading
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -87,7 +88,10 @@ def test_a_charger_is_listed_and_reset(port: int) -> None:
         assert cp.send_request("BootNotification", BOOT)["status"] == "Accepted"
         cp.send_request("StatusNotification", {"connectorId": 1, "errorCode": "NoError", "status": "Charging"})
         cp.send_request("Heartbeat", {})
-        assert re.match(r"CP /1 Acme One connected Charging 20\d\d-.* UTC Reset", row(visitor.look(), "CP /1"))
+        seen = re.match(r"CP /1 Acme One connected Charging (20\d\d-.*) UTC Reset", row(visitor.look(), "CP /1"))
+        assert seen is not None
+        age = datetime.now(timezone.utc) - datetime.fromisoformat(f"{seen[1]}+00:00")
+        assert age < timedelta(minutes=5)
         assert visitor.reset("CP /1") == "success: CP /1 resets."
     assert "role=" not in visitor.look()
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import models
 
 
 class Charger(models.Model):
     """A charger that has connected at least once."""
+
+    objects: Any = models.Manager()  # Django's own, named for the type checkers
 
     identity = models.CharField(max_length=255, primary_key=True)
     vendor = models.CharField(max_length=50, default="")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from django.core.wsgi import get_wsgi_application
 
 from ocppsync.wsgi import Mount
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chargers.settings")
-django_application = get_wsgi_application()
+django_application: Any = get_wsgi_application()
 
 # Not before Django is ready: it uses models.
 from .central import cs  # noqa: E402
