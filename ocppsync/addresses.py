@@ -22,6 +22,8 @@ def parsed_address(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Addres
 
 def counted_as(address: str) -> str:
     """Return under which name an address is counted: an IPv6 address under its /64, any other text as it is."""
+    if ":" not in address:
+        return address  # of IPv4, or none, which both count as they are
     parsed = parsed_address(address)
     if not isinstance(parsed, ipaddress.IPv6Address):
         return address if parsed is None else str(parsed)

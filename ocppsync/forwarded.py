@@ -51,7 +51,7 @@ class ClientAddress:
 
     def trusts(self, address: str) -> bool:
         """Whether a trusted proxy has that address."""
-        parsed = parsed_address(address)
+        parsed = parsed_address(address) if self._trusted else None
         return parsed is not None and any(parsed in network for network in self._trusted)
 
 

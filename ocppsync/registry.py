@@ -53,7 +53,8 @@ class Registry:
         self.executor = executor
         self._clock = clock
         self._lock = threading.Lock()  # guards all below; never held over I/O or user code
-        self._stations: OrderedDict[str, Station] = OrderedDict()
+        self._stations: dict[str, Station] = {}
+        self._away: OrderedDict[str, None] = OrderedDict()  # those of them that are not connected, the longest first
         self._connected: dict[str, Connection] = {}
         self._listeners: list[ConnectionListener] = []
 
@@ -84,8 +85,9 @@ class Registry:
             station = self._station(charge_point_id)
             previous, station.connection = station.connection, connection
             self._connected[charge_point_id] = connection
+            self._away.pop(charge_point_id, None)
             if previous is None:
-                station.events.submit(self._tell, charge_point_id, "connected")
+                self._tell_soon(station, charge_point_id, "connected")
         return previous
 
     def remove(self, connection: Connection) -> None:
@@ -97,9 +99,10 @@ class Registry:
                 return
             station.connection = None
             del self._connected[charge_point_id]
-            station.events.submit(self._tell, charge_point_id, "disconnected")
-            self._stations.move_to_end(charge_point_id)
-            self._forget_some()
+            self._tell_soon(station, charge_point_id, "disconnected")
+            self._away[charge_point_id] = None
+            while len(self._away) > _REMEMBERED:
+                del self._stations[self._away.popitem(last=False)[0]]
 
     def get(self, charge_point_id: str) -> Connection | None:
         """Return the connection of a charge point."""
@@ -119,13 +122,12 @@ class Registry:
         station = self._stations.get(charge_point_id)
         if station is None:
             station = self._stations[charge_point_id] = Station(self.executor, self._clock)
+            self._away[charge_point_id] = None
         return station
 
-    def _forget_some(self) -> None:
-        excess = len(self._stations) - len(self._connected) - _REMEMBERED
-        if excess > 0:
-            for name in [name for name, station in self._stations.items() if station.connection is None][:excess]:
-                del self._stations[name]
+    def _tell_soon(self, station: Station, charge_point_id: str, status: ConnectionStatus) -> None:
+        if self._listeners:
+            station.events.submit(self._tell, charge_point_id, status)
 
     def _tell(self, charge_point_id: str, status: ConnectionStatus) -> None:
         for listener in self._listeners:

@@ -1,7 +1,6 @@
-"""The WebSocket under a connection, once both ends have shaken hands.
+"""The WebSocket under a connection, once both ends have shaken hands (`ocppsync.upgrade`).
 
-simple-websocket begins each connection (`ocppsync.upgrade`), and goes no further: its reading and its writing cannot
-serve here.
+simple-websocket's reading and writing cannot serve here.
 
 * It starts a thread for each connection: here the thread that calls `WebSocket.receive` reads.
 * It writes with ``sock.send``, which may write half, from two threads at once: here what is to go out is put into a

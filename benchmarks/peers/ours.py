@@ -1,6 +1,6 @@
 """A central system on ocppsync, as its documentation shows it.
 
-    python benchmarks/peers/ours.py [--tls CERTIFICATE KEY]
+    python benchmarks/peers/ours.py [--tls CERTIFICATE KEY] [--switch-interval SECONDS]
 
 Prints its port once it listens.
 """
@@ -8,6 +8,7 @@ Prints its port once it listens.
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
 
 from ocppsync import CentralSystem, Limits, server_context, utc_now
@@ -17,7 +18,10 @@ def main() -> None:
     """Serve until it is killed."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--tls", nargs=2, metavar=("CERTIFICATE", "KEY"))
-    files = parser.parse_args().tls
+    parser.add_argument("--switch-interval", type=float, default=sys.getswitchinterval(), metavar="SECONDS")
+    options = parser.parse_args()
+    files = options.tls
+    sys.setswitchinterval(options.switch_interval)
     cs = CentralSystem(
         0,
         host="127.0.0.1",
