@@ -184,11 +184,26 @@ def _told(error: Exception) -> str:
 # ocppsync serve
 
 
+# How long a thread may keep the interpreter while others wait for it, in seconds. With the 5 ms that Python begins with
+# a thousand readers that all have something wake so often to look that little else gets done (docs/performance.md).
+_SWITCH_INTERVAL = 0.05
+
+
+@contextlib.contextmanager
+def _switching_seldom() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_INTERVAL)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+
+
 def _serve(options: argparse.Namespace) -> int:
     # A SimpleQueue, because its put may be called from a signal handler.
     endings: queue.SimpleQueue[OSError | None] = queue.SimpleQueue()
     conversation = Conversation(verbose=options.verbose, on_lost=endings.put)
-    with _log_shown_in(conversation, verbose=options.verbose):
+    with _log_shown_in(conversation, verbose=options.verbose), _switching_seldom():
         with _signals_sent_to(endings):
             try:
                 desk = Desk(conversation, options.host, options.port, options.journal)
