@@ -16,8 +16,7 @@ from typing import Any
 import pytest
 
 # Building and installing fetch what they need.
-# In one process: each of the packages is built and installed once.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("package")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).resolve().parent.parent
 

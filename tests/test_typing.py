@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-# In one process: each type checker runs once.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("typing")]
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parent.parent
 HERE = ROOT / "tests" / "typing"
