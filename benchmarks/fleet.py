@@ -18,7 +18,6 @@ import errno
 import itertools
 import json
 import os
-import resource
 import select
 import socket
 import ssl
@@ -27,6 +26,9 @@ import sys
 import time
 from collections import deque
 from typing import Literal
+
+from processes import allow_many_sockets
+from wire import CLOSE, PING, PONG, TEXT, frame_head, split_frame, trusting_context
 
 BOOT = b'[2,"boot","BootNotification",{"chargePointVendor":"Acme","chargePointModel":"One"}]'
 # All with the same key, for no server looks for more than its length.
@@ -37,7 +39,6 @@ UPGRADE = (
 )
 PAUSE = 0.2
 """Seconds after which a charger whose connection was refused tries again."""
-_TEXT, _CLOSE, _PING, _PONG = 1, 8, 9, 10
 _RESET = struct.pack("ii", 1, 0)
 _TOTAL_RETRANSMISSIONS = 100
 """Where they stand in the kernel's struct tcp_info, as an unsigned int."""
@@ -57,11 +58,9 @@ class Charger:
         self.booted = False
         self.refusals = 0
 
-    def send(self, text: bytes, opcode: int = _TEXT) -> None:
-        """Send a frame that is masked with zeros, which costs the server the same as any other mask."""
-        size = len(text)
-        head = struct.pack("!BB", 0x80 | opcode, 0x80 | size) if size < 126 else struct.pack("!BBH", 0x81, 0xFE, size)
-        self.put(head + b"\0\0\0\0" + text)
+    def send(self, text: bytes, opcode: int = TEXT) -> None:
+        """Send a frame."""
+        self.put(frame_head(len(text), opcode) + text)
 
     def put(self, data: bytes) -> None:
         """Write what has to fit into the socket's buffer, as nobody here sends much."""
@@ -81,16 +80,11 @@ class Charger:
 
     def frame(self) -> tuple[int, bytes] | None:
         """Return the opcode and the payload of the next frame, if it is complete."""
-        buffer = self.buffer
-        if len(buffer) < 2:
+        found = split_frame(self.buffer)
+        if found is None:
             return None
-        size, begin = buffer[1], 2
-        if size == 126:
-            size, begin = int.from_bytes(buffer[2:4], "big"), 4
-        if len(buffer) < begin + size:
-            return None
-        self.buffer = buffer[begin + size :]
-        return buffer[0] & 15, buffer[begin : begin + size]
+        opcode, text, self.buffer = found
+        return opcode, text
 
     def retransmitted(self) -> bool:
         """Return whether the kernel had to send something again, because the server's backlog was full."""
@@ -197,11 +191,11 @@ class Fleet:
     def _hear(self, charger: Charger) -> None:
         while (frame := charger.frame()) is not None:
             opcode, text = frame
-            if opcode == _TEXT:
+            if opcode == TEXT:
                 self.heard(charger, text)
-            elif opcode == _PING:
-                charger.send(text, _PONG)
-            elif opcode == _CLOSE:
+            elif opcode == PING:
+                charger.send(text, PONG)
+            elif opcode == CLOSE:
                 raise ConnectionResetError(errno.ECONNRESET, f"the server sent Close {text!r}")
 
 
@@ -268,20 +262,6 @@ class Passing(Fleet):
         self._connect_next()
 
 
-def raise_descriptor_limit() -> int:
-    """Allow this process, and those it starts, as many sockets as the system permits; return how many."""
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
-
-
-def _trusting() -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE  # to know the server costs the load something, and the server nothing
-    return context
-
-
 def main() -> int:
     """Run it."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -292,8 +272,8 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--tls", action="store_true")
     options = parser.parse_args()
-    raise_descriptor_limit()
-    context = _trusting() if options.tls else None
+    allow_many_sockets()
+    context = trusting_context() if options.tls else None
     if options.what == "handshakes":
         print(json.dumps(Passing(options.port, context).measure(options.at_once, options.seconds)))
         return 0

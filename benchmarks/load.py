@@ -18,12 +18,12 @@ import os
 import select
 import socket
 import ssl
-import struct
 import sys
 import time
 from collections.abc import Iterator, Sequence
 
 from messages import MESSAGES, Message
+from wire import PING, PONG, TEXT, frame_head, split_frame, trusting_context
 
 _BATCH = 64
 """Handshakes under way at once: fewer than any server's backlog."""
@@ -31,7 +31,7 @@ _PATIENCE = 30.0
 """Seconds for an answer, after which the server has failed."""
 _COARSE = 0.002
 """Seconds that epoll may be late; what is nearer than that is waited for by asking again and again."""
-_TEXT, _PING, _PONG = 0x81, 0x89, 0x8A
+_WHOLE_TEXT = 0x80 | TEXT
 _NOTHING_YET = (BlockingIOError, ssl.SSLWantReadError)
 
 
@@ -44,10 +44,7 @@ class Frame:
 
     def __init__(self, message: Message) -> None:
         rest = f'",{json.dumps([message.action, message.payload], separators=(",", ":"))[1:]}'.encode()
-        length = 4 + 36 + len(rest)
-        head = struct.pack("!BB", _TEXT, 0x80 | length) if length < 126 else struct.pack("!BBH", _TEXT, 0xFE, length)
-        # Masked with zeros: it costs nothing here, and the server the same as any other mask.
-        self.start = head + b'\0\0\0\0[2,"'
+        self.start = frame_head(4 + 36 + len(rest)) + b'[2,"'
         self.end = rest
 
 
@@ -82,7 +79,7 @@ class Charger:
         except _NOTHING_YET:
             return False
         # Nearly always it is the answer and nothing else.
-        if len(data) > 4 and data[0] == _TEXT and not self._buffer:
+        if len(data) > 4 and data[0] == _WHOLE_TEXT and not self._buffer:
             length, offset = data[1], 2
             if length == 126:
                 length, offset = data[2] << 8 | data[3], 4
@@ -95,17 +92,12 @@ class Charger:
             raise LoadError("the server closed a connection")
         self._buffer += data
         answered = False
-        while len(self._buffer) >= 2:
-            opcode, length, offset = self._buffer[0], self._buffer[1], 2
-            if length == 126:
-                length, offset = int.from_bytes(self._buffer[2:4], "big"), 4
-            if len(self._buffer) < offset + length:
-                break
-            text, self._buffer = self._buffer[offset : offset + length], self._buffer[offset + length :]
-            if opcode == _PING:
-                self._send(struct.pack("!BB", _PONG, 0x80 | len(text)) + b"\0\0\0\0" + text)
-            elif opcode != _PONG:
-                if opcode != _TEXT or not text.startswith(self._expected):
+        while (frame := split_frame(self._buffer)) is not None:
+            opcode, text, self._buffer = frame
+            if opcode == PING:
+                self._send(frame_head(len(text), PONG) + text)
+            elif opcode != PONG:
+                if opcode != TEXT or not text.startswith(self._expected):
                     raise LoadError(f"this is not the answer: {text[:200]!r}")
                 answered = True
         return answered
@@ -118,7 +110,7 @@ class Fleet:
         self._port = port
         self._message = message
         self._frame = Frame(message)
-        self._tls = _trusting_context() if tls else None
+        self._tls = trusting_context() if tls else None
         self._poll = select.epoll()
         self._chargers: dict[int, Charger] = {}
 
@@ -209,13 +201,6 @@ class Fleet:
             if charger.read():
                 yield time.perf_counter() - charger.due
                 charger.due = 0.0
-
-
-def _trusting_context() -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 def _finish_upgrade(sock: socket.socket) -> None:

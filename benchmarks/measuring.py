@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from figures import Failure, Figure, Plan
 from messages import MESSAGES
+from processes import ProgramError, running
 from progress import say
-from servers import Peer, ServerError, pinned, running
+from servers import Peer, serving
 
 _LOAD = Path(__file__).resolve().parent / "load.py"
 _SLACK = 150.0
-"""Seconds that a load may take beyond its measurements: most of them to connect."""
-
-
-class MeasurementError(Exception):
-    """A load did not come to its end; the text says why."""
+"""Seconds that a load may take beyond a measurement: most of them to connect."""
 
 
 def ask(
@@ -35,33 +30,15 @@ def ask(
     """Start a server, ask it over ever more connections, and yield what `load.py` finds at each number of them.
 
     Raises:
-        MeasurementError: the server does not start, or does not answer as it should; what was found before is good.
+        ProgramError: the server does not start, or does not answer as it should; what was found before is good.
     """
-    try:
-        with running(peer, MESSAGES[message], plan.server_core, server_options) as port:
-            command = [sys.executable, str(_LOAD), str(port), "--message", message]
-            command += ["--connections", *map(str, connections), *options]
-            yield from _run_load(plan, command, len(connections))
-    except ServerError as error:
-        raise MeasurementError(str(error)) from None
-
-
-def _run_load(plan: Plan, command: Sequence[str], count: int) -> Iterator[dict[str, float]]:
-    with pinned(plan.load_core):
-        load = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert load.stdout is not None
-    assert load.stderr is not None
-    killer = threading.Timer(_SLACK + count * 10 * plan.seconds, load.kill)
-    killer.start()
-    try:
-        yield from map(json.loads, load.stdout)
-        errors = load.stderr.read().strip()
-        if load.wait():
-            raise MeasurementError((errors or "it takes too long").splitlines()[-1])
-    finally:
-        killer.cancel()
-        load.kill()
-        load.communicate()
+    command = ["--message", message, "--connections", *map(str, connections), *options]
+    with (
+        serving(peer, MESSAGES[message], plan.server_core, server_options) as port,
+        running([sys.executable, str(_LOAD), str(port), *command], plan.load_core) as load,
+    ):
+        for _ in connections:
+            yield json.loads(load.read(_SLACK + 10 * plan.seconds))
 
 
 @dataclass
@@ -108,7 +85,7 @@ def _measure(measure: Measurement, series: Sequence[Series]) -> None:
     try:
         for value in measure():
             next(open_ones).add(value)
-    except MeasurementError as error:
+    except ProgramError as error:
         for one in open_ones:
             one.failure = one.failure or str(error)
             say(f"{one.scenario}, {one.variant}, {one.peer}: FAILED: {error}")

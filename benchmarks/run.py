@@ -19,9 +19,10 @@ from pathlib import Path
 
 import machine
 from figures import Failure, Figure, Plan
+from processes import allow_many_sockets
 from progress import elapsed, say
 from report import Run, write
-from servers import allow_many_sockets, install_node_peers
+from servers import install_node_peers
 
 HERE = Path(__file__).resolve().parent
 _FIRST = "throughput"

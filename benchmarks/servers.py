@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import resource
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from messages import Message
+from processes import ProgramError, running
 
 PEERS = Path(__file__).resolve().parent / "peers"
 _RPC = ("ocpp1.6", "ocpp2.0.1")
@@ -87,46 +84,15 @@ def install_node_peers() -> str | None:
     return None
 
 
-def allow_many_sockets() -> None:
-    """Let this process, and those that it starts, open as many files as the system allows."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
 @contextlib.contextmanager
-def pinned(core: int) -> Iterator[None]:
-    """Let all that is started meanwhile run on this core, from its first thread on."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
+def serving(peer: Peer, message: Message, core: int, extra: Sequence[str] = ()) -> Iterator[int]:
+    """Start a server on a core, yield its port, and kill it in the end.
 
-
-class ServerError(Exception):
-    """A server did not start; the text has its last line."""
-
-
-@contextlib.contextmanager
-def running(peer: Peer, message: Message, core: int, extra: Sequence[str] = ()) -> Iterator[int]:
-    """Start a server on a core, yield its port, and kill it in the end."""
-    with tempfile.TemporaryFile("w+") as errors:
-        with pinned(core):
-            server = subprocess.Popen(
-                [*peer.command(message), *extra], stdout=subprocess.PIPE, stderr=errors, text=True
-            )
-        try:
-            assert server.stdout is not None
-            line = server.stdout.readline().strip()
-            if not line.isdecimal():
-                raise ServerError(f"{peer.name} does not start: {_last_line(errors)}")
-            yield int(line)
-        finally:
-            server.kill()
-            server.communicate()
-
-
-def _last_line(file: IO[str]) -> str:
-    file.seek(0)
-    return (file.read().strip().splitlines() or ["it says nothing"])[-1]
+    Raises:
+        ProgramError: it does not start.
+    """
+    with running([*peer.command(message), *extra], core) as server:
+        line = server.read()
+        if not line.isdecimal():
+            raise ProgramError(f"{peer.name} does not start: {line}")
+        yield int(line)

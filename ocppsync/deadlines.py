@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from .pool import run_logged
 from .timer import Timer, TimerHandle
 
 _Job = TypeVar("_Job")
@@ -63,7 +64,8 @@ class Deadlines(Generic[_Job]):
     def _look(self) -> None:
         # On the timer.
         while (job := self._overdue()) is not None:
-            self._expire(job)
+            # Where it fails, nobody would look at the jobs that follow.
+            run_logged(self._expire, job)
 
     def _overdue(self) -> _Job | None:
         with self._lock:

@@ -37,6 +37,10 @@ class Deflate(PerMessageDeflate):
         if self._in_control_frame or not self._inbound_compressed or self._decompressor is None:
             return data
         room = self._limit - self._inflated
+        if self._decompressor.eof:
+            # zlib would keep what comes after the end of a stream, without end itself.
+            self._inflated += len(data)
+            return b"" if len(data) <= room else CloseReason.MESSAGE_TOO_BIG
         try:
             inflated = self._decompressor.decompress(bytes(data), room + 1)
         except zlib.error:

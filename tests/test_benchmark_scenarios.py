@@ -43,7 +43,7 @@ EXPECTED: dict[str, list[tuple[str, str, str, bool, list[str]]]] = {
     "validation": [
         ("validation", "Heartbeat", "µs", False, VALIDATORS),
         ("validation", "MeterValues", "µs", False, VALIDATORS),
-        ("validation", "TransactionEvent of 2.0.1", "µs", False, VALIDATORS),
+        ("validation", "TransactionEvent", "µs", False, VALIDATORS),
     ],
     "imports": [("import", "", "ms", False, [*BOTH, "empty interpreter"])],
 }
@@ -62,7 +62,7 @@ def test_a_scenario_finds_figures_of_every_peer(name: str) -> None:
     called, *figures = run(name)
     assert called == name
     keys = "scenario", "variant", "unit", "more_is_better", "peer"
-    assert [tuple(figure[key] for key in keys) for figure in figures] == [
+    assert sorted(tuple(figure[key] for key in keys) for figure in figures) == sorted(
         (*expected, peer) for *expected, peers in EXPECTED[name] for peer in peers
-    ]
+    )
     assert all(len(figure["values"]) == 1 and figure["values"][0] > 0 for figure in figures)

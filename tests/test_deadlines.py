@@ -33,6 +33,24 @@ def test_each_job_has_its_own_time(clock: Clock) -> None:
     assert expired == [(pytest.approx(10), jobs[0]), (pytest.approx(13), jobs[1]), (pytest.approx(16), jobs[2])]
 
 
+def test_one_that_fails_to_expire_does_not_save_the_others(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    expired: list[Job] = []
+
+    def expire(job: Job) -> None:
+        expired.append(job)
+        if job is first:
+            raise ValueError("broken")
+
+    deadlines = Deadlines[Job](clock, 10, expire)
+    first, second = Job(), Job()
+    for job in (first, second):
+        deadlines.begin(job)
+        clock.advance(1)
+    clock.advance(100)
+    assert expired == [first, second]
+    assert "ValueError: broken" in caplog.text
+
+
 def test_what_ended_in_time_does_not_expire(clock: Clock) -> None:
     expired: list[Job] = []
     deadlines = Deadlines[Job](clock, 10, expired.append)

@@ -169,6 +169,11 @@ def test_the_options_of_the_commands_are_listed(command: str, head: str) -> None
     assert table == {action.option_strings[0]: str(action.default) for action in known}
 
 
+def test_the_scenarios_of_the_benchmarks_are_listed() -> None:
+    files = (ROOT / "benchmarks" / "scenarios").glob("[!_]*.py")
+    assert sorted(code(row[0])[0] for row in rows("performance.md", "scenario")) == sorted(file.stem for file in files)
+
+
 # What is public.
 
 

@@ -708,6 +708,18 @@ def test_a_deflated_bomb_is_defused(connected: Connected) -> None:
         assert end.wait_for_end() == 1009
 
 
+def test_what_comes_after_the_end_of_a_deflate_stream_counts_as_well(connected: Connected) -> None:
+    compressor = zlib.compressobj(wbits=-15)
+    ended = compressor.compress(b"x") + compressor.flush(zlib.Z_FINISH)
+    with connected(compression=True, changes=OFFER, max_message_size=10_000) as (end, peer):
+        peer.send_frame(TEXT, ended, fin=False, reserved=4)
+        for _ in range(10):
+            peer.send_frame(CONTINUATION, bytes(1000), fin=False)
+        assert peer.read_close()[0] == 1009
+        peer.sock.close()
+        assert end.wait_for_end() == 1009
+
+
 @pytest.mark.parametrize("pieces", [1, 7])
 def test_a_deflated_message_of_just_the_limit_passes_and_one_byte_more_does_not(
     connected: Connected, pieces: int

@@ -13,78 +13,76 @@ from one address, and the timeouts of both for a handshake, are out of the way.
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import sys
 import tempfile
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from central_systems import HERE, central_system, fleet, installed, installed_peers, running
-from figures import Figure, Plan
+from central_systems import central_system, fleet, installed, installed_peers, python
+from figures import Failure, Figure, Plan
+from measuring import Measurement, Series, take_turns
+from processes import running
+from progress import say
 
 NAME = "handshakes"
 _MOST_STORMS = 3
 
 
-def run(plan: Plan) -> Iterator[Figure]:
+def run(plan: Plan) -> Iterator[Figure | Failure]:
     """Measure it."""
-    yield from _handshakes(plan)
-    yield from _storms(plan)
+    peers = installed_peers(NAME)
+    yield from _handshakes(plan, peers)
+    yield from _storms(plan, peers)
 
 
-def _handshakes(plan: Plan) -> Iterator[Figure]:
-    found: dict[tuple[str, str], list[float]] = defaultdict(list)
+def _handshakes(plan: Plan, peers: Sequence[str]) -> Iterator[Figure | Failure]:
     with tempfile.TemporaryDirectory() as directory:
-        variants: dict[str, Sequence[Path]] = {"plain": ()}
+        variants: dict[str, Sequence[str]] = {"plain": ()}
         if installed(NAME, "TLS", ["cryptography"]):
-            variants["TLS"] = _certificate(Path(directory))
-        peers = installed_peers(NAME)
-        for _ in range(plan.repetitions):
-            for variant, certificate in variants.items():
-                for peer in peers:
-                    found[variant, peer].append(_rate(plan, peer, certificate))
-    for (variant, peer), values in found.items():
-        yield Figure("handshakes", variant, peer, "handshakes/s", tuple(values))
+            from certificate import write_certificate  # which needs it
+
+            variants["TLS"] = write_certificate(Path(directory))
+        yield from take_turns(
+            plan,
+            {
+                _rate(plan, peer, certificate): [Series("handshakes", variant, peer, "handshakes/s")]
+                for variant, certificate in variants.items()
+                for peer in peers
+            },
+        )
 
 
-def _rate(plan: Plan, peer: str, certificate: Sequence[Path]) -> float:
-    with central_system(plan, peer, certificate) as (_, port):
-        options = ["--at-once", 5 if plan.smoke else 50, "--seconds", plan.seconds, *(["--tls"] if certificate else [])]
-        with running(HERE / "fleet.py", port, "handshakes", *options, core=plan.load_core) as passing:
-            return float(json.loads(passing.read())["rate"])
+def _rate(plan: Plan, peer: str, certificate: Sequence[str]) -> Measurement:
+    options = ["--at-once", 5 if plan.smoke else 50, "--seconds", plan.seconds, *(["--tls"] if certificate else [])]
+
+    def measure() -> Iterator[float]:
+        with (
+            central_system(plan, peer, certificate) as (_, port),
+            running(python("fleet.py", port, "handshakes", *options), plan.load_core) as passing,
+        ):
+            yield float(json.loads(passing.read())["rate"])
+
+    return measure
 
 
-def _storms(plan: Plan) -> Iterator[Figure]:
+def _storms(plan: Plan, peers: Sequence[str]) -> Iterator[Figure | Failure]:
     chargers = 50 if plan.smoke else 5000
-    found: dict[str, list[float]] = defaultdict(list)
-    for _ in range(min(plan.repetitions, _MOST_STORMS)):
-        for peer in installed_peers(NAME):
-            with central_system(plan, peer) as (_, port), fleet(plan, port, chargers, at_once=chargers) as took:
-                found[peer].append(took["seconds"])
-                print(f"reconnect storm, {peer}: {took['tried_again']:.0f} of {chargers} tried again", file=sys.stderr)
-    for peer, values in found.items():
-        yield Figure("reconnect storm", f"{chargers} chargers", peer, "s", tuple(values), more_is_better=False)
-
-
-def _certificate(directory: Path) -> tuple[Path, Path]:
-    """Make a certificate for this machine that signs itself, and its key, in files."""
-    import datetime
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import NameOID
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now, day = datetime.datetime.now(datetime.timezone.utc), datetime.timedelta(days=1)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now - day, now + day)
-    ).sign(key, hashes.SHA256())
-    files = directory / "localhost.pem", directory / "localhost.key"
-    files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    files[1].write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    yield from take_turns(
+        dataclasses.replace(plan, repetitions=min(plan.repetitions, _MOST_STORMS)),
+        {
+            _storm(plan, peer, chargers): [
+                Series("reconnect storm", f"{chargers} chargers", peer, "s", more_is_better=False)
+            ]
+            for peer in peers
+        },
     )
-    return files
+
+
+def _storm(plan: Plan, peer: str, chargers: int) -> Measurement:
+    def measure() -> Iterator[float]:
+        with central_system(plan, peer) as (_, port), fleet(plan, port, chargers, at_once=chargers) as took:
+            say(f"reconnect storm, {peer}: {took['tried_again']:.0f} of {chargers} tried again")
+            yield took["seconds"]
+
+    return measure

@@ -14,7 +14,8 @@ import time
 from collections.abc import Iterator
 
 from central_systems import installed
-from figures import Figure, Plan
+from figures import Failure, Figure, Plan
+from measuring import Measurement, Series, take_turns
 
 NAME = "imports"
 _OCPP = "from ocpp.v16 import ChargePoint; from websockets.asyncio.server import serve"
@@ -27,19 +28,21 @@ _PROGRAMS: dict[str, tuple[str, tuple[str, ...]]] = {
 _STARTS = 5
 
 
-def run(plan: Plan) -> Iterator[Figure]:
+def run(plan: Plan) -> Iterator[Figure | Failure]:
     """Measure it."""
-    found: dict[str, list[float]] = {
-        peer: [] for peer, (_, modules) in _PROGRAMS.items() if installed(NAME, peer, modules)
-    }
-    for peer in found:
+    peers = [peer for peer, (_, modules) in _PROGRAMS.items() if installed(NAME, peer, modules)]
+    for peer in peers:
         _milliseconds(plan, peer)
-    for _ in range(plan.repetitions):
-        for peer, values in found.items():
-            starts = 1 if plan.smoke else _STARTS
-            values.append(statistics.median(_milliseconds(plan, peer) for _ in range(starts)))
-    for peer, values in found.items():
-        yield Figure("import", "", peer, "ms", tuple(values), more_is_better=False)
+    yield from take_turns(
+        plan, {_time(plan, peer): [Series("import", "", peer, "ms", more_is_better=False)] for peer in peers}
+    )
+
+
+def _time(plan: Plan, peer: str) -> Measurement:
+    def measure() -> Iterator[float]:
+        yield statistics.median(_milliseconds(plan, peer) for _ in range(1 if plan.smoke else _STARTS))
+
+    return measure
 
 
 def _milliseconds(plan: Plan, peer: str) -> float:

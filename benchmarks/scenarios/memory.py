@@ -11,16 +11,17 @@ empty, are the same for everybody, and are not counted.
 
 from __future__ import annotations
 
+import dataclasses
 import resource
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from central_systems import Program, central_system, fleet, installed_peers
-from figures import Figure, Plan
-from fleet import raise_descriptor_limit
+from central_systems import central_system, fleet, installed_peers
+from figures import Failure, Figure, Plan
+from measuring import Measurement, Series, take_turns
+from processes import Program, allow_many_sockets
 
 NAME = "memory"
 _MOST_REPETITIONS = 2
@@ -32,31 +33,36 @@ _KERNEL_STACK = 16
 """Of a thread, in kB, on the 64-bit systems that Linux runs on."""
 
 
-def run(plan: Plan) -> Iterator[Figure]:
+def run(plan: Plan) -> Iterator[Figure | Failure]:
     """Measure it."""
     connections = 100 if plan.smoke else _possible(10_000)
-    found: dict[tuple[str, str], list[float]] = defaultdict(list)
-    peers = installed_peers(NAME)
-    for _ in range(min(plan.repetitions, _MOST_REPETITIONS)):
-        for peer in peers:
-            resident, kernel = _memory(plan, peer, connections)
-            found[f"{connections} connections", peer].append(resident)
-            found[f"{connections} connections, with the kernel's part", peer].append(resident + kernel)
-    for variant in dict.fromkeys(variant for variant, _ in found):
-        for peer in peers:
-            yield Figure("idle memory", variant, peer, "kB", tuple(found[variant, peer]), more_is_better=False)
+    variants = f"{connections} connections", f"{connections} connections, with the kernel's part"
+    yield from take_turns(
+        dataclasses.replace(plan, repetitions=min(plan.repetitions, _MOST_REPETITIONS)),
+        {
+            _memory(plan, peer, connections): [
+                Series("idle memory", variant, peer, "kB", more_is_better=False) for variant in variants
+            ]
+            for peer in installed_peers(NAME)
+        },
+    )
 
 
-def _memory(plan: Plan, peer: str, connections: int) -> tuple[float, float]:
-    """Return the kB that a connection takes in the process, and in the kernel for it."""
-    with central_system(plan, peer) as (program, port):
-        with fleet(plan, port, 1, 1):
-            pass
-        before = _settled(program)
-        with fleet(plan, port, connections, at_once=min(connections, 50)):
-            after = _settled(program)
-    resident, tables, threads = ((after[key] - before[key]) / connections for key in ("VmRSS", "VmPTE", "Threads"))
-    return resident, tables + threads * _KERNEL_STACK
+def _memory(plan: Plan, peer: str, connections: int) -> Measurement:
+    """Yield the kB that a connection takes in the process, and with what the kernel keeps for it."""
+
+    def measure() -> Iterator[float]:
+        with central_system(plan, peer) as (program, port):
+            with fleet(plan, port, 1, 1):
+                pass
+            before = _settled(program)
+            with fleet(plan, port, connections, at_once=min(connections, 50)):
+                after = _settled(program)
+        resident, tables, threads = ((after[key] - before[key]) / connections for key in ("VmRSS", "VmPTE", "Threads"))
+        yield resident
+        yield resident + tables + threads * _KERNEL_STACK
+
+    return measure
 
 
 def _settled(program: Program) -> dict[str, int]:
@@ -79,7 +85,7 @@ def _state(program: Program) -> dict[str, int]:
 def _possible(wanted: int) -> int:
     """Return how many connections the system lets a process have that starts a thread for each."""
     bounds = {
-        "RLIMIT_NOFILE": raise_descriptor_limit(),
+        "RLIMIT_NOFILE": allow_many_sockets(),
         "RLIMIT_NPROC": resource.getrlimit(resource.RLIMIT_NPROC)[0],
         "threads-max": _setting("kernel/threads-max"),
         "pid_max": _setting("kernel/pid_max"),

@@ -10,17 +10,17 @@ system sends UnlockConnector, checked on its way as is the answer:
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator
 
 from central_systems import central_system, fleet, installed_peers
-from figures import Figure, Plan
+from figures import Failure, Figure, Plan
+from measuring import Measurement, Series, take_turns
 
 NAME = "requests"
 _AT_ONCE = 50
 
 
-def run(plan: Plan) -> Iterator[Figure]:
+def run(plan: Plan) -> Iterator[Figure | Failure]:
     """Measure it."""
     chargers = 20 if plan.smoke else 1000
     measures = {
@@ -28,14 +28,22 @@ def run(plan: Plan) -> Iterator[Figure]:
         "some-at-a-time": ("send_request fan-out", f"{chargers} chargers, 16 at a time"),
         "threads-to-one": ("send_request, 16 threads to one", ""),
     }
-    found: dict[tuple[str, str], list[float]] = defaultdict(list)
-    peers = installed_peers(NAME)
-    for _ in range(plan.repetitions):
-        for peer in peers:
-            with central_system(plan, peer) as (program, port), fleet(plan, port, chargers, _AT_ONCE):
-                for what in measures:
-                    program.ask(f"{what} 0")
-                    found[what, peer].append(float(program.ask(f"{what} {plan.seconds}")))
-    for what, (scenario, variant) in measures.items():
-        for peer in peers:
-            yield Figure(scenario, variant, peer, "answers/s", tuple(found[what, peer]))
+    yield from take_turns(
+        plan,
+        {
+            _rates(plan, peer, chargers, list(measures)): [
+                Series(scenario, variant, peer, "answers/s") for scenario, variant in measures.values()
+            ]
+            for peer in installed_peers(NAME)
+        },
+    )
+
+
+def _rates(plan: Plan, peer: str, chargers: int, measures: list[str]) -> Measurement:
+    def measure() -> Iterator[float]:
+        with central_system(plan, peer) as (program, port), fleet(plan, port, chargers, _AT_ONCE):
+            for what in measures:
+                program.ask(f"{what} 0")
+                yield float(program.ask(f"{what} {plan.seconds}"))
+
+    return measure

@@ -8,11 +8,13 @@ every object that one can have, and three values.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Iterator
 
-from central_systems import HERE, installed, running
-from figures import Figure, Plan
+from central_systems import installed, python
+from figures import Failure, Figure, Plan
+from measuring import Measurement, Series, take_turns
+from messages import MESSAGES
+from processes import running
 
 NAME = "validation"
 _PEERS = ("ocppsync", "jsonschema", "fastjsonschema", "jsonschema_rs")
@@ -20,17 +22,26 @@ _SHARE = 0.05
 """Of the seconds of a measurement: nothing here waits for anything, so that little time is enough."""
 
 
-def run(plan: Plan) -> Iterator[Figure]:
+def run(plan: Plan) -> Iterator[Figure | Failure]:
     """Measure it."""
-    found: dict[tuple[str, str], list[float]] = defaultdict(list)
-    peers = [peer for peer in _PEERS if installed(NAME, peer, [peer])]
-    for _ in range(plan.repetitions):
-        for peer in peers:
-            path = HERE / "programs" / "validators.py"
-            with running(path, peer, plan.seconds * _SHARE, core=plan.server_core) as program:
-                for variant, microseconds in json.loads(program.read()).items():
-                    found[variant, peer].append(microseconds)
-    for variant in dict.fromkeys(variant for variant, _ in found):
-        for peer in peers:
-            name, values = peer.replace("_", "-"), tuple(found[variant, peer])
-            yield Figure("validation", variant, name, "µs", values, more_is_better=False)
+    yield from take_turns(
+        plan,
+        {
+            _microseconds(plan, peer): [
+                Series("validation", name, peer.replace("_", "-"), "µs", more_is_better=False) for name in MESSAGES
+            ]
+            for peer in _PEERS
+            if installed(NAME, peer, [peer])
+        },
+    )
+
+
+def _microseconds(plan: Plan, peer: str) -> Measurement:
+    def measure() -> Iterator[float]:
+        command = python("programs/validators.py", peer, plan.seconds * _SHARE)
+        with running(command, plan.server_core) as program:
+            for message in MESSAGES.values():
+                version = message.protocol.removeprefix("ocpp")
+                yield float(program.ask(json.dumps([version, message.action, message.payload])))
+
+    return measure
