@@ -491,7 +491,7 @@ def test_a_fault_in_the_handshake_harms_nobody_else(
 ) -> None:
     with desk() as opened:
         with monkeypatch.context() as patch, dial(opened.port) as peer:
-            patch.setattr(reception_module.transport, "accept", lambda *_, **__: 1 / 0)
+            patch.setattr(reception_module.upgrade, "accept", lambda *_, **__: 1 / 0)
             peer.send(request())
             peer.wait_for_end()
         assert lines(caplog) == ["the handshake of 127.0.0.1:PORT failed"]
