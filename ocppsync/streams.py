@@ -14,9 +14,8 @@ from typing import Any
 
 _logger = logging.getLogger("ocppsync.streams")
 
-# Where the system has it, each write says for itself that it must not wait, and the reader's recv can stay a plain
-# blocking one. Elsewhere (Windows) writes wait as long as the system lets them.
-_DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
+# Each write says for itself that it must not wait, so that the reader's recv can stay a plain blocking one.
+_DONT_WAIT = socket.MSG_DONTWAIT
 
 
 class Stream:

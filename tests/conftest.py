@@ -1,14 +1,18 @@
-"""Settings for every test."""
+"""Settings for every test, and the threads that many need."""
 
 from __future__ import annotations
 
 import gc
 import importlib.util
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from hypothesis import settings
+
+from ocppsync.timer import Timer
 
 # The last release of the package `ocpp` for Python 3.10 has no OCPP 2.1.
 collect_ignore = [] if importlib.util.find_spec("ocpp.v21") else ["test_foreign_21.py"]
@@ -27,3 +31,18 @@ def what_a_file_left_open_fails_in_that_file() -> Iterator[None]:
     """Collect the garbage after each file: what is unclosed in it fails the test at hand, which may be any."""
     yield
     gc.collect()
+
+
+@pytest.fixture
+def background() -> Iterator[Callable[..., Future[Any]]]:
+    """Runs a function on a thread of its own and returns its future."""
+    with ThreadPoolExecutor(32) as pool:
+        yield pool.submit
+
+
+@pytest.fixture
+def timer() -> Iterator[Timer]:
+    """Keeps appointments until the test ends."""
+    timer = Timer("test-timer")
+    yield timer
+    timer.close()

@@ -172,7 +172,7 @@ def compare(version: Version, action: str, kind: Kind) -> Comparison:
     valid = list(valid_payloads(version, action, kind))
     mutated = mutated_payloads(version, action, kind)
     verdict = official(version, action, kind)
-    # Not the validator, whose reports take longer than all the rest; tests/test_validation.py holds them to this.
+    # Not the validator, whose reports take longer than all the rest; tests/test_predicates.py holds them to this.
     predicate = compile_predicate(catalogue(version).schema(action, kind), FORMATS[version])
     differences = {name: row for name, row in DIFFERENCES.items() if row.version == version}
     unexplained: list[str] = []

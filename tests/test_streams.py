@@ -11,7 +11,7 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,6 @@ SMALL = 4096
 """A socket buffer that fills at once."""
 BIG = b"0123456789abcdef" * 65536
 """1 MiB, which such buffers do not hold."""
-
-
-@pytest.fixture
-def background() -> Iterator[Callable[..., Future[Any]]]:
-    """Runs a function on a thread of its own and returns its future."""
-    with ThreadPoolExecutor() as pool:
-        yield pool.submit
 
 
 @contextlib.contextmanager

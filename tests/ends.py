@@ -1,0 +1,183 @@
+"""Our end of a WebSocket over a real connection, and the raw peer at the other, for the tests of the transport."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import Any
+
+from support import Recorder
+from wire import (
+    DEADLINE,
+    Peer,
+    Response,
+    accept,
+    dial,
+    listening,
+    request,
+)
+
+from ocppsync import upgrade
+from ocppsync.doorkeeper import Doorkeeper
+from ocppsync.forwarded import ClientAddress
+from ocppsync.handshake import Gate
+from ocppsync.limits import Limits
+from ocppsync.reception import Reception
+from ocppsync.streams import Stream, TLSStream
+from ocppsync.timer import Timer
+from ocppsync.transport import WebSocket
+
+SMALL = 4096
+"""A socket buffer that fills at once."""
+MIB = 1024 * 1024
+BIG = "0123456789abcdef" * (MIB // 16)
+"""1 MiB: the longest message by default, and more than small buffers hold."""
+OFFER = {"Sec_WebSocket_Extensions": "permessage-deflate; client_max_window_bits"}
+"""What a peer says that would compress."""
+
+
+class End:
+    """One of our WebSockets with the thread that reads it, as a connection has."""
+
+    def __init__(
+        self, websocket: WebSocket, timer: Timer, close_timeout: float, answer: Response | None = None
+    ) -> None:
+        self.websocket = websocket
+        self.answer = answer
+        self.messages = Recorder()
+        self.closings = Recorder()
+        self.ended = threading.Event()
+        self._timer = timer
+        self._close_timeout = close_timeout
+        websocket.on_closing = self._closing
+        threading.Thread(target=self._read, name="test-reader", daemon=True).start()
+
+    def _closing(self) -> None:
+        self.closings(True)
+        self._timer.call_later(self._close_timeout, self.websocket.abort)
+
+    def _read(self) -> None:
+        while (text := self.websocket.receive()) is not None:
+            self.messages(text)
+        self.websocket.abort()
+        self.websocket.release()
+        self.ended.set()
+
+    def wait_for_end(self) -> int | None:
+        assert self.ended.wait(DEADLINE)
+        return self.websocket.close_code
+
+
+Connected = Callable[..., contextlib.AbstractContextManager[tuple[End, Peer]]]
+OurClient = Callable[..., contextlib.AbstractContextManager[tuple[End, Peer, str]]]
+
+
+@contextlib.contextmanager
+def open_connection(
+    timer: Timer,
+    background: Callable[..., Future[Any]],
+    *,
+    small: bool = False,
+    extra: bytes = b"",
+    changes: dict[str, str | None] | None = None,
+    client_context: ssl.SSLContext | None = None,
+    compression: bool = False,
+    close_timeout: float = DEADLINE,
+    **options: Any,
+) -> Iterator[tuple[End, Peer]]:
+    """Open a connection: our end, past its handshake, and the raw peer.
+
+    Options: those of `Reception`; ``small`` buffers between the ends; ``extra`` bytes that the peer sends with its
+    request, and ``changes`` of the request's headers; ``close_timeout``; ``client_context`` for TLS.
+    """
+    settings: dict[str, Any] = {
+        "doorkeeper": Doorkeeper(Limits()),
+        "client_address": ClientAddress(()),
+        "max_handshakes": None,
+        "max_handshakes_per_address": None,
+        "ssl_context": None,
+        "handshake_timeout": DEADLINE,
+        "max_header_size": 16384,
+        "max_message_size": MIB,
+        "write_timeout": DEADLINE,
+        "on_raw_socket_data": None,
+    }
+    reception = Reception(Gate(protocols=("ocpp1.6",), compression=compression), **{**settings, **options})
+    with listening() as listener:
+        port = listener.getsockname()[1]
+        dialled = background(dial, port, ssl_context=client_context, receive_buffer=SMALL if small else None)
+        sock, _ = listener.accept()
+    if small:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
+    received = background(reception.receive, sock)
+    with dialled.result(DEADLINE) as peer:
+        peer.send(request(**(changes or {})) + extra)
+        visitor = received.result(DEADLINE)
+        visitor.websocket.open()
+        answer = peer.read_response()
+        assert answer.status == 101
+        end = End(visitor.websocket, timer, close_timeout, answer)
+        try:
+            yield end, peer
+        finally:
+            end.websocket.abort()
+            assert end.ended.wait(DEADLINE)
+
+
+@contextlib.contextmanager
+def open_our_client(
+    timer: Timer,
+    background: Callable[..., Future[Any]],
+    *,
+    extra: bytes = b"",
+    changes: dict[str, str | None] | None = None,
+    close_timeout: float = DEADLINE,
+    **options: Any,
+) -> Iterator[tuple[End, Peer, str]]:
+    """Open a connection from our side: our end, the raw server's, and the request that it read."""
+    with listening() as listener:
+        connecting = background(connect, listener.getsockname()[1], **options)
+        with accept(listener) as peer:
+            head = peer.answer_upgrade(extra=extra, **(changes or {}))
+            end = End(connecting.result(DEADLINE), timer, close_timeout)
+            try:
+                yield end, peer, head
+            finally:
+                end.websocket.abort()
+                assert end.ended.wait(DEADLINE)
+
+
+def connect(
+    port: int, *, timeout: float = DEADLINE, context: ssl.SSLContext | None = None, **options: Any
+) -> WebSocket:
+    sock = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE)
+    stream: Stream = Stream(sock, write_timeout=DEADLINE)
+    if context is not None:
+        stream = TLSStream(sock, context=context, server_hostname="localhost", write_timeout=DEADLINE)
+        stream.handshake(time.monotonic() + DEADLINE)
+    settings: dict[str, Any] = {
+        "host": f"127.0.0.1:{port}",
+        "target": "/CP1?a=b",
+        "subprotocols": ["ocpp1.6"],
+        "headers": [],
+        "compression": False,
+        "max_message_size": MIB,
+        "name": "CP1",
+    }
+    try:
+        return upgrade.connect(stream, deadline=time.monotonic() + timeout, **{**settings, **options})
+    except BaseException:
+        stream.close()
+        raise
+
+
+def deflate(text: bytes) -> bytes:
+    """Return the payload of a compressed message."""
+    compressor = zlib.compressobj(wbits=-15)
+    return (compressor.compress(text) + compressor.flush(zlib.Z_SYNC_FLUSH)).removesuffix(b"\0\0\xff\xff")
