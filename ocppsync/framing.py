@@ -28,8 +28,8 @@ class Control(NamedTuple):
 class FrameReader:
     """Sorts what a peer sends into whole text messages and the rest, which is wsproto's.
 
-    From the first frame on that is neither a whole text nor a control frame (a fragment, a compressed message, a breach
-    of the protocol), all is wsproto's: only it knows where such a message ends.
+    From the first frame on that is neither a whole text nor a ping or pong (a fragment, a compressed message, a Close,
+    a breach of the protocol), all is wsproto's: only it knows where such a message ends.
 
     Args:
         masked: whether the peer has to mask, as a client does.
@@ -73,6 +73,7 @@ class FrameReader:
             return None
         data = self._take(start + size)
         if opcode == _CLOSE:
+            self._sorting = False  # nothing counts that comes after it
             return data
         return Control(opcode, mask(data[start:], data[start - 4 : start]) if self._mask_size else data[start:])
 

@@ -6,7 +6,7 @@ import itertools
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from wire import frame
 from wsproto import ConnectionType
@@ -64,9 +64,9 @@ def test_pings_and_pongs() -> None:
     ]
 
 
-def test_a_close_is_wsprotos_and_what_follows_is_sorted_still() -> None:
-    close = frame(8, b"\x03\xe8")
-    assert read(FrameReader(masked=True, limit=LIMIT), close + frame(1, "x")) == [close, "x"]
+def test_a_close_is_wsprotos_and_what_follows_as_well() -> None:
+    close, after = frame(8, b"\x03\xe8"), frame(1, "x")
+    assert read(FrameReader(masked=True, limit=LIMIT), close + after) == [close, after]
 
 
 @pytest.mark.parametrize(
@@ -139,6 +139,8 @@ PARTS = st.one_of(
 )
 
 
+@example(parts=[frame(8), frame(1)], cuts=[])
+@example(parts=[frame(1, "x", fin=False), frame(PING), frame(0, "y"), frame(1, "z")], cuts=[3, 9])
 @given(parts=st.lists(PARTS, max_size=8), cuts=st.lists(st.integers(0, 500), max_size=5))
 def test_together_they_read_what_wsproto_reads_alone(parts: list[bytes], cuts: list[int]) -> None:
     stream = b"".join(parts)
