@@ -184,6 +184,6 @@ def joined(found: list[Any]) -> list[Any]:
             if item[1]:
                 result.append(text)
                 text = ""
-        else:
+        elif item[0] != "BytesMessage" or item not in result[-1:]:  # wsproto gives it out as it comes, in pieces
             result.append(item)
     return result
