@@ -39,8 +39,8 @@ class Deadlines(Generic[_Job]):
         with self._lock:
             self._jobs[job] = due
             if not self._watched:
-                self._watched = True
                 self._appointment = self._timer.call_at(due, self._look)
+                self._watched = True
 
     def end(self, job: _Job) -> None:
         """Note that a job has ended, unless it has expired."""

@@ -148,7 +148,9 @@ class Responder:
     def drain(self) -> None:
         """Hand out no more CALLs; those that run are still answered."""
         self._draining = True
-        self._calls.clear()
+        for _, (waiting,) in self._calls.clear():
+            if self._deadlines is not None and isinstance(waiting, _Job):
+                self._deadlines.end(waiting)  # it stays unanswered, and is no more overdue for that
 
     def end(self) -> None:
         """No more CALLs come: the connection has ended. Those that were taken are handled, for their repeats."""

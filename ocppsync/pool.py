@@ -186,10 +186,11 @@ class Strand:
             self._running = True
         self._executor.submit(self._turn)
 
-    def clear(self) -> None:
-        """Forget the tasks that still wait."""
+    def clear(self) -> list[_Task]:
+        """Forget the tasks that still wait, and return them."""
         with self._lock:
-            self._waiting.clear()
+            forgotten, self._waiting = self._waiting, []
+        return forgotten
 
     def _turn(self) -> None:
         with self._lock:

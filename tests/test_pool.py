@@ -332,7 +332,7 @@ def test_a_strand_can_forget_what_waits(make_pool: Any) -> None:
     for number in range(3):
         strand.submit(done, number)
     assert len(strand) == 3
-    strand.clear()
+    assert strand.clear() == [(done, (number,)) for number in range(3)]
     assert len(strand) == 0
     strand.submit(done, "after")
     gate.open()

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from support import DEADLINE, RawChargePoint, accept_boots, connected, raw, serving
+from websockets.exceptions import ConnectionClosedOK
 
 from ocppsync import CentralSystem, RequestTimeoutError, utc_now
 from ocppsync.inline import Clock
@@ -252,6 +253,28 @@ def test_calls_behind_a_handler_that_hangs_are_answered_too_and_not_handled(capl
             assert peer.call("3", "Heartbeat", {})[0] == 3
         assert hanging.calls == ["0", "3"]
     assert caplog.text.count("it waits for its turn") == 2
+
+
+def test_calls_that_a_close_has_left_waiting_stay_unanswered(caplog: pytest.LogCaptureFixture) -> None:
+    """Also where it grants the running handlers more time than a handler has: the charge point sends them again."""
+    hanging = Hanging(heartbeat)
+    with on_a_clock() as (cs, clock):
+        cs.on("Heartbeat")(hanging)
+        with raw(cs) as peer:
+            for number in range(3):
+                peer.send([2, str(number), "Heartbeat", {}])
+            assert hanging.started.acquire(timeout=DEADLINE)
+            wait_until_all_is_read(peer)
+            (connection,) = cs._registry.connections()
+            connection.drain()  # as close() begins
+            clock.advance(60)
+            assert peer.read() == [4, "0", "InternalError", "it took too long", {}]
+            hanging.release.release()
+            connection.close(1001)
+            with pytest.raises(ConnectionClosedOK):
+                peer.read()
+        assert hanging.calls == ["0"]
+    assert "it waits for its turn" not in caplog.text
 
 
 def test_a_repeat_after_the_deadline_is_handled_anew() -> None:
