@@ -79,10 +79,10 @@ class SecurityProfiles:
         self._is_revoked = is_revoked
         self._on_profile_raised = on_profile_raised
         self._challenge = [("WWW-Authenticate", f'Basic realm="{realm}"')]
-        self._lock = threading.Lock()  # guards the profiles below; never held over I/O or user code
+        self._lock = threading.Lock()  # guards both below; never held over I/O or user code
         self._raised: dict[str, int] = {}
-        # Serialises the rises with the calls of on_profile_raised: the highest has to be the last that is stored.
-        self._raising = threading.RLock()
+        # Whose rise is being told of: by one thread at a time, for the highest has to be the last that is stored.
+        self._telling: set[str] = set()
 
     def __repr__(self) -> str:
         return f"<SecurityProfiles passwords={self.passwords} raised={len(self._raised)}>"
@@ -170,15 +170,27 @@ class SecurityProfiles:
             run_logged(self.passwords.used, charge_point_id, hashed)
 
     def _raise(self, charge_point_id: str, profile: int) -> None:
-        with self._raising:
-            with self._lock:
-                if self._raised.get(charge_point_id, 0) >= profile:
-                    # Another connection of the same charge point was quicker.
-                    return
-                self._raised[charge_point_id] = profile
+        with self._lock:
+            if self._raised.get(charge_point_id, 0) >= profile:
+                return  # another connection of the same charge point was quicker
+            self._raised[charge_point_id] = profile
+            if charge_point_id in self._telling:
+                return  # whoever tells of a lower one just now tells of this one next
+            self._telling.add(charge_point_id)
+        while profile:
             _logger.info("%s has reached security profile %d; lower ones are refused", charge_point_id, profile)
             if self._on_profile_raised is not None:
                 run_logged(self._on_profile_raised, charge_point_id, profile)
+            profile = self._higher_than(profile, charge_point_id)
+
+    def _higher_than(self, told: int, charge_point_id: str) -> int:
+        """Return the profile that was reached meanwhile, or 0 when there is no more to tell."""
+        with self._lock:
+            profile = self._raised[charge_point_id]
+            if profile == told:
+                self._telling.discard(charge_point_id)
+                return 0
+            return profile
 
     # While it is connected.
 

@@ -129,6 +129,30 @@ def test_of_two_connections_at_once_the_higher_profile_counts(hasty: None) -> No
     assert set(stored.values()) == {3}
 
 
+def test_nobody_waits_for_another_rise_to_be_stored() -> None:
+    begun, release, stored = threading.Event(), threading.Event(), Recorder()
+
+    def store(name: str, profile: int) -> None:
+        stored((name, profile))
+        if profile == 1:
+            begun.set()
+            assert release.wait(DEADLINE)
+
+    security = SecurityProfiles(minimum_profile=0, on_profile_raised=store)
+    slow = threading.Thread(target=security.connected, args=("CP1", Credentials(1)))
+    slow.start()
+    assert begun.wait(DEADLINE)
+    security.connected("CP2", Credentials(3))
+    security.connected("CP1", Credentials(2))  # told of by the thread that is at it, when it is through
+    assert security.minimum_of("CP1") == 2
+    assert stored.items == [("CP1", 1), ("CP2", 3)]
+    release.set()
+    slow.join(DEADLINE)
+    assert stored.items == [("CP1", 1), ("CP2", 3), ("CP1", 2)]
+    security.connected("CP1", Credentials(3))
+    assert stored.items[3:] == [("CP1", 3)]
+
+
 @pytest.fixture
 def hasty() -> Iterator[None]:
     """Let threads take turns as often as they can."""
