@@ -307,12 +307,15 @@ class ChargePoint(ChargePointMethods):
         with self._lock:
             closed = self._closed
             if not closed:
-                self._connection = connection
+                try:
+                    reader.start()  # before anybody finds it, who may want to join it
+                except RuntimeError:
+                    websocket.release()
+                    raise
+                self._connection, self._reader = connection, reader
                 self._events.submit(self._tell, "connected")
-                reader.start()  # before anybody finds it, who may want to join it
-                self._reader = reader
         if closed:
-            connection.abort()
+            websocket.release()
             raise HandshakeError(f"{self.charge_point_id} was closed while it connected")
 
     def _run(self, connection: Connection) -> None:
