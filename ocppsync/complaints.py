@@ -5,11 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Hashable
 
-__all__ = ["Complaints"]
+__all__ = ["Complaints", "worth_telling"]
+
+
+def worth_telling(count: int) -> bool:
+    """Return whether a fault that came so often is told again: the first time, the second, the fourth, the eighth."""
+    return count & (count - 1) == 0
 
 
 class Complaints:
-    """Tells of each kind of fault the first, the second, the fourth, the eighth and so on, and how many there were.
+    """Tells of each kind of fault ever more seldom, as `worth_telling` has it, and how many there were.
 
     For one thread at a time.
 
@@ -35,5 +40,5 @@ class Complaints:
         count = self._counts[kind] = self._counts.get(kind, 0) + 1
         if count == 1:
             logger.log(level, f"%s: {text}", self._peer, *args)
-        elif count & (count - 1) == 0:
+        elif worth_telling(count):
             logger.log(level, f"%s: {text} (%d like this by now)", self._peer, *args, count)

@@ -1,8 +1,8 @@
-"""Text messages that come whole in one frame, as nearly all of OCPP's do, and pings: past wsproto (RFC 6455 §5).
+"""Text messages that come whole in one frame, as nearly all of OCPP's do, and pings (RFC 6455 §5).
 
-wsproto takes every frame through a chain of generators and objects, which costs more than all else that is done for a
-short message. What is read here is what needs no judgement: anything else is left to wsproto, and what it judges wrong
-stays wrong.
+The WebSocket library takes every frame through a chain of generators and objects, which costs more than all else that
+is done for a short message. What is read here is what needs no judgement: anything else is left to the library, and
+what it judges wrong stays wrong.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ class Control(NamedTuple):
 
 
 class FrameReader:
-    """Sorts what a peer sends into whole text messages and the rest, which is wsproto's.
+    """Sorts what a peer sends into whole text messages and the rest, which is the library's to read.
 
     From the first frame on that is neither a whole text nor a ping or pong (a fragment, a compressed message, a Close,
-    a breach of the protocol), all is wsproto's: only it knows where such a message ends.
+    a breach of the protocol), all is the library's: only it knows where such a message ends.
 
     Args:
         masked: whether the peer has to mask, as a client does.
         limit: the longest message that is read here, in bytes.
-        sorts: whether anything is; False: all is wsproto's from the start.
+        sorts: whether anything is; False: all is the library's from the start.
     """
 
     def __init__(self, *, masked: bool, limit: int, sorts: bool = True) -> None:
@@ -55,7 +55,7 @@ class FrameReader:
             self._buffer = bytearray(self._buffer) + data
 
     def next(self) -> str | Control | bytes | None:
-        """Return the next message, ping or pong, or as bytes what wsproto is to read; None: more has to come first."""
+        """Return the next message, ping or pong, or as bytes what is the library's to read; None: more has to come."""
         buffer = self._buffer
         if not self._sorting:
             return self._take(len(buffer)) if buffer else None

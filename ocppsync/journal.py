@@ -110,9 +110,10 @@ def read_journal(path: str | Path) -> list[Session]:
         ValueError: a line is none of a journal's; the text has its number.
     """
     sessions: list[Session] = []
-    # Not by splitlines: a text may hold other characters that end lines.
-    *lines, rest = Path(path).read_text(encoding="utf-8").split("\n")
-    for number, line in enumerate([*lines, rest] if rest else lines, 1):
+    # With its own end of lines: a text may hold other characters that end some.
+    with Path(path).open(encoding="utf-8", newline="\n") as file:
+        lines = list(file)
+    for number, line in enumerate(lines, 1):
         try:
             _take(json.loads(line), sessions)
         except (ValueError, KeyError, TypeError, AttributeError):

@@ -10,6 +10,8 @@ import socket
 import threading
 from collections.abc import Callable
 
+from .complaints import worth_telling
+
 _logger = logging.getLogger("ocppsync.listener")
 _PAUSE = 0.2
 """Seconds to wait when the system has no more file descriptors, instead of spinning."""
@@ -74,8 +76,8 @@ class Listener:
                 continue
             except OSError as error:
                 failures += 1
-                if failures & (failures - 1) == 0:
-                    # The first, the second, the fourth: a lack that lasts must not fill the disk as well.
+                if worth_telling(failures):
+                    # A lack that lasts must not fill the disk as well.
                     _logger.error("cannot accept a connection, for the %d. time in a row: %s", failures, error)
                 pause.poll(_PAUSE * 1000)
                 continue

@@ -18,11 +18,14 @@ import contextlib
 import logging
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 
 from wsproto import ConnectionType, WSConnection
 from wsproto.connection import Connection, ConnectionState
 from wsproto.events import BytesMessage, CloseConnection, Event, Ping, TextMessage
+from wsproto.extensions import PerMessageDeflate
+from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, RsvBits
 from wsproto.utilities import ProtocolError as WebSocketProtocolError
 
 from .channel import (
@@ -33,7 +36,6 @@ from .channel import (
     UNSUPPORTED_DATA,
     TransportClosedError,
 )
-from .deflate import Deflate
 from .framing import PING, PONG, Control, FrameReader, control_frame, text_frame
 from .streams import Stream
 
@@ -44,6 +46,58 @@ _READ_SIZE = 2048
 _LARGE_READ_SIZE = 65536
 # What a peer that does not read may make us keep of pongs and refusals, beside the messages of ours that wait as well.
 _BACKLOG_LIMIT = 256 * 1024
+
+
+class Deflate(PerMessageDeflate):
+    """permessage-deflate that inflates no more than a message may have (a deflated byte can stand for a thousand), and
+    does not forget in a control frame that the message around it is compressed.
+
+    Args:
+        limit: the longest message, in bytes.
+        forgetful: let the server's side start anew with each message: what deflate remembers takes 256 KiB of every
+            connection, and most of OCPP's messages are far shorter than what it would save.
+    """
+
+    _in_control_frame = False
+
+    def __init__(self, limit: int, *, forgetful: bool) -> None:
+        super().__init__(server_no_context_takeover=forgetful)
+        self._limit = limit
+        self._inflated = 0
+
+    def frame_inbound_header(
+        self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, payload_length: int
+    ) -> CloseReason | RsvBits:
+        self._in_control_frame = opcode.iscontrol()
+        if self._in_control_frame:
+            return RsvBits(False, False, False)
+        return super().frame_inbound_header(proto, opcode, rsv, payload_length)
+
+    def frame_inbound_payload_data(self, proto: FrameDecoder | FrameProtocol, data: bytes) -> bytes | CloseReason:
+        if self._in_control_frame or not self._inbound_compressed or self._decompressor is None:
+            return data
+        room = self._limit - self._inflated
+        if self._decompressor.eof:
+            # zlib would keep what comes after the end of a stream, without end itself.
+            self._inflated += len(data)
+            return b"" if len(data) <= room else CloseReason.MESSAGE_TOO_BIG
+        try:
+            inflated = self._decompressor.decompress(bytes(data), room + 1)
+        except zlib.error:
+            return CloseReason.INVALID_FRAME_PAYLOAD_DATA
+        self._inflated += len(inflated)
+        return inflated if len(inflated) <= room else CloseReason.MESSAGE_TOO_BIG
+
+    def frame_inbound_complete(self, proto: FrameDecoder | FrameProtocol, fin: bool) -> bytes | CloseReason | None:
+        if self._in_control_frame:
+            return None
+        if fin:
+            self._inflated = 0
+        rest = super().frame_inbound_complete(proto, fin)
+        if fin and self._decompressor is not None and self._decompressor.eof:
+            # The peer has ended its stream with the message (RFC 7692 §7.2.3.5), and begins another with the next.
+            self._decompressor = None
+        return rest
 
 
 class WebSocket:

@@ -23,10 +23,9 @@ from wsproto.handshake import server_extensions_handshake
 from wsproto.utilities import ProtocolError as WebSocketProtocolError
 from wsproto.utilities import generate_accept_token, split_comma_header
 
-from .deflate import Deflate
 from .errors import HandshakeError
 from .streams import Stream
-from .transport import WebSocket
+from .transport import Deflate, WebSocket
 
 _READ_SIZE = 4096
 

@@ -78,6 +78,36 @@ Connected = Callable[..., contextlib.AbstractContextManager[tuple[End, Peer]]]
 OurClient = Callable[..., contextlib.AbstractContextManager[tuple[End, Peer, str]]]
 
 
+def reception_settings(**options: Any) -> dict[str, Any]:
+    """The arguments of a `Reception` that lets everybody in, but for the gate; with some of them changed."""
+    return {
+        "doorkeeper": Doorkeeper(Limits()),
+        "client_address": ClientAddress(()),
+        "max_handshakes": None,
+        "max_handshakes_per_address": None,
+        "ssl_context": None,
+        "handshake_timeout": DEADLINE,
+        "max_header_size": 16384,
+        "max_message_size": MIB,
+        "write_timeout": DEADLINE,
+        "on_raw_socket_data": None,
+        **options,
+    }
+
+
+def dial_us(
+    background: Callable[..., Future[Any]], context: ssl.SSLContext | None, *, small: bool
+) -> tuple[Future[Any], socket.socket]:
+    """Have a raw peer connect; return what becomes of it, and the socket at our end. Buffers may be small."""
+    with listening() as listener:
+        port = listener.getsockname()[1]
+        dialled = background(dial, port, ssl_context=context, receive_buffer=SMALL if small else None)
+        sock, _ = listener.accept()
+    if small:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
+    return dialled, sock
+
+
 @contextlib.contextmanager
 def open_connection(
     timer: Timer,
@@ -96,25 +126,8 @@ def open_connection(
     Options: those of `Reception`; ``small`` buffers between the ends; ``extra`` bytes that the peer sends with its
     request, and ``changes`` of the request's headers; ``close_timeout``; ``client_context`` for TLS.
     """
-    settings: dict[str, Any] = {
-        "doorkeeper": Doorkeeper(Limits()),
-        "client_address": ClientAddress(()),
-        "max_handshakes": None,
-        "max_handshakes_per_address": None,
-        "ssl_context": None,
-        "handshake_timeout": DEADLINE,
-        "max_header_size": 16384,
-        "max_message_size": MIB,
-        "write_timeout": DEADLINE,
-        "on_raw_socket_data": None,
-    }
-    reception = Reception(Gate(protocols=("ocpp1.6",), compression=compression), **{**settings, **options})
-    with listening() as listener:
-        port = listener.getsockname()[1]
-        dialled = background(dial, port, ssl_context=client_context, receive_buffer=SMALL if small else None)
-        sock, _ = listener.accept()
-    if small:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
+    reception = Reception(Gate(protocols=("ocpp1.6",), compression=compression), **reception_settings(**options))
+    dialled, sock = dial_us(background, client_context, small=small)
     received = background(reception.receive, sock)
     with dialled.result(DEADLINE) as peer:
         peer.send(request(**(changes or {})) + extra)

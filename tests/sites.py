@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +37,16 @@ def gunicorn(directory: Path, *arguments: str, app: str = "site_of_test:app", **
     environment = {"HOME": str(directory), "PYTHONPATH": str(directory), **environment}
     common = ["--config", str(directory / "gunicorn.conf.py"), "--chdir", str(directory), "--bind", "127.0.0.1:0"]
     return Program(["-W", "error", "-c", _GUNICORN, *common, *arguments, app], environment)
+
+
+@contextlib.contextmanager
+def running_site(directory: Path, app: str, **environment: str) -> Iterator[Program]:
+    """Run gunicorn as `gunicorn` does, and have it end in good time and good order."""
+    with gunicorn(directory, app=app, **environment) as program:
+        yield program
+        # Well before graceful_timeout: neither chargers nor pages hold it up.
+        assert program.end(signal.SIGTERM)[0] == 0
+        assert "Traceback" not in program.output
 
 
 def port_of(program: Program) -> int:

@@ -15,14 +15,12 @@ from typing import Any, cast
 
 import pytest
 from certificates import Authority
+from ends import reception_settings
 from support import Recorder
 from wire import DEADLINE, PING, TEXT, Frame, Response, close_payload, dial, frame, listening, request
 
 from ocppsync import reception as reception_module
-from ocppsync.doorkeeper import Doorkeeper
-from ocppsync.forwarded import ClientAddress
 from ocppsync.handshake import Gate
-from ocppsync.limits import Limits
 from ocppsync.listener import Listener
 from ocppsync.reception import Reception, Visitor
 
@@ -82,18 +80,7 @@ def desk(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> I
 
     @contextlib.contextmanager
     def desk(**options: Any) -> Iterator[Desk]:
-        settings: dict[str, Any] = {
-            "doorkeeper": Doorkeeper(Limits()),
-            "client_address": ClientAddress(()),
-            "max_handshakes": None,
-            "max_handshakes_per_address": None,
-            "ssl_context": None,
-            "handshake_timeout": DEADLINE,
-            "max_header_size": 16384,
-            "max_message_size": 1000,
-            "write_timeout": DEADLINE,
-            "on_raw_socket_data": None,
-        }
+        settings = reception_settings(max_message_size=1000)
         settings |= {name: options.pop(name) for name in list(options) if name in settings}
         opened = Desk(Gate(**{"protocols": ("ocpp1.6",), **options}), settings)
         try:

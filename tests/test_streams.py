@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from certificates import Authority, Kind
+from ends import dial_us
 from wire import DEADLINE, Peer, accept, dial, listening
 
 from ocppsync.streams import Stream, TLSStream
@@ -302,20 +303,15 @@ def secure(
     """The server's end of a TLS connection, and the raw peer at its other end."""
     server = contexts.get("server") or authority.server_context()
     client = contexts.get("client") or authority.client_context()
-    with listening() as listener:
-        port = listener.getsockname()[1]
-        dialled = background(dial, port, ssl_context=client, receive_buffer=SMALL if small else None)
-        sock, _ = listener.accept()
-        if small:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
-        stream = TLSStream(sock, context=server, write_timeout=DEADLINE)
-        try:
-            stream.handshake(time.monotonic() + DEADLINE)
-            stream.set_read_timeout(None)
-            with dialled.result(DEADLINE) as peer:
-                yield stream, peer
-        finally:
-            stream.close()
+    dialled, sock = dial_us(background, client, small=small)
+    stream = TLSStream(sock, context=server, write_timeout=DEADLINE)
+    try:
+        stream.handshake(time.monotonic() + DEADLINE)
+        stream.set_read_timeout(None)
+        with dialled.result(DEADLINE) as peer:
+            yield stream, peer
+    finally:
+        stream.close()
 
 
 @contextlib.contextmanager
