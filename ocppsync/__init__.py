@@ -13,7 +13,6 @@ with cs:
 """
 
 from ._version import __version__
-from .catalogue import action_names, message_schema
 from .central_system import CentralSystem
 from .charge_point import ChargePoint
 from .clock import utc_now
@@ -37,12 +36,14 @@ from .errors import (
 )
 from .lenient import Lenient, Validation, ValidationMode
 from .limits import Limits
-from .passwords import Passwords, authorization_key, hash_password, verify_password
-from .registry import ConnectionListener, ConnectionStatus
-from .request import CallResultErrorReceived, ConnectionMetadata, Headers, HttpRequest, Request, RequestMetadata
-from .security import SecurityProfiles
-from .tls import CertificateFiles, ServerTLS, client_context, server_context
+from .request import CallResultErrorReceived, ConnectionMetadata, Request, RequestMetadata
+from .security.passwords import Passwords, authorization_key, hash_password, verify_password
+from .security.profiles import SecurityProfiles
+from .server.registry import ConnectionListener, ConnectionStatus
+from .validation.catalogue import action_names, message_schema
 from .vendor import VendorAction
+from .wire.http import Headers, HttpRequest
+from .wire.tls import CertificateFiles, ServerTLS, client_context, server_context
 
 __all__ = [
     "CallError",

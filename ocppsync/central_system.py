@@ -13,39 +13,40 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from .attendance import Attendance
-from .catalogue import SUBPROTOCOLS
-from .channel import NORMAL, Transport
-from .connection import Connection, ConnectionSettings
-from .doorkeeper import Doorkeeper
 from .errors import RequestTimeoutError
 from .events import Observer, observed_by
-from .forwarded import ClientAddress
-from .handshake import Authorize, Credentials, Identify, RefusalError
-from .handshake import Gate as Entrance
 from .lenient import Lenient, Validation
 from .limits import Limits
-from .listener import Listener
-from .messages import Speech
 from .methods import CentralSystemHandler, CentralSystemMethods
 from .options import check_positive, check_protocols, check_whole
-from .outgoing import failed, not_connected
-from .pool import HandlerPool, Workers
-from .reception import Admission, Reception
-from .registration import CentralSystemGate, Gate
-from .registry import ConnectionListener, Registry
-from .request import CallResultErrorReceived, ConnectionMetadata, HttpRequest
-from .router import Router
-from .security import SecurityGate, SecurityProfiles
-from .timer import Timer
-from .tls import ServerTLS
+from .request import CallResultErrorReceived, ConnectionMetadata
+from .rpc.connection import Connection, ConnectionSettings
+from .rpc.message_sets import Speech
+from .rpc.registration import CentralSystemGate, Gate
+from .rpc.requester import failed, not_connected
+from .rpc.router import Router
+from .security.profiles import SecurityGate, SecurityProfiles
+from .server.acceptor import Admission, Reception
+from .server.admission import Authorize, Credentials, Identify
+from .server.admission import Gate as Entrance
+from .server.connection_limits import Doorkeeper
+from .server.forwarded import ClientAddress
+from .server.listener import Listener
+from .server.registry import ConnectionListener, Registry
+from .server.serving import Attendance
+from .threads.pool import HandlerPool, Workers
+from .threads.stuck_handlers import HandlerWatch
+from .threads.timer import Timer
+from .validation.catalogue import SUBPROTOCOLS
 from .vendor import VendorAction, name_of
-from .watch import HandlerWatch
+from .wire.http import HttpRequest, RefusalError
+from .wire.tls import ServerTLS
+from .wire.transport import NORMAL, Transport
 
 if TYPE_CHECKING:
     from .journal import Journal
 
-_logger = logging.getLogger("ocppsync.central_system")
+_logger = logging.getLogger(__name__)
 _SIGNALS_SEEN = 0.5
 """Seconds after which `serve_forever` has noticed a Ctrl-C at the latest."""
 

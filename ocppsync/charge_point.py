@@ -12,31 +12,28 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Literal
 
-from . import upgrade
-from .catalogue import SUBPROTOCOLS
-from .channel import NORMAL
-from .connection import Connection, ConnectionSettings
-from .dialling import dial
-from .endpoint import Endpoint
 from .errors import HandshakeError
 from .events import Observer, observed_by
-from .handshake import COMPRESSED_BY_DEFAULT
 from .lenient import Lenient, Validation
-from .messages import Speech
 from .methods import ChargePointHandler, ChargePointMethods
 from .options import check_positive, check_protocols, check_whole
-from .outgoing import failed, not_connected
-from .pool import HandlerPool, Strand, run_logged
-from .registration import ChargePointGate, Gate, Registration
-from .repeats import AnswerMemory
 from .request import CallResultErrorReceived, ConnectionMetadata
-from .router import Router
-from .timer import Timer
-from .transport import WebSocket
+from .rpc.answer_memory import AnswerMemory
+from .rpc.connection import Connection, ConnectionSettings
+from .rpc.message_sets import Speech
+from .rpc.registration import ChargePointGate, Gate, Registration
+from .rpc.requester import failed, not_connected
+from .rpc.router import Router
+from .threads.pool import HandlerPool, Strand, run_logged
+from .threads.stuck_handlers import HandlerWatch
+from .threads.timer import Timer
+from .validation.catalogue import COMPRESSED_BY_DEFAULT, SUBPROTOCOLS
 from .vendor import VendorAction, name_of
-from .watch import HandlerWatch
+from .wire.endpoint import Endpoint, open_websocket
+from .wire.transport import NORMAL
+from .wire.websocket import WebSocket
 
-_logger = logging.getLogger("ocppsync.charge_point")
+_logger = logging.getLogger(__name__)
 
 
 class ChargePoint(ChargePointMethods):
@@ -258,33 +255,24 @@ class ChargePoint(ChargePointMethods):
     # Connecting.
 
     def _open(self, deadline: float) -> tuple[WebSocket, str]:
-        stream = dial(
+        websocket = open_websocket(
             self._endpoint,
-            deadline,
+            deadline=deadline,
+            subprotocols=self._protocols,
+            headers=[*self._headers, *self._password],
+            compression=self._compression,
             ssl_context=self._ssl_context,
             write_timeout=self._write_timeout,
+            max_message_size=self._max_message_size,
+            name=self.charge_point_id,
             on_data=self._on_raw_socket_data,
         )
-        try:
-            websocket = upgrade.connect(
-                stream,
-                host=self._endpoint.host_header,
-                target=self._endpoint.target,
-                subprotocols=self._protocols,
-                headers=[*self._headers, *self._password],
-                compression=self._compression,
-                deadline=deadline,
-                max_message_size=self._max_message_size,
-                name=self.charge_point_id,
+        chosen = websocket.subprotocol or self._default_protocol
+        if chosen is None:
+            websocket.release()
+            raise HandshakeError(
+                f"the central system named no subprotocol; {', '.join(self._protocols)} was offered", status=101
             )
-            chosen = websocket.subprotocol or self._default_protocol
-            if chosen is None:
-                raise HandshakeError(
-                    f"the central system named no subprotocol; {', '.join(self._protocols)} was offered", status=101
-                )
-        except BaseException:
-            stream.close()
-            raise
         return websocket, chosen
 
     def _start(self, websocket: WebSocket, subprotocol: str) -> None:

@@ -28,7 +28,7 @@ __all__ = [
     "observed_by",
 ]
 
-_logger = logging.getLogger("ocppsync.events")
+_logger = logging.getLogger(__name__)
 
 MessageKind = Literal["CALL", "CALLRESULT", "CALLERROR", "CALLRESULTERROR", "SEND", "malformed"]
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any
 
-from .catalogue import Version
 from .request import Request, RequestMetadata
+from .validation.catalogue import Version
 from .vendor import VendorAction
 
 __all__ = ["CentralSystemHandler", "CentralSystemMethods", "ChargePointHandler", "ChargePointMethods"]

@@ -8,8 +8,8 @@ from concurrent.futures import Future
 from typing import Any, Literal, TypeVar, overload
 
 from . import v16, v21, v201
-from .catalogue import Version
 from .request import RequestMetadata
+from .validation.catalogue import Version
 from .vendor import VendorAction
 
 __all__ = ["CentralSystemHandler", "CentralSystemMethods", "ChargePointHandler", "ChargePointMethods"]

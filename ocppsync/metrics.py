@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
-from .catalogue import SUBPROTOCOLS, catalogue
 from .events import (
     Closed,
     Connected,
@@ -16,6 +15,7 @@ from .events import (
     TimedOut,
     ValidationFailed,
 )
+from .validation.catalogue import SUBPROTOCOLS, catalogue
 
 __all__ = ["PrometheusObserver"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from .catalogue import SUBPROTOCOLS
+from .validation.catalogue import SUBPROTOCOLS
 
 
 def check_positive(**options: float) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal, get_args
 
-from .catalogue import Role, Version
+from .validation.catalogue import Role, Version
 
 __all__ = ["VendorAction"]
 

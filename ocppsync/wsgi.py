@@ -13,9 +13,8 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from .central_system import CentralSystem
-from .handshake import RefusalError, refusal_parts
-from .reception import Admission
-from .request import Headers, HttpRequest
+from .server.acceptor import Admission
+from .wire.http import Headers, HttpRequest, RefusalError, refusal_parts
 
 __all__ = ["Mount", "WSGIApplication", "close_with_worker", "wsgi_app"]
 

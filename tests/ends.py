@@ -23,15 +23,15 @@ from wire import (
     request,
 )
 
-from ocppsync import upgrade
-from ocppsync.doorkeeper import Doorkeeper
-from ocppsync.forwarded import ClientAddress
-from ocppsync.handshake import Gate
 from ocppsync.limits import Limits
-from ocppsync.reception import Reception
-from ocppsync.streams import Stream, TLSStream
-from ocppsync.timer import Timer
-from ocppsync.transport import WebSocket
+from ocppsync.server.acceptor import Reception
+from ocppsync.server.admission import Gate
+from ocppsync.server.connection_limits import Doorkeeper
+from ocppsync.server.forwarded import ClientAddress
+from ocppsync.threads.timer import Timer
+from ocppsync.wire import upgrade
+from ocppsync.wire.streams import Stream, TLSStream
+from ocppsync.wire.websocket import WebSocket
 
 SMALL = 4096
 """A socket buffer that fills at once."""

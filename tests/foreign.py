@@ -34,7 +34,7 @@ from websockets.exceptions import ConnectionClosedOK
 from websockets.typing import Subprotocol
 
 from ocppsync import CentralSystem, ChargePoint
-from ocppsync.catalogue import SUBPROTOCOLS, Role, Version, catalogue
+from ocppsync.validation.catalogue import SUBPROTOCOLS, Role, Version, catalogue
 
 CHARGE_POINT_ID = "CP1"
 OTHER: Mapping[Role, Role] = {"charge_point": "central_system", "central_system": "charge_point"}

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from random import Random
 from typing import Any, TypeVar
 
-from ocppsync.catalogue import Kind, Version, catalogue
+from ocppsync.validation.catalogue import Kind, Version, catalogue
 
 Schema = Mapping[str, Any]
 Message = tuple[Version, str, Kind]

@@ -19,8 +19,8 @@ from concurrent.futures import Future
 from typing import Any, Literal, TypeVar, overload
 
 from . import $modules
-from .catalogue import Version
 from .request import RequestMetadata
+from .validation.catalogue import Version
 from .vendor import VendorAction
 
 __all__ = ["CentralSystemHandler", "CentralSystemMethods", "ChargePointHandler", "ChargePointMethods"]

@@ -17,9 +17,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ocppsync.catalogue import Version, catalogue
-from ocppsync.formats import FORMATS
-from ocppsync.validation import validator
+from ocppsync.validation.catalogue import Version, catalogue
+from ocppsync.validation.formats import FORMATS
+from ocppsync.validation.validators import validator
 
 Check = Callable[[Any], object]
 

@@ -13,7 +13,8 @@ from bystander import besieged, heartbeat
 from support import Recorder
 from wire import DEADLINE, PING, PONG, TEXT, Peer, dial, frame, request
 
-from ocppsync import Limits, reception
+from ocppsync import Limits
+from ocppsync.server import acceptor as reception
 
 HEARTBEAT = '[2,"%d","Heartbeat",{}]'
 

@@ -16,7 +16,7 @@ from support import Recorder
 from wire import DEADLINE, TEXT, Peer, dial, frame, request
 
 from ocppsync import CentralSystem, ChargePoint, Limits
-from ocppsync.channel import Transport
+from ocppsync.wire.transport import Transport
 
 
 @pytest.fixture(scope="module")

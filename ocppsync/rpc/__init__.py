@@ -1,0 +1,1 @@
+"""One OCPP-J connection: frames, CALLs both ways, handlers."""

@@ -1,0 +1,248 @@
+"""OCPP-J frames: the JSON arrays on the wire, parsed and serialised; no I/O (J16 §4.2)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from ..errors import ProtocolError
+
+CALL, CALLRESULT, CALLERROR, CALLRESULTERROR, SEND = 2, 3, 4, 5, 6
+MAX_MESSAGE_ID = 36
+"""The longest message id, in characters (J16 table 3)."""
+MAX_DEPTH = 100
+"""How deeply a frame may be nested: ten times what any message needs, a tenth of what exhausts Python's stack."""
+
+
+MessageId = str | int
+"""A message id: a string. A number is what a peer sent against the rules, and is echoed as it came."""
+
+
+@dataclass(slots=True)
+class Call:
+    """A request: ``[2, id, action, payload]`` (J16 §4.2.1)."""
+
+    message_id: MessageId
+    action: str
+    payload: Any
+
+
+@dataclass(slots=True)
+class CallResult:
+    """The answer to a CALL: ``[3, id, payload]`` (J16 §4.2.2)."""
+
+    message_id: str
+    payload: Any
+
+
+@dataclass(slots=True)
+class CallError:
+    """The refusal of a CALL: ``[4, id, code, description, details]`` (J16 §4.2.3)."""
+
+    message_id: str
+    code: str
+    description: str
+    details: dict[str, Any]
+
+
+@dataclass(slots=True)
+class CallResultError:
+    """The refusal of a CALLRESULT, in 2.1: ``[5, id, code, description, details]`` (4/21 §4.2.3)."""
+
+    message_id: MessageId
+    code: str
+    description: str
+    details: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Send:
+    """A message without an answer, in 2.1: ``[6, id, action, payload]`` (4/21 §4.2.4)."""
+
+    message_id: MessageId
+    action: str
+    payload: Any
+
+
+Frame = Call | CallResult | CallError | CallResultError | Send
+
+
+@dataclass(frozen=True, slots=True)
+class FrameRules:
+    """Which frames are understood.
+
+    Attributes:
+        types: the numbers of the message types that the version has (4/21 §4.1.3).
+        numeric_ids: take a CALL, SEND or CALLRESULTERROR whose id, which is the peer's, is an integer.
+        short_call_errors: take a CALLERROR that lacks its details, or its description too, or whose details are no
+            object; these are then found under ``"details"``.
+    """
+
+    types: frozenset[int] = frozenset({CALL, CALLRESULT, CALLERROR})
+    numeric_ids: bool = False
+    short_call_errors: bool = False
+
+
+# The number of elements of each type's array.
+_SHAPES: Mapping[int, tuple[str, int]] = {
+    CALL: ("CALL", 4),
+    CALLRESULT: ("CALLRESULT", 3),
+    CALLERROR: ("CALLERROR", 5),
+    CALLRESULTERROR: ("CALLRESULTERROR", 5),
+    SEND: ("SEND", 4),
+}
+_STRICT = FrameRules()
+# What a short CALLERROR has for its description and its details.
+_ABSENT: Sequence[Any] = ("", None)
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+_decoder = json.JSONDecoder(parse_constant=_no_constant)
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode
+_encode_ascii = json.JSONEncoder(separators=(",", ":"), allow_nan=False, ensure_ascii=True).encode
+
+
+def parse(text: str, rules: FrameRules = _STRICT) -> Frame:
+    """Return the frame that ``text`` holds; a ``null`` payload is ``{}`` (J16 §4.2.1).
+
+    The payload itself is not looked at: whether it is an object at all is the validation's business, whose answer to
+    the peer is the better one. Where an object has a key twice, the last one counts.
+
+    Raises:
+        ProtocolError: it is no OCPP-J frame; the error carries what could be read of it.
+    """
+    kind, message_id, elements = _envelope(text, rules)
+    if kind in (CALL, SEND):
+        action, payload = elements
+        if not isinstance(action, str):
+            raise _malformed(kind, message_id, "its action is not a string", "RpcFrameworkError")
+        return (Call if kind == CALL else Send)(message_id, action, {} if payload is None else payload)
+    if kind == CALLRESULT:
+        return CallResult(message_id, {} if elements[0] is None else elements[0])
+    return _error(kind, message_id, elements, rules)
+
+
+def _decoded(text: str) -> Any:
+    # What begins and ends with its brackets, as nearly all does, needs no search for white space around them.
+    if text.startswith("["):
+        array, end = _decoder.raw_decode(text)
+        if end == len(text):
+            return array
+    return _decoder.decode(text)
+
+
+def _envelope(text: str, rules: FrameRules) -> tuple[int, Any, list[Any]]:
+    try:
+        array = _decoded(text)
+    except (ValueError, RecursionError) as error:
+        # ValueError also stands for integers longer than Python converts; neither text may go to the peer.
+        raise ProtocolError(f"not JSON: {error}", error_code="RpcFrameworkError") from None
+    if not isinstance(array, list) or len(array) < 2:
+        raise ProtocolError("not a JSON array of two or more elements", error_code="RpcFrameworkError")
+    kind, message_id = array[:2]
+    if type(kind) is not int:
+        raise ProtocolError("its message type is not an integer", error_code="RpcFrameworkError")
+    if kind not in rules.types:
+        readable = message_id if isinstance(message_id, str) else None
+        raise ProtocolError(
+            f"unknown message type {kind}",
+            error_code="MessageTypeNotSupported",
+            message_id=readable,
+            message_type=kind,
+        )
+    if not _is_message_id(kind, message_id, rules):
+        raise _malformed(kind, None, "its message id is not a string", "RpcFrameworkError")
+    if len(array) != _SHAPES[kind][1] and not (kind == CALLERROR and rules.short_call_errors and len(array) in (3, 4)):
+        wanted = _SHAPES[kind][1]
+        raise _malformed(kind, message_id, f"{len(array)} elements where {wanted} are expected", "RpcFrameworkError")
+    if _too_deep(text, array):
+        raise _malformed(kind, message_id, f"it is nested more than {MAX_DEPTH} deep", "FormatViolation")
+    return kind, message_id, array[2:]
+
+
+def _is_message_id(kind: int, message_id: object, rules: FrameRules) -> bool:
+    # The answers to our own CALLs repeat our ids, which are strings; a CALLRESULTERROR has the id of the peer's CALL.
+    theirs = kind in (CALL, SEND, CALLRESULTERROR)
+    return isinstance(message_id, str) or (rules.numeric_ids and theirs and type(message_id) is int)
+
+
+def _too_deep(text: str, array: list[Any]) -> bool:
+    # What parses may still be too deep for those who compare, print or serialise it further down the stack. Few texts
+    # have brackets enough to be worth a walk.
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return False
+    level: list[Any] = [array]
+    for _ in range(MAX_DEPTH):
+        level = [inner for outer in level for inner in _members(outer) if isinstance(inner, (list, dict))]
+    return bool(level)
+
+
+def _members(container: Any) -> Iterable[Any]:
+    return container.values() if isinstance(container, dict) else container
+
+
+def _error(kind: int, message_id: str, elements: list[Any], rules: FrameRules) -> CallError | CallResultError:
+    code, *rest = elements
+    description, details = (*rest, *_ABSENT[len(rest) :])
+    if not isinstance(code, str) or not isinstance(description, str):
+        raise _malformed(kind, message_id, "its code or its description is not a string", "FormatViolation")
+    if details is not None and not isinstance(details, dict):
+        if not rules.short_call_errors:
+            raise _malformed(kind, message_id, "its details are not an object", "FormatViolation")
+        details = {"details": details}
+    return (CallError if kind == CALLERROR else CallResultError)(message_id, code, description, details or {})
+
+
+def _malformed(kind: int, message_id: MessageId | None, fault: str, error_code: str) -> ProtocolError:
+    return ProtocolError(
+        f"malformed {_SHAPES[kind][0]}: {fault}", error_code=error_code, message_id=message_id, message_type=kind
+    )
+
+
+def call(message_id: str, action: str, payload: Any) -> str:
+    """Return the text of a CALL.
+
+    Raises:
+        TypeError, ValueError: the payload holds something that JSON has not, such as NaN or a date.
+    """
+    return _dump([CALL, message_id, action, payload])
+
+
+def send(message_id: str, action: str, payload: Any) -> str:
+    """Return the text of a SEND; raises what `call` raises."""
+    return _dump([SEND, message_id, action, payload])
+
+
+def call_result(message_id: MessageId, payload: Any) -> str:
+    """Return the text of a CALLRESULT; raises what `call` raises."""
+    return _dump([CALLRESULT, message_id, payload])
+
+
+def call_error(
+    message_id: MessageId, code: str, description: str = "", details: Mapping[str, Any] | None = None
+) -> str:
+    """Return the text of a CALLERROR; raises what `call` raises."""
+    return _dump([CALLERROR, message_id, code, description, details or {}])
+
+
+def call_result_error(message_id: str, code: str, description: str = "") -> str:
+    """Return the text of a CALLRESULTERROR."""
+    return _dump([CALLRESULTERROR, message_id, code, description, {}])
+
+
+def _dump(array: list[Any]) -> str:
+    try:
+        text = _encode(array)
+        if not text.isascii():
+            text.encode()
+    except UnicodeEncodeError:
+        # Half of a surrogate pair has no UTF-8; JSON can still escape it.
+        return _encode_ascii(array)
+    except RecursionError:
+        raise ValueError("the payload is nested too deeply for JSON") from None
+    return text

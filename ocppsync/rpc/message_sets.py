@@ -1,0 +1,254 @@
+"""The messages of the versions that one central system or charge point speaks: known, judged, read and written.
+
+A version's schemas are read when it is first needed: a program that meets 1.6 alone never reads those of 2.x.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ..errors import ValidationError, Violation
+from ..lenient import Lenient, Validation
+from ..validation.catalogue import SUBPROTOCOLS, Catalogue, Kind, Role, Version, catalogue, unknown_action
+from ..validation.formats import FORMATS, RFC_3339_LONG
+from ..validation.predicates import compile_predicate
+from ..validation.tolerance import Tidier, check_places, with_limits
+from ..validation.validators import Validator, validator
+from ..vendor import VendorAction
+from . import frames
+from .frame_codec import Dialect
+
+__all__ = ["Messages", "Speech"]
+
+_logger = logging.getLogger(__name__)
+
+# A number with more than six decimals, or something that looks like one.
+_LONG_FRACTION = re.compile(r"\.\d{7}|\d[eE]-")
+_MOST_DECIMALS = 6
+# What is in there means what its vendor says.
+_FREE_FIELDS = frozenset({"customData", "data"})
+
+
+class Messages:
+    """The messages of one version, for one end of a connection.
+
+    Args:
+        entries: which there are.
+        role: this end.
+        lenient: what is tolerated.
+        validation: what becomes of what breaks its schema.
+
+    Attributes:
+        version: the version.
+        role: this end.
+        catalogue: which there are.
+        dialect: how frames are written and read.
+    """
+
+    def __init__(self, entries: Catalogue, role: Role, lenient: Lenient, validation: Validation) -> None:
+        self.version: Version = entries.version
+        self.role: Role = role
+        self.catalogue = entries
+        self.dialect = Dialect(entries.version, lenient)
+        self._validation = validation
+        self._validator = _validator(entries, lenient)
+        self._tidy = Tidier(entries, lenient).tidy if lenient.tidies else None
+        # Towards stations: 2/201 §2.1.4 decimal.
+        self._round = role == "central_system" and entries.version != "1.6"
+
+    def __repr__(self) -> str:
+        return f"<Messages of OCPP {self.version}: {len(self.catalogue.actions)} actions>"
+
+    # Judging.
+
+    def tidied(self, action: str, kind: Kind, payload: Any) -> Any:
+        """Return a payload that came in as `Lenient` asks for it."""
+        return payload if self._tidy is None else self._tidy(action, kind, payload)
+
+    def fault_of_inbound(self, action: str, kind: Kind, payload: Any) -> ValidationError | None:
+        """Return what is wrong with a payload that came in, or None; also if nobody wants to know."""
+        if self._validation.of_inbound(action) == "off":
+            return None
+        return self._validator.check(action, kind, payload)
+
+    def tolerates_inbound(self, fault: ValidationError) -> bool:
+        """Return whether a payload with that fault is let in; the log has it then."""
+        return _tolerated(self._validation.of_inbound(fault.action), fault)
+
+    def fault_of_outbound(self, action: str, kind: Kind, payload: Any) -> ValidationError | None:
+        """Return why a payload must not go out, or None."""
+        mode = self._validation.of_outbound(action)
+        fault = None if mode == "off" else self._validator.check(action, kind, payload)
+        return None if fault is None or _tolerated(mode, fault) else fault
+
+    def unknown(self, action: str, catalogues: Sequence[Catalogue]) -> ValidationError:
+        """Return the error for an action that none of some versions has."""
+        text = unknown_action(catalogues, action)
+        code = self.dialect.code("NotImplemented")
+        return ValidationError(text, action=action, errors=[Violation("", text, "action")], error_code=code)
+
+    def check_sender(self, action: str, *, send: bool) -> None:
+        """Raise ValidationError unless this end of a connection may send the action, as a SEND or as a CALL."""
+        entries, role = self.catalogue, self.role
+        if not entries.known(action):
+            raise self.unknown(action, [entries])
+        if not entries.may_send(role, action):
+            text, code = f"a {role.replace('_', ' ')} does not send {action}; its peer does", "NotSupported"
+        elif entries.is_send(action) is not send:
+            text = f"{action} gets {'an' if send else 'no'} answer; {'send_request' if send else 'send'} sends it"
+            code = "NotSupported"
+        else:
+            return
+        raise ValidationError(
+            text, action=action, errors=[Violation("", text, "action")], error_code=self.dialect.code(code)
+        )
+
+    # Writing. All raise TypeError or ValueError where a payload holds what JSON has not.
+
+    def call(self, message_id: str, action: str, payload: Any) -> str:
+        """Return the text of a CALL."""
+        return self._written(lambda payload: frames.call(message_id, action, payload), payload)
+
+    def send(self, message_id: str, action: str, payload: Any) -> str:
+        """Return the text of a SEND."""
+        return self._written(lambda payload: frames.send(message_id, action, payload), payload)
+
+    def call_result(self, message_id: frames.MessageId, payload: Any) -> str:
+        """Return the text of a CALLRESULT."""
+        if not self._round:
+            return frames.call_result(message_id, payload)
+        return self._written(lambda payload: frames.call_result(message_id, payload), payload)
+
+    def _written(self, write: Callable[[Any], str], payload: Any) -> str:
+        text = write(payload)
+        return write(_rounded(payload)) if self._round and _LONG_FRACTION.search(text) else text
+
+
+def _tolerated(mode: str, fault: ValidationError) -> bool:
+    if mode == "warn":
+        _logger.warning("let through: %s", fault)
+    return mode != "strict"
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, _MOST_DECIMALS)
+    if isinstance(value, Mapping):
+        return {name: part if name in _FREE_FIELDS else _rounded(part) for name, part in value.items()}
+    return [_rounded(part) for part in value] if isinstance(value, (list, tuple)) else value
+
+
+def _validator(entries: Catalogue, lenient: Lenient) -> Validator:
+    if entries is catalogue(entries.version) and not lenient.long_fractions:
+        return validator(entries.version)  # shared, with all that it has compiled
+    formats = FORMATS[entries.version]
+    if lenient.long_fractions and entries.version != "1.6":  # which has no limit
+        formats = {**formats, "date-time": RFC_3339_LONG}
+    return Validator(entries, formats)
+
+
+class Speech:
+    """What one central system or charge point speaks.
+
+    Args:
+        role: which it is.
+        protocols: the subprotocols.
+        vendor_actions: further actions.
+        lenient: what is tolerated.
+        validation: what becomes of what breaks its schema.
+
+    Raises:
+        ValueError: a vendor's action cannot be used, or a place in ``lenient`` does not exist; the text names it.
+
+    Attributes:
+        role: which it is.
+        versions: of the subprotocols, in their order.
+    """
+
+    def __init__(
+        self,
+        role: Role,
+        protocols: Sequence[str] = tuple(SUBPROTOCOLS),
+        *,
+        vendor_actions: Sequence[VendorAction] = (),
+        lenient: Lenient | None = None,
+        validation: Validation | None = None,
+    ) -> None:
+        self.role: Role = role
+        self.versions: tuple[Version, ...] = tuple(SUBPROTOCOLS[name] for name in protocols)
+        self._vendor_actions = tuple(vendor_actions)
+        self._lenient = lenient or Lenient()
+        self._validation = validation or Validation()
+        self._lock = threading.Lock()  # so that each version is made once
+        self._messages: dict[str, Messages] = {}
+        self._check()
+
+    def _check(self) -> None:
+        # All at once where something is to be checked; otherwise when they are needed.
+        for action in self._vendor_actions:
+            _check_schemas(action)
+        if self._vendor_actions:
+            for version in self.versions:
+                self.messages(version)
+        if self._lenient.max_lengths or self._lenient.spellings:
+            check_places(self._lenient, [self.messages(version).catalogue for version in self.versions])
+
+    def __repr__(self) -> str:
+        return f"<Speech of a {self.role}: {', '.join(self.versions)}>"
+
+    def messages(self, version: str) -> Messages:
+        """Return the messages of a version; raises ValueError for one that is not spoken here."""
+        found = self._messages.get(version)
+        if found is not None:
+            return found
+        if version not in self.versions:
+            raise ValueError(f"OCPP {version!r} is not spoken here; {', '.join(self.versions)} is")
+        with self._lock:
+            if version not in self._messages:
+                self._messages[version] = Messages(self._entries(version), self.role, self._lenient, self._validation)
+            return self._messages[version]
+
+    def _entries(self, version: str) -> Catalogue:
+        entries = catalogue(version)
+        for action in self._vendor_actions:
+            if action.exists_in(entries.version):
+                if entries.known(action.name):
+                    raise ValueError(f"OCPP {version} has an action {action.name} already")
+                entries = entries.extended({action.name: _entry(action)})
+        return with_limits(entries, self._lenient.max_lengths) if self._lenient.max_lengths else entries
+
+    def check_sender(self, action: str, version: str | None, *, send: bool) -> None:
+        """Raise ValidationError unless this end may send the action, in that version or in any.
+
+        Raises ValueError for a version that is not spoken here.
+        """
+        wanted = sorted(self.versions) if version is None else [version]
+        for candidate in wanted:
+            # One after the other: the schemas of a version that is not needed are not read.
+            if self.messages(candidate).catalogue.known(action):
+                self.messages(candidate).check_sender(action, send=send)
+                return
+        catalogues = [self.messages(candidate).catalogue for candidate in wanted]
+        raise self.messages(wanted[0]).unknown(action, catalogues)
+
+
+def _entry(action: VendorAction) -> dict[str, Any]:
+    senders = {"charge_point": "station", "central_system": "csms", "both": "both"}
+    entry = {"initiator": senders[action.sender], "block": "Vendor", "request": action.request}
+    return entry if action.response is None else {**entry, "response": action.response}
+
+
+def _check_schemas(action: VendorAction) -> None:
+    for what, schema in (("request", action.request), ("response", action.response)):
+        if schema is None:
+            continue
+        try:
+            compile_predicate(schema, FORMATS["1.6"])
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            raise ValueError(f"the schema of the {what} of {action.name} cannot be used: {error}") from None
+        if schema.get("type") != "object":
+            raise ValueError(f"the schema of the {what} of {action.name} must have the type object")

@@ -1,0 +1,1 @@
+"""Security profiles and passwords."""

@@ -1,0 +1,1 @@
+"""The central system's door: listen, admit, limit, register, serve."""

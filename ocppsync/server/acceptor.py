@@ -1,0 +1,308 @@
+"""From an accepted socket to an open WebSocket, or to a refusal with one line in the log."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import ssl
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from ..events import Observer, Refused
+from ..wire import upgrade
+from ..wire.addresses import counted_as
+from ..wire.http import DisconnectedError, Headers, HttpRequest, RefusalError, read_request, refusal_response
+from ..wire.streams import Stream, TLSStream
+from ..wire.tls import ServerTLS
+from ..wire.websocket import WebSocket
+from .admission import Admitted, Gate
+from .connection_limits import Doorkeeper, Place
+from .forwarded import ClientAddress
+
+_logger = logging.getLogger(__name__)
+_SLOW = 1.0
+"""Seconds after which a handshake gives way to another, where there are too many."""
+_LINGER = 1.0
+"""Seconds that a refused peer has to read why, before its connection is closed."""
+
+
+@dataclass(frozen=True)
+class Admission:
+    """A charge point that was let in with its HTTP request."""
+
+    admitted: Admitted
+    http_request: HttpRequest
+    place: Place = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Visitor(Admission):
+    """A charge point whose upgrade was answered with 101."""
+
+    websocket: WebSocket
+
+
+class _Handshake(NamedTuple):
+    """A handshake that is under way."""
+
+    since: float
+    peer: str | None
+    """Whose it is counted as; None where it could be anybody's, behind a proxy."""
+
+
+class Reception:
+    """Receives new connections, each on a thread of its own.
+
+    Args:
+        gate: decides who may come in.
+        doorkeeper: counts who is in.
+        client_address: finds the client behind a proxy.
+        max_handshakes: how many handshakes may be under way; None: any number.
+        max_handshakes_per_address: how many of them may be those of one address; None: any number.
+        ssl_context: for TLS; None for plain connections.
+        handshake_timeout: seconds for TLS and HTTP together.
+        max_header_size: of the HTTP request's head, in bytes.
+        max_message_size: of a WebSocket message, in bytes.
+        write_timeout: seconds that one write may take.
+        on_raw_socket_data: called with all bytes read, after TLS.
+        observe: is told who was refused; None: nobody is.
+    """
+
+    def __init__(
+        self,
+        gate: Gate,
+        *,
+        doorkeeper: Doorkeeper,
+        client_address: ClientAddress,
+        max_handshakes: int | None,
+        max_handshakes_per_address: int | None,
+        ssl_context: ssl.SSLContext | ServerTLS | None,
+        handshake_timeout: float,
+        max_header_size: int,
+        max_message_size: int,
+        write_timeout: float,
+        on_raw_socket_data: Callable[[bytes], object] | None,
+        observe: Observer | None = None,
+    ) -> None:
+        self._gate = gate
+        self._doorkeeper = doorkeeper
+        self._client_address = client_address
+        self._max_handshakes = max_handshakes
+        self._max_handshakes_per_address = max_handshakes_per_address
+        self._ssl_context = ssl_context
+        self._handshake_timeout = handshake_timeout
+        self._max_header_size = max_header_size
+        self._max_message_size = max_message_size
+        self._write_timeout = write_timeout
+        self._on_raw_socket_data = on_raw_socket_data
+        self._observe = observe
+        self._lock = threading.Lock()  # guards all below
+        self._handshakes: dict[Stream, _Handshake] = {}  # the oldest first
+        self._by_peer: Counter[str] = Counter()  # how many of them are whose
+        self._crowded: set[str | None] = set()  # who has too many, and was said to; None: all together
+        self._closed = False
+
+    def receive(self, sock: socket.socket) -> Visitor | None:
+        """Return who came, or None when there was nobody to let in; then the socket is closed."""
+        deadline = time.monotonic() + self._handshake_timeout
+        sock.settimeout(self._handshake_timeout)
+        try:
+            stream = self._open_stream(sock)
+        except OSError as error:
+            _logger.info("a connection ended before it began: %s", error)
+            sock.close()
+            return None
+        if not self._make_room(stream):
+            _send_away(stream, plain=self._ssl_context is None)
+            return None
+        try:
+            visitor = self._shake_hands(stream, deadline)
+        finally:
+            self._end_handshake(stream)
+        if visitor is None:
+            stream.close()
+        return visitor
+
+    def forget(self, admission: Admission) -> None:
+        """Count somebody no more, whose connection has ended or never came to be; a second call does nothing."""
+        admission.place.leave()
+
+    def _make_room(self, stream: Stream) -> bool:
+        """Return whether another handshake may begin; where there are too many, one that is slow gives way to it."""
+        address = stream.remote_address[0]
+        handshake = _Handshake(time.monotonic(), None if self._client_address.trusts(address) else counted_as(address))
+        with self._lock:
+            slowest = self._one_too_many(handshake.peer)
+            if slowest is not None:
+                if handshake.since - self._handshakes[slowest].since <= _SLOW:
+                    return False
+                self._drop(slowest)
+            self._handshakes[stream] = handshake
+            if handshake.peer is not None:
+                self._by_peer[handshake.peer] += 1
+            closed = self._closed
+        if slowest is not None:
+            slowest.abort()
+        if closed:
+            stream.abort()
+        return True
+
+    def _one_too_many(self, peer: str | None) -> Stream | None:
+        """Return the slowest of the handshakes that leave no room for another one of that peer."""
+        assert self._lock.locked()
+        most, count = self._max_handshakes_per_address, 0 if peer is None else self._by_peer[peer]
+        if most is not None and count >= most:
+            self._say_crowded(peer, f"{count} handshakes of {peer} are under way; its slowest give way")
+            return next(stream for stream, one in self._handshakes.items() if one.peer == peer)
+        most, count = self._max_handshakes, len(self._handshakes)
+        if most is not None and count >= most:
+            self._say_crowded(None, f"{count} handshakes are under way; the slowest give way")
+            return next(iter(self._handshakes))
+        return None
+
+    def _say_crowded(self, peer: str | None, text: str) -> None:
+        if peer not in self._crowded:
+            self._crowded.add(peer)
+            _logger.warning("%s", text)
+
+    def _end_handshake(self, stream: Stream) -> None:
+        with self._lock:
+            self._drop(stream)
+
+    def _drop(self, stream: Stream) -> None:
+        assert self._lock.locked()
+        handshake = self._handshakes.pop(stream, None)
+        if handshake is None:
+            return
+        peer = handshake.peer
+        # Said again only after it was calm for a while.
+        if peer is not None:
+            self._by_peer[peer] -= 1
+            if self._by_peer[peer] * 2 < (self._max_handshakes_per_address or 0):
+                self._crowded.discard(peer)
+            if not self._by_peer[peer]:
+                del self._by_peer[peer]
+        if len(self._handshakes) * 2 < (self._max_handshakes or 0):
+            self._crowded.discard(None)
+
+    def close(self) -> None:
+        """Break off every handshake that is under way, and every later one."""
+        with self._lock:
+            self._closed = True
+            streams = list(self._handshakes)
+        for stream in streams:
+            stream.abort()
+
+    def plain_stream(self, sock: socket.socket) -> Stream:
+        """Return the stream of a connection without TLS; raises OSError when it has ended."""
+        sock.settimeout(None)
+        return Stream(sock, write_timeout=self._write_timeout, on_data=self._on_raw_socket_data)
+
+    def _open_stream(self, sock: socket.socket) -> Stream:
+        context = self._ssl_context.context if isinstance(self._ssl_context, ServerTLS) else self._ssl_context
+        if context is None:
+            return Stream(sock, write_timeout=self._write_timeout, on_data=self._on_raw_socket_data)
+        return TLSStream(sock, context=context, write_timeout=self._write_timeout, on_data=self._on_raw_socket_data)
+
+    def _shake_hands(self, stream: Stream, deadline: float) -> Visitor | None:
+        host, port = stream.remote_address
+        request = None
+        try:
+            if isinstance(stream, TLSStream):
+                stream.handshake(deadline)
+            request = read_request(stream, deadline=deadline, max_header_size=self._max_header_size)
+            admission = self.admit(request)
+            try:
+                visitor = self.upgrade(stream, admission)
+            except BaseException:
+                self.forget(admission)
+                raise
+        except RefusalError as refusal:
+            self.note_refusal(refusal, request or HttpRequest("", "", "", Headers(), stream.remote_address))
+            _turn_away(stream, refusal)
+        except DisconnectedError as error:
+            _logger.log(error.level, "no handshake with %s:%d: %s", host, port, error)
+        except ssl.SSLEOFError:
+            _logger.info("no TLS with %s:%d: the peer closed the connection", host, port)
+        except ssl.SSLError as error:
+            _logger.warning("no TLS with %s:%d: %s", host, port, _tls_fault(error))
+        except OSError as error:
+            _logger.info("the connection of %s:%d broke in the handshake: %s", host, port, error)
+        except Exception:
+            _logger.exception("the handshake of %s:%d failed", host, port)
+        else:
+            stream.set_read_timeout(None)
+            return visitor
+        return None
+
+    def admit(self, request: HttpRequest) -> Admission:
+        """Return who may come in with a request; they count until `forget`.
+
+        Raises:
+            RefusalError: what to answer instead.
+        """
+        client = self._client_address(request.remote_address[0], request.headers)
+        if client != request.remote_address[0]:
+            request = replace(request, forwarded_for=client)
+        place = self._doorkeeper.enter(client)
+        try:
+            return Admission(self._gate.admit(request), request, place)
+        except BaseException:
+            place.leave()
+            raise
+
+    def note_refusal(self, refusal: RefusalError, request: HttpRequest) -> None:
+        """Say in the log, and to the observer, who was refused and why."""
+        host, port = request.remote_address
+        path = request.path or "-"
+        _logger.warning("refused %s:%d %.200s with HTTP %d: %s", host, port, path, refusal.status, refusal.reason)
+        if self._observe is not None:
+            self._observe(Refused(request.client_address, request.path, refusal.status, refusal.reason))
+
+    def upgrade(self, stream: Stream, admission: Admission) -> Visitor:
+        """Make the WebSocket of who was admitted."""
+        admitted = admission.admitted
+        websocket = upgrade.accept(
+            stream,
+            key=admitted.key,
+            subprotocol=admitted.subprotocol if admitted.announce else None,
+            extensions=admitted.extensions,
+            max_message_size=self._max_message_size,
+            name=admitted.charge_point_id,
+        )
+        return Visitor(admitted, admission.http_request, admission.place, websocket)
+
+
+def _send_away(stream: Stream, *, plain: bool) -> None:
+    # Without waiting for it to read this: there are too many already.
+    with contextlib.suppress(OSError):
+        if plain:
+            stream.put(refusal_response(RefusalError(503, "too many handshakes", [("Retry-After", "30")])))
+            stream.flush_soon()
+    stream.close()
+
+
+def _tls_fault(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the client's certificate was refused: {error.verify_message}"
+    if error.reason == "HTTP_REQUEST":
+        return "the peer speaks plain HTTP (ws), and this port is TLS (wss)"
+    return str(error.reason or error)
+
+
+def _turn_away(stream: Stream, refusal: RefusalError) -> None:
+    with contextlib.suppress(OSError):
+        stream.put(refusal_response(refusal))
+        stream.flush()
+        stream.finish_writing()
+        # Closing over unread bytes would reset the connection, and the answer with it.
+        deadline = time.monotonic() + _LINGER
+        while (remaining := deadline - time.monotonic()) > 0:
+            stream.set_read_timeout(remaining)
+            if not stream.recv(4096):
+                break

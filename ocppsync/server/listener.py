@@ -1,0 +1,94 @@
+"""The listening socket and the thread that accepts from it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import select
+import socket
+import threading
+from collections.abc import Callable
+
+from ..throttled_log import worth_telling
+
+_logger = logging.getLogger(__name__)
+_PAUSE = 0.2
+"""Seconds to wait when the system has no more file descriptors, instead of spinning."""
+
+
+class Listener:
+    """Listens from its construction, and accepts from `start` on.
+
+    Args:
+        host: the address to listen on.
+        port: 0 picks a free one; see `port`.
+        on_accept: called with each new socket, on the accept thread; it must not wait.
+
+    Raises:
+        OSError: the address cannot be listened on; the text names it.
+    """
+
+    def __init__(self, host: str, port: int, on_accept: Callable[[socket.socket], object]) -> None:
+        self._on_accept = on_accept
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            # A backlog for a whole fleet that comes back at once.
+            self._socket = socket.create_server((host, port), family=family, backlog=1024)
+        except OSError as error:
+            # Not its own text, which names the address again; a host that is not known has a number below 0.
+            reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
+            raise OSError(error.errno, f"cannot listen on {host}:{port}: {reason}") from None
+        self._socket.setblocking(False)
+        self.port: int = self._socket.getsockname()[1]
+        self._closed = False
+        self._wake_reader, self._wake_writer = socket.socketpair()
+        self._thread = threading.Thread(target=self._run, name=f"ocppsync-accept-{self.port}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to accept."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening and end the thread."""
+        self._closed = True
+        with contextlib.suppress(OSError):
+            self._wake_writer.send(b"x")
+        if self._thread.ident is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+        for sock in (self._socket, self._wake_reader, self._wake_writer):
+            sock.close()
+
+    def _run(self) -> None:
+        # Ends: the poll is its only blocking point, and close() wakes it.
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        poll.register(self._wake_reader, select.POLLIN)
+        wake = self._wake_reader.fileno()
+        pause = select.poll()
+        pause.register(wake, select.POLLIN)
+        failures = 0
+        # The mark is looked at first: after a close from `on_accept` the numbers polled may be another's.
+        while not self._closed and wake not in dict(poll.poll()):
+            try:
+                sock, _ = self._socket.accept()
+            except (BlockingIOError, ConnectionAbortedError, InterruptedError):
+                continue
+            except OSError as error:
+                failures += 1
+                if worth_telling(failures):
+                    # A lack that lasts must not fill the disk as well.
+                    _logger.error("cannot accept a connection, for the %d. time in a row: %s", failures, error)
+                pause.poll(_PAUSE * 1000)
+                continue
+            failures = 0
+            self._hand_over(sock)
+
+    def _hand_over(self, sock: socket.socket) -> None:
+        try:
+            sock.setblocking(True)
+            self._on_accept(sock)
+        except Exception:
+            # Most likely no more threads can be started: this connection is lost, the listener must not be.
+            _logger.exception("a new connection was dropped")
+            sock.close()

@@ -1,0 +1,414 @@
+"""A simulated charge point: it boots, charges one vehicle after another, and does what the central system tells it.
+
+Threads: the scenario has one of its own, which alone boots and charges; `SimulatedChargePoint.boot` and `charge` are
+for those who drive it themselves instead. What the central system asks for is answered on the handler pool of the
+`ChargePoint` and then left to the scenario, or where it is one message, sent from there.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import ssl
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from random import Random
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from ..answers import Answer, ChargePointAnswers, ChargingStationAnswers
+from ..charge_point import ChargePoint
+from ..errors import CallErrorReceived, OCPPError, OCPPRequestError
+from ..options import check_positive
+from ..request import Request, RequestMetadata
+from ..rpc.requester import not_connected
+from ..validation.catalogue import SUBPROTOCOL_OF, Version
+from .driver import Controls, Driver, Phase, Session, Steps
+from .driver_2x import Steps2x
+from .driver_16 import Steps16
+from .meter import Meter, power_curve
+
+if TYPE_CHECKING:
+    from .. import v16, v201
+
+__all__ = ["Session", "SimulatedChargePoint"]
+
+_logger = logging.getLogger(__name__)
+
+# Seconds at pace 1, chosen for a person who looks on: a session takes about 20, and no two messages come at once.
+_STEP = 0.7
+_SAMPLE_PAUSE = 1.8
+_SAMPLES = 8
+_IDLE = (2.0, 6.0)
+_SHORTEST_WAIT = 1.0
+_LONGEST_DOUBLING = 5
+_CONNECT_TIMEOUT = 10.0
+_DEFAULT_INTERVAL = 30
+_LONGEST_INTERVAL = 86_400  # Condition.wait takes no infinity
+
+_AGREED = frozenset({"Accepted", "Scheduled", "Unlocked"})
+
+
+class SimulatedChargePoint:
+    """A charge point of one connector (7.4 kW, one phase) over a real connection.
+
+    `start` runs its scenario: boot, report status, then authorize, start a transaction, send meter values and stop,
+    over and over, until `stop`. Whatever fails is logged, and tried again after a pause that grows. A test that wants
+    to decide itself leaves `start` out and calls `boot` and `charge`. The clock is the real one, but energy flows
+    faster: an hour's worth within seconds.
+
+    Args:
+        charge_point_id: its identity.
+        url: the central system's endpoint without the identity.
+        version: the version of OCPP that it speaks.
+        pace: how fast it lives; a session takes about 20 seconds at 1 and two at 10.
+        sessions: how many sessions it begins by itself; None: no end of them, 0: only those that
+            the central system asks for.
+        random: decides over idTags, energies and pauses; a seeded one makes the same station again.
+        answers: fixed answers to requests, by action: ``{"Reset": {"status": "Rejected"}}``.
+        password, ssl_context: as with `ChargePoint`.
+
+    Attributes:
+        charge_point_id: its identity.
+        version: the version of OCPP that it speaks.
+        answers: its state, with the configuration of 1.6 or the device model of 2.x.
+    """
+
+    def __init__(
+        self,
+        charge_point_id: str,
+        url: str = "ws://127.0.0.1:9000",
+        *,
+        version: Version = "1.6",
+        pace: float = 1.0,
+        sessions: int | None = None,
+        random: Random | None = None,
+        answers: Mapping[str, Answer] | None = None,
+        password: str | bytes | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        check_positive(pace=pace)
+        if version not in SUBPROTOCOL_OF:
+            raise ValueError(f"OCPP {version!r} is not known; known versions are {', '.join(SUBPROTOCOL_OF)}")
+        self.charge_point_id = charge_point_id
+        self.version = version
+        self._pace = pace
+        self._sessions_left = math.inf if sessions is None else sessions
+        self._random = random or Random()  # noqa: S311 (nothing secret)
+        self._meter = Meter(self._random)
+        self.answers: ChargePointAnswers | ChargingStationAnswers
+        self._steps: Steps
+        if version == "1.6":
+            self.answers = ChargePointAnswers(answers)
+            self._steps = Steps16(charge_point_id, self._send, self._meter, self._random, self.answers)
+        else:
+            self.answers = ChargingStationAnswers(answers)
+            self._steps = Steps2x(charge_point_id, self._send, self._meter, self._random, self.answers)
+        self._unfinished: Session | None = None
+        self._heartbeat_at = 0.0
+        self._connector = threading.Lock()  # held by the one thread that charges
+        # Guards all below; notified whenever the thread that charges or waits should look up.
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._resetting = False
+        self._interruption: v16.Reason | v201.ReasonEnumType | None = None
+        self._remote_driver: Driver | None = None
+        self._agreed: set[str] = set()
+        self._effects = self._steps.effects(Controls(self._look_up, self._change_availability, self.boot))
+        self._charge_point = ChargePoint(
+            charge_point_id,
+            self._handle,
+            url,
+            protocols=[SUBPROTOCOL_OF[version]],
+            password=password,
+            ssl_context=ssl_context,
+            websocket_ping_interval=30.0,
+        )
+        self._charge_point.add_connection_listener(lambda status: self._look_up())
+        for action in self._effects:
+            self._watch(action)
+        self._thread = threading.Thread(target=self._live, name=f"ocppsync-simulator-{charge_point_id}", daemon=True)
+
+    def __repr__(self) -> str:
+        return f"<SimulatedChargePoint {self.charge_point_id} {self._steps.phase} {self._meter.register} Wh>"
+
+    # Life.
+
+    def start(self) -> SimulatedChargePoint:
+        """Begin the scenario on a thread of its own; return this object.
+
+        Raises:
+            RuntimeError: it was started before.
+        """
+        self.answers.attended = True
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """End the scenario and the connection at once, whatever is going on, and end all threads."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        self._charge_point.close()
+        if self._thread.is_alive():
+            self._thread.join(_CONNECT_TIMEOUT + 1)
+
+    def __enter__(self) -> SimulatedChargePoint:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    # What it can be told to do from here.
+
+    def boot(self) -> v16.BootNotificationResponse | v201.BootNotificationResponse:
+        """Connect where need be, send BootNotification, and once accepted the status; return the answer (C16 §4.2).
+
+        Raises:
+            HandshakeError: the central system does not let it in.
+            OCPPRequestError: a message brought no usable answer.
+        """
+        self._connect()
+        self.answers.registered = False
+        answer: v16.BootNotificationResponse | v201.BootNotificationResponse = self._steps.boot()
+        if answer["status"] == "Accepted":
+            self.answers.registered = True
+            self._keep_interval(answer["interval"])
+            self._report()
+        return answer
+
+    def charge(
+        self,
+        *,
+        energy_wh: int | None = None,
+        samples: int = _SAMPLES,
+        id_tag: str | None = None,
+        authorize: bool = True,
+    ) -> Session | None:
+        """Charge one vehicle, and return the session once it has ended; None when the idTag is not accepted.
+
+        Args:
+            energy_wh: how much it takes, in Wh; by default 6000 to 12000.
+            samples: how often the meter is reported.
+            id_tag: whose; by default a new one.
+            authorize: send Authorize first.
+
+        Raises:
+            OCPPRequestError: a message brought no usable answer; the transaction is stopped by the next `boot`.
+            RuntimeError: another thread has it charge already.
+        """
+        check_positive(samples=samples, energy_wh=1 if energy_wh is None else energy_wh)
+        driver = None if id_tag is None else Driver(id_tag)
+        return self._charge_for(driver, energy_wh, samples, authorize)
+
+    # A session.
+
+    def _charge_for(
+        self, driver: Driver | None, energy_wh: int | None, samples: int, authorize: bool
+    ) -> Session | None:
+        if not self._connector.acquire(blocking=False):
+            raise RuntimeError(f"{self.charge_point_id} is charging already")
+        try:
+            wanted = self._random.randrange(6_000, 12_000) if energy_wh is None else energy_wh
+            driver = driver or Driver(f"{self._random.getrandbits(56):014X}")
+            return self._charge(driver, wanted, samples, authorize)
+        finally:
+            self._connector.release()
+
+    def _charge(self, driver: Driver, energy_wh: int, samples: int, authorize: bool) -> Session | None:
+        with self._changed:
+            if not self._resetting:
+                self._interruption = None
+        self._steps.enter("Preparing")
+        self._pause(_STEP)
+        session = None
+        if not authorize or self._steps.authorize(driver):
+            self._pause(_STEP)
+            session = self._transact(driver, energy_wh, samples)
+            self._steps.enter("Finishing")
+        self._pause(2 * _STEP)
+        self._steps.enter(self._resting_phase())
+        return session
+
+    def _transact(self, driver: Driver, energy_wh: int, samples: int) -> Session:
+        self._meter.plug_in()
+        start = self._meter.register
+        accepted = self._steps.begin(driver)
+        transaction_id = self.answers.transaction_id
+        assert transaction_id is not None
+        self._unfinished = Session(transaction_id, driver.id_tag, start, start, "Other")
+        # CE16 3.17: a transaction whose idTag is not accepted exists all the same, and has to be stopped.
+        reason: v16.Reason | v201.ReasonEnumType = "DeAuthorized"
+        if accepted:
+            self._pause(_STEP)
+            self._steps.enter("Charging")
+            reason = self._draw(energy_wh, samples)
+        session = Session(transaction_id, driver.id_tag, start, self._meter.register, reason)
+        self._pause(_STEP)
+        self._stop_transaction(session)
+        self._pause(_STEP)
+        return session
+
+    def _draw(self, energy_wh: int, samples: int) -> v16.Reason | v201.ReasonEnumType:
+        curve = power_curve(samples, self._random)
+        start, total = self._meter.register, sum(curve)
+        for index, share in enumerate(curve):
+            self._pause(_SAMPLE_PAUSE, interruptible=True)
+            if self._interruption is not None:
+                return self._interruption
+            self._meter.advance(start + round(energy_wh * sum(curve[: index + 1]) / total), share)
+            self._steps.report_meter()
+        return "Local"
+
+    def _stop_transaction(self, session: Session) -> None:
+        try:
+            self._steps.end(session)
+        except OCPPRequestError as error:
+            # What did not arrive is sent again by the next boot; what was refused is not.
+            if error.delivery == "answered":
+                self._unfinished = self.answers.transaction_id = None
+            raise
+        self._unfinished = self.answers.transaction_id = None
+
+    # The scenario.
+
+    def _live(self) -> None:
+        # Ends: every wait looks at _stopping, and close() fails every request that waits.
+        failures = 0
+        while not self._stopping:
+            try:
+                self._get_ready()
+                failures = 0
+                self._work()
+            except (OCPPError, RuntimeError) as error:
+                # RuntimeError: it was closed between two steps.
+                if not self._stopping:
+                    _logger.warning("%s: %s; it tries again", self.charge_point_id, error)
+                if isinstance(error, CallErrorReceived) and error.code == "SecurityError":
+                    self.answers.registered = False  # the central system does not know it: J16 table 7
+            wait = _SHORTEST_WAIT * 2 ** min(failures, _LONGEST_DOUBLING) + self._random.uniform(0, _SHORTEST_WAIT)
+            self._pause(wait)
+            failures += 1
+
+    def _get_ready(self) -> None:
+        # One that was accepted says nothing but its status when it comes back (J16 §5.4).
+        self._connect()
+        if self.answers.registered:
+            self._report()
+        while not self.answers.registered and not self._stopping:
+            answer = self.boot()
+            if answer["status"] != "Accepted":
+                interval = answer["interval"] if answer["interval"] > 0 else _DEFAULT_INTERVAL
+                self._pause(min(interval, _LONGEST_INTERVAL) * self._pace)
+
+    def _work(self) -> None:
+        while self._charge_point.connected and not self._stopping:
+            self._idle(self._random.uniform(*_IDLE) / self._pace if self._sessions_left > 0 else math.inf)
+            with self._changed:
+                driver, self._remote_driver = self._remote_driver, None
+            if self._resetting:
+                self._shut_down()
+                return
+            if driver is not None:
+                self._charge_for(driver, None, _SAMPLES, self._steps.authorizes_remote_starts)
+            elif self._sessions_left > 0 and self.answers.operative and not self._stopping:
+                self._sessions_left -= 1
+                self.charge()
+
+    def _idle(self, seconds: float) -> None:
+        """Wait for the next driver, and send the Heartbeats that fall due meanwhile."""
+        until = time.monotonic() + seconds
+        while self._charge_point.connected and (now := time.monotonic()) < until:
+            if now >= self._heartbeat_at + self._interval:
+                self._heartbeat_at = now
+                self._send("Heartbeat", {})
+            with self._changed:
+                if self._stopping or self._resetting or self._remote_driver is not None:
+                    return
+                self._changed.wait(max(0.0, min(until, self._heartbeat_at + self._interval) - now))
+
+    def _shut_down(self) -> None:
+        self._charge_point.disconnect()
+        self.answers.registered = False
+        with self._changed:
+            self._resetting, self._interruption = False, None
+
+    # What the central system asks, on the handler pool.
+
+    def _handle(self, request: Request[str, Any], metadata: RequestMetadata) -> Answer | None:
+        answer = self.answers(request, metadata)
+        agreed = answer is not None and answer.get("status", "Accepted") in _AGREED
+        if agreed and request.action in self._effects:
+            with self._changed:
+                self._agreed.add(metadata.message_id)
+        return answer
+
+    def _watch(self, action: Any) -> None:
+        @self._charge_point.after(action)
+        def carry_out(payload: Any, metadata: RequestMetadata) -> None:
+            with self._changed:
+                agreed = metadata.message_id in self._agreed
+                self._agreed.discard(metadata.message_id)
+            if agreed:
+                self._effects[action](payload)
+
+    # How the steps bring about what was agreed to.
+
+    def _look_up(
+        self, *, interruption: Any = None, driver: Driver | None = None, resetting: bool | None = None
+    ) -> None:
+        with self._changed:
+            self._interruption = interruption or self._interruption
+            self._remote_driver = driver or self._remote_driver
+            self._resetting = resetting or self._resetting
+            self._changed.notify_all()
+
+    def _change_availability(self, operative: bool) -> None:
+        self.answers.operative = operative
+        if not self._connector.locked():
+            self._steps.enter(self._resting_phase())
+
+    # Messages.
+
+    def _connect(self) -> None:
+        if not self._charge_point.connected:
+            with self._changed:
+                self._agreed.clear()
+            self._charge_point.connect(_CONNECT_TIMEOUT)
+
+    def _send(self, action: Any, payload: Any) -> Any:
+        if self._stopping:
+            raise not_connected(self.charge_point_id, action)
+        return self._charge_point.send_request(action, payload)
+
+    def _report(self) -> None:
+        if self._unfinished is not None:
+            self._stop_transaction(replace(self._unfinished, meter_stop=self._meter.register))
+        self._steps.phase = self._resting_phase()
+        for connector_id in self._steps.connectors:
+            self._pause(_STEP)
+            self._steps.report_status(connector_id)
+
+    def _resting_phase(self) -> Phase:
+        return "Available" if self.answers.operative else "Unavailable"
+
+    # Time.
+
+    def _pause(self, seconds: float, *, interruptible: bool = False) -> None:
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._stopping or (interruptible and self._interruption is not None), seconds / self._pace
+            )
+
+    @property
+    def _interval(self) -> float:
+        return min(self._steps.heartbeat_interval or math.inf, _LONGEST_INTERVAL)
+
+    def _keep_interval(self, interval: int) -> None:
+        self._heartbeat_at = time.monotonic()
+        if interval > 0:
+            self._steps.heartbeat_interval = interval

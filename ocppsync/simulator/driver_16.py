@@ -1,0 +1,148 @@
+"""What a simulated charge point says in OCPP 1.6."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from ..answers.charge_point_16 import ChargePointAnswers
+from ..answers.table import Answer
+from ..clock import utc_now
+from .driver import Controls, Driver, Effects, Phase, Session, Steps
+from .meter import Meter
+
+if TYPE_CHECKING:
+    from ..v16 import BootNotificationResponse, ReadingContext
+
+__all__ = ["Steps16"]
+
+# What TriggerMessage makes it send, where that does not depend on its state: nothing is ever under way.
+_TRIGGERED: Mapping[str, Answer] = {
+    "DiagnosticsStatusNotification": {"status": "Idle"},
+    "FirmwareStatusNotification": {"status": "Idle"},
+    "Heartbeat": {},
+    "LogStatusNotification": {"status": "Idle"},
+}
+
+
+class Steps16(Steps):
+    """A charge point of one connector, which speaks OCPP 1.6; see `Steps`."""
+
+    connectors = (0, 1)
+
+    def __init__(
+        self,
+        charge_point_id: str,
+        send: Callable[[Any, Any], Any],
+        meter: Meter,
+        random: Random,
+        answers: ChargePointAnswers,
+    ) -> None:
+        super().__init__(charge_point_id, send, meter, random)
+        self._answers: ChargePointAnswers = answers
+
+    @property
+    def heartbeat_interval(self) -> int:
+        """Seconds between Heartbeats, as it is set; 0: none."""
+        return int(self._answers.configuration["heartbeatinterval"].value)
+
+    @heartbeat_interval.setter
+    def heartbeat_interval(self, seconds: int) -> None:
+        self._answers.configuration["heartbeatinterval"].value = str(seconds)
+
+    @property
+    def authorizes_remote_starts(self) -> bool:
+        """Whether Authorize comes before a session that was started from afar."""
+        return self._answers.configuration["authorizeremotetxrequests"].value.lower() == "true"
+
+    def effects(self, controls: Controls) -> Effects:
+        """Return what it does after having agreed to a request."""
+
+        def trigger(payload: Any) -> None:
+            self._trigger(payload, controls)
+
+        return {
+            "ChangeAvailability": lambda payload: controls.change_availability(payload["type"] == "Operative"),
+            "ChangeConfiguration": lambda payload: controls.look_up(),
+            "ExtendedTriggerMessage": trigger,
+            "RemoteStartTransaction": lambda payload: controls.look_up(driver=Driver(payload["idTag"])),
+            "RemoteStopTransaction": lambda payload: controls.look_up(interruption="Remote"),
+            "Reset": lambda payload: controls.look_up(interruption=f"{payload['type']}Reset", resetting=True),
+            "TriggerMessage": trigger,
+            "UnlockConnector": lambda payload: controls.look_up(interruption="UnlockCommand"),
+            "UpdateFirmware": lambda payload: self._send("FirmwareStatusNotification", {"status": "DownloadFailed"}),
+        }
+
+    def boot(self) -> BootNotificationResponse:
+        """Send BootNotification; return the answer."""
+        answer: BootNotificationResponse = self._send(
+            "BootNotification",
+            {
+                "chargePointVendor": "ocppsync",
+                "chargePointModel": "Simulator",
+                "chargePointSerialNumber": self._charge_point_id[:25],
+                "firmwareVersion": "1.0",
+            },
+        )
+        return answer
+
+    def enter(self, phase: Phase) -> None:
+        """Go over to a phase, and tell it."""
+        self.phase = phase
+        self.report_status(1)
+
+    def report_status(self, connector_id: int) -> None:
+        """Send the status of a connector."""
+        # C16 §6.47: connector 0 is the charge point itself, which knows fewer states.
+        status = self.phase if connector_id else "Available"
+        payload = {"connectorId": connector_id, "status": status, "errorCode": "NoError", "timestamp": utc_now()}
+        self._send("StatusNotification", payload)
+
+    def authorize(self, driver: Driver) -> bool:
+        """Send Authorize; return whether the driver is accepted."""
+        return bool(self._send("Authorize", {"idTag": driver.id_tag})["idTagInfo"]["status"] == "Accepted")
+
+    def begin(self, driver: Driver) -> bool:
+        """Start a transaction, and let the answers know its id; return whether the driver is accepted."""
+        payload = {"connectorId": 1, "idTag": driver.id_tag, "meterStart": self._meter.register, "timestamp": utc_now()}
+        answer = self._send("StartTransaction", payload)
+        self._answers.transaction_id = answer["transactionId"]
+        return bool(answer["idTagInfo"]["status"] == "Accepted")
+
+    def report_meter(self) -> None:
+        """Send what the meter shows, during a transaction."""
+        self._send_meter_values("Sample.Periodic")
+
+    def end(self, session: Session) -> None:
+        """Stop a transaction."""
+        payload = {
+            "transactionId": session.transaction_id,
+            "idTag": session.id_tag,
+            "meterStop": session.meter_stop,
+            "timestamp": utc_now(),
+            "reason": session.reason,
+        }
+        self._send("StopTransaction", payload)
+
+    def _trigger(self, payload: Any, controls: Controls) -> None:
+        wanted = payload["requestedMessage"]
+        if wanted == "BootNotification":
+            controls.boot()
+        elif wanted == "MeterValues":
+            self._send_meter_values("Trigger")
+        elif wanted == "StatusNotification":
+            for connector_id in [payload["connectorId"]] if "connectorId" in payload else self.connectors:
+                self.report_status(connector_id)
+        elif wanted in _TRIGGERED:
+            self._send(wanted, _TRIGGERED[wanted])
+
+    def _send_meter_values(self, context: ReadingContext) -> None:
+        transaction_id = self._answers.transaction_id
+        transaction = {} if transaction_id is None else {"transactionId": transaction_id}
+        samples = [
+            {"value": f"{value}", "measurand": measurand, "unit": unit, "context": context}
+            for measurand, value, unit in self._meter.readings()
+        ]
+        value = {"timestamp": utc_now(), "sampledValue": samples}
+        self._send("MeterValues", {"connectorId": 1, **transaction, "meterValue": [value]})

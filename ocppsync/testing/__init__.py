@@ -1,0 +1,34 @@
+"""For the tests of applications: a central system without network or threads, and charge points that do as told.
+
+    class ChargingTest(CentralSystemTestCase):
+        def make_central_system(self):
+            return charging.make_central_system(port=None)
+
+        def test_boot(self):
+            self.assertEqual(self.charge_point("CP1").boot()["status"], "Accepted")
+
+Everything works without a test case too, under pytest for example: see `inline` and `fake_charge_point`.
+"""
+
+from .fake_charge_point import Answer, FakeChargePoint
+from .inline import Clock
+from .kit import CentralSystemTestCase, HandlerErrors, fake_charge_point, inline
+from .memory import MemoryTransport, memory_pair
+from .replay import assert_replays
+from .script import Expectation, PayloadMatcher, ReceivedCall
+
+__all__ = [
+    "Answer",
+    "CentralSystemTestCase",
+    "Clock",
+    "Expectation",
+    "FakeChargePoint",
+    "HandlerErrors",
+    "MemoryTransport",
+    "PayloadMatcher",
+    "ReceivedCall",
+    "assert_replays",
+    "fake_charge_point",
+    "inline",
+    "memory_pair",
+]

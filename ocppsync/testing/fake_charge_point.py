@@ -1,0 +1,449 @@
+"""A charge point that does what a test tells it: it answers by a script, and keeps what it has received."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Literal
+
+from ..central_system import CentralSystem
+from ..charge_point import _basic
+from ..errors import CallErrorReceived, ConnectionLostError, NotConnectedError, OCPPRequestError, RequestTimeoutError
+from ..rpc import frames
+from ..rpc.frame_codec import Dialect
+from ..validation.catalogue import Version, unknown_action
+from ..wire.endpoint import Endpoint
+from ..wire.transport import NORMAL, TransportClosedError
+from .links import Link, link_in_memory, link_over_socket
+from .memory import MemoryTransport
+from .script import Expectation, PayloadMatcher, ReceivedCall, Script, differences, shown
+
+__all__ = ["Answer", "FakeChargePoint"]
+
+Answer = Mapping[str, Any] | Callable[[Any], Mapping[str, Any] | None] | None
+"""The payload of an answer, a function that makes it of the request's payload, or None for ``{}``."""
+
+_BOOT: Mapping[str, Mapping[str, Any]] = {
+    "1.6": {"chargePointVendor": "Fake", "chargePointModel": "Fake"},
+    "2.0.1": {"reason": "PowerUp", "chargingStation": {"vendorName": "Fake", "model": "Fake"}},
+    "2.1": {"reason": "PowerUp", "chargingStation": {"vendorName": "Fake", "model": "Fake"}},
+}
+
+
+class FakeChargePoint:
+    """A charge point for tests, connected to a central system in the same process.
+
+    What it sends is not held against any schema, so that a test can send what is wrong. A CALL that no expectation is
+    there for is answered with NotImplemented, and `assert_script_done` tells of it.
+
+    Args:
+        cs: the central system, started.
+        charge_point_id: its identity.
+        version: the version of OCPP that it speaks.
+        over: ``"memory"``, or ``"socket"`` to connect to the port of the central system.
+        path: what stands in the URL before the identity, and behind a ``?`` the query.
+        password: for HTTP Basic authentication, with the identity as user name.
+        headers: more HTTP headers.
+
+    Attributes:
+        received: the CALLs (and SENDs) that came, in order.
+        texts: every message that came, as text.
+    """
+
+    def __init__(
+        self,
+        cs: CentralSystem,
+        charge_point_id: str = "CP1",
+        version: Version = "1.6",
+        *,
+        over: Literal["memory", "socket"] = "memory",
+        path: str = "",
+        password: str | bytes | None = None,
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        self.charge_point_id = charge_point_id
+        self.version: Version = version
+        self._cs = cs
+        self._connect = link_in_memory if over == "memory" else link_over_socket
+        if over == "socket" and cs.port is None:
+            raise ValueError("this central system has no port to connect to")
+        before, question, query = path.partition("?")
+        self._endpoint = Endpoint(f"ws://127.0.0.1:{cs.port or 80}{before}{question}{query}", charge_point_id)
+        self._headers = [*headers, *_basic(charge_point_id, password)]
+        self._dialect = Dialect(version)
+        self._catalogue = cs._speech.messages(version).catalogue
+        self._link: Link | None = None
+        # Guards all below; notified when any of it changes. Nothing is sent under it, and no user code runs.
+        self._changed = threading.Condition()
+        self._script = Script()
+        self._answers: dict[str, frames.CallResult | frames.CallError] = {}
+        self._connected = False
+        self.received: list[ReceivedCall] = []
+        self.texts: list[str] = []
+
+    def __repr__(self) -> str:
+        state = "connected" if self._connected else "not connected"
+        return f"<FakeChargePoint {self.charge_point_id} OCPP {self.version} {state} received={len(self.received)}>"
+
+    # Life.
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection now."""
+        return self._connected
+
+    @property
+    def close_code(self) -> int | None:
+        """The WebSocket close code of the last connection, once it has ended: 1006 when it broke."""
+        return None if self._link is None or self._connected else self._link.transport.close_code
+
+    def connect(self) -> FakeChargePoint:
+        """Open a connection, the first one or a new one; return this object.
+
+        Raises:
+            HandshakeError: the central system refused; ``status`` is the HTTP status.
+        """
+        if self._connected:
+            raise RuntimeError(f"{self.charge_point_id} is connected already")
+        link = self._connect(
+            self._cs, self._endpoint, self.version, self._headers, take=self._take, ended=self._note_end
+        )
+        self._link = link
+        self._connected = True
+        link.start()
+        return self
+
+    def close(self, code: int = NORMAL, reason: str = "", *, timeout: float = 5.0) -> None:
+        """Close the connection, if there is one, and wait for the central system to do its part."""
+        link = self._link
+        if link is None:
+            return
+        link.transport.close(code, reason)
+        if not link.join(timeout):
+            link.transport.abort()
+            link.join(timeout)
+
+    def drop(self) -> None:
+        """Break the connection off without a Close, as a power cut does."""
+        link = self._linked()
+        link.transport.abort()
+        link.join(5.0)
+
+    def ignore_pings(self) -> None:
+        """Answer no pings any more, as a charge point does whose network has gone; in memory only."""
+        carrier = self._linked().transport
+        if not isinstance(carrier, MemoryTransport):
+            raise RuntimeError("over a socket, pings are always answered")
+        carrier.answers_pings = False
+
+    def __enter__(self) -> FakeChargePoint:
+        return self if self._connected else self.connect()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self.assert_script_done()
+        finally:
+            self.close()
+
+    # The script.
+
+    def expect(
+        self,
+        action: str,
+        answer: Answer = None,
+        *,
+        payload: PayloadMatcher | None = None,
+        times: int | None = 1,
+        delay: float = 0.0,
+        hold: bool = False,
+    ) -> Expectation:
+        """Expect a CALL and answer it; return the expectation, which has its ``calls``.
+
+        The expectations of one action are used up in the order in which they were made. Those of different actions
+        have no order.
+
+        Args:
+            action: the OCPP action.
+            answer: the payload of the answer, a function that makes it of the request's payload, or None for ``{}``.
+            payload: what the request has to hold: some of its fields, or a function that says whether it is right.
+            times: how many such CALLs are expected; None: any number, also none.
+            delay: seconds after which it is answered, on the clock of the central system.
+            hold: answer only when ``release()`` of the expectation is called.
+
+        Raises:
+            ValueError: the central system does not send that action.
+        """
+
+        def reply(call: ReceivedCall) -> None:
+            made = answer(call.payload) if callable(answer) else answer
+            self._reply(frames.call_result(call.message_id, {} if made is None else made))
+
+        return self._expect(action, payload, times, reply, delay=delay, hold=hold)
+
+    def refuse(
+        self,
+        action: str,
+        code: str = "NotSupported",
+        description: str = "",
+        *,
+        payload: PayloadMatcher | None = None,
+        times: int | None = 1,
+        delay: float = 0.0,
+        hold: bool = False,
+    ) -> Expectation:
+        """Expect a CALL, and answer it with a CALLERROR; the rest is as for `expect`."""
+
+        def reply(call: ReceivedCall) -> None:
+            self._reply(frames.call_error(call.message_id, code, description))
+
+        return self._expect(action, payload, times, reply, delay=delay, hold=hold)
+
+    def stay_silent(self, action: str, *, payload: PayloadMatcher | None = None, times: int | None = 1) -> Expectation:
+        """Expect a CALL, and never answer it."""
+        return self._expect(action, payload, times, lambda call: None)
+
+    def drop_on(self, action: str, *, payload: PayloadMatcher | None = None, times: int | None = 1) -> Expectation:
+        """Expect a CALL, and `drop` the connection instead of an answer."""
+        return self._expect(action, payload, times, lambda call: self._linked().transport.abort())
+
+    def answer_malformed(
+        self, action: str, *, payload: PayloadMatcher | None = None, times: int | None = 1
+    ) -> Expectation:
+        """Expect a CALL, and answer it with a CALLRESULT that lacks its payload."""
+        return self._expect(action, payload, times, lambda call: self._reply(f'[3,"{call.message_id}"]'))
+
+    def _expect(
+        self,
+        action: str,
+        payload: PayloadMatcher | None,
+        times: int | None,
+        react: Callable[[ReceivedCall], object],
+        *,
+        delay: float = 0.0,
+        hold: bool = False,
+    ) -> Expectation:
+        if not self._catalogue.known(action):
+            raise ValueError(unknown_action([self._catalogue], action))
+        if not self._catalogue.may_send("central_system", action):
+            raise ValueError(f"a central system never sends {action}")
+        with self._changed:
+            return self._script.add(Expectation(action, payload, times, react, hold=hold, delay=delay))
+
+    # Sending.
+
+    def call(self, action: str, payload: Mapping[str, Any] | None = None, *, timeout: float = 5.0) -> Any:
+        """Send a CALL and return the payload of its answer.
+
+        Args:
+            action: the OCPP action, which need not exist.
+            payload: its fields, right or wrong.
+            timeout: seconds of real time.
+
+        Raises:
+            CallErrorReceived: it was answered with a CALLERROR.
+            RequestTimeoutError: it was not answered.
+            ConnectionLostError: the connection ended before.
+            NotConnectedError: there is no connection.
+        """
+        message_id = str(uuid.uuid4())
+        link = self._linked(action)
+        text = frames.call(message_id, action, {} if payload is None else payload)
+        try:
+            link.transport.post(text)
+        except TransportClosedError as error:
+            raise self._failure(ConnectionLostError, action, message_id, str(error)) from error
+        self._wait(lambda: message_id in self._answers or not self._connected, timeout)
+        with self._changed:
+            answer = self._answers.pop(message_id, None)
+        if isinstance(answer, frames.CallResult):
+            return answer.payload
+        if answer is None and not self._connected:
+            raise self._failure(ConnectionLostError, action, message_id, "the connection ended")
+        if answer is None:
+            raise self._failure(RequestTimeoutError, action, message_id, f"no answer within {timeout:g} s")
+        raise CallErrorReceived(
+            code=self._dialect.code(answer.code),
+            raw_code=answer.code,
+            description=answer.description,
+            details=answer.details,
+            charge_point_id=self.charge_point_id,
+            action=action,
+            message_id=message_id,
+        )
+
+    def boot(self, **fields: Any) -> Any:
+        """Send a BootNotification and return its answer, whatever it is; ``fields`` replace those of its payload."""
+        return self.call("BootNotification", {**_BOOT[self.version], **fields})
+
+    def send(self, action: str, payload: Mapping[str, Any] | None = None) -> None:
+        """Send a SEND, which has no answer (4/21 §4.2.4)."""
+        self.send_raw(frames.send(str(uuid.uuid4()), action, {} if payload is None else payload))
+
+    def send_raw(self, message: str | bytes) -> None:
+        """Send a message as it is: text, or a binary message, which OCPP has not."""
+        link = self._linked()
+        if isinstance(message, str):
+            link.transport.post(message)
+        else:
+            link.transport.send_bytes(message)
+        link.run_handlers()
+
+    def send_malformed(self) -> None:
+        """Send a CALL that is cut off in the middle."""
+        self.send_raw('[2,"malformed","Heartbeat",{')
+
+    # What came.
+
+    def wait_for(
+        self, action: str, payload: PayloadMatcher | None = None, *, count: int = 1, timeout: float = 5.0
+    ) -> Any:
+        """Wait until a CALL has come, now or before, and return its payload.
+
+        Args:
+            action: the OCPP action.
+            payload: what it has to hold; see `expect`.
+            count: which of those that match: the first, the second ...
+            timeout: seconds of real time.
+
+        Raises:
+            AssertionError: it has not come in time.
+        """
+        if not self._wait(lambda: len(self._matching(action, payload)) >= count, timeout):
+            what = action if payload is None else f"{action} with {shown(payload)}"
+            number = "" if count == 1 else f"no. {count} of "
+            raise AssertionError(f"{number}{what} has not come within {timeout:g} s\n{self._all_received()}")
+        return self._matching(action, payload)[count - 1].payload
+
+    def wait_closed(self, timeout: float = 5.0) -> int | None:
+        """Wait for the end of the connection, and return its close code.
+
+        Raises:
+            AssertionError: it has not ended in time.
+        """
+        if not self._wait(lambda: not self._connected, timeout):
+            raise AssertionError(f"the connection of {self.charge_point_id} has not ended within {timeout:g} s")
+        return self.close_code
+
+    def assert_received(self, action: str, payload: PayloadMatcher | None = None, *, times: int | None = None) -> None:
+        """Fail unless such a CALL has come.
+
+        Args:
+            action: the OCPP action.
+            payload: what it has to hold; see `expect`.
+            times: how often; None: at least once.
+        """
+        self._wait(lambda: True, 0)
+        count = len(self._matching(action, payload))
+        if count == times or (times is None and count):
+            return
+        with self._changed:
+            others = [call for call in self.received if call.action == action]
+        reasons = [f"{call}: {'; '.join(differences(payload, call.payload)) or 'matches'}" for call in others]
+        wanted = "at least once" if times is None else f"{times} times"
+        what = action if payload is None else f"{action} with {shown(payload)}"
+        near = "".join(f"\n  {reason}" for reason in reasons)
+        raise AssertionError(f"{what} came {count} times, not {wanted}{near}\n{self._all_received()}")
+
+    def assert_not_received(self, action: str, payload: PayloadMatcher | None = None) -> None:
+        """Fail if such a CALL has come; the arguments are those of `assert_received`."""
+        self.assert_received(action, payload, times=0)
+
+    def assert_script_done(self) -> None:
+        """Fail unless everything that was expected has come, and nothing else."""
+        self._wait(lambda: True, 0)
+        with self._changed:
+            report = self._script.report()
+        if report:
+            lines = "".join(f"\n  - {line}" for line in report)
+            raise AssertionError(f"the script of {self.charge_point_id} is not done:{lines}\n{self._all_received()}")
+
+    def _matching(self, action: str, payload: PayloadMatcher | None) -> list[ReceivedCall]:
+        calls = [call for call in list(self.received) if call.action == action]
+        return [call for call in calls if not differences(payload, call.payload)]
+
+    def _all_received(self) -> str:
+        with self._changed:
+            calls = list(self.received)
+        if not calls:
+            return "  nothing was received"
+        return "  received were:" + "".join(f"\n  {number}. {call}" for number, call in enumerate(calls, 1))
+
+    def _wait(self, predicate: Callable[[], bool], timeout: float) -> bool:
+        if self._link is not None:
+            self._link.run_handlers()
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            return self._changed.wait_for(predicate, max(0.0, deadline - time.monotonic()))
+
+    # On whichever thread brings a message.
+
+    def _take(self, text: str) -> None:
+        with self._changed:
+            self.texts.append(text)
+            self._changed.notify_all()
+        frame = self._dialect.parse(text)
+        if isinstance(frame, (frames.Call, frames.Send)):
+            self._take_call(frame)
+        elif isinstance(frame, (frames.CallResult, frames.CallError)):
+            with self._changed:
+                self._answers[frame.message_id] = frame
+                self._changed.notify_all()
+
+    def _take_call(self, frame: frames.Call | frames.Send) -> None:
+        call = ReceivedCall(frame.action, frame.payload, str(frame.message_id))
+        with self._changed:
+            self.received.append(call)
+            expectation = self._script.find(call)
+            if expectation is not None and expectation.hold:
+                expectation.keep(call)
+            self._changed.notify_all()
+        if expectation is None:
+            if isinstance(frame, frames.Call):
+                self._reply(self._dialect.call_error(call.message_id, "NotImplemented", "the script has no answer"))
+        elif expectation.delay:
+            self._cs._timer.call_later(expectation.delay, self._react, expectation, call)
+        elif not expectation.hold:
+            self._react(expectation, call)
+
+    def _react(self, expectation: Expectation, call: ReceivedCall) -> None:
+        try:
+            expectation.react(call)
+        except Exception as error:
+            with self._changed:
+                self._script.fault(f"the answer to {call} failed: {error!r}")
+            self._reply(self._dialect.call_error(call.message_id, "InternalError", "the script failed"))
+
+    def _reply(self, text: str) -> None:
+        link = self._link
+        if link is not None and self._connected:
+            # Should it go at this moment, the test finds that if it matters.
+            with contextlib.suppress(TransportClosedError):
+                link.transport.post(text)
+
+    def _note_end(self) -> None:
+        with self._changed:
+            self._connected = False
+            self._changed.notify_all()
+
+    def _linked(self, action: str = "a message") -> Link:
+        if self._link is None or not self._connected:
+            raise self._failure(NotConnectedError, action, None, "it is not connected")
+        return self._link
+
+    def _failure(
+        self, kind: type[OCPPRequestError], action: str, message_id: str | None, what: str
+    ) -> OCPPRequestError:
+        return kind(
+            f"{action} from {self.charge_point_id}: {what}",
+            charge_point_id=self.charge_point_id,
+            action=action,
+            message_id=message_id,
+            delivery="not_sent" if message_id is None else "unknown",
+        )

@@ -1,0 +1,217 @@
+"""How a fake charge point is linked to a central system: in memory, with or without threads, or over a socket."""
+
+from __future__ import annotations
+
+import base64
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from ..central_system import CentralSystem
+from ..errors import HandshakeError
+from ..server.acceptor import Admission
+from ..validation.catalogue import SUBPROTOCOL_OF, Version
+from ..wire.endpoint import Endpoint, open_websocket
+from ..wire.http import Headers, HttpRequest, RefusalError
+from ..wire.websocket import WebSocket
+from .inline import InlineExecutor
+from .memory import MemoryTransport, memory_pair
+
+__all__ = ["Link", "link_in_memory", "link_over_socket"]
+
+DEADLINE = 10.0
+"""Seconds of real time after which something in here is stuck."""
+_LONGEST_MESSAGE = 16 * 1024 * 1024
+
+Take = Callable[[str], object]
+"""Is given each message that comes."""
+Ended = Callable[[], object]
+"""Is called when the connection has ended."""
+
+
+class Link(Protocol):
+    """A charge point's connection."""
+
+    @property
+    def transport(self) -> MemoryTransport | WebSocket:
+        """The charge point's end."""
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Begin to take messages."""
+
+    def run_handlers(self) -> None:
+        """Run the handlers that wait for the calling thread to run them."""
+
+    def join(self, timeout: float) -> bool:
+        """Wait for the end of a connection that is being closed; return whether it has come."""
+        raise NotImplementedError
+
+
+class _InlineLink:
+    """A connection in memory to a central system without handler threads: all happens on the thread that sends.
+
+    The central system's end has a reader as ever, which never runs beside the thread that sent it something: that one
+    waits until the reader has dealt with it, and then runs the handlers.
+    """
+
+    def __init__(
+        self, cs: CentralSystem, executor: InlineExecutor, admission: Admission, take: Take, ended: Ended
+    ) -> None:
+        self._cs = cs
+        self._attendance = cs._attendance
+        self._executor = executor
+        self._admission = admission
+        self._take = take
+        self._ended = ended
+        self._server, self.transport = memory_pair(admission.admitted.charge_point_id, cs._timer.now)
+        self._server.on_arrival = self._settle
+        self.transport.on_arrival = self._deliver
+        self._reader: threading.Thread | None = None
+
+    def start(self) -> None:
+        self._reader = _start_attending(self._cs, self._server, self._admission)
+        self._settle()
+
+    def _settle(self) -> None:
+        if self._attendance.owns_this_thread:
+            return  # it is a reader, and whoever waits for it goes on here
+        if not self._server.wait_idle(DEADLINE):
+            raise RuntimeError(f"the reader of {self._server!r} is stuck; what does on_raw_websocket_data do?")
+        if self._server.released and self._reader is not None:
+            self._reader.join(DEADLINE)
+        self._executor.run()
+
+    def _deliver(self) -> None:
+        # A reader must not wait for what the script makes of this.
+        if not (self._attendance.owns_this_thread and self._executor.submit(self._drain)):
+            self._drain()
+            self._settle()
+
+    def _drain(self) -> None:
+        while (text := self.transport.receive_now()) is not None:
+            self._take(text)
+        if self.transport.ended and not self.transport.released:
+            self.transport.release()
+            self._ended()
+
+    def run_handlers(self) -> None:
+        self._settle()
+        self._executor.wait_idle(0)
+
+    def join(self, timeout: float) -> bool:
+        self._settle()
+        return self.transport.ended
+
+
+class _ThreadedLink:
+    """A connection whose messages are taken on a thread of its own."""
+
+    def __init__(self, carrier: MemoryTransport | WebSocket, name: str, take: Take, ended: Ended) -> None:
+        self.transport = carrier
+        self._take = take
+        self._ended = ended
+        self._thread = threading.Thread(target=self._run, name=f"ocppsync-fake-{name}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def _run(self) -> None:
+        # Ends with the connection.
+        try:
+            while (text := self.transport.receive()) is not None:
+                self._take(text)
+        finally:
+            self.transport.abort()
+            self.transport.release()
+            self._ended()
+
+    def run_handlers(self) -> None:
+        pass
+
+    def join(self, timeout: float) -> bool:
+        if self._thread is not threading.current_thread():
+            self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+
+def link_in_memory(
+    cs: CentralSystem,
+    endpoint: Endpoint,
+    version: Version,
+    headers: Sequence[tuple[str, str]],
+    *,
+    take: Take,
+    ended: Ended,
+) -> Link:
+    """Connect to a central system in this process, which admits or refuses the charge point as over a socket.
+
+    Raises:
+        HandshakeError: it refuses; ``status`` is what it would have answered.
+    """
+    try:
+        admission = cs.admit(_http_request(endpoint, version, headers))
+    except RefusalError as refusal:
+        raise HandshakeError(
+            f"the central system refused the connection with HTTP {refusal.status}: {refusal.reason}",
+            status=refusal.status,
+        ) from None
+    if isinstance(cs._pool, InlineExecutor):
+        return _InlineLink(cs, cs._pool, admission, take, ended)
+    name = admission.admitted.charge_point_id
+    server, charge_point = memory_pair(name, cs._timer.now)
+    _start_attending(cs, server, admission)
+    server.wait_idle(DEADLINE)  # until it is known as connected
+    return _ThreadedLink(charge_point, name, take, ended)
+
+
+def _start_attending(cs: CentralSystem, server: MemoryTransport, admission: Admission) -> threading.Thread:
+    name = f"ocppsync-reader-{admission.admitted.charge_point_id}"
+    reader = threading.Thread(target=cs.attend_over, args=(server, admission), name=name, daemon=True)
+    reader.start()
+    return reader
+
+
+def _http_request(endpoint: Endpoint, version: Version, headers: Sequence[tuple[str, str]]) -> HttpRequest:
+    fields = (
+        ("Host", endpoint.host_header),
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", base64.b64encode(os.urandom(16)).decode()),
+        ("Sec-WebSocket-Protocol", SUBPROTOCOL_OF[version]),
+        *headers,
+    )
+    path, _, query = endpoint.target.partition("?")
+    return HttpRequest("GET", path, query, Headers(fields), ("127.0.0.1", 0))
+
+
+def link_over_socket(
+    cs: CentralSystem,
+    endpoint: Endpoint,
+    version: Version,
+    headers: Sequence[tuple[str, str]],
+    *,
+    take: Take,
+    ended: Ended,
+) -> Link:
+    """Connect to a central system's port.
+
+    Raises:
+        HandshakeError: it refuses, or does not answer.
+        RuntimeError: its handlers have no threads to run on.
+    """
+    if isinstance(cs._pool, InlineExecutor):
+        raise RuntimeError("over a socket, handlers need threads; say inline = False")
+    websocket = open_websocket(
+        endpoint,
+        deadline=time.monotonic() + DEADLINE,
+        subprotocols=[SUBPROTOCOL_OF[version]],
+        headers=headers,
+        write_timeout=DEADLINE,
+        max_message_size=_LONGEST_MESSAGE,
+        name="the central system",
+    )
+    return _ThreadedLink(websocket, endpoint.target.rpartition("/")[2], take, ended)

@@ -1,0 +1,131 @@
+"""One thread that calls functions at their time: pings, deadlines of calls, of handshakes and of closes."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+_logger = logging.getLogger(__name__)
+_COMPACT_ABOVE = 256
+_Task = tuple[Callable[..., object], tuple[Any, ...]]
+
+
+class TimerHandle:
+    """One appointment; `cancel` may be called from any thread, at any time, more than once."""
+
+    __slots__ = ("_timer", "task")
+
+    def __init__(self, timer: Timer, function: Callable[..., object], args: tuple[Any, ...]) -> None:
+        self._timer: Timer | None = timer
+        self.task: _Task | None = (function, args)
+
+    def cancel(self) -> None:
+        """Forget the appointment, unless it has begun."""
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            # Let go of the task at once: the heap keeps the empty handle until its time or a compaction.
+            self.task = None
+            timer._cancelled_one()
+
+    def run(self) -> None:
+        """Do what was to be done, unless it was cancelled; for the timer's thread."""
+        task, self.task, self._timer = self.task, None, None
+        if task is None:
+            return
+        function, args = task
+        try:
+            function(*args)
+        except BaseException:
+            # SystemExit too: nobody else would see to the appointments of all the others.
+            _logger.exception("%r failed in the timer", function)
+
+
+class Timer:
+    """Runs functions at a time of `time.monotonic`, on one thread that starts with the first appointment.
+
+    The functions must not block: one that does delays every other.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        # Guards the heap, the counters and the thread's start; never held while an appointment runs.
+        self._changed = threading.Condition(threading.Lock())
+        self._heap: list[tuple[float, int, TimerHandle]] = []
+        self._order = itertools.count()
+        self._cancelled = 0
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "open"
+        return f"<Timer {self._name} {state} appointments={len(self._heap)}>"
+
+    def call_at(self, when: float, function: Callable[..., object], *args: Any) -> TimerHandle:
+        """Call ``function(*args)`` at ``when``; after `close`, never.
+
+        Raises:
+            RuntimeError: the system lets no thread start.
+        """
+        handle = TimerHandle(self, function, args)
+        with self._changed:
+            if self._closed:
+                return handle
+            if self._thread is None:
+                self._start_thread()
+            heapq.heappush(self._heap, (when, next(self._order), handle))
+            if self._heap[0][2] is handle:
+                self._changed.notify()
+        return handle
+
+    def _start_thread(self) -> None:
+        thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        thread.start()
+        self._thread = thread
+
+    def call_later(self, seconds: float, function: Callable[..., object], *args: Any) -> TimerHandle:
+        """Call ``function(*args)`` in so many seconds."""
+        return self.call_at(self.now() + seconds, function, *args)
+
+    def now(self) -> float:
+        """Return the time on its clock, which is `time.monotonic`."""
+        return time.monotonic()
+
+    def close(self) -> None:
+        """Drop every appointment and end the thread; returns when it has ended, unless it is the calling one."""
+        with self._changed:
+            self._closed = True
+            self._heap.clear()
+            self._changed.notify()
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def _cancelled_one(self) -> None:
+        with self._changed:
+            self._cancelled += 1
+            # Calls are answered long before their deadline: without this the heap would hold every call of the last
+            # half minute.
+            if self._cancelled > _COMPACT_ABOVE and self._cancelled * 2 > len(self._heap):
+                self._heap = [entry for entry in self._heap if entry[2].task is not None]
+                heapq.heapify(self._heap)
+                self._cancelled = 0
+
+    def _run(self) -> None:
+        # Ends: its only blocking point is the wait in _next, which close() wakes.
+        while (handle := self._next()) is not None:
+            handle.run()
+
+    def _next(self) -> TimerHandle | None:
+        with self._changed:
+            while not self._closed:
+                now = self.now()
+                if self._heap and self._heap[0][0] <= now:
+                    return heapq.heappop(self._heap)[2]
+                # What is centuries away is more than a wait can take.
+                self._changed.wait(min(self._heap[0][0] - now, threading.TIMEOUT_MAX) if self._heap else None)
+            return None

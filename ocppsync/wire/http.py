@@ -1,0 +1,276 @@
+"""HTTP, as far as a WebSocket handshake needs it: reads an upgrade request, writes a refusal (RFC 6455 §4.2)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import http
+import logging
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+from .streams import Stream
+
+_SECRET = frozenset({"authorization", "cookie", "proxy-authorization"})
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_TARGET = re.compile(r"[\x21-\x7e]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # what ends a line somewhere is among them
+_FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_TLS_HANDSHAKE = 0x16
+_END_OF_HEAD = b"\r\n\r\n"
+# Who names Upgrade must name it in Connection as well (RFC 9110 §7.8).
+_USE_WEBSOCKET = (("Upgrade", "websocket"), ("Connection", "Upgrade, close"))
+
+
+class Headers(Mapping[str, str]):
+    """HTTP headers: names are compared without case; a header that came more than once is joined by ``", "``."""
+
+    __slots__ = ("_fields", "_joined")
+
+    def __init__(self, fields: tuple[tuple[str, str], ...] = ()) -> None:
+        self._fields = fields
+        joined: dict[str, str] = {}
+        for name, value in fields:
+            key = name.lower()
+            joined[key] = f"{joined[key]}, {value}" if key in joined else value
+        self._joined = joined
+
+    def __getitem__(self, name: str) -> str:
+        return self._joined[name.lower()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._joined)
+
+    def __len__(self) -> int:
+        return len(self._joined)
+
+    def get_all(self, name: str) -> list[str]:
+        """Return the values of every header of that name, in the order they came."""
+        return [value for key, value in self._fields if key.lower() == name.lower()]
+
+    def __repr__(self) -> str:
+        # Credentials must not reach a log through a repr.
+        shown = {name: "***" if name in _SECRET else value for name, value in self._joined.items()}
+        return f"Headers({shown})"
+
+
+@dataclass(frozen=True)
+class HttpRequest:
+    """The HTTP request that a charge point opened its WebSocket with (J16 §3.1)."""
+
+    method: str
+    path: str
+    """The path as it came, still percent-encoded: ``/ocpp/CP%201``."""
+    query: str
+    """What followed the ``?``, without it; empty when nothing did."""
+    headers: Headers
+    remote_address: tuple[str, int]
+    """Host and port of the peer of the TCP connection."""
+    peer_certificate: Mapping[str, Any] | None = None
+    """The verified TLS client certificate as `ssl.SSLSocket.getpeercert` shows it; None without one."""
+    secure: bool = False
+    """Whether it came over TLS."""
+    forwarded_for: str | None = None
+    """The client's address as a trusted proxy tells it; None where there is none (see `Limits.trusted_proxies`)."""
+
+    @property
+    def client_address(self) -> str:
+        """The address of the client: what a trusted proxy tells, else that of the TCP connection."""
+        return self.forwarded_for or self.remote_address[0]
+
+    @property
+    def basic_credentials(self) -> tuple[bytes, bytes] | None:
+        """User and password of HTTP Basic authentication as raw bytes, or None.
+
+        Bytes, because the passwords of OCPP 1.6 are keys, not text (J16 §6.2.2). They are split at the first colon.
+        """
+        import base64
+        import binascii
+
+        scheme, _, encoded = self.headers.get("authorization", "").strip().partition(" ")
+        if scheme.lower() != "basic":
+            return None
+        try:
+            user, colon, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
+        except (binascii.Error, ValueError):
+            return None
+        return (user, password) if colon else None
+
+
+class RefusalError(Exception):
+    """The upgrade is refused with an HTTP status; ``reason`` is for the log, the peer gets the bare status."""
+
+    def __init__(self, status: int, reason: str, headers: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+        self.headers = tuple(headers)
+
+
+class DisconnectedError(Exception):
+    """The peer went, or never spoke HTTP; there is nobody to answer. The text is for the log, at ``level``."""
+
+    def __init__(self, reason: str, level: int = logging.INFO) -> None:
+        super().__init__(reason)
+        self.level = level
+
+
+def identity_of(path: str) -> str:
+    """Return the identity that a request path ends in (J16 §3.1.1): ``/ocpp/CP%201`` is ``CP 1``.
+
+    The path is split before it is decoded, since an identity may hold a slash as ``%2F``.
+
+    Raises:
+        RefusalError: there is none.
+    """
+    last = path.removesuffix("/").rpartition("/")[2]
+    try:
+        identity = unquote(last, errors="strict")
+    except UnicodeDecodeError:
+        raise RefusalError(400, "the identity in the path is not UTF-8") from None
+    if not identity:
+        raise RefusalError(404, "the path holds no charge point identity")
+    if _CONTROL.search(identity):
+        raise RefusalError(400, "the identity in the path holds control characters")
+    return identity
+
+
+def offered_protocols(request: HttpRequest) -> list[str]:
+    """Return the subprotocols that the client names, in its order (J16 §3.1.3)."""
+    return [name for part in request.headers.get("sec-websocket-protocol", "").split(",") if (name := part.strip())]
+
+
+def check_upgrade(request: HttpRequest) -> str:
+    """Return the Sec-WebSocket-Key of a well-formed upgrade request (RFC 6455 §4.2.1).
+
+    A request without any Connection header is let through: some chargers, and proxies before them, leave it out.
+
+    Raises:
+        RefusalError: it is none: 426 for plain HTTP and for another WebSocket version, 400 or 405 for the rest.
+    """
+    headers = request.headers
+    if request.method != "GET":
+        raise RefusalError(405, f"method {request.method}", [("Allow", "GET")])
+    if "upgrade" not in headers:
+        raise RefusalError(426, "plain HTTP, not a WebSocket", _USE_WEBSOCKET)
+    if not _has_token(headers["upgrade"], "websocket"):
+        raise RefusalError(400, "the Upgrade header does not ask for a WebSocket")
+    if "connection" in headers and not _has_token(headers["connection"], "upgrade"):
+        raise RefusalError(400, "the Connection header does not name Upgrade")
+    if len(headers.get_all("host")) != 1:
+        raise RefusalError(400, "not exactly one Host header")
+    if headers.get("sec-websocket-version") != "13":
+        raise RefusalError(426, "the WebSocket version is not 13", [("Sec-WebSocket-Version", "13"), *_USE_WEBSOCKET])
+    key = headers.get("sec-websocket-key", "")
+    try:
+        length = len(base64.b64decode(key, validate=True))
+    except (binascii.Error, ValueError):
+        length = 0
+    if length != 16:
+        raise RefusalError(400, "the Sec-WebSocket-Key header is missing or is not 16 bytes in base64")
+    return key
+
+
+def _has_token(value: str, token: str) -> bool:
+    return any(part.strip().lower() == token for part in value.split(","))
+
+
+def read_request(stream: Stream, *, deadline: float, max_header_size: int) -> HttpRequest:
+    """Read an HTTP request's head; what came after it stays in the stream.
+
+    Args:
+        stream: a new connection.
+        deadline: on `time.monotonic`, for the whole head however slowly it comes.
+        max_header_size: in bytes.
+
+    Raises:
+        RefusalError: it is malformed, too large or too slow.
+        DisconnectedError: the peer went, or speaks TLS.
+    """
+    head = bytearray()
+    while (end := head.find(_END_OF_HEAD)) < 0:
+        if len(head) >= max_header_size + len(_END_OF_HEAD):
+            raise RefusalError(431, f"the request head is larger than {max_header_size} bytes")
+        data = _read_some(stream, deadline)
+        if not data:
+            raise DisconnectedError("the peer closed the connection" + (" in the request head" if head else ""))
+        if not head and data[0] == _TLS_HANDSHAKE:
+            raise DisconnectedError("the peer speaks TLS (wss), and this port is plain (ws)", logging.WARNING)
+        head += data
+    if end > max_header_size:
+        raise RefusalError(431, f"the request head is larger than {max_header_size} bytes")
+    stream.unread(bytes(head[end + len(_END_OF_HEAD) :]))
+    return _parse_head(bytes(head[:end]), stream)
+
+
+def _read_some(stream: Stream, deadline: float) -> bytes:
+    remaining = deadline - time.monotonic()
+    if remaining > 0:
+        stream.set_read_timeout(remaining)
+        try:
+            return stream.recv(4096)
+        except TimeoutError:
+            pass
+        except OSError as error:
+            raise DisconnectedError(f"the connection broke: {error}") from error
+    raise RefusalError(408, "the request did not come in time")
+
+
+def _parse_head(head: bytes, stream: Stream) -> HttpRequest:
+    request_line, *lines = head.decode("latin-1").split("\r\n")
+    parts = request_line.split(" ")
+    if len(parts) != 3 or not _TOKEN.fullmatch(parts[0]) or not _TARGET.fullmatch(parts[1]):
+        raise RefusalError(400, f"no HTTP request line: {request_line[:80]!r}")
+    method, target, version = parts
+    if version != "HTTP/1.1":
+        raise RefusalError(505 if version.startswith("HTTP/") else 400, f"HTTP version {version[:20]!r}")
+    path, _, query = target.partition("?")
+    if not path.startswith("/"):
+        # The absolute form, which a proxy may pass on (RFC 9112 §3.2.2).
+        scheme, separator, rest = path.partition("://")
+        if not separator or scheme.lower() not in {"http", "https", "ws", "wss"}:
+            raise RefusalError(400, f"no path in the request line: {target[:80]!r}")
+        path = "/" + rest.partition("/")[2]
+    return HttpRequest(
+        method=method,
+        path=path,
+        query=query,
+        headers=Headers(tuple(_parse_field(line, number) for number, line in enumerate(lines, 2))),
+        remote_address=stream.remote_address,
+        peer_certificate=stream.peer_certificate,
+        secure=stream.secure,
+    )
+
+
+def _parse_field(line: str, number: int) -> tuple[str, str]:
+    name, colon, value = line.partition(":")
+    value = value.strip(" \t")
+    if not colon or not _TOKEN.fullmatch(name) or not _FIELD_VALUE.fullmatch(value):
+        # By its number alone: it may hold the credentials.
+        raise RefusalError(400, f"line {number} of the request is no HTTP header")
+    return name, value
+
+
+def refusal_parts(refusal: RefusalError) -> tuple[str, list[tuple[str, str]], str]:
+    """Return the status with its phrase, the headers and the body for a refusal; they tell the status and no more."""
+    try:
+        phrase = http.HTTPStatus(refusal.status).phrase
+    except ValueError:
+        phrase = "Refused"
+    status = f"{refusal.status} {phrase}"
+    body = f"{status}\n"
+    headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
+    return status, [*refusal.headers, *headers], body
+
+
+def refusal_response(refusal: RefusalError) -> bytes:
+    """Return the whole HTTP response for a refusal."""
+    status, fields, body = refusal_parts(refusal)
+    if not any(name == "Connection" for name, _ in fields):
+        fields.append(("Connection", "close"))
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields)
+    return f"HTTP/1.1 {status}\r\n{head}\r\n{body}".encode("latin-1")

@@ -1,0 +1,208 @@
+"""How a WebSocket begins, at either end; the only file that knows simple-websocket.
+
+simple-websocket's client asks for the upgrade, on a connection that is made here: its own would have no timeout, and a
+Host header without the port. Its server is not used. It would parse and judge anew what `ocppsync.handshake` has let
+in, which takes two thirds of the time of a handshake, and thousands come at once after a network has failed; it always
+accepts permessage-deflate, and fails over parameters of it that are no numbers. For the rest of what neither is used
+for see `ocppsync.transport`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from typing import cast
+
+import simple_websocket
+from h11 import ProtocolError as HTTPProtocolError
+from simple_websocket.ws import Base
+from wsproto import ConnectionType
+from wsproto.events import AcceptConnection, RejectConnection, RejectData, Request
+from wsproto.handshake import server_extensions_handshake
+from wsproto.utilities import ProtocolError as WebSocketProtocolError
+from wsproto.utilities import generate_accept_token, split_comma_header
+
+from ..errors import HandshakeError
+from .deflate import Deflate
+from .streams import Stream
+from .websocket import WebSocket
+
+_READ_SIZE = 4096
+
+
+class _NoThread:
+    """Stands in for the thread that simple-websocket starts: the reader that already runs does its work."""
+
+    name = ""
+
+    def __init__(self, target: object = None) -> None:
+        pass
+
+    def start(self) -> None:
+        pass
+
+
+class _ClientSide(simple_websocket.Client):
+    def __init__(self, stream: Stream, request: Request, deadline: float) -> None:
+        self._stream = stream
+        self._request = request
+        self._deadline = deadline
+        self._came = b""
+        # Past Client's own constructor, which would open a socket of its own, without any timeout.
+        Base.__init__(self, None, connection_type=ConnectionType.CLIENT, thread_class=_NoThread)
+
+    def handshake(self) -> None:
+        self._stream.put(self.ws.send(self._request))
+        self._stream.flush()
+        answer = self._next_event()
+        if isinstance(answer, RejectConnection):
+            body = self._rejection_text(answer) if answer.has_body else ""
+            raise HandshakeError(
+                f"the central system refused the connection with HTTP {answer.status_code}" + (body and f": {body}"),
+                status=answer.status_code,
+            )
+        if not isinstance(answer, AcceptConnection):
+            raise HandshakeError(f"unexpected answer to the handshake: {type(answer).__name__}")
+        self.subprotocol = answer.subprotocol
+        self.connected = True
+
+    def _next_event(self) -> object:
+        while True:
+            for event in self.ws.events():
+                return cast(object, event)
+            remaining = self._deadline - time.monotonic()
+            if remaining <= 0:
+                raise TimeoutError
+            self._stream.set_read_timeout(remaining)
+            data = self._stream.recv(_READ_SIZE)
+            if not data:
+                raise HandshakeError("the central system closed the connection during the handshake")
+            self._came += data
+            self.ws.receive_data(data)
+
+    @property
+    def brought_more(self) -> bool:
+        """Whether wsproto has got more than the answer to the handshake already."""
+        return bool(self._came.partition(b"\r\n\r\n")[2])
+
+    def _rejection_text(self, answer: RejectConnection) -> str:
+        body = b""
+        with contextlib.suppress(OSError, HandshakeError, WebSocketProtocolError):
+            while len(body) < 200:
+                event = self._next_event()
+                if not isinstance(event, RejectData):
+                    break
+                body += bytes(event.data)
+                if event.body_finished:
+                    break
+        return body[:200].decode("utf-8", "replace").strip()
+
+
+def accept(
+    stream: Stream,
+    *,
+    key: str,
+    subprotocol: str | None,
+    extensions: str,
+    max_message_size: int,
+    name: str,
+) -> WebSocket:
+    """Answer a checked upgrade request with 101 and return the WebSocket; its `open` lets go of the answer (J16 §3.2).
+
+    Args:
+        stream: where the request was read from; what it holds beyond the request is the first message.
+        key: the request's Sec-WebSocket-Key.
+        subprotocol: the chosen one; None answers without the header.
+        extensions: the request's Sec-WebSocket-Extensions, or ``""`` to refuse compression.
+        max_message_size: the longest message that is accepted, in bytes.
+        name: the peer's name, for the log.
+    """
+    fields = [
+        ("Upgrade", "WebSocket"),
+        ("Connection", "Upgrade"),
+        ("Sec-WebSocket-Accept", generate_accept_token(key.encode("ascii")).decode()),
+    ]
+    if subprotocol is not None:
+        fields.append(("Sec-WebSocket-Protocol", subprotocol))
+    deflate = Deflate(max_message_size, forgetful=True)
+    agreed = _agree(deflate, extensions)
+    if agreed is not None:
+        fields.append(("Sec-WebSocket-Extensions", agreed))
+    head = "".join(f"{field}: {value}\r\n" for field, value in fields)
+    stream.put(f"HTTP/1.1 101 Switching Protocols\r\n{head}\r\n".encode("ascii"))
+    return WebSocket(
+        stream,
+        client=False,
+        subprotocol=subprotocol,
+        deflate=None if agreed is None else deflate,
+        max_message_size=max_message_size,
+        name=name,
+    )
+
+
+def _agree(deflate: Deflate, extensions: str) -> str | None:
+    # wsproto reads it as ASCII, and fails over anything else; no extension is spelt so.
+    if not extensions or not extensions.isascii():
+        return None
+    try:
+        agreed = server_extensions_handshake(split_comma_header(extensions.encode()), [deflate])
+    except ValueError:
+        # Parameters that make no sense decline the extension, not the connection (RFC 7692 §7.1).
+        return None
+    return None if agreed is None else agreed.decode()
+
+
+def connect(
+    stream: Stream,
+    *,
+    host: str,
+    target: str,
+    subprotocols: Sequence[str],
+    headers: Sequence[tuple[str, str]],
+    compression: bool,
+    deadline: float,
+    max_message_size: int,
+    name: str,
+) -> WebSocket:
+    """Ask a server for an upgrade and return the open WebSocket (J16 §3.1).
+
+    Args:
+        stream: an open connection to the server.
+        host: for the Host header, with the port where it is not the default one.
+        target: path and query.
+        subprotocols: in order of preference.
+        headers: more headers, such as Authorization.
+        compression: whether to offer permessage-deflate.
+        deadline: on `time.monotonic`.
+        max_message_size: the longest message that is accepted, in bytes.
+        name: the peer's name, for the log.
+
+    Raises:
+        HandshakeError: the server refused, answered something else, or did not answer in time.
+    """
+    deflate = Deflate(max_message_size, forgetful=False) if compression else None
+    try:
+        request = Request(
+            host=host,
+            target=target,
+            subprotocols=list(subprotocols),
+            extensions=[] if deflate is None else [deflate],
+            extra_headers=[(field.encode("ascii"), value.encode("latin-1")) for field, value in headers],
+        )
+        peer = _ClientSide(stream, request, deadline)
+    except TimeoutError:
+        raise HandshakeError("the central system did not answer the handshake in time") from None
+    except (OSError, ValueError, WebSocketProtocolError, HTTPProtocolError) as error:
+        # ValueError: a header of ours or of the answer holds what such a header cannot.
+        raise HandshakeError(f"the handshake failed: {error}") from error
+    stream.set_read_timeout(None)
+    return WebSocket(
+        stream,
+        client=True,
+        subprotocol=peer.subprotocol,
+        deflate=deflate if deflate is not None and deflate.enabled() else None,
+        max_message_size=max_message_size,
+        name=name,
+        begun=peer.ws if peer.brought_more else None,
+    )

@@ -1,0 +1,247 @@
+"""The answers of either end are valid for every message of every version, and mean what they say."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from payloads import full, minimal
+
+from ocppsync import Headers, HttpRequest, Request, RequestMetadata
+from ocppsync.answers import CentralSystemAnswers, ChargePointAnswers, ChargingStationAnswers
+from ocppsync.validation.catalogue import catalogue
+from ocppsync.validation.validators import validator
+
+VERSIONS = ("1.6", "2.0.1", "2.1")
+METADATA = RequestMetadata("CP1", "1.6", HttpRequest("GET", "/CP1", "", Headers(), ("127.0.0.1", 1)), "1")
+
+
+def sent_by(role: Any) -> list[tuple[str, str]]:
+    every = [(catalogue(version), action) for version in VERSIONS for action in catalogue(version).actions]
+    return [(messages.version, action) for messages, action in every if messages.may_send(role, action)]
+
+
+def ask(answers: Any, action: str, payload: Any, version: str = "1.6") -> Any:
+    answer = answers(Request(action, payload, version), METADATA)
+    if not catalogue(version).is_send(action):
+        assert validator(version).check(action, "response", answer) is None
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("version", "of_stations", "of_central_systems"), [("1.6", 14, 26), ("2.0.1", 25, 40), ("2.1", 37, 55)]
+)
+def test_there_are_as_many_messages_as_the_specification_has(
+    version: str, of_stations: int, of_central_systems: int
+) -> None:
+    assert [known for known, _ in sent_by("charge_point")].count(version) == of_stations
+    assert [known for known, _ in sent_by("central_system")].count(version) == of_central_systems
+
+
+# The central system.
+
+
+@pytest.mark.parametrize(("version", "action"), sent_by("charge_point"))
+@pytest.mark.parametrize("payload", [minimal, full])
+def test_every_message_of_a_charge_point_gets_a_valid_answer(version: str, action: str, payload: Any) -> None:
+    assert ask(CentralSystemAnswers(), action, payload(version, action, "request"), version) is not None
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(
+    ("action", "status"),
+    [("BootNotification", "Accepted"), ("DataTransfer", "UnknownVendorId"), ("SignCertificate", "Rejected")],
+)
+def test_the_central_system_accepts_what_it_can_and_declines_the_rest(version: str, action: str, status: str) -> None:
+    assert ask(CentralSystemAnswers(), action, minimal(version, action, "request"), version)["status"] == status
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_boot_is_told_the_interval(version: str) -> None:
+    assert ask(CentralSystemAnswers(interval=60), "BootNotification", {}, version)["interval"] == 60
+
+
+@pytest.mark.parametrize("version", VERSIONS[1:])
+def test_an_id_token_is_accepted_where_one_was_given(version: str) -> None:
+    event, answers = minimal(version, "TransactionEvent", "request"), CentralSystemAnswers()
+    assert ask(answers, "TransactionEvent", event, version) == {}
+    token = {"idToken": "X", "type": "Central"}
+    answer = ask(answers, "TransactionEvent", {**event, "idToken": token}, version)
+    assert answer == {"idTokenInfo": {"status": "Accepted"}}
+    assert ask(answers, "Authorize", {"idToken": token}, version) == answer
+    contract = ask(answers, "Authorize", {"idToken": token, "certificate": "PEM"}, version)
+    assert contract == {**answer, "certificateStatus": "Accepted"}
+
+
+def test_there_is_no_certificate_authority_and_no_tax_office() -> None:
+    answers = CentralSystemAnswers()
+    asked = minimal("2.1", "GetCertificateChainStatus", "request")
+    chain = ask(answers, "GetCertificateChainStatus", asked, "2.1")["certificateStatus"]
+    hashes = [entry["certificateHashData"] for entry in asked["certificateStatusRequests"]]
+    assert [(entry["certificateHashData"], entry["status"]) for entry in chain] == [(hashes[0], "Failed")]
+    number = {"vatNumber": "DE1", "evseId": 1}
+    assert ask(answers, "VatNumberValidation", number, "2.1") == {**number, "status": "Rejected"}
+
+
+def test_id_tag_info_comes_with_a_stop_only_where_an_id_tag_did() -> None:
+    stop = minimal("1.6", "StopTransaction", "request")
+    assert ask(CentralSystemAnswers(), "StopTransaction", stop) == {}
+    answer = ask(CentralSystemAnswers(), "StopTransaction", {**stop, "idTag": "X"})
+    assert answer == {"idTagInfo": {"status": "Accepted"}}
+
+
+def test_transaction_ids_are_fresh_whichever_threads_ask() -> None:
+    answers = CentralSystemAnswers(first_transaction_id=100)
+    ids: list[int] = []
+
+    def start_many() -> None:
+        ids.extend(ask(answers, "StartTransaction", {})["transactionId"] for _ in range(50))
+
+    threads = [threading.Thread(target=start_many) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(ids) == list(range(100, 300))
+
+
+def test_an_unknown_action_has_no_answer() -> None:
+    assert ChargePointAnswers()(Request("Foo", {}), METADATA) is None
+    assert ChargingStationAnswers()(Request("Foo", {}, "2.1"), METADATA) is None
+    for version in VERSIONS:
+        assert CentralSystemAnswers()(Request("Foo", {}, version), METADATA) is None
+    assert CentralSystemAnswers()(Request("BatterySwap", {}, "2.0.1"), METADATA) is None
+    assert CentralSystemAnswers()(Request("StartTransaction", {}, "2.0.1"), METADATA) is None
+
+
+# The charge point, in either form.
+
+
+@pytest.mark.parametrize(("version", "action"), sent_by("central_system"))
+@pytest.mark.parametrize("payload", [minimal, full])
+def test_every_message_of_a_central_system_gets_a_valid_answer(version: str, action: str, payload: Any) -> None:
+    answers: Any = ChargePointAnswers() if version == "1.6" else ChargingStationAnswers()
+    answers.attended = True
+    assert ask(answers, action, payload(version, action, "request"), version) is not None
+
+
+# The charge point of 1.6.
+
+
+@pytest.fixture
+def answers() -> ChargePointAnswers:
+    answers = ChargePointAnswers()
+    answers.attended = True
+    return answers
+
+
+def test_the_whole_configuration_is_told_and_no_more_than_is_asked(answers: ChargePointAnswers) -> None:
+    everything = ask(answers, "GetConfiguration", {})
+    assert len(everything["configurationKey"]) == len(answers.configuration)
+    assert "unknownKey" not in everything
+    assert ask(answers, "GetConfiguration", {"key": ["numberofCONNECTORS", "Nonsense"]}) == {
+        "configurationKey": [{"key": "NumberOfConnectors", "readonly": True, "value": "1"}],
+        "unknownKey": ["Nonsense"],
+    }
+    assert ask(answers, "GetConfiguration", {"key": ["Nonsense"]}) == {"unknownKey": ["Nonsense"]}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "status"),
+    [
+        ("HeartbeatInterval", "60", "Accepted"),
+        ("heartbeatinterval", "60", "Accepted"),
+        ("HeartbeatInterval", "-60", "Rejected"),
+        ("HeartbeatInterval", "soon", "Rejected"),
+        ("LocalPreAuthorize", "TRUE", "Accepted"),
+        ("LocalPreAuthorize", "1", "Rejected"),
+        ("ConnectorPhaseRotation", "1.RTS", "Accepted"),
+        ("NumberOfConnectors", "2", "Rejected"),
+        ("Nonsense", "1", "NotSupported"),
+    ],
+)
+def test_a_setting_takes_values_of_its_sort(answers: ChargePointAnswers, key: str, value: str, status: str) -> None:
+    before = {name: setting.value for name, setting in answers.configuration.items()}
+    assert ask(answers, "ChangeConfiguration", {"key": key, "value": value}) == {"status": status}
+    after = {name: setting.value for name, setting in answers.configuration.items()}
+    assert after == ({**before, key.casefold(): value} if status == "Accepted" else before)
+
+
+@pytest.mark.parametrize(
+    ("state", "payload", "status"),
+    [
+        ({}, {"idTag": "X"}, "Accepted"),
+        ({}, {"idTag": "X", "connectorId": 1}, "Accepted"),
+        ({}, {"idTag": "X", "connectorId": 2}, "Rejected"),
+        ({"transaction_id": 7}, {"idTag": "X"}, "Rejected"),
+        ({"operative": False}, {"idTag": "X"}, "Rejected"),
+        ({"attended": False}, {"idTag": "X"}, "Rejected"),
+    ],
+)
+def test_a_remote_start_needs_a_free_connector(
+    answers: ChargePointAnswers, state: dict[str, Any], payload: Any, status: str
+) -> None:
+    vars(answers).update(state)
+    assert ask(answers, "RemoteStartTransaction", payload) == {"status": status}
+
+
+def test_a_remote_stop_needs_the_transaction_that_runs(answers: ChargePointAnswers) -> None:
+    assert ask(answers, "RemoteStopTransaction", {"transactionId": 7}) == {"status": "Rejected"}
+    answers.transaction_id = 7
+    assert ask(answers, "RemoteStopTransaction", {"transactionId": 8}) == {"status": "Rejected"}
+    assert ask(answers, "RemoteStopTransaction", {"transactionId": 7}) == {"status": "Accepted"}
+
+
+def test_a_reset_needs_somebody_who_does_it(answers: ChargePointAnswers) -> None:
+    assert ask(answers, "Reset", {"type": "Soft"}) == {"status": "Accepted"}
+    answers.attended = False
+    assert ask(answers, "Reset", {"type": "Soft"}) == {"status": "Rejected"}
+
+
+def test_a_change_of_availability_waits_for_the_transaction(answers: ChargePointAnswers) -> None:
+    down, up = {"connectorId": 0, "type": "Inoperative"}, {"connectorId": 1, "type": "Operative"}
+    assert ask(answers, "ChangeAvailability", down) == {"status": "Accepted"}
+    answers.transaction_id = 7
+    assert ask(answers, "ChangeAvailability", down) == {"status": "Scheduled"}
+    assert ask(answers, "ChangeAvailability", up) == {"status": "Accepted"}
+    assert ask(answers, "ChangeAvailability", {**up, "connectorId": 2}) == {"status": "Rejected"}
+
+
+def test_the_local_list_keeps_its_version(answers: ChargePointAnswers) -> None:
+    def send(version: int, kind: str) -> Any:
+        return ask(answers, "SendLocalList", {"listVersion": version, "updateType": kind})["status"]
+
+    assert ask(answers, "GetLocalListVersion", {}) == {"listVersion": 0}
+    assert send(5, "Full") == "Accepted"
+    assert send(5, "Differential") == "VersionMismatch"
+    assert ask(answers, "GetLocalListVersion", {}) == {"listVersion": 5}
+    assert send(6, "Differential") == "Accepted"
+    assert send(2, "Full") == "Accepted"
+    assert ask(answers, "GetLocalListVersion", {}) == {"listVersion": 2}
+
+
+@pytest.mark.parametrize(
+    ("action", "payload", "status"),
+    [
+        ("TriggerMessage", {"requestedMessage": "MeterValues", "connectorId": 1}, "Accepted"),
+        ("TriggerMessage", {"requestedMessage": "MeterValues", "connectorId": 9}, "Rejected"),
+        ("TriggerMessage", {"requestedMessage": "BootNotification"}, "Accepted"),
+        ("ExtendedTriggerMessage", {"requestedMessage": "SignChargePointCertificate"}, "NotImplemented"),
+        ("UnlockConnector", {"connectorId": 1}, "Unlocked"),
+        ("UnlockConnector", {"connectorId": 2}, "NotSupported"),
+    ],
+)
+def test_what_is_not_there_is_declined(answers: ChargePointAnswers, action: str, payload: Any, status: str) -> None:
+    assert ask(answers, action, payload) == {"status": status}
+
+
+def test_a_registered_charge_point_sends_no_boot_on_demand(answers: ChargePointAnswers) -> None:
+    answers.registered = True
+    assert ask(answers, "TriggerMessage", {"requestedMessage": "BootNotification"}) == {"status": "Rejected"}
+
+
+def test_overrides_come_first() -> None:
+    answers = ChargePointAnswers({"ClearCache": {"status": "Rejected"}})
+    assert ask(answers, "ClearCache", {}) == {"status": "Rejected"}
+    assert ask(answers, "GetLocalListVersion", {}) == {"listVersion": 0}

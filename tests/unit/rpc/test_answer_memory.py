@@ -1,0 +1,241 @@
+"""What is remembered of a station's CALLs, for those that it repeats."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ocppsync.rpc import frames
+from ocppsync.rpc.answer_memory import KEPT_ANSWERS, KEPT_SECONDS, Admission, AnswerMemory, Verdict
+
+ANSWER = '[3,"1",{"transactionId":5}]'
+START = '[2,"1","StartTransaction",{"connectorId":1,"idTag":"A"}]'
+HEARTBEAT = '[2,"1","Heartbeat",{}]'
+LARGE = '[2,"1","StartTransaction",{"data":"%s"}]' % ("x" * 5000)
+
+
+class Clock:
+    """A clock that stands until it is set."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def admit(memory: AnswerMemory, text: str, link: object = "link") -> tuple[Verdict, Admission]:
+    call = frames.parse(text)
+    assert isinstance(call, frames.Call)
+    return memory.admit(call, text, link)
+
+
+def verdict(memory: AnswerMemory, text: str, link: object = "link") -> Verdict:
+    return admit(memory, text, link)[0]
+
+
+def remember(memory: AnswerMemory, text: str, link: object = "link", answer: str | None = ANSWER) -> Admission:
+    what, entry = admit(memory, text, link)
+    assert what is Verdict.NEW
+    memory.finish(entry, answer)
+    return entry
+
+
+@pytest.mark.parametrize("text", [START, HEARTBEAT, LARGE])
+def test_a_call_is_new_then_swallowed_then_replayed(text: str) -> None:
+    memory = AnswerMemory()
+    what, entry = admit(memory, text)
+    assert (what, entry.answer) == (Verdict.NEW, None)
+    for _ in range(2):
+        assert admit(memory, text) == (Verdict.SWALLOW, entry)
+    assert memory.finish(entry, ANSWER) == "link"
+    for _ in range(2):
+        what, again = admit(memory, text)
+        assert (what, again.answer) == (Verdict.REPLAY, ANSWER)
+
+
+def test_a_call_that_was_answered_with_an_error_is_handled_anew() -> None:
+    memory = AnswerMemory()
+    remember(memory, START, answer=None)
+    assert verdict(memory, START) is Verdict.NEW
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        (START, START, True),
+        (START, '[2, "1", "StartTransaction",\n{"connectorId": 1, "idTag": "A"}]', True),
+        (START, '[2,"1","StartTransaction",{"idTag":"A","connectorId":1}]', True),
+        (START, r'[2,"1","StartTransaction",{"connectorId":1,"idTag":"\u0041"}]', True),
+        ('[2,"1","Heartbeat",null]', HEARTBEAT, True),
+        (LARGE, LARGE, True),
+        (START, '[2,"1","StartTransaction",{"connectorId":2,"idTag":"A"}]', False),
+        (START, '[2,"1","StartTransaction",{"connectorId":1}]', False),
+        (START, '[2,"1","StopTransaction",{"connectorId":1,"idTag":"A"}]', False),
+        (START, LARGE, False),
+        (LARGE, START, False),
+        (LARGE, LARGE.replace("xx", "xy", 1), False),
+    ],
+)
+@pytest.mark.parametrize("answered", [False, True])
+def test_what_counts_as_the_same_call(first: str, second: str, same: bool, answered: bool) -> None:
+    memory = AnswerMemory()
+    entry = admit(memory, first)[1]
+    if answered:
+        memory.finish(entry, ANSWER)
+    repeat = Verdict.REPLAY if answered else Verdict.SWALLOW
+    assert verdict(memory, second) is (repeat if same else Verdict.CONFLICT)
+    assert verdict(memory, first) is repeat, "a conflict changes nothing"
+
+
+def test_other_ids_are_other_calls() -> None:
+    memory = AnswerMemory()
+    remember(memory, START)
+    assert verdict(memory, START.replace('"1"', '"2"', 1)) is Verdict.NEW
+    assert verdict(memory, START.replace('"1"', '"1 "', 1)) is Verdict.NEW
+
+
+# Over another connection.
+
+
+@pytest.mark.parametrize("action", ["StartTransaction", "StopTransaction", "MeterValues", "TransactionEvent"])
+def test_a_queued_message_may_be_repeated_over_another_connection(action: str) -> None:
+    memory = AnswerMemory()
+    text = f'[2,"1","{action}",{{}}]'
+    remember(memory, text, "old")
+    assert verdict(memory, text, "new") is Verdict.REPLAY
+
+
+@pytest.mark.parametrize("action", ["Heartbeat", "BootNotification", "StatusNotification", "Authorize", "DataTransfer"])
+@pytest.mark.parametrize("answered", [False, True])
+def test_anything_else_is_new_over_another_connection(action: str, answered: bool) -> None:
+    memory = AnswerMemory()
+    text = f'[2,"1","{action}",{{}}]'
+    entry = admit(memory, text, "old")[1]
+    if answered:
+        memory.finish(entry, ANSWER)
+    assert verdict(memory, text, "new") is Verdict.NEW
+
+
+@pytest.mark.parametrize("other", [HEARTBEAT, START.replace('"A"', '"B"')])
+def test_another_connection_may_use_an_id_again(other: str) -> None:
+    memory = AnswerMemory()
+    remember(memory, START, "old")
+    assert verdict(memory, other, "new") is Verdict.NEW
+    assert verdict(memory, other, "new") is Verdict.SWALLOW, "the newer one is remembered"
+
+
+def test_the_answer_goes_to_the_connection_that_asked_last() -> None:
+    memory = AnswerMemory()
+    entry = admit(memory, START, "old")[1]
+    assert admit(memory, START, "new") == (Verdict.SWALLOW, entry)
+    assert memory.finish(entry, ANSWER) == "new"
+
+
+def test_the_answer_to_an_id_that_was_taken_over_goes_to_its_own_connection() -> None:
+    memory = AnswerMemory()
+    old = admit(memory, HEARTBEAT, "old")[1]
+    new = admit(memory, HEARTBEAT, "new")[1]
+    assert memory.finish(old, None) == "old"
+    assert verdict(memory, HEARTBEAT, "new") is Verdict.SWALLOW, "the newer one is still being handled"
+    assert memory.finish(new, ANSWER) == "new"
+
+
+def test_links_are_told_apart_by_identity() -> None:
+    memory = AnswerMemory()
+    remember(memory, HEARTBEAT, [1])
+    assert verdict(memory, HEARTBEAT, [1]) is Verdict.NEW
+
+
+# For how long.
+
+
+def test_an_answer_is_kept_for_its_time() -> None:
+    clock = Clock()
+    memory = AnswerMemory(clock)
+    remember(memory, START)
+    clock.now += KEPT_SECONDS
+    assert verdict(memory, START) is Verdict.REPLAY
+    clock.now += 0.001
+    assert verdict(memory, START) is Verdict.NEW
+
+
+def test_a_call_that_is_being_handled_does_not_age() -> None:
+    clock = Clock()
+    memory = AnswerMemory(clock)
+    admit(memory, START)
+    clock.now += 10 * KEPT_SECONDS
+    assert verdict(memory, START) is Verdict.SWALLOW
+
+
+def numbered(number: int) -> str:
+    return f'[2,"{number}","Heartbeat",{{}}]'
+
+
+def test_only_the_last_few_are_kept() -> None:
+    memory = AnswerMemory()
+    for number in range(KEPT_ANSWERS + 1):
+        remember(memory, numbered(number))
+    for number in range(KEPT_ANSWERS, 0, -1):
+        assert verdict(memory, numbered(number)) is Verdict.REPLAY
+    assert verdict(memory, numbered(0)) is Verdict.NEW
+
+
+def test_an_id_that_is_used_again_counts_as_new() -> None:
+    memory = AnswerMemory()
+    remember(memory, numbered(0), answer=None)
+    first = admit(memory, numbered(0), "old")[1]
+    for number in range(1, KEPT_ANSWERS):
+        remember(memory, numbered(number))
+    remember(memory, numbered(0), "new")
+    remember(memory, numbered(KEPT_ANSWERS))
+    assert verdict(memory, numbered(0), "new") is Verdict.REPLAY
+    assert verdict(memory, numbered(1)) is Verdict.NEW, "the one that came first is forgotten first"
+    assert memory.finish(first, ANSWER) == "old"
+
+
+@pytest.mark.parametrize("answer", [ANSWER, None])
+def test_a_call_that_was_forgotten_can_still_be_answered(answer: Any) -> None:
+    memory = AnswerMemory()
+    first = admit(memory, numbered(0))[1]
+    for number in range(1, KEPT_ANSWERS + 1):
+        remember(memory, numbered(number))
+    assert memory.finish(first, answer) == "link"
+    assert verdict(memory, numbered(1)) is Verdict.REPLAY
+    assert verdict(memory, numbered(0)) is Verdict.NEW
+
+
+# Which answers the peer may refuse (4/21 §4.2.3).
+
+
+def test_the_action_of_an_answer_that_was_given_lately() -> None:
+    clock = Clock()
+    memory = AnswerMemory(clock)
+    assert memory.answered("1") is None
+    entry = admit(memory, START)[1]
+    assert memory.answered("1") is None, "not yet"
+    memory.finish(entry, ANSWER)
+    assert memory.answered("1") == "StartTransaction"
+    clock.now += KEPT_SECONDS + 1
+    assert memory.answered("1") is None, "not any more"
+
+
+def test_an_error_is_no_answer_that_could_be_refused() -> None:
+    memory = AnswerMemory()
+    remember(memory, START, answer=None)
+    assert memory.answered("1") is None
+
+
+def test_a_number_and_its_text_are_two_ids() -> None:
+    memory = AnswerMemory()
+    rules = frames.FrameRules(numeric_ids=True)
+    for text in ('[2,1,"Heartbeat",{}]', '[2,"1","Heartbeat",{}]'):
+        call = frames.parse(text, rules)
+        assert isinstance(call, frames.Call)
+        what, entry = memory.admit(call, text, "link")
+        assert what is Verdict.NEW
+        memory.finish(entry, ANSWER)
+        # The same, with a blank in it.
+        assert memory.admit(call, text.replace(",", ", "), "link")[0] is Verdict.REPLAY
+    assert memory.answered(1) == memory.answered("1") == "Heartbeat"

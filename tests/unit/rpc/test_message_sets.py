@@ -1,0 +1,232 @@
+"""The messages of the versions that one end speaks: read when they are needed, judged, and written."""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from ocppsync.errors import ValidationError
+from ocppsync.lenient import Lenient
+from ocppsync.rpc.message_sets import Speech
+from ocppsync.vendor import VendorAction
+
+
+@pytest.mark.parametrize("version", ["1.6", "2.0.1", "2.1"])
+def test_a_vendors_schema_may_ask_for_every_format_in_every_version(version: str) -> None:
+    fields: Any = {"at": {"type": "string", "format": "date-time"}, "link": {"type": "string", "format": "uri"}}
+    action = VendorAction("SetLink", {"type": "object", "properties": fields}, {"type": "object"})
+    messages = Speech("central_system", vendor_actions=[action]).messages(version)
+    good = {"at": "2025-01-31T12:00:00Z", "link": "https://example.com/a"}
+    assert messages.fault_of_inbound("SetLink", "request", good) is None
+    for name in good:
+        fault = messages.fault_of_inbound("SetLink", "request", {**good, name: "no"})
+        assert fault is not None
+        assert [violation.path for violation in fault.errors] == [name]
+
+
+# Read when they are needed.
+
+TRACE = """
+import pathlib, sys
+opened = []
+sys.addaudithook(lambda event, arguments: event == "open" and opened.append(pathlib.Path(str(arguments[0])).name))
+def read():
+    print(*(name for name in opened if name.startswith("ocpp") and name.endswith(".json")))
+"""
+
+
+def read_by(script: str) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", TRACE + script], capture_output=True, text=True, timeout=60, check=True
+    )
+    return done.stdout.splitlines()
+
+
+@pytest.mark.slow
+def test_a_program_that_meets_1_6_alone_reads_no_other_schemas() -> None:
+    script = """
+from ocppsync import CentralSystem, ChargePoint
+cs = CentralSystem(0, host="127.0.0.1")
+cs.on("Heartbeat")(lambda payload, metadata: {"currentTime": "2025-01-31T12:00:00Z"})
+with cs, ChargePoint("CP1", url=f"ws://127.0.0.1:{cs.port}", registration_gate=False) as cp:
+    cp.on("Reset")(lambda payload, metadata: {"status": "Accepted"})
+    cp.send_request("Heartbeat")
+    cs.send_request("CP1", "Reset", {"type": "Soft"})
+    read()
+    with ChargePoint("CP2", url=f"ws://127.0.0.1:{cs.port}", registration_gate=False, protocols=["ocpp2.1"]) as new:
+        new.send_request("Heartbeat")
+    read()
+"""
+    assert read_by(script) == ["ocpp16.json", "ocpp16.json ocpp21.json"]
+
+
+@pytest.mark.slow
+def test_what_is_checked_at_once_is_read_at_once() -> None:
+    script = """
+from ocppsync import CentralSystem, Lenient
+CentralSystem(None, lenient=Lenient(strip_nulls=True))
+read()
+CentralSystem(None, lenient=Lenient(max_lengths={"DataTransfer.vendorId": 300}), protocols=["ocpp2.1", "ocpp1.6"])
+read()
+"""
+    assert read_by(script) == ["", "ocpp21.json ocpp16.json"]
+
+
+def test_each_version_is_made_once_whichever_thread_asks_first() -> None:
+    speech = Speech("central_system", lenient=Lenient(long_fractions=True))
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: speech.messages("2.1"), range(8)))
+    assert {id(messages) for messages in made} == {id(speech.messages("2.1"))}
+
+
+# Decimals (2/201 §2.1.4).
+
+
+def profile(limit: Any) -> Any:
+    periods = [{"startPeriod": 0, "limit": limit}, {"startPeriod": 10, "limit": 16.0}]
+    schedule = {"id": 1, "chargingRateUnit": "A", "chargingSchedulePeriod": periods}
+    kinds = {"chargingProfilePurpose": "TxProfile", "chargingProfileKind": "Absolute"}
+    return {"evseId": 1, "chargingProfile": {"id": 1, "stackLevel": 0, "chargingSchedule": [schedule], **kinds}}
+
+
+def in_frame(text: str) -> Any:
+    return json.loads(text)[-1]
+
+
+@pytest.mark.parametrize("version", ["2.0.1", "2.1"])
+@pytest.mark.parametrize(
+    ("limit", "sent"),
+    [
+        (16.0, 16.0),
+        (0.123456, 0.123456),
+        (0.1234567, 0.123457),
+        (1 / 3, 0.333333),
+        (-1 / 3, -0.333333),
+        (0.1 + 0.2, 0.3),
+        (1e-7, 0.0),
+        (1.5e-5, 1.5e-5),
+        (123456789.12345678, 123456789.123457),
+        (1e300, 1e300),
+        (7, 7),
+        (True, True),
+    ],
+)
+def test_a_station_gets_six_decimals_at_most(version: str, limit: Any, sent: Any) -> None:
+    messages = Speech("central_system").messages(version)
+    payload = profile(limit)
+    kept = copy.deepcopy(payload)
+    assert in_frame(messages.call("1", "SetChargingProfile", payload)) == profile(sent)
+    assert in_frame(messages.call_result("1", payload)) == profile(sent)
+    assert in_frame(messages.send("1", "SetChargingProfile", payload)) == profile(sent)
+    assert payload == kept, "the caller's own is left alone"
+
+
+def test_what_only_a_vendor_knows_and_what_is_text_is_sent_as_it_is() -> None:
+    free = {"a": 1 / 3, "b": [1e-9]}
+    payload = {"data": free, "customData": free, "text": "0.123456789", "number": (1 / 3, 1e-9)}
+    sent = in_frame(Speech("central_system").messages("2.1").call("1", "DataTransfer", payload))
+    assert sent == {**payload, "number": [0.333333, 0.0]}
+
+
+@pytest.mark.parametrize(
+    ("role", "version"), [("central_system", "1.6"), ("charge_point", "2.0.1"), ("charge_point", "2.1")]
+)
+def test_nobody_else_is_rounded(role: Any, version: str) -> None:
+    messages = Speech(role).messages(version)
+    for text in (messages.call("1", "A", {"x": 1 / 3}), messages.call_result("1", {"x": 1 / 3})):
+        assert in_frame(text) == {"x": 1 / 3}
+
+
+@pytest.mark.parametrize("payload", [{"x": float("nan")}, {"x": b"", "y": 1 / 3}, {"x": Decimal("0.1")}])
+def test_what_json_has_not_is_not_written(payload: Any) -> None:
+    messages = Speech("central_system").messages("2.1")
+    for write in (lambda: messages.call("1", "A", payload), lambda: messages.call_result("1", payload)):
+        with pytest.raises((TypeError, ValueError)):
+            write()
+
+
+# Who may send what, and how.
+
+
+@pytest.mark.parametrize(
+    ("role", "version", "action", "send", "text", "code"),
+    [
+        ("central_system", "1.6", "Reste", False, "OCPP 1.6 has no action 'Reste'; did you mean 'Reset'?", 0),
+        ("central_system", "1.6", "SetVariables", False, "OCPP 1.6 has no action 'SetVariables'", 0),
+        ("central_system", "2.1", "Heartbeat", False, "a central system does not send Heartbeat; its peer does", 1),
+        ("charge_point", "2.1", "Reset", False, "a charge point does not send Reset; its peer does", 1),
+        ("charge_point", "2.1", "Heartbeat", True, "Heartbeat gets an answer; send_request sends it", 1),
+        ("charge_point", "2.1", "NotifyPeriodicEventStream", False, "gets no answer; send sends it", 1),
+        ("charge_point", "2.0.1", "NotifyPeriodicEventStream", True, "OCPP 2.0.1 has no action", 0),
+    ],
+)
+def test_who_may_send(role: Any, version: str, action: str, send: bool, text: str, code: int) -> None:
+    for check in (
+        lambda: Speech(role).messages(version).check_sender(action, send=send),
+        lambda: Speech(role).check_sender(action, version, send=send),
+    ):
+        with pytest.raises(ValidationError) as error:
+            check()
+        assert text in str(error.value)
+        assert error.value.error_code == ("NotImplemented", "NotSupported")[code]
+        assert [violation.keyword for violation in error.value.errors] == ["action"]
+
+
+def test_without_a_version_any_will_do() -> None:
+    speech = Speech("central_system")
+    for action in ("Reset", "RemoteStartTransaction", "SetVariables", "UsePriorityCharging"):
+        speech.check_sender(action, None, send=False)
+    Speech("charge_point").check_sender("NotifyPeriodicEventStream", None, send=True)
+    with pytest.raises(ValidationError, match=r"1\.6, 2\.0\.1 and 2\.1 have no action 'Bogus'"):
+        speech.check_sender("Bogus", None, send=False)
+
+
+# What cannot be spoken.
+
+OBJECT: Any = {"type": "object"}
+
+
+@pytest.mark.parametrize(
+    ("request_schema", "response", "text"),
+    [
+        ({"type": "text"}, OBJECT, "request of Odd cannot be used: type 'text' is not supported, at #"),
+        ({"type": ["object", "null"]}, OBJECT, "request of Odd cannot be used: type .* is not supported"),
+        (OBJECT, {"type": "object", "pattern": "x"}, "response of Odd cannot be used: keyword 'pattern'"),
+        (OBJECT, {"type": "array"}, "response of Odd must have the type object"),
+        ({}, OBJECT, "request of Odd must have the type object"),
+        ({"type": "object", "properties": 5}, OBJECT, "request of Odd cannot be used"),
+        ({"type": "object", "properties": {"a": {"$ref": "#/$defs/A"}}}, OBJECT, "leads to no type of \\$defs"),
+        ({"type": "object", "properties": {"a": {"$ref": "A"}}}, OBJECT, "leads to no type of \\$defs"),
+        ({"type": "object", "properties": {"a": {"type": "string", "format": "ipv4"}}}, OBJECT, "format 'ipv4'"),
+        ({"type": "object", "properties": {"a": {"type": "number", "multipleOf": 0.3}}}, OBJECT, "multipleOf 0.3"),
+    ],
+)
+def test_a_schema_that_cannot_be_used_is_named(request_schema: Any, response: Any, text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        Speech("central_system", vendor_actions=[VendorAction("Odd", request_schema, response)])
+
+
+def test_a_vendors_action_cannot_take_the_name_of_another() -> None:
+    reset = VendorAction("Reset", OBJECT, OBJECT)
+    with pytest.raises(ValueError, match=r"OCPP 1\.6 has an action Reset already"):
+        Speech("central_system", vendor_actions=[reset])
+    twice = [VendorAction("Odd", OBJECT, OBJECT), VendorAction("Odd", OBJECT, OBJECT)]
+    with pytest.raises(ValueError, match="has an action Odd already"):
+        Speech("central_system", vendor_actions=twice)
+    other = VendorAction("SetVariables", OBJECT, OBJECT, versions=["1.6"])
+    assert Speech("central_system", vendor_actions=[other]).messages("1.6").catalogue.known("SetVariables")
+
+
+def test_a_version_that_is_not_spoken() -> None:
+    speech = Speech("charge_point", ["ocpp2.1", "ocpp1.6"])
+    assert (speech.versions, repr(speech)) == (("2.1", "1.6"), "<Speech of a charge_point: 2.1, 1.6>")
+    with pytest.raises(ValueError, match=r"OCPP '2\.0\.1' is not spoken here; 2\.1, 1\.6 is"):
+        speech.messages("2.0.1")
+    assert repr(speech.messages("1.6")) == "<Messages of OCPP 1.6: 39 actions>"

@@ -1,0 +1,344 @@
+"""Which handler gets a CALL, and which CALLs get none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ocppsync.errors import CallError
+from ocppsync.request import Request, RequestMetadata
+from ocppsync.rpc.message_sets import Speech
+from ocppsync.rpc.router import Router
+from ocppsync.validation.catalogue import catalogue
+from ocppsync.wire.http import Headers, HttpRequest
+
+METADATA = RequestMetadata("CP1", "1.6", HttpRequest("GET", "/CP1", "", Headers(), ("127.0.0.1", 1)), "7")
+
+OTHER: Any = {"charge_point": "central_system", "central_system": "charge_point"}
+
+
+def make(peer: Any = "charge_point", handler: Any = None) -> Router:
+    return Router(Speech(OTHER[peer], ["ocpp1.6"]), handler)
+
+
+def take_all(request: Any, metadata: Any) -> Any:
+    return {}
+
+
+# Refusals (J16 table 7).
+
+
+@pytest.mark.parametrize("peer", ["charge_point", "central_system"])
+@pytest.mark.parametrize("handler", [None, take_all])
+@pytest.mark.parametrize("action", ["Bogus", "", "heartbeat", "Heartbeat.req", "HeartbeatRequest", "/Heartbeat"])
+def test_an_unknown_action_is_not_implemented(peer: str, handler: Any, action: str) -> None:
+    assert make(peer, handler).refusal(action, "1.6") == "NotImplemented"
+
+
+@pytest.mark.parametrize("peer", ["charge_point", "central_system"])
+def test_every_action_is_served_by_a_single_handler_and_from_one_end(peer: Any) -> None:
+    entries = catalogue("1.6")
+    assert len(entries.actions) == 39
+    for action in entries.actions:
+        expected = None if entries.may_send(peer, action) else "NotSupported"
+        assert make(peer, take_all).refusal(action, "1.6") == expected
+
+
+@pytest.mark.parametrize("peer", ["charge_point", "central_system"])
+def test_without_handlers_only_data_transfer_is_served(peer: Any) -> None:
+    router = make(peer)
+    assert [action for action in catalogue("1.6").actions if router.refusal(action, "1.6") is None] == ["DataTransfer"]
+    assert {router.refusal(action, "1.6") for action in catalogue("1.6").actions} == {None, "NotSupported"}
+
+
+def test_a_handler_of_one_action_serves_that_one() -> None:
+    router = make()
+    router.on("Heartbeat")(lambda payload, metadata: {})
+    router.after("BootNotification")(lambda payload, metadata: None)
+    assert router.refusal("Heartbeat", "1.6") is None
+    assert router.refusal("BootNotification", "1.6") == "NotSupported", "what runs afterwards answers nothing"
+
+
+# Registration.
+
+
+@pytest.mark.parametrize("register", ["on", "after"])
+@pytest.mark.parametrize(
+    ("peer", "action", "text"),
+    [
+        ("charge_point", "Bogus", "OCPP 1.6 has no action 'Bogus'"),
+        ("charge_point", "heartbeat", "did you mean 'Heartbeat'?"),
+        ("charge_point", "Reset", "a charge point never sends Reset"),
+        ("central_system", "Heartbeat", "a central system never sends Heartbeat"),
+    ],
+)
+def test_handlers_are_checked_at_once(register: str, peer: str, action: str, text: str) -> None:
+    with pytest.raises(ValueError, match=text.replace("?", "[?]")):
+        getattr(make(peer), register)(action)
+
+
+def test_an_action_has_one_handler() -> None:
+    router = make()
+    router.on("Heartbeat")(lambda payload, metadata: {"a": 1})
+    with pytest.raises(ValueError, match="Heartbeat has a handler already"):
+        router.on("Heartbeat")(lambda payload, metadata: {"a": 2})
+    assert router.handle("Heartbeat", {}, METADATA) == {"a": 1}
+
+
+def test_the_decorators_return_the_function() -> None:
+    router = make()
+    assert router.on("Heartbeat")(take_all) is take_all
+    assert router.after("Heartbeat")(take_all) is take_all
+
+
+@pytest.mark.parametrize("handler", [5, "handler", {}])
+def test_the_single_handler_must_be_callable(handler: Any) -> None:
+    with pytest.raises(TypeError, match="must be callable"):
+        make(handler=handler)
+
+
+# Handling.
+
+
+def test_a_handler_of_one_action_gets_payload_and_metadata() -> None:
+    router = make(handler=lambda request, metadata: pytest.fail("the other handler comes first"))
+    seen: list[Any] = []
+    router.on("Heartbeat")(lambda payload, metadata: seen.append((payload, metadata)))
+    payload = {"a": [1]}
+    assert router.handle("Heartbeat", payload, METADATA) == {}, "None stands for an empty answer"
+    assert seen == [(payload, METADATA)]
+    assert seen[0][0] is payload
+
+
+def test_the_single_handler_gets_a_request() -> None:
+    seen: list[Any] = []
+
+    def handler(request: Any, metadata: Any) -> Any:
+        seen.append((request, metadata))
+        return {"a": 1}
+
+    assert make(handler=handler).handle("Heartbeat", {"b": 2}, METADATA) == {"a": 1}
+    assert seen == [(Request("Heartbeat", {"b": 2}), METADATA)]
+
+
+@pytest.mark.parametrize("answer", [{}, {"a": 1}, [], "", 0, False])
+def test_any_answer_but_none_is_passed_on(answer: Any) -> None:
+    router = make(handler=lambda request, metadata: answer)
+    router.on("Heartbeat")(lambda payload, metadata: answer)
+    assert router.handle("Heartbeat", {}, METADATA) is answer
+    assert router.handle("Authorize", {}, METADATA) is answer
+
+
+def test_none_from_the_single_handler_is_not_implemented() -> None:
+    with pytest.raises(CallError) as error:
+        make(handler=lambda request, metadata: None).handle("Heartbeat", {}, METADATA)
+    assert error.value.code == "NotImplemented"
+
+
+@pytest.mark.parametrize("handler", [None, lambda request, metadata: None])
+@pytest.mark.parametrize("peer", ["charge_point", "central_system"])
+def test_a_vendor_message_that_nobody_takes_has_an_unknown_vendor(handler: Any, peer: str) -> None:
+    assert make(peer, handler).handle("DataTransfer", {"vendorId": "x"}, METADATA) == {"status": "UnknownVendorId"}
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_a_vendor_message_may_be_handled(single: bool) -> None:
+    router = make(handler=(lambda request, metadata: {"status": "Accepted"}) if single else None)
+    if not single:
+        router.on("DataTransfer")(lambda payload, metadata: {"status": "Accepted"})
+    assert router.handle("DataTransfer", {"vendorId": "x"}, METADATA) == {"status": "Accepted"}
+
+
+@pytest.mark.parametrize("error", [CallError("SecurityError"), ValueError("x"), KeyError("Heartbeat")])
+@pytest.mark.parametrize("single", [False, True])
+def test_what_a_handler_raises_comes_through(error: Exception, single: bool) -> None:
+    def fail(*_: Any) -> Any:
+        raise error
+
+    router = make(handler=fail if single else None)
+    if not single:
+        router.on("Heartbeat")(fail)
+    with pytest.raises(type(error)) as raised:
+        router.handle("Heartbeat", {}, METADATA)
+    assert raised.value is error
+
+
+# What runs afterwards.
+
+
+def test_hooks_come_in_their_order_each_for_its_action() -> None:
+    router = make()
+
+    def first(payload: Any, metadata: Any) -> None: ...
+    def second(payload: Any, metadata: Any) -> None: ...
+
+    assert router.hooks("Heartbeat", "1.6") == ()
+    router.after("Heartbeat")(first)
+    router.after("Heartbeat")(second)
+    router.after("Authorize")(first)
+    assert router.hooks("Heartbeat", "1.6") == (first, second)
+    assert router.hooks("Authorize", "1.6") == (first,)
+
+
+# CALLs and SENDs (4/21 §4.2.4).
+
+
+@pytest.mark.parametrize("handler", [None, take_all])
+def test_a_send_is_served_as_a_send_alone_and_a_call_as_a_call(handler: Any) -> None:
+    router = Router(Speech("central_system"), handler)
+    if handler is None:
+        router.on("NotifyPeriodicEventStream")(lambda payload, metadata: None)
+        router.on("Heartbeat")(take_all)
+    assert router.refusal("NotifyPeriodicEventStream", "2.1", True) is None
+    assert router.refusal("NotifyPeriodicEventStream", "2.1", False) == "NotSupported"
+    assert router.refusal("Heartbeat", "2.1", True) == "NotSupported"
+    assert router.refusal("DataTransfer", "2.1", True) == "NotSupported"
+    assert router.refusal("NotifyPeriodicEventStream", "2.0.1", True) == "NotImplemented"
+
+
+# Versions.
+
+
+def metadata_of(version: str) -> RequestMetadata:
+    return RequestMetadata("CP1", version, METADATA.http_request, "7")
+
+
+def router_of_all(handler: Any = None) -> Router:
+    return Router(Speech("central_system"), handler)
+
+
+def test_a_handler_of_a_version_goes_before_one_of_all() -> None:
+    router = router_of_all(lambda request, metadata: {"by": "single", "version": request.version})
+    router.on("Heartbeat", "2.1")(lambda payload, metadata: {"by": "2.1"})
+    assert router.handle("Heartbeat", {}, metadata_of("2.1")) == {"by": "2.1"}
+    assert router.handle("Heartbeat", {}, metadata_of("1.6")) == {"by": "single", "version": "1.6"}
+    router.on("Heartbeat")(lambda payload, metadata: {"by": "all"})
+    answers = [router.handle("Heartbeat", {}, metadata_of(version)) for version in ("1.6", "2.0.1", "2.1")]
+    assert answers == [{"by": "all"}, {"by": "all"}, {"by": "2.1"}]
+
+
+def test_a_handler_of_a_version_serves_no_other() -> None:
+    router = router_of_all()
+    router.on("Heartbeat", "2.1")(take_all)
+    assert [router.refusal("Heartbeat", version) for version in ("1.6", "2.0.1", "2.1")] == [
+        "NotSupported",
+        "NotSupported",
+        None,
+    ]
+
+
+def test_each_version_has_one_handler_of_an_action() -> None:
+    router = router_of_all()
+    for version in (None, "1.6", "2.1"):
+        router.on("Heartbeat", version)(take_all)
+        with pytest.raises(ValueError, match="Heartbeat has a handler already"):
+            router.on("Heartbeat", version)(take_all)
+
+
+def test_hooks_of_the_version_come_before_those_of_all() -> None:
+    router = router_of_all()
+
+    def general(payload: Any, metadata: Any) -> None: ...
+    def special(payload: Any, metadata: Any) -> None: ...
+
+    router.after("Heartbeat")(general)
+    router.after("Heartbeat", "2.1")(special)
+    assert router.hooks("Heartbeat", "2.1") == (special, general)
+    assert router.hooks("Heartbeat", "1.6") == (general,)
+
+
+@pytest.mark.parametrize("register", ["on", "after"])
+@pytest.mark.parametrize(
+    ("action", "version", "text"),
+    [
+        ("StartTransaction", "2.1", "OCPP 2.1 has no action 'StartTransaction'"),
+        ("TransactionEvent", "1.6", "OCPP 1.6 has no action 'TransactionEvent'"),
+        ("Reset", "2.0.1", "a charge point never sends Reset, so it needs no handler here"),
+        ("Reset", None, "a charge point never sends Reset, so it needs no handler here"),
+        ("Heartbeat", "2.0", "OCPP '2.0' is not spoken here; 1.6, 2.0.1, 2.1 is"),
+        ("Bogus", None, "OCPP 1.6, 2.0.1 and 2.1 have no action 'Bogus'"),
+    ],
+)
+def test_a_version_is_checked_at_once(register: str, action: str, version: str | None, text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        getattr(router_of_all(), register)(action, version)
+
+
+def test_an_action_of_any_version_may_have_a_handler() -> None:
+    router = router_of_all()
+    for action in ("StartTransaction", "TransactionEvent", "BatterySwap"):
+        router.on(action)(take_all)
+        router.after(action)(take_all)
+    assert router.refusal("StartTransaction", "1.6") is None
+    assert router.refusal("StartTransaction", "2.1") == "NotImplemented"
+
+
+def test_nothing_runs_after_a_send() -> None:
+    for version in (None, "2.1"):
+        with pytest.raises(ValueError, match="NotifyPeriodicEventStream is never answered, so nothing runs after it"):
+            router_of_all().after("NotifyPeriodicEventStream", version)
+
+
+def test_a_send_is_given_to_its_handler_or_to_the_single_one() -> None:
+    seen: list[Any] = []
+    router = router_of_all(lambda request, metadata: seen.append(request))
+    router.notify("NotifyPeriodicEventStream", {"id": 1}, metadata_of("2.1"))
+    router.on("NotifyPeriodicEventStream")(lambda payload, metadata: seen.append(payload))
+    router.notify("NotifyPeriodicEventStream", {"id": 2}, metadata_of("2.1"))
+    assert seen == [Request("NotifyPeriodicEventStream", {"id": 1}, "2.1"), {"id": 2}]
+
+
+# Vendors' messages.
+
+
+def transfers() -> Router:
+    router = router_of_all()
+    for key in ((None, None), ("m", None), (None, "2.1"), ("m", "2.1"), ("only", "1.6")):
+        router.on_data_transfer("x", *key)(lambda payload, metadata, key=key: {"by": key})
+    return router
+
+
+@pytest.mark.parametrize(
+    ("version", "message_id", "key"),
+    [
+        ("2.1", "m", ("m", "2.1")),
+        ("2.0.1", "m", ("m", None)),
+        ("2.1", "other", (None, "2.1")),
+        ("2.1", None, (None, "2.1")),
+        ("1.6", "other", (None, None)),
+        ("1.6", "only", ("only", "1.6")),
+        ("2.0.1", "only", (None, None)),
+    ],
+)
+def test_the_nearest_handler_of_a_vendors_message_gets_it(version: str, message_id: Any, key: Any) -> None:
+    payload = {"vendorId": "x"} if message_id is None else {"vendorId": "x", "messageId": message_id}
+    assert transfers().handle("DataTransfer", payload, metadata_of(version)) == {"by": key}
+
+
+def test_what_is_not_known_of_a_vendor() -> None:
+    router = router_of_all()
+    router.on_data_transfer("x", "m", "2.1")(lambda payload, metadata: None)
+    known, unknown = {"vendorId": "x", "messageId": "m"}, {"vendorId": "x", "messageId": "other"}
+    assert router.handle("DataTransfer", known, metadata_of("2.1")) == {"status": "Accepted"}
+    assert router.handle("DataTransfer", unknown, metadata_of("2.1")) == {"status": "UnknownMessageId"}
+    assert router.handle("DataTransfer", known, metadata_of("1.6")) == {"status": "UnknownVendorId"}
+    assert router.handle("DataTransfer", {"vendorId": "y"}, metadata_of("2.1")) == {"status": "UnknownVendorId"}
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_other_vendors_are_left_to_the_other_handlers(single: bool) -> None:
+    router = router_of_all((lambda request, metadata: {"by": "rest"}) if single else None)
+    if not single:
+        router.on("DataTransfer")(lambda payload, metadata: {"by": "rest"})
+    router.on_data_transfer("x")(lambda payload, metadata: {"by": "x"})
+    assert router.handle("DataTransfer", {"vendorId": "x"}, METADATA) == {"by": "x"}
+    assert router.handle("DataTransfer", {"vendorId": "y"}, METADATA) == {"by": "rest"}
+
+
+def test_a_vendors_message_has_one_handler() -> None:
+    router = transfers()
+    with pytest.raises(ValueError, match="DataTransfer of x has a handler already"):
+        router.on_data_transfer("x", "m")(take_all)
+    with pytest.raises(ValueError, match="OCPP '9' is not spoken here"):
+        router.on_data_transfer("x", "m", "9")

@@ -1,0 +1,218 @@
+"""Hashes of passwords, who is accepted, and what is accepted in the course of a change."""
+
+from __future__ import annotations
+
+import functools
+import types
+from typing import Any
+
+import pytest
+from support import Recorder
+
+from ocppsync import Passwords, authorization_key, hash_password, verify_password
+
+KEY = bytes.fromhex("0001020304050607ffffffffffffffffffffffff")
+quick = functools.partial(hash_password, n=2)
+"""A hash that costs nothing."""
+
+
+def passwords(**options: Any) -> Passwords:
+    """CP1 with its key."""
+    return Passwords({"CP1": quick(KEY)}, hasher=quick, **options)
+
+
+def accepted(store: Passwords, *candidates: bytes | str, charge_point_id: str = "CP1") -> list[bytes | str]:
+    """Return which of the passwords are good."""
+    return [one for one in candidates if store.check(charge_point_id, one if isinstance(one, bytes) else one.encode())]
+
+
+# Hashes.
+
+
+@pytest.mark.parametrize(
+    "password", [KEY, b"", b"a:b:c", bytes(range(256)), "text", "p\N{LATIN SMALL LETTER E WITH ACUTE}"]
+)
+def test_a_hash_fits_its_password_alone(password: bytes | str) -> None:
+    hashed = quick(password)
+    assert verify_password(password, hashed)
+    assert not verify_password(b"another", hashed)
+
+
+def test_text_is_utf_8() -> None:
+    assert verify_password(b"\xc3\xa9", quick("\N{LATIN SMALL LETTER E WITH ACUTE}"))
+
+
+def test_a_hash_says_how_it_was_made_and_is_salted() -> None:
+    hashed = hash_password(KEY)
+    assert hashed.startswith("scrypt$16384$8$1$")
+    assert verify_password(KEY, hashed)
+    assert quick(KEY) != quick(KEY)
+    other = hash_password(KEY, n=4, r=1, p=2)
+    assert other.startswith("scrypt$4$1$2$")
+    assert verify_password(KEY, other)
+
+
+@pytest.mark.parametrize("hashed", ["", "secret", "scrypt$2$8$1$AA==", "scrypt$x$8$1$AA==$AA==", "md5$2$8$1$AA==$AA=="])
+def test_what_is_no_hash_is_not_shown(hashed: str) -> None:
+    with pytest.raises(ValueError, match=r"none of hash_password's$"):
+        verify_password(KEY, hashed)
+
+
+@pytest.mark.parametrize(
+    ("value", "password"),
+    [
+        ("0001020304050607FFFFFFFFFFFFFFFFFFFFFFFF", KEY),
+        ("0001020304050607ffffffffffffffffffffffff", KEY),
+        ("00" * 16, bytes(16)),
+        ("00" * 15, b"00" * 15),
+        ("00" * 21, b"00" * 21),
+        ("0" * 33, b"0" * 33),
+        ("correct horse battery", b"correct horse battery"),
+    ],
+)
+def test_the_value_of_authorization_key(value: str, password: bytes) -> None:
+    assert authorization_key(value) == password
+
+
+# Who is accepted.
+
+
+def test_a_password_is_that_of_its_identity() -> None:
+    store = passwords()
+    assert accepted(store, KEY, KEY[:-1], b"", KEY.hex()) == [KEY]
+    assert accepted(store, KEY, charge_point_id="CP2") == []
+
+
+def test_hexadecimal_text_is_tolerated_where_it_is_asked_for_and_in_1_6_alone() -> None:
+    store = passwords(hex_text=True)
+    for text in (KEY.hex().encode(), KEY.hex().upper().encode()):
+        assert store.check("CP1", text, "1.6")
+        assert not store.check("CP1", text, "2.0.1")
+        assert not store.check("CP1", text)
+        assert not passwords().check("CP1", text, "1.6")
+    assert store.check("CP1", KEY, "1.6")
+    assert not store.check("CP1", KEY.hex()[:-2].encode(), "1.6")
+
+
+def test_the_work_is_the_same_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ocppsync.security import passwords as module
+
+    costs = Recorder()
+    derive = module._derive
+    monkeypatch.setattr(module, "_derive", lambda password, parts: costs(parts[:3]) or derive(password, parts))
+    store = Passwords({"CP1": hash_password(KEY, n=4)}, hasher=quick)
+    costs.items.clear()
+    for charge_point_id in ("CP2", "CP1", "CP2"):
+        assert not store.check(charge_point_id, b"wrong")
+    assert costs.items == [(2, 8, 1), (4, 8, 1), (4, 8, 1)]
+
+
+@pytest.mark.parametrize(
+    "as_stored", [lambda hashed: hashed, lambda hashed: (hashed,), lambda hashed: [quick("x"), hashed]]
+)
+def test_a_function_looks_hashes_up(as_stored: Any) -> None:
+    hashed = as_stored(quick(KEY))
+    store = Passwords({"CP1": hashed}.get, on_change=print, hasher=quick)
+    assert accepted(store, KEY, b"wrong") == [KEY]
+    assert accepted(store, KEY, charge_point_id="CP2") == []
+
+
+@pytest.mark.parametrize("hashes", [lambda charge_point_id: None, types.MappingProxyType({})])
+def test_what_cannot_be_written_needs_a_store_for_what_changes(hashes: Any) -> None:
+    with pytest.raises(ValueError, match="on_change"):
+        Passwords(hashes)
+
+
+def test_nothing_secret_is_in_the_repr() -> None:
+    assert repr(passwords(hex_text=True)) == "<Passwords hex_text=True>"
+
+
+# Changes.
+
+
+def test_set_replaces_all() -> None:
+    hashes: dict[str, Any] = {"CP1": [quick("old"), quick("older")]}
+    changes = Recorder()
+    store = Passwords(hashes, on_change=changes, hasher=quick)
+    store.set("CP1", "new")
+    store.set("CP2", KEY)
+    assert accepted(store, "old", "older", "new") == ["new"]
+    assert accepted(store, KEY, charge_point_id="CP2") == [KEY]
+    assert changes.items == list(hashes.items())
+
+
+def test_an_offer_is_good_beside_the_old_until_it_is_accepted() -> None:
+    store = passwords()
+    offer = store.offer("CP1", "new")
+    assert accepted(store, KEY, "new") == [KEY, "new"]
+    offer.accepted()
+    assert accepted(store, KEY, "new") == ["new"]
+
+
+def test_an_offer_that_is_refused_is_forgotten() -> None:
+    store = passwords()
+    store.offer("CP1", "new").refused()
+    assert accepted(store, KEY, "new") == [KEY]
+
+
+@pytest.mark.parametrize("used", [KEY, b"new"])
+def test_an_offer_without_an_answer_ends_with_the_first_use(used: bytes) -> None:
+    store = passwords()
+    store.offer("CP1", b"new")
+    store.used("CP1", store.check("CP1", used) or "")
+    assert accepted(store, KEY, b"new") == [used]
+
+
+def test_a_deferred_offer_ends_with_its_own_use() -> None:
+    store = passwords()
+    store.offer("CP1", "new").deferred()
+    store.used("CP1", store.check("CP1", KEY) or "")
+    assert accepted(store, KEY, "new") == [KEY, "new"]
+    store.used("CP1", store.check("CP1", b"new") or "")
+    assert accepted(store, KEY, "new") == ["new"]
+
+
+def test_the_password_that_it_has_can_be_offered_again() -> None:
+    store = passwords()
+    store.offer("CP1", KEY).refused()
+    assert accepted(store, KEY) == [KEY]
+    store.offer("CP1", KEY).accepted()
+    assert store.hashes("CP1") == store.hashes("CP1")[:1]
+
+
+def test_of_two_offers_each_has_its_own_end() -> None:
+    store = passwords()
+    first, second = store.offer("CP1", "first"), store.offer("CP1", "second")
+    first.accepted()
+    assert accepted(store, KEY, "first", "second") == ["first", "second"]
+    second.refused()
+    assert accepted(store, KEY, "first", "second") == ["first"]
+
+
+def test_the_oldest_offers_are_forgotten() -> None:
+    store = passwords()
+    for number in range(6):
+        store.offer("CP1", f"offer {number}")
+    assert accepted(store, KEY, *(f"offer {number}" for number in range(6))) == [KEY, "offer 3", "offer 4", "offer 5"]
+
+
+def test_a_store_that_fails_keeps_everything_as_it_was() -> None:
+    def fail(charge_point_id: str, hashes: object) -> None:
+        raise OSError("the disk is full")
+
+    hashes: dict[str, Any] = {"CP1": quick(KEY)}
+    before = dict(hashes)
+    with pytest.raises(OSError, match="full"):
+        Passwords(hashes, on_change=fail, hasher=quick).offer("CP1", "new")
+    assert hashes == before
+
+
+def test_what_is_stored_behind_a_function_is_what_counts() -> None:
+    database: dict[str, Any] = {"CP1": quick(KEY)}
+    store = Passwords(database.get, on_change=database.__setitem__, hasher=quick)
+    store.offer("CP1", "new").accepted()
+    assert accepted(store, KEY, "new") == ["new"]
+    again = Passwords(database.get, on_change=database.__setitem__, hasher=quick)
+    assert accepted(again, KEY, "new") == ["new"]
+    database["CP1"] = quick("by hand")
+    assert accepted(store, KEY, "new", "by hand") == ["by hand"]

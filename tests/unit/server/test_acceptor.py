@@ -1,0 +1,636 @@
+"""The opening handshake over real sockets: who is let in, what the others are answered, and what the log says."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from certificates import Authority
+from ends import reception_settings
+from support import Recorder
+from wire import DEADLINE, PING, TEXT, Frame, Response, close_payload, dial, frame, listening, request
+
+from ocppsync.server import acceptor as reception_module
+from ocppsync.server.acceptor import Reception, Visitor
+from ocppsync.server.admission import Gate
+from ocppsync.server.listener import Listener
+
+
+class Desk:
+    """A reception behind a listener on a free port, and what became of its visitors."""
+
+    def __init__(self, gate: Gate, settings: dict[str, Any]) -> None:
+        self.reception = Reception(gate, **settings)
+        self.outcomes = Recorder()
+        """A `Visitor` or None for every connection whose handshake is over."""
+        self._listener = Listener("127.0.0.1", 0, self._receive)
+        self.port = self._listener.port
+        self._listener.start()
+
+    def _receive(self, sock: socket.socket) -> None:
+        threading.Thread(target=self._attend, args=(sock,), name="test-desk").start()
+
+    def _attend(self, sock: socket.socket) -> None:
+        visitor = self.reception.receive(sock)
+        self.outcomes(visitor)
+        if visitor is not None:
+            visitor.websocket.open()
+
+    def close(self) -> None:
+        self._listener.close()
+        self.reception.close()
+        for visitor in self.outcomes.items:
+            if visitor is not None:
+                visitor.websocket.abort()
+                visitor.websocket.release()
+
+    def ask(self, data: bytes) -> Response:
+        """Send a request, read the answer, and see the connection closed after it."""
+        with dial(self.port) as peer:
+            response = peer.ask(data)
+            assert peer.read_rest() == b""
+        return response
+
+    def visit(self, data: bytes) -> Visitor:
+        """Send a request that is let in, and return who came."""
+        with dial(self.port) as peer:
+            assert peer.ask(data).status == 101
+            return cast(Visitor, self.outcomes.wait()[0])
+
+
+Desks = Callable[..., contextlib.AbstractContextManager[Desk]]
+
+
+@pytest.fixture
+def desk(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[Desks]:
+    """Opens a desk. Options: those of `Gate` and of `Reception`."""
+    # A peer that has read why it was refused, and stays, is waited for so long.
+    monkeypatch.setattr(reception_module, "_LINGER", 0.2)
+    caplog.set_level(logging.INFO, "ocppsync")
+    before = threading.enumerate()
+
+    @contextlib.contextmanager
+    def desk(**options: Any) -> Iterator[Desk]:
+        settings = reception_settings(max_message_size=1000)
+        settings |= {name: options.pop(name) for name in list(options) if name in settings}
+        opened = Desk(Gate(**{"protocols": ("ocpp1.6",), **options}), settings)
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+    yield desk
+    for thread in threading.enumerate():
+        if thread not in before:
+            thread.join(DEADLINE)
+            assert not thread.is_alive(), f"{thread} was left behind"
+
+
+def lines(caplog: pytest.LogCaptureFixture, level: int = logging.INFO) -> list[str]:
+    """The log lines, with the peer's port as ``PORT``."""
+    texts = [record.getMessage() for record in caplog.records if record.levelno >= level]
+    return [re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:PORT", text) for text in texts]
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("ca"))
+
+
+# Those who are let in.
+
+
+def test_a_visitor_is_let_in(desk: Desks) -> None:
+    with desk() as opened, dial(opened.port) as peer:
+        response = peer.upgrade("/ocpp/CP%201?token=x", X_More="yes")
+        headers = dict(response.headers)
+        assert headers.pop("Upgrade").lower() == "websocket"
+        assert headers == {
+            "Connection": "Upgrade",
+            "Sec-WebSocket-Accept": "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=",
+            "Sec-WebSocket-Protocol": "ocpp1.6",
+        }
+        assert (response.reason, response.body) == ("Switching Protocols", "")
+        visitor = opened.outcomes.wait()[0]
+        assert (visitor.admitted.charge_point_id, visitor.admitted.subprotocol) == ("CP 1", "ocpp1.6")
+        seen = visitor.http_request
+        assert (seen.method, seen.path, seen.query) == ("GET", "/ocpp/CP%201", "token=x")
+        assert seen.headers["x-more"] == "yes"
+        assert seen.remote_address == peer.sock.getsockname()
+        peer.send_text("hello")
+        assert visitor.websocket.receive() == "hello"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(request(Connection=None), id="no Connection header"),
+        pytest.param(request(Connection="keep-alive, UPGRADE"), id="Connection with more"),
+        pytest.param(request(Upgrade="h2c, WebSocket"), id="Upgrade with more"),
+        pytest.param(request("ws://anyhost:9000/CP1?a=b"), id="absolute form"),
+        pytest.param(request("/CP1/"), id="trailing slash"),
+        pytest.param(request(X_Latin="é"), id="Latin-1"),
+        pytest.param(request().replace(b"Host: ", b"Host:"), id="no space after the colon"),
+        pytest.param(request().replace(b"Host: ", b"hOST: \t "), id="more space after the colon"),
+    ],
+)
+def test_unusual_requests_are_let_in(desk: Desks, data: bytes) -> None:
+    with desk() as opened:
+        assert opened.visit(data).admitted.charge_point_id == "CP1"
+
+
+@pytest.mark.parametrize(
+    ("offer", "options", "chosen", "announced"),
+    [
+        ("other, ocpp1.6", {}, "ocpp1.6", "ocpp1.6"),
+        ("other", {}, None, None),
+        (None, {}, None, None),
+        (None, {"default_protocol": "ocpp1.6"}, "ocpp1.6", None),
+        ("other", {"default_protocol": "ocpp1.6"}, None, None),
+    ],
+)
+def test_the_subprotocol(
+    desk: Desks, offer: str | None, options: dict[str, str], chosen: str | None, announced: str | None
+) -> None:
+    with desk(**options) as opened, dial(opened.port) as peer:
+        response = peer.upgrade(Sec_WebSocket_Protocol=offer)
+        assert response.header("Sec-WebSocket-Protocol") == announced
+        assert opened.outcomes.wait()[0].admitted.subprotocol == chosen
+
+
+def test_authorize_decides_before_the_upgrade(desk: Desks) -> None:
+    asked = Recorder()
+    decide = threading.Event()
+
+    def authorize(http_request: Any, charge_point_id: str) -> bool:
+        asked(charge_point_id, http_request.basic_credentials)
+        return decide.wait(DEADLINE)
+
+    with desk(authorize=authorize) as opened, dial(opened.port) as peer:
+        peer.send(request(Authorization="Basic Q1AxOnNlY3JldA=="))
+        assert asked.wait() == [("CP1", (b"CP1", b"secret"))]
+        peer.sock.settimeout(0.05)
+        with pytest.raises(TimeoutError):
+            peer.sock.recv(1)
+        decide.set()
+        assert peer.read_response().status == 101
+
+
+def test_a_message_behind_the_request_stays_in_the_stream(desk: Desks) -> None:
+    with desk() as opened, dial(opened.port) as peer:
+        peer.send(request() + frame(TEXT, "early") + frame(PING, "x"))
+        assert opened.outcomes.wait()[0].websocket.receive() == "early"
+
+
+# Those who are not.
+
+CLOSING = [("Connection", "close")]
+UPGRADE = [("Connection", "Upgrade, close"), ("Upgrade", "websocket")]
+NO_KEY = "the Sec-WebSocket-Key header is missing or is not 16 bytes in base64"
+NO_IDENTITY = "the path holds no charge point identity"
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "reason", "headers"),
+    [
+        pytest.param(request("/CP1", "POST"), 405, "method POST", [*CLOSING, ("Allow", "GET")], id="POST"),
+        pytest.param(request(Upgrade=None), 426, "plain HTTP, not a WebSocket", UPGRADE, id="plain GET"),
+        pytest.param(
+            request(Sec_WebSocket_Version="8"),
+            426,
+            "the WebSocket version is not 13",
+            [*UPGRADE, ("Sec-WebSocket-Version", "13")],
+            id="old version",
+        ),
+        pytest.param(
+            request(Sec_WebSocket_Version=None),
+            426,
+            "the WebSocket version is not 13",
+            [*UPGRADE, ("Sec-WebSocket-Version", "13")],
+            id="no version",
+        ),
+        pytest.param(
+            request(Upgrade="h2c"), 400, "the Upgrade header does not ask for a WebSocket", CLOSING, id="other upgrade"
+        ),
+        pytest.param(
+            request(Connection="close"), 400, "the Connection header does not name Upgrade", CLOSING, id="no upgrade"
+        ),
+        pytest.param(request(Host=None), 400, "not exactly one Host header", CLOSING, id="no Host"),
+        pytest.param(
+            request().replace(b"Host: ", b"Host: b\r\nhost: "),
+            400,
+            "not exactly one Host header",
+            CLOSING,
+            id="two Hosts",
+        ),
+        pytest.param(request(Sec_WebSocket_Key=None), 400, NO_KEY, CLOSING, id="no key"),
+        pytest.param(request(Sec_WebSocket_Key="c2hvcnQ="), 400, NO_KEY, CLOSING, id="short key"),
+        pytest.param(request(Sec_WebSocket_Key="not base64 at all"), 400, NO_KEY, CLOSING, id="bad key"),
+        pytest.param(request("/"), 404, NO_IDENTITY, CLOSING, id="no identity"),
+        pytest.param(request("/ocpp//"), 404, NO_IDENTITY, CLOSING, id="empty identity"),
+        pytest.param(request("/%ff"), 400, "the identity in the path is not UTF-8", CLOSING, id="identity no UTF-8"),
+        pytest.param(
+            request("/CP1%0d%0aSet-Cookie:%20x"),
+            400,
+            "the identity in the path holds control characters",
+            CLOSING,
+            id="CRLF in the identity",
+        ),
+        pytest.param(
+            request("/CP1%00"),
+            400,
+            "the identity in the path holds control characters",
+            CLOSING,
+            id="NUL in the identity",
+        ),
+    ],
+)
+def test_a_refusal_says_no_more_than_its_status(
+    desk: Desks,
+    caplog: pytest.LogCaptureFixture,
+    data: bytes,
+    status: int,
+    reason: str,
+    headers: list[tuple[str, str]],
+) -> None:
+    with desk() as opened:
+        response = opened.ask(data)
+        body = f"{status} {response.reason}\n"
+        content = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
+        assert (response.status, response.body) == (status, body)
+        assert sorted(response.headers) == sorted([*headers, *content])
+        path = data.split(b" ", 2)[1].decode()
+        assert lines(caplog) == [f"refused 127.0.0.1:PORT {path} with HTTP {status}: {reason}"]
+        assert opened.outcomes.wait() == [None]
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "reason"),
+    [
+        (b"GET /CP1 HTTP/1.0\r\n\r\n", 505, "HTTP version 'HTTP/1.0'"),
+        (b"PRI * HTTP/2.0\r\n\r\n", 505, "HTTP version 'HTTP/2.0'"),
+        (b"GET /CP1 SMTP\r\n\r\n", 400, "HTTP version 'SMTP'"),
+        (b"\r\n\r\n", 400, "no HTTP request line: ''"),
+        (b"GET /CP1\r\n\r\n", 400, "no HTTP request line: 'GET /CP1'"),
+        (b"GET /CP 1 HTTP/1.1\r\n\r\n", 400, "no HTTP request line: 'GET /CP 1 HTTP/1.1'"),
+        (b"GET /\x1b[31m HTTP/1.1\r\n\r\n", 400, r"no HTTP request line: 'GET /\x1b[31m HTTP/1.1'"),
+        (b"GET /\rSet-Cookie:x HTTP/1.1\r\n\r\n", 400, r"no HTTP request line: 'GET /\rSet-Cookie:x HTTP/1.1'"),
+        (b"GET /CP\xc3\xa9 HTTP/1.1\r\n\r\n", 400, "no HTTP request line: 'GET /CPÃ© HTTP/1.1'"),
+        (b"GET CP1 HTTP/1.1\r\n\r\n", 400, "no path in the request line: 'CP1'"),
+        (b"GET ftp://host/CP1 HTTP/1.1\r\n\r\n", 400, "no path in the request line: 'ftp://host/CP1'"),
+        (request(X_Bad="a\nb"), 400, "line 8 of the request is no HTTP header"),
+        (request(X_Bad="a\rb"), 400, "line 8 of the request is no HTTP header"),
+        (request(X_Bad="a\0b"), 400, "line 8 of the request is no HTTP header"),
+        (request().replace(b"Host:", b"Host :"), 400, "line 2 of the request is no HTTP header"),
+        (request().replace(b"Host:", b"Host"), 400, "line 2 of the request is no HTTP header"),
+        (request().replace(b"Host:", b":"), 400, "line 2 of the request is no HTTP header"),
+        (request(Authorization="Basic\r\n c2VjcmV0"), 400, "line 9 of the request is no HTTP header"),
+    ],
+)
+def test_what_is_no_request_is_refused_before_it_is_looked_at(
+    desk: Desks, caplog: pytest.LogCaptureFixture, data: bytes, status: int, reason: str
+) -> None:
+    with desk(authorize=lambda http_request, charge_point_id: pytest.fail("nobody to ask about")) as opened:
+        assert opened.ask(data).status == status
+        assert lines(caplog) == [f"refused 127.0.0.1:PORT - with HTTP {status}: {reason}"]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "status", "phrase", "challenge"),
+    [
+        (False, 401, "Unauthorized", 'Basic realm="ocpp"'),
+        (401, 401, "Unauthorized", 'Basic realm="ocpp"'),
+        (403, 403, "Forbidden", None),
+        (404, 404, "Not Found", None),
+        (429, 429, "Too Many Requests", None),
+        (503, 503, "Service Unavailable", None),
+        (499, 499, "Refused", None),
+    ],
+)
+def test_authorize_refuses(
+    desk: Desks, caplog: pytest.LogCaptureFixture, verdict: Any, status: int, phrase: str, challenge: str | None
+) -> None:
+    with desk(authorize=lambda http_request, charge_point_id: verdict) as opened:
+        response = opened.ask(request("/ocpp/CP1?token=secret", Authorization="Basic c2VjcmV0"))
+        assert (response.status, response.reason, response.body) == (status, phrase, f"{status} {phrase}\n")
+        assert response.header("WWW-Authenticate") == challenge
+        assert lines(caplog) == [f"refused 127.0.0.1:PORT /ocpp/CP1 with HTTP {status}: authorize refused 'CP1'"]
+
+
+@pytest.mark.parametrize("verdict", [None, "yes", 0, 1, 101, 200, 399, 600, 404.0], ids=repr)
+def test_a_verdict_that_is_none_refuses(desk: Desks, caplog: pytest.LogCaptureFixture, verdict: Any) -> None:
+    with desk(authorize=lambda http_request, charge_point_id: verdict) as opened:
+        assert opened.ask(request()).status == 500
+        assert lines(caplog) == [
+            f"authorize must return True, False or an HTTP status from 400 to 599, not {verdict!r}",
+            "refused 127.0.0.1:PORT /CP1 with HTTP 500: authorize returned something else than a verdict",
+        ]
+
+
+@pytest.mark.parametrize("hook", ["authorize", "identify"])
+def test_a_hook_that_fails_refuses_and_keeps_why_to_the_log(
+    desk: Desks, caplog: pytest.LogCaptureFixture, hook: str
+) -> None:
+    def fail(*_: object) -> Any:
+        raise LookupError("secret of the database")
+
+    with desk(**{hook: fail}) as opened:
+        response = opened.ask(request())
+        assert (response.status, response.body) == (500, "500 Internal Server Error\n")
+        assert "secret" not in str(response.headers)
+        assert lines(caplog)[-1] == f"refused 127.0.0.1:PORT /CP1 with HTTP 500: {hook} failed"
+        assert caplog.records[0].exc_info is not None
+
+
+@pytest.mark.parametrize(("identity", "status"), [(None, 404), ("", 404), (7, 500)])
+def test_identify_decides_who_it_is(desk: Desks, identity: Any, status: int) -> None:
+    with desk(identify=lambda http_request: identity) as opened:
+        assert opened.ask(request()).status == status
+    with desk(identify=lambda http_request: http_request.query) as opened:
+        assert opened.visit(request("/?CP2")).admitted.charge_point_id == "CP2"
+
+
+def test_no_common_subprotocol_can_be_refused(desk: Desks, caplog: pytest.LogCaptureFixture) -> None:
+    with desk(refuse_unknown_protocol=True) as opened:
+        assert opened.ask(request(Sec_WebSocket_Protocol="ocpp2.0.1, x")).status == 400
+        assert lines(caplog) == [
+            "refused 127.0.0.1:PORT /CP1 with HTTP 400: "
+            "no common subprotocol: ['ocpp2.0.1', 'x'] offered, ['ocpp1.6'] served"
+        ]
+
+
+def test_a_peer_that_writes_on_can_read_why_it_was_refused(desk: Desks) -> None:
+    with desk(max_header_size=1000) as opened, dial(opened.port) as peer:
+        peer.send(b"GET /CP1 HTTP/1.1\r\nX: " + b"x" * 300_000)
+        assert peer.read_response().status == 431
+        assert peer.read_rest() == b""
+
+
+def test_a_peer_that_was_refused_and_stays_is_cut_off(desk: Desks) -> None:
+    with desk() as opened, dial(opened.port) as peer:
+        assert peer.ask(request(Upgrade=None)).status == 426
+        began = time.monotonic()
+        assert opened.outcomes.wait() == [None]
+        assert time.monotonic() - began < 2
+
+
+# Bounds.
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_the_size_of_the_head_is_bounded(desk: Desks, caplog: pytest.LogCaptureFixture, more: int) -> None:
+    size = len(request(X=""))
+    data = request(X="x" * (1000 - size + len("\r\n\r\n") + more))
+    with desk(max_header_size=1000) as opened:
+        if not more:
+            assert opened.visit(data).admitted.charge_point_id == "CP1"
+            return
+        assert opened.ask(data).status == 431
+        assert lines(caplog) == ["refused 127.0.0.1:PORT - with HTTP 431: the request head is larger than 1000 bytes"]
+
+
+def test_a_peer_that_says_nothing_is_turned_away_in_time(desk: Desks, caplog: pytest.LogCaptureFixture) -> None:
+    with desk(handshake_timeout=0.2) as opened, dial(opened.port) as peer:
+        began = time.monotonic()
+        assert peer.read_response().status == 408
+        assert 0.15 <= time.monotonic() - began < 2
+        assert peer.read_rest() == b""
+        assert lines(caplog) == ["refused 127.0.0.1:PORT - with HTTP 408: the request did not come in time"]
+
+
+def test_a_peer_that_drips_is_turned_away_in_time(desk: Desks) -> None:
+    with desk(handshake_timeout=0.3) as opened, dial(opened.port) as peer:
+        began = time.monotonic()
+        peer.sock.settimeout(0.02)
+        for byte in request():
+            peer.send(bytes([byte]))
+            with contextlib.suppress(TimeoutError):
+                if peer.sock.recv(1, socket.MSG_PEEK):
+                    break
+        assert peer.read_response().status == 408
+        assert 0.25 <= time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [(b"", "the peer closed the connection"), (b"GET", "the peer closed the connection in the request head")],
+)
+def test_a_peer_that_goes_leaves_one_line(
+    desk: Desks, caplog: pytest.LogCaptureFixture, data: bytes, said: str
+) -> None:
+    with desk() as opened:
+        with dial(opened.port) as peer:
+            peer.send(data)
+        assert opened.outcomes.wait() == [None]
+        assert lines(caplog) == [f"no handshake with 127.0.0.1:PORT: {said}"]
+        assert lines(caplog, logging.WARNING) == []
+
+
+def test_a_peer_that_breaks_off_leaves_one_line(desk: Desks, caplog: pytest.LogCaptureFixture) -> None:
+    with desk() as opened:
+        with dial(opened.port) as peer:
+            peer.send(b"GET")
+            peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        assert opened.outcomes.wait() == [None]
+        assert len(lines(caplog)) == 1
+        assert lines(caplog, logging.WARNING) == []
+
+
+def test_one_that_was_gone_before_it_was_received(desk: Desks, caplog: pytest.LogCaptureFixture) -> None:
+    with desk() as opened, listening() as listener:
+        with dial(listener.getsockname()[1]) as peer:
+            peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        sock, _ = listener.accept()
+        with pytest.raises(ConnectionResetError):
+            sock.recv(1)
+        assert opened.reception.receive(sock) is None
+        assert sock.fileno() == -1
+        (line,) = lines(caplog)
+        assert line.startswith("a connection ended before it began: ")
+
+
+def test_close_breaks_off_what_is_under_way(desk: Desks) -> None:
+    with desk() as opened, dial(opened.port) as one, dial(opened.port) as other:
+        one.send(b"GET /CP1")
+        other.send(request(Upgrade=None))
+        assert other.read_response().status == 426
+        began = time.monotonic()
+        opened.reception.close()
+        assert opened.outcomes.wait(2) == [None, None]
+        assert time.monotonic() - began < 2
+        assert one.read_rest() == b""
+        with dial(opened.port) as late:
+            late.wait_for_end()
+        assert opened.outcomes.wait(3) == [None] * 3
+
+
+def test_a_fault_in_the_handshake_harms_nobody_else(
+    desk: Desks, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with desk() as opened:
+        with monkeypatch.context() as patch, dial(opened.port) as peer:
+            patch.setattr(reception_module.upgrade, "accept", lambda *_, **__: 1 / 0)
+            peer.send(request())
+            peer.wait_for_end()
+        assert lines(caplog) == ["the handshake of 127.0.0.1:PORT failed"]
+        with dial(opened.port) as peer:
+            peer.upgrade()
+
+
+# The bytes, for whoever wants to see them.
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["ws", "wss"])
+def test_the_hook_gets_every_byte_after_tls(desk: Desks, authority: Authority, *, secure: bool) -> None:
+    seen: list[bytes] = []
+    server, client = (authority.server_context(), authority.client_context()) if secure else (None, None)
+    with (
+        desk(on_raw_socket_data=seen.append, ssl_context=server) as opened,
+        dial(opened.port, ssl_context=client) as peer,
+    ):
+        peer.upgrade()
+        hello = frame(TEXT, "hello")
+        peer.send(hello)
+        assert opened.outcomes.wait()[0].websocket.receive() == "hello"
+        assert b"".join(seen) == request() + hello
+
+
+def test_a_hook_that_fails_is_logged_and_harms_nothing(desk: Desks, caplog: pytest.LogCaptureFixture) -> None:
+    def fail(data: bytes) -> None:
+        raise LookupError("of the application")
+
+    with desk(on_raw_socket_data=fail) as opened, dial(opened.port) as peer:
+        peer.upgrade()
+        assert set(lines(caplog)) == {"on_raw_socket_data failed"}
+
+
+# TLS.
+
+
+def test_a_visitor_over_tls(desk: Desks, authority: Authority) -> None:
+    server = authority.server_context(client_certificates=True)
+    client = authority.client_context(authority.issue("SN1", hosts=()))
+    with desk(ssl_context=server) as opened, dial(opened.port, ssl_context=client) as peer:
+        peer.upgrade()
+        visitor = opened.outcomes.wait()[0]
+        assert visitor.http_request.peer_certificate["subject"] == ((("commonName", "SN1"),),)
+        peer.send_text("hello")
+        assert visitor.websocket.receive() == "hello"
+        visitor.websocket.post("good day")
+        assert peer.read_text() == "good day"
+
+
+def test_a_refusal_over_tls(desk: Desks, authority: Authority) -> None:
+    with (
+        desk(ssl_context=authority.server_context()) as opened,
+        dial(opened.port, ssl_context=authority.client_context()) as peer,
+    ):
+        assert peer.ask(request(Upgrade=None)).status == 426
+        assert peer.read_rest() == b""
+
+
+def test_a_client_that_does_not_trust_us(
+    desk: Desks, authority: Authority, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    stranger = Authority(tmp_path, name="Another CA").client_context()
+    with desk(ssl_context=authority.server_context()) as opened:
+        with pytest.raises(ssl.SSLCertVerificationError):
+            dial(opened.port, ssl_context=stranger)
+        assert opened.outcomes.wait() == [None]
+        assert lines(caplog, logging.WARNING) == ["no TLS with 127.0.0.1:PORT: TLSV1_ALERT_UNKNOWN_CA"]
+
+
+def test_a_client_without_the_certificate_that_is_asked_for(
+    desk: Desks, authority: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    with desk(ssl_context=authority.server_context(client_certificates=True)) as opened:
+        with (
+            contextlib.suppress(ConnectionResetError, BrokenPipeError),
+            pytest.raises(ssl.SSLError, match="CERTIFICATE_REQUIRED"),
+            dial(opened.port, ssl_context=authority.client_context()) as peer,
+        ):
+            peer.ask(request())
+        assert opened.outcomes.wait() == [None]
+        assert lines(caplog) == ["no TLS with 127.0.0.1:PORT: PEER_DID_NOT_RETURN_A_CERTIFICATE"]
+
+
+def test_plain_http_on_the_tls_port(desk: Desks, authority: Authority, caplog: pytest.LogCaptureFixture) -> None:
+    with desk(ssl_context=authority.server_context()) as opened, dial(opened.port) as peer:
+        peer.send(request())
+        peer.wait_for_end()
+        assert opened.outcomes.wait() == [None]
+        assert lines(caplog, logging.WARNING) == [
+            "no TLS with 127.0.0.1:PORT: the peer speaks plain HTTP (ws), and this port is TLS (wss)"
+        ]
+
+
+def test_tls_on_the_plain_port(desk: Desks, authority: Authority, caplog: pytest.LogCaptureFixture) -> None:
+    with desk() as opened:
+        with pytest.raises(OSError, match=r"EOF|reset|Broken pipe"):
+            dial(opened.port, ssl_context=authority.client_context())
+        assert opened.outcomes.wait() == [None]
+        assert lines(caplog, logging.WARNING) == [
+            "no handshake with 127.0.0.1:PORT: the peer speaks TLS (wss), and this port is plain (ws)"
+        ]
+
+
+def test_a_slow_tls_handshake_holds_nobody_up_and_ends_in_time(
+    desk: Desks, authority: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (
+        desk(ssl_context=authority.server_context(), handshake_timeout=1.0) as opened,
+        dial(opened.port) as silent,
+    ):
+        began = time.monotonic()
+        with dial(opened.port, ssl_context=authority.client_context()) as quick:
+            quick.upgrade()
+            assert time.monotonic() - began < 1
+        silent.wait_for_end()
+        assert 0.9 <= time.monotonic() - began < 3
+        outcomes = opened.outcomes.wait(2)
+        assert [outcome is None for outcome in outcomes] == [False, True]
+        assert lines(caplog) == [
+            "the connection of 127.0.0.1:PORT broke in the handshake: the TLS handshake took too long"
+        ]
+
+
+def test_a_peer_that_goes_in_the_tls_handshake(
+    desk: Desks, authority: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    with desk(ssl_context=authority.server_context()) as opened:
+        dial(opened.port).sock.close()
+        assert opened.outcomes.wait() == [None]
+        assert lines(caplog) == ["no TLS with 127.0.0.1:PORT: the peer closed the connection"]
+        assert lines(caplog, logging.WARNING) == []
+
+
+def test_a_peer_that_ends_tls_without_saying_so(desk: Desks, authority: Authority) -> None:
+    with desk(ssl_context=authority.server_context()) as opened:
+        with dial(opened.port, ssl_context=authority.client_context()) as peer:
+            peer.upgrade()
+            websocket = opened.outcomes.wait()[0].websocket
+        assert websocket.receive() is None
+        assert websocket.close_code == 1006
+
+
+def test_close_over_tls(desk: Desks, authority: Authority) -> None:
+    with (
+        desk(ssl_context=authority.server_context()) as opened,
+        dial(opened.port, ssl_context=authority.client_context()) as peer,
+    ):
+        peer.upgrade()
+        websocket = opened.outcomes.wait()[0].websocket
+        peer.send_close(1000, "bye")
+        assert websocket.receive() is None
+        assert peer.read_frame() == Frame(0x8, close_payload(1000, "bye"))
+        websocket.abort()
+        assert peer.read_rest() == b""

@@ -1,0 +1,45 @@
+"""The time as OCPP writes it."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from ocppsync import clock, utc_now
+from ocppsync.validation.validators import validator
+
+
+def test_it_is_the_time_now_in_utc() -> None:
+    before = datetime.now(timezone.utc)
+    text = utc_now()
+    after = datetime.now(timezone.utc)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", text)
+    told = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
+    assert before - timedelta(milliseconds=1) < told <= after
+
+
+@pytest.mark.parametrize(
+    ("moment", "text"),
+    [
+        (datetime(2026, 11, 24, 8, 15, 0, 123999), "2026-11-24T08:15:00.123Z"),
+        (datetime(2026, 1, 2, 3, 4, 5, 0), "2026-01-02T03:04:05.000Z"),
+        (datetime(2026, 12, 31, 23, 59, 59, 999999), "2026-12-31T23:59:59.999Z"),
+    ],
+)
+def test_it_always_has_three_digits_which_are_cut_off(
+    monkeypatch: pytest.MonkeyPatch, moment: datetime, text: str
+) -> None:
+    class Stopped(datetime):
+        @classmethod
+        def now(cls, tz: timezone | None = None) -> datetime:  # type: ignore[override]
+            assert tz is timezone.utc
+            return moment.replace(tzinfo=tz)
+
+    monkeypatch.setattr(clock, "datetime", Stopped)
+    assert utc_now() == text
+
+
+def test_it_is_what_the_schemas_take() -> None:
+    assert validator("1.6").check("Heartbeat", "response", {"currentTime": utc_now()}) is None

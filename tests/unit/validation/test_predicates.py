@@ -1,0 +1,306 @@
+"""Predicates and jsonschema agree on every message, and on every keyword."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict, defaultdict
+from decimal import Decimal
+from enum import Enum, IntEnum
+from functools import cache
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from payloads import JUNK, Message, Path, arbitrary, full, messages, minimal, mutations, replaced, sample
+
+from ocppsync.validation.catalogue import SUBPROTOCOLS, Kind, Version, catalogue
+from ocppsync.validation.formats import FORMATS
+from ocppsync.validation.predicates import compile_predicate
+from ocppsync.validation.validators import judge, validator
+
+VERSION: Version = "1.6"
+VERSIONS: tuple[Version, ...] = tuple(SUBPROTOCOLS.values())
+VERSIONS_2X: tuple[Version, ...] = ("2.0.1", "2.1")
+MESSAGES: list[Message] = [message for version in VERSIONS for message in messages(version)]
+
+
+class Unit(str, Enum):
+    ENERGY = "kWh"
+    WRONG = "kwh"
+
+
+class Caseless(str):
+    """What a program may have for the case-insensitive strings of 1.6."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, str) and self.lower() == other.lower()
+
+    def __hash__(self) -> int:
+        return hash(self.lower())
+
+
+class Number(IntEnum):
+    SEVEN = 7
+
+
+# ------------------------------------------------------------------------------------------- the same verdict
+
+
+@cache
+def many_mutations(version: Version, action: str, kind: Kind) -> list[Any]:
+    # There are too many of 2.x to try them all.
+    return list(mutations(version, action, kind)) if version == "1.6" else sample(version, action, kind, 250)
+
+
+def paths(value: Any) -> list[Path]:
+    """Return the path of every value inside a value."""
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [(), *((key, *path) for key, part in pairs for path in paths(part))]
+
+
+def as_enum(value: Any) -> Any:
+    """Return a string as the member of a str Enum, and all else as it is."""
+    chosen: Any = Enum("Chosen", {"MEMBER": value}, type=str) if type(value) is str else None
+    return chosen.MEMBER if chosen else value
+
+
+ODD_VALUES = st.one_of(
+    st.sampled_from(JUNK),
+    st.sampled_from(
+        (math.nan, math.inf, -math.inf, 10**400, Number.SEVEN, Unit.ENERGY, Unit.WRONG, (), b"", Decimal(1))
+    ),
+    st.sampled_from((OrderedDict(), defaultdict(list), {1: 2}, {"vendorId": {}}, [[[{}]]])),
+    st.integers(),
+    st.floats(),
+    st.decimals(-1000, 1000, places=2).map(float),
+    st.text(max_size=30),
+    st.recursive(st.none() | st.booleans(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)),
+)
+
+
+@st.composite
+def near_payloads(draw: st.DrawFn, version: Version, action: str, kind: Kind) -> Any:
+    """Make right payloads with up to three edits."""
+    payload = draw(
+        st.one_of(
+            st.sampled_from((minimal(version, action, kind), full(version, action, kind))),
+            st.integers(0, 1000).map(lambda seed: arbitrary(version, action, kind, Random(seed))),
+            st.sampled_from(many_mutations(version, action, kind)),
+        )
+    )
+    for _ in range(draw(st.integers(0, 2))):
+        path = draw(st.sampled_from(paths(payload)))
+        old: Any = payload
+        for key in path:
+            old = old[key]
+        payload = replaced(payload, path, as_enum(old) if draw(st.booleans()) else draw(ODD_VALUES))
+    return payload
+
+
+@cache
+def both(version: Version, action: str, kind: Kind) -> tuple[Any, Any]:
+    """Return the predicate of a message, and jsonschema's verdict without any of our short cuts."""
+    schema = catalogue(version).schema(action, kind)
+    return compile_predicate(schema, FORMATS[version]), judge(schema, FORMATS[version]).is_valid
+
+
+def agree(message: Message, payload: Any) -> None:
+    predicate, jsonschema_verdict = both(*message)
+    verdict = predicate(payload)
+    assert verdict is jsonschema_verdict(payload)
+    # The report takes short cuts of its own; it must come to the same.
+    version, action, kind = message
+    assert (validator(version).check(action, kind, payload) is None) is verdict
+
+
+def examples(count: int) -> settings:
+    return settings(
+        max_examples=count,
+        deadline=None,
+        database=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+
+
+@pytest.mark.parametrize("message", messages(VERSION), ids=" ".join)
+def test_predicate_and_jsonschema_agree(message: Message) -> None:
+    @examples(30)
+    @given(near_payloads(*message))
+    def agree_on_this_message(payload: Any) -> None:
+        agree(message, payload)
+
+    agree_on_this_message()
+
+
+# The messages of 2.x are many, and share more types: some of all rather than some of each.
+@pytest.mark.parametrize("version", VERSIONS_2X)
+def test_predicate_and_jsonschema_agree_on_2_x(version: Version) -> None:
+    @examples(400)
+    @given(st.data(), st.sampled_from(messages(version)))
+    def agree_on_any_message(data: st.DataObject, message: Message) -> None:
+        agree(message, data.draw(near_payloads(*message)))
+
+    agree_on_any_message()
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=" ".join)
+def test_predicate_and_jsonschema_agree_on_every_mutation(message: Message) -> None:
+    predicate, jsonschema_verdict = both(*message)
+    chosen = many_mutations(*message)[::5]
+    assert [payload for payload in chosen if predicate(payload) is not jsonschema_verdict(payload)] == []
+
+
+# ------------------------------------------------------------------------------------------------- keywords
+
+# One row a keyword: the schema of a field, what is right for it, what is wrong.
+KEYWORDS: dict[str, tuple[dict[str, Any], list[Any], list[Any]]] = {
+    "type string": ({"type": "string"}, ["", "x", Unit.ENERGY], [1, None, True, [], {}, b"x"]),
+    "type integer": (
+        {"type": "integer"},
+        [0, -5, 1.0, 10**400, Number.SEVEN],
+        [True, False, 1.5, "1", None, math.nan, math.inf, Decimal(1)],
+    ),
+    "type number": (
+        {"type": "number"},
+        [0, 1.5, -1e300, 10**400],
+        [True, "1.5", None, math.nan, math.inf, -math.inf, Decimal("1.5")],
+    ),
+    "type boolean": ({"type": "boolean"}, [True, False], [0, 1, "true", None]),
+    "type object": ({"type": "object"}, [{}, {"a": 1}, OrderedDict(a=1)], [[], None, "x", [("a", 1)]]),
+    "type array": ({"type": "array"}, [[], [1, None]], [{}, (), None, "x"]),
+    "no type": ({}, [None, True, 1, "x", [], {}, math.nan], []),
+    "enum": (
+        {"type": "string", "enum": ["Wh", "kWh"]},
+        ["Wh", "kWh", Unit.ENERGY, Caseless("KWH")],
+        ["kwh", "", Unit.WRONG, 1, [], {}],
+    ),
+    "maxLength": ({"type": "string", "maxLength": 2}, ["", "ab", "éé", "🔌🔌"], ["abc", 1]),
+    "minLength": ({"type": "string", "minLength": 2}, ["ab", "🔌🔌"], ["", "a", "🔌"]),
+    "minimum": ({"type": "integer", "minimum": -3}, [-3, 0, 5.0], [-4, -3.5, True]),
+    "maximum": ({"type": "number", "maximum": 2.5}, [2.5, -9], [2.6, 3, math.inf]),
+    "multipleOf 0.1": ({"type": "number", "multipleOf": 0.1}, [21.4, 0.1, 7, 1e300], [21.45, 0.05, math.nan]),
+    "multipleOf 5": ({"type": "integer", "multipleOf": 5}, [0, -5, 10.0], [3, 7.5, True]),
+    "minItems": ({"type": "array", "minItems": 1}, [[0], [0, 0]], [[]]),
+    "maxItems": ({"type": "array", "maxItems": 1}, [[], [0]], [[0, 0]]),
+    "items": (
+        {"type": "array", "items": {"type": "string", "maxLength": 1}},
+        [[], ["a", "b"]],
+        [["a", "bc"], [1], "a"],
+    ),
+    "date-time": ({"type": "string", "format": "date-time"}, ["2025-03-14T09:26:53Z"], ["2025-03-14", 0]),
+    "uri": ({"type": "string", "format": "uri"}, ["ftp://host/x"], ["host/x", 0]),
+    "required": (
+        {"type": "object", "required": ["a", "b"], "properties": {"a": {}}},
+        [{"a": None, "b": None}],
+        [{}, {"a": 1}, {"b": 1}],
+    ),
+    "properties": (
+        {"type": "object", "properties": {"a": {"type": "boolean"}}},
+        [{}, {"a": True}, {"b": 0}],
+        [{"a": 0}, {"a": None}],
+    ),
+    "additionalProperties false": (
+        {"type": "object", "required": ["a"], "properties": {"a": {}, "b": {}}, "additionalProperties": False},
+        [{"a": 1}, {"b": 1, "a": 1}],
+        [{"a": 1, "c": 1}, {"a": 1, "b": 1, "c": 1}, {"a": 1, 1: 1}],
+    ),
+    "additionalProperties false, required of no property": (
+        {"type": "object", "required": ["a"], "additionalProperties": False},
+        [],
+        [{}, {"a": 1}],
+    ),
+    "additionalProperties true": (
+        {"type": "object", "required": ["a"], "properties": {"a": {}}, "additionalProperties": True},
+        [{"a": 1, "c": 1}],
+        [{"c": 1}],
+    ),
+    "default is no rule": ({"type": "integer", "default": 5}, [5, 6], [None, "5"]),
+    "$ref to a scalar": ({"$ref": "#/$defs/Flag"}, [True], [0, None]),
+    "$ref with a default": ({"$ref": "#/$defs/Flag", "default": True}, [False], [0, None]),
+    "$ref to an array": ({"$ref": "#/$defs/Flags"}, [[], [True]], [[0], True]),
+    "$ref to itself": (
+        {"$ref": "#/$defs/Node"},
+        [{}, {"nodes": []}, {"nodes": [{}, {"nodes": [{"other": {"nodes": []}}]}]}],
+        [{"nodes": [{}, {"nodes": [{"other": {"nodes": 1}}]}]}, {"other": []}, {"nodes": [1]}],
+    ),
+    "names that look like code": (
+        {
+            "type": "object",
+            "required": ["'] or True #"],
+            "properties": {"'] or True #": {"type": "string"}, "\n\\": {}},
+        },
+        [{"'] or True #": "x"}],
+        [{}, {"'] or True #": 1}],
+    ),
+    "choices that look like code": ({"type": "string", "enum": ["') or True or ('"]}, ["') or True or ('"], ["", "x"]),
+}
+DEFINITIONS: dict[str, Any] = {
+    "Flag": {"type": "boolean"},
+    "Flags": {"type": "array", "items": {"$ref": "#/$defs/Flag"}},
+    "Node": {
+        "type": "object",
+        "properties": {
+            "nodes": {"type": "array", "items": {"$ref": "#/$defs/Node"}},
+            "other": {"$ref": "#/$defs/Node"},
+        },
+        "additionalProperties": False,
+    },
+}
+
+
+@pytest.mark.parametrize("required", [True, False])
+@pytest.mark.parametrize("name", KEYWORDS)
+def test_keyword(name: str, required: bool) -> None:
+    field, right, wrong = KEYWORDS[name]
+    schema = {"type": "object", "properties": {"field": field}, "$defs": DEFINITIONS}
+    if required:
+        schema["required"] = ["field"]
+    predicate, reference = compile_predicate(schema, FORMATS[VERSION]), judge(schema, FORMATS[VERSION])
+    for value in right:
+        assert predicate({"field": value}) is True, value
+        assert reference.is_valid({"field": value}), value
+    for value in wrong:
+        assert predicate({"field": value}) is False, value
+        assert not reference.is_valid({"field": value}), value
+    assert predicate({}) is not required
+
+
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        ({"type": "string", "pattern": "a"}, "keyword 'pattern'"),
+        ({"type": "string", "minItems": 1}, "keyword 'minItems'"),
+        ({"type": "integer", "enum": [1]}, "keyword 'enum'"),
+        ({"maxLength": 1}, "keyword 'maxLength'"),
+        ({"anyOf": []}, "keyword 'anyOf'"),
+        ({"type": "object", "properties": {"a": {"type": "array", "items": {"const": 1}}}}, "keyword 'const'"),
+        ({"type": "string", "format": "email"}, "format 'email'"),
+        ({"type": "number", "multipleOf": 0.3}, "multipleOf 0.3"),
+        ({"type": "object", "additionalProperties": {"type": "string"}}, "additionalProperties"),
+        ({"type": "null"}, "type 'null'"),
+        ({"type": ["string", "null"]}, "type ['string', 'null']"),
+        ({"type": "string", "maxLength": "1) or (1"}, "maxLength '1) or (1'"),
+        ({"type": "integer", "minimum": True}, "minimum True"),
+        ({"type": "integer", "maximum": math.nan}, "maximum nan"),
+        ({"$ref": "#/$defs/Missing"}, "$ref '#/$defs/Missing'"),
+        ({"$ref": "#/definitions/Flag"}, "$ref '#/definitions/Flag'"),
+        ({"$ref": "#/$defs/Flag", "type": "string"}, "beside $ref"),
+        ({"$ref": "#/$defs/Alias"}, "keyword '$ref'"),
+    ],
+)
+def test_what_is_not_understood_fails_the_compilation(field: dict[str, Any], said: str) -> None:
+    definitions = {**DEFINITIONS, "Alias": {"$ref": "#/$defs/Flag"}}
+    with pytest.raises(ValueError, match=", at #") as caught:
+        compile_predicate({"type": "object", "properties": {"field": field}, "$defs": definitions}, FORMATS[VERSION])
+    assert said in str(caught.value)
+
+
+def test_what_only_explains_is_passed_over() -> None:
+    explained = {"title": "A", "description": "b", "$comment": "c", "examples": [1], "deprecated": True, "default": 2}
+    properties = {"field": {"$ref": "#/$defs/Flag", "description": "d"}, "other": {"type": "integer", **explained}}
+    schema = {"$schema": "x", "$id": "y", **explained, "type": "object", "properties": properties, "$defs": DEFINITIONS}
+    predicate = compile_predicate(schema, FORMATS[VERSION])
+    assert predicate({"field": True, "other": 1})
+    assert not predicate({"other": "1"})

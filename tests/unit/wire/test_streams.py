@@ -1,0 +1,476 @@
+"""Bytes over real sockets, plain and TLS: whole, bounded writes beside a blocking reader."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import socket
+import ssl
+import threading
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+from certificates import Authority, Kind
+from ends import dial_us
+from wire import DEADLINE, Peer, accept, dial, listening
+
+from ocppsync.wire.streams import Stream, TLSStream
+
+SMALL = 4096
+"""A socket buffer that fills at once."""
+BIG = b"0123456789abcdef" * 65536
+"""1 MiB, which such buffers do not hold."""
+
+
+@contextlib.contextmanager
+def plain(
+    *, small: bool = False, write_timeout: float = DEADLINE, on_data: Callable[[bytes], object] | None = None
+) -> Iterator[tuple[Stream, Peer]]:
+    """A stream and the raw peer at its other end; ``small`` buffers between them."""
+    with listening() as listener, dial(listener.getsockname()[1], receive_buffer=SMALL if small else None) as peer:
+        sock, _ = listener.accept()
+        sock.settimeout(None)
+        if small:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
+        stream = Stream(sock, write_timeout=write_timeout, on_data=on_data)
+        try:
+            yield stream, peer
+        finally:
+            stream.close()
+
+
+def flushers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("ocppsync-flush-")]
+
+
+def wait_for_no_flusher() -> None:
+    for thread in flushers():
+        thread.join(DEADLINE)
+    assert not flushers()
+
+
+# Reading.
+
+
+def test_recv_returns_what_came_and_nothing_at_the_end() -> None:
+    with plain() as (stream, peer):
+        peer.send(b"hello")
+        assert stream.recv(4) == b"hell"
+        assert stream.recv(4) == b"o"
+        peer.sock.shutdown(socket.SHUT_WR)
+        assert stream.recv(4) == b""
+
+
+def test_what_was_given_back_is_read_again_first() -> None:
+    with plain() as (stream, peer):
+        peer.send(b"d")
+        stream.unread(b"c")
+        stream.unread(b"ab")
+        assert [stream.recv(2), stream.recv(2), stream.recv(2)] == [b"ab", b"c", b"d"]
+
+
+def test_the_hook_sees_every_byte_once_and_may_fail(caplog: pytest.LogCaptureFixture) -> None:
+    seen: list[bytes] = []
+
+    def hook(data: bytes) -> None:
+        seen.append(data)
+        raise LookupError("of the application")
+
+    with plain(on_data=hook) as (stream, peer):
+        peer.send(b"abc")
+        stream.unread(stream.recv(3))
+        assert stream.recv(3) == b"abc"
+    assert seen == [b"abc"]
+    assert [record.getMessage() for record in caplog.records] == ["on_raw_socket_data failed"]
+
+
+def test_the_read_timeout() -> None:
+    with plain() as (stream, _):
+        stream.set_read_timeout(0.01)
+        with pytest.raises(TimeoutError):
+            stream.recv(1)
+
+
+def test_it_knows_its_peer() -> None:
+    with plain() as (stream, peer):
+        assert stream.remote_address == peer.sock.getsockname()
+        assert stream.peer_certificate is None
+        stream.put(b"abc")
+        assert repr(stream) == f"<Stream {peer.address} open backlog=3>"
+        stream.abort()
+        assert repr(stream) == f"<Stream {peer.address} aborted backlog=3>"
+
+
+def test_a_peer_that_has_gone_already_is_an_error() -> None:
+    with listening() as listener:
+        peer = dial(listener.getsockname()[1])
+        sock, _ = listener.accept()
+        with sock:
+            peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            peer.sock.close()
+            with pytest.raises(ConnectionResetError):
+                sock.recv(1)
+            with pytest.raises(OSError, match="not connected"):
+                Stream(sock, write_timeout=1)
+
+
+# Writing.
+
+
+def test_flush_writes_everything_in_order(background: Callable[..., Future[Any]]) -> None:
+    with plain(small=True) as (stream, peer):
+        got = background(peer.read, len(BIG) + 3)
+        stream.put(b"abc")
+        stream.put(BIG)
+        assert stream.backlog == len(BIG) + 3
+        stream.flush()
+        assert stream.backlog == 0
+        assert got.result(DEADLINE) == b"abc" + BIG
+
+
+def test_threads_that_flush_at_once_lose_nothing(background: Callable[..., Future[Any]]) -> None:
+    def write(letter: bytes) -> None:
+        for _ in range(300):
+            stream.put(letter * 99 + b"\n")
+            stream.flush() if letter.isupper() else stream.flush_soon()
+
+    with plain(small=True) as (stream, peer):
+        got = background(peer.read, 8 * 300 * 100)
+        for done in [background(write, bytes([letter])) for letter in b"ABCDefgh"]:
+            done.result(DEADLINE)
+        lines = got.result(DEADLINE).splitlines()
+        assert sorted(lines) == sorted(bytes([letter]) * 99 for letter in b"ABCDefgh" for _ in range(300))
+
+
+def test_flush_gives_up_on_a_peer_that_does_not_read(background: Callable[..., Future[Any]]) -> None:
+    with plain(small=True, write_timeout=0.2) as (stream, peer):
+        reading = background(stream.recv, 1)
+        stream.put(BIG)
+        began = time.monotonic()
+        with pytest.raises(TimeoutError, match="does not read"):
+            stream.flush()
+        assert 0.2 <= time.monotonic() - began < 2
+        assert reading.result(DEADLINE) == b"", "a reader must not go on waiting"
+        assert stream.backlog == 0, "what nobody will write must not be kept"
+        assert BIG.startswith(peer.read_rest())
+
+
+def test_flush_behind_another_that_waits_is_bounded_too(background: Callable[..., Future[Any]]) -> None:
+    with plain(small=True, write_timeout=0.2) as (stream, _):
+        stream.put(BIG)
+        flushes = [background(stream.flush) for _ in range(5)]
+        assert all(isinstance(flush.exception(2), OSError) for flush in flushes)
+
+
+def test_after_the_end_everything_fails_at_once() -> None:
+    with plain() as (stream, _):
+        stream.abort()
+        stream.put(b"x")
+        for write in (stream.flush, stream.flush_soon):
+            with pytest.raises(ConnectionAbortedError):
+                write()
+
+
+def test_flush_soon_does_not_wait_and_the_rest_follows_in_order() -> None:
+    with plain(small=True) as (stream, peer):
+        began = time.monotonic()
+        stream.put(BIG)
+        stream.flush_soon()
+        stream.put(b"the end")
+        stream.flush_soon()
+        assert time.monotonic() - began < 0.5
+        assert stream.backlog > 0
+        assert [thread.name for thread in flushers()] == [f"ocppsync-flush-{peer.address}"]
+        assert peer.read(len(BIG) + 7) == BIG + b"the end"
+        wait_for_no_flusher()
+        stream.put(BIG)
+        stream.flush_soon()
+        assert peer.read(len(BIG)) == BIG, "the next time needs another thread"
+        wait_for_no_flusher()
+
+
+def test_flush_soon_needs_no_thread_while_the_peer_reads() -> None:
+    with plain() as (stream, peer):
+        for _ in range(100):
+            stream.put(b"abc")
+            stream.flush_soon()
+        assert not flushers()
+        assert stream.backlog == 0
+        assert peer.read(300) == b"abc" * 100
+
+
+def test_what_is_left_by_flush_soon_gives_up_in_time(caplog: pytest.LogCaptureFixture) -> None:
+    with plain(small=True, write_timeout=0.1) as (stream, peer):
+        stream.put(BIG)
+        stream.flush_soon()
+        wait_for_no_flusher()
+        assert stream.recv(1) == b""
+        assert [record.getMessage() for record in caplog.records] == [
+            f"{peer.address} does not read; its connection is given up"
+        ]
+
+
+def test_an_abort_is_not_logged_as_a_peer_that_does_not_read(caplog: pytest.LogCaptureFixture) -> None:
+    with plain(small=True) as (stream, _):
+        stream.put(BIG)
+        stream.flush_soon()
+        stream.abort()
+        wait_for_no_flusher()
+    assert not caplog.records
+
+
+def test_without_a_thread_for_the_rest_the_stream_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_more(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with plain(small=True) as (stream, _):
+        monkeypatch.setattr(threading.Thread, "start", no_more)
+        stream.put(BIG)
+        with pytest.raises(OSError, match="can't start new thread"):
+            stream.flush_soon()
+        assert stream.recv(1) == b""
+
+
+def test_a_crowd_of_small_pieces_costs_its_bytes() -> None:
+    with plain(small=True) as (stream, _):
+        stream.put(BIG)
+        stream.flush_soon()
+        tracemalloc.start()
+        try:
+            for _ in range(30_000):
+                stream.put(b"\x8a\x00")
+                assert stream.backlog > 0
+            assert tracemalloc.get_traced_memory()[1] < 1_000_000
+        finally:
+            tracemalloc.stop()
+
+
+# Ending.
+
+
+def test_abort_wakes_a_reader_and_a_writer(background: Callable[..., Future[Any]]) -> None:
+    with plain(small=True) as (stream, peer):
+        reading = background(stream.recv, 1)
+        stream.put(BIG)
+        writing = background(stream.flush)
+        peer.read(1)  # so the writer has begun
+        stream.abort()
+        assert reading.result(DEADLINE) == b""
+        assert isinstance(writing.exception(DEADLINE), OSError)
+
+
+def test_close_waits_until_nobody_writes(background: Callable[..., Future[Any]]) -> None:
+    with plain(small=True) as (stream, peer):
+        stream.put(BIG)
+        writing = background(stream.flush)
+        peer.read(1)
+        stream.close()
+        assert isinstance(writing.exception(DEADLINE), OSError)
+        stream.abort()
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            stream.recv(1)
+
+
+def test_finish_writing_ends_one_way_only() -> None:
+    with plain() as (stream, peer):
+        stream.put(b"abc")
+        stream.flush()
+        stream.finish_writing()
+        assert peer.read_rest() == b"abc"
+        peer.send(b"still read")
+        assert stream.recv(10) == b"still read"
+
+
+# TLS.
+
+
+@pytest.fixture(scope="module", params=["ec", "rsa"])
+def authority(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    kind: Kind = request.param
+    return Authority(tmp_path_factory.mktemp(kind), kind)
+
+
+@contextlib.contextmanager
+def secure(
+    authority: Authority, background: Callable[..., Future[Any]], *, small: bool = False, **contexts: ssl.SSLContext
+) -> Iterator[tuple[TLSStream, Peer]]:
+    """The server's end of a TLS connection, and the raw peer at its other end."""
+    server = contexts.get("server") or authority.server_context()
+    client = contexts.get("client") or authority.client_context()
+    dialled, sock = dial_us(background, client, small=small)
+    stream = TLSStream(sock, context=server, write_timeout=DEADLINE)
+    try:
+        stream.handshake(time.monotonic() + DEADLINE)
+        stream.set_read_timeout(None)
+        with dialled.result(DEADLINE) as peer:
+            yield stream, peer
+    finally:
+        stream.close()
+
+
+@contextlib.contextmanager
+def accepted(listener: socket.socket, context: ssl.SSLContext, **options: Any) -> Iterator[TLSStream]:
+    sock, _ = listener.accept()
+    stream = TLSStream(sock, context=context, write_timeout=DEADLINE, **options)
+    try:
+        yield stream
+    finally:
+        stream.close()
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_tls_carries_bytes_both_ways(
+    authority: Authority, background: Callable[..., Future[Any]], version: ssl.TLSVersion
+) -> None:
+    client = authority.client_context()
+    client.minimum_version = client.maximum_version = version
+    with secure(authority, background, client=client) as (stream, peer):
+        assert isinstance(peer.sock, ssl.SSLSocket)
+        assert peer.sock.version() == version.name.replace("_", ".")
+        peer.send(b"hello")
+        assert stream.recv(5) == b"hello"
+        stream.put(b"good ")
+        stream.put(b"day")
+        stream.flush()
+        assert peer.read(8) == b"good day"
+        assert stream.peer_certificate is None
+
+
+def test_tls_writes_while_a_reader_waits(authority: Authority, background: Callable[..., Future[Any]]) -> None:
+    def read() -> bytes:
+        got = b""
+        while len(got) < len(BIG):
+            got += stream.recv(16384)
+        return got
+
+    with secure(authority, background) as (stream, peer):
+        reading = background(read)
+        for _ in range(10):
+            stream.put(BIG)
+            writing = background(stream.flush)
+            assert peer.read(len(BIG)) == BIG
+            writing.result(DEADLINE)
+        peer.send(BIG)
+        assert reading.result(DEADLINE) == BIG
+
+
+def test_tls_reads_a_record_in_pieces(authority: Authority, background: Callable[..., Future[Any]]) -> None:
+    with secure(authority, background) as (stream, peer):
+        peer.send(b"0123456789")
+        assert [stream.recv(4), stream.recv(4), stream.recv(4)] == [b"0123", b"4567", b"89"]
+
+
+def test_tls_flush_soon_leaves_the_rest_to_a_thread(
+    authority: Authority, background: Callable[..., Future[Any]]
+) -> None:
+    with secure(authority, background, small=True) as (stream, peer):
+        stream.put(BIG)
+        stream.flush_soon()
+        assert stream.backlog > 0
+        assert peer.read(len(BIG)) == BIG
+        wait_for_no_flusher()
+
+
+def test_tls_shows_the_certificate_of_a_client(authority: Authority, background: Callable[..., Future[Any]]) -> None:
+    server = authority.server_context(client_certificates=True)
+    client = authority.client_context(authority.issue("serial number 1", hosts=()))
+    with secure(authority, background, server=server, client=client) as (stream, _):
+        assert stream.peer_certificate is not None
+        assert stream.peer_certificate["subject"] == ((("commonName", "serial number 1"),),)
+
+
+def test_tls_as_the_client(authority: Authority, background: Callable[..., Future[Any]]) -> None:
+    with listening() as listener:
+        accepting = background(accept, listener, ssl_context=authority.server_context())
+        with socket.create_connection(listener.getsockname(), timeout=DEADLINE) as sock:
+            stream = TLSStream(
+                sock, context=authority.client_context(), server_hostname="localhost", write_timeout=DEADLINE
+            )
+            stream.handshake(time.monotonic() + DEADLINE)
+            with accepting.result(DEADLINE) as peer:
+                peer.send(b"hello")
+                assert stream.recv(5) == b"hello"
+            certificate = stream.peer_certificate
+            assert certificate is not None
+            assert ("DNS", "localhost") in certificate["subjectAltName"]
+            stream.close()
+
+
+def test_tls_refuses_a_server_of_another_authority(
+    authority: Authority, background: Callable[..., Future[Any]], tmp_path: Path
+) -> None:
+    stranger = Authority(tmp_path, name="Another CA")
+    with listening() as listener:
+        accepting = background(accept, listener, ssl_context=stranger.server_context())
+        with socket.create_connection(listener.getsockname(), timeout=DEADLINE) as sock:
+            stream = TLSStream(sock, context=authority.client_context(), server_hostname="localhost", write_timeout=1)
+            with pytest.raises(ssl.SSLCertVerificationError, match="verify failed"):
+                stream.handshake(time.monotonic() + DEADLINE)
+            assert re.search("UNKNOWN_CA|unknown ca", str(accepting.exception(DEADLINE))), "the alert says why"
+            stream.close()
+
+
+def test_tls_names_a_client_that_speaks_plainly(authority: Authority) -> None:
+    with listening() as listener, dial(listener.getsockname()[1]) as peer:
+        peer.send(b"GET / HTTP/1.1\r\n\r\n")
+        with (
+            accepted(listener, authority.server_context()) as stream,
+            pytest.raises(ssl.SSLError, match="HTTP_REQUEST"),
+        ):
+            stream.handshake(time.monotonic() + DEADLINE)
+
+
+def test_tls_handshake_ends_at_its_deadline(authority: Authority, background: Callable[..., Future[Any]]) -> None:
+    gone = threading.Event()
+
+    def drip(peer: Peer) -> None:
+        hello = ssl.MemoryBIO()
+        client = authority.client_context().wrap_bio(ssl.MemoryBIO(), hello, server_hostname="localhost")
+        with pytest.raises(ssl.SSLWantReadError):
+            client.do_handshake()
+        with contextlib.suppress(OSError):
+            for byte in hello.read():
+                peer.send(bytes([byte]))
+                if gone.wait(0.02):
+                    return
+
+    with listening() as listener, dial(listener.getsockname()[1]) as peer:
+        dripping = background(drip, peer)
+        with accepted(listener, authority.server_context()) as stream:
+            began = time.monotonic()
+            with pytest.raises(TimeoutError, match="TLS handshake took too long"):
+                stream.handshake(began + 0.2)
+            assert 0.2 <= time.monotonic() - began < 2
+        gone.set()
+        dripping.result(DEADLINE)
+
+
+@pytest.mark.parametrize("polite", [True, False])
+def test_tls_ends_with_the_peer(authority: Authority, background: Callable[..., Future[Any]], *, polite: bool) -> None:
+    with secure(authority, background) as (stream, peer):
+        assert isinstance(peer.sock, ssl.SSLSocket)
+        peer.send(b"last words")
+        if polite:
+            with contextlib.suppress(ssl.SSLError):
+                peer.sock.settimeout(0)
+                peer.sock.unwrap()
+        else:
+            socket.socket.shutdown(peer.sock, socket.SHUT_WR)
+        assert stream.recv(100) == b"last words"
+        assert stream.recv(100) == b""
+
+
+def test_tls_garbage_after_the_handshake_is_an_error(
+    authority: Authority, background: Callable[..., Future[Any]], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with secure(authority, background) as (stream, peer):
+        socket.socket.send(peer.sock, b"\x00" * 100)
+        with pytest.raises(ssl.SSLError):
+            stream.recv(1)
