@@ -140,6 +140,7 @@ def test_the_stack_of_a_thread(office: Office) -> None:
     office.hang_all()
     handler = next(thread for thread in threading.enumerate() if thread.name == "test-handler-1")
     stack = office.watch.stack_of(handler.ident or 0)
+    here = re.escape(Path(__file__).name)
     assert re.search(rf"{here}:\d+ _handle > .*{here}:\d+ _look_into_the_database", stack)
     assert stack.count(" > ") <= 5
     office.let_go()
