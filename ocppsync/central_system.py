@@ -21,21 +21,20 @@ from .methods import CentralSystemHandler, CentralSystemMethods
 from .options import check_positive, check_protocols, check_whole
 from .request import CallResultErrorReceived, ConnectionMetadata
 from .rpc.connection import Connection, ConnectionSettings
-from .rpc.message_sets import Speech
-from .rpc.registration import CentralSystemGate, Gate
+from .rpc.message_sets import MessageSets
+from .rpc.registration import CentralSystemPolicy, MessagePolicy
 from .rpc.requester import failed, not_connected
 from .rpc.router import Router
-from .security.profiles import SecurityGate, SecurityProfiles
-from .server.acceptor import Admission, Reception
-from .server.admission import Authorize, Credentials, Identify
-from .server.admission import Gate as Entrance
-from .server.connection_limits import Doorkeeper
+from .security.profiles import SecurityPolicy, SecurityProfiles
+from .server.acceptor import Acceptor, AdmittedRequest
+from .server.admission import AdmissionPolicy, Authorize, Credentials, Identify
+from .server.connection_limits import ConnectionLimiter
 from .server.forwarded import ClientAddress
 from .server.listener import Listener
 from .server.registry import ConnectionListener, Registry
-from .server.serving import Attendance
+from .server.serving import ConnectionServer
 from .threads.pool import HandlerPool, Workers
-from .threads.stuck_handlers import HandlerWatch
+from .threads.stuck_handlers import StuckHandlerDetector
 from .threads.timer import Timer
 from .validation.catalogue import SUBPROTOCOLS
 from .vendor import VendorAction, name_of
@@ -165,9 +164,9 @@ class CentralSystem(CentralSystemMethods):
             max_queued_requests=limits.queued_requests,
             idle_timeout=limits.idle,
         )
-        doorkeeper = Doorkeeper(limits, self._now)
-        self._reception = Reception(
-            Entrance(
+        limiter = ConnectionLimiter(limits, self._now)
+        self._acceptor = Acceptor(
+            AdmissionPolicy(
                 protocols=tuple(protocols),
                 default_protocol=default_protocol,
                 refuse_unknown_protocol=refuse_unknown_protocol,
@@ -175,9 +174,9 @@ class CentralSystem(CentralSystemMethods):
                 authorize=authorize,
                 identify=identify,
                 compression=compression,
-                doorkeeper=doorkeeper,
+                limiter=limiter,
             ),
-            doorkeeper=doorkeeper,
+            limiter=limiter,
             client_address=ClientAddress(limits.trusted_proxies),
             max_handshakes=limits.handshakes,
             max_handshakes_per_address=limits.handshakes_per_address,
@@ -190,25 +189,25 @@ class CentralSystem(CentralSystemMethods):
             observe=self._settings.observe,
         )
         spoken = protocols if default_protocol is None else dict.fromkeys([*protocols, default_protocol])
-        self._speech = Speech(
+        self._message_sets = MessageSets(
             "central_system", tuple(spoken), vendor_actions=vendor_actions, lenient=lenient, validation=validation
         )
-        self._router = Router(self._speech, handler)
+        self._router = Router(self._message_sets, handler)
         self._registration_gate = registration_gate
         self._security = security
         self._pool: Workers = HandlerPool(handler_threads, "ocppsync-handler")
         self._timer = Timer("ocppsync-timer")
-        self._watch = HandlerWatch(self._pool, self._timer)
+        self._watch = StuckHandlerDetector(self._pool, self._timer)
         self._registry = Registry(self._pool, self._now)
         self._lock = threading.Lock()  # guards the life of this object: the marks below
         self._started = False
         self._process: int | None = None  # that it was started in
         self._closing = False
         self._closed = threading.Event()
-        self._attendance = Attendance(self._reception, self._registry, self._connect, self._timer, close_timeout)
+        self._server = ConnectionServer(self._acceptor, self._registry, self._connect, self._timer, close_timeout)
         self._host = host
         try:
-            self._listener = None if port is None else Listener(host, port, self._attendance.start_reader)
+            self._listener = None if port is None else Listener(host, port, self._server.start_reader)
         except OSError:
             if self._journal is not None:
                 self._journal.close()
@@ -262,8 +261,8 @@ class CentralSystem(CentralSystemMethods):
             if self._started or self._closing:
                 raise RuntimeError("this central system was started already")
             self._pool = self._registry.executor = pool
-            self._timer = self._attendance.timer = timer
-            self._watch = HandlerWatch(pool, timer)
+            self._timer = self._server.timer = timer
+            self._watch = StuckHandlerDetector(pool, timer)
 
     def _now(self) -> float:
         return self._timer.now()  # which may be another timer later on
@@ -300,10 +299,10 @@ class CentralSystem(CentralSystemMethods):
             return
         if self._listener is not None:
             self._listener.close()
-        self._attendance.drain()
+        self._server.drain()
         if not self._pool.wait_idle(grace):
             _logger.warning("handlers still run after %g s; their answers are lost", grace)
-        self._attendance.close()
+        self._server.close()
         self._pool.close(0.0 if self._pool.owns_this_thread else 1.0)
         self._timer.close()
         if self._journal is not None:
@@ -311,7 +310,7 @@ class CentralSystem(CentralSystemMethods):
         self._closed.set()
 
     def _is_own_thread(self) -> bool:
-        return self._pool.owns_this_thread or self._attendance.owns_this_thread
+        return self._pool.owns_this_thread or self._server.owns_this_thread
 
     def __enter__(self) -> CentralSystem:
         return self.start()
@@ -327,16 +326,16 @@ class CentralSystem(CentralSystemMethods):
         self, transport: Transport, metadata: ConnectionMetadata, credentials: Credentials | None
     ) -> Connection:
         station = self._registry.station(metadata.charge_point_id)
-        gate = CentralSystemGate(station.registration) if self._registration_gate else Gate()
+        gate = CentralSystemPolicy(station.registration) if self._registration_gate else MessagePolicy()
         if self._security is not None and credentials is not None:
             self._security.connected(metadata.charge_point_id, credentials)
-            gate = SecurityGate(gate, self._security, metadata, credentials)
+            gate = SecurityPolicy(gate, self._security, metadata, credentials)
         return Connection(
             transport,
             metadata,
             self._settings,
             router=self._router,
-            messages=self._speech.messages(metadata.ocpp_version),
+            messages=self._message_sets.messages(metadata.ocpp_version),
             gate=gate,
             executor=self._pool,
             timer=self._timer,
@@ -344,31 +343,31 @@ class CentralSystem(CentralSystemMethods):
             watch=self._watch,
         )
 
-    def admit(self, http_request: HttpRequest) -> Admission:
+    def admit(self, http_request: HttpRequest) -> AdmittedRequest:
         """Decide about an upgrade request that a server of another kind has read; see `ocppsync.wsgi`.
 
-        Who is admitted counts until `attend` has returned, or `forget` was called.
+        Who is admitted counts until `serve_socket` has returned, or `forget` was called.
 
         Raises:
             RefusalError: what to answer instead.
         """
-        return self._reception.admit(http_request)
+        return self._acceptor.admit(http_request)
 
-    def attend(self, sock: socket.socket, admission: Admission) -> None:
+    def serve_socket(self, sock: socket.socket, admission: AdmittedRequest) -> None:
         """Serve a charge point that was admitted, on the calling thread; returns when its connection has ended."""
-        self._attendance.attend(sock, admission)
+        self._server.serve_socket(sock, admission)
 
-    def note_refusal(self, refusal: RefusalError, http_request: HttpRequest) -> None:
+    def log_refusal(self, refusal: RefusalError, http_request: HttpRequest) -> None:
         """Say in the log, and to the observers, who was refused and why."""
-        self._reception.note_refusal(refusal, http_request)
+        self._acceptor.log_refusal(refusal, http_request)
 
-    def attend_over(self, transport: Transport, admission: Admission) -> None:
-        """Serve a charge point that was admitted and comes over a transport of another kind, as `attend` does."""
-        self._attendance.attend_over(transport, admission)
+    def serve_transport(self, transport: Transport, admission: AdmittedRequest) -> None:
+        """Serve a charge point that was admitted and comes over a transport of another kind, as `serve_socket` does."""
+        self._server.serve_transport(transport, admission)
 
-    def forget(self, admission: Admission) -> None:
+    def forget(self, admission: AdmittedRequest) -> None:
         """Drop an admission that came to nothing."""
-        self._reception.forget(admission)
+        self._acceptor.forget(admission)
 
     # What applications call, beside what CentralSystemMethods declares.
 
@@ -415,7 +414,7 @@ class CentralSystem(CentralSystemMethods):
         try:
             return self._submit_request(charge_point_id, action, payload, timeout, version).result()
         except RequestTimeoutError:
-            self._watch.blame(charge_point_id, name_of(action))
+            self._watch.warn_possible_deadlock(charge_point_id, name_of(action))
             raise
 
     def _submit_request(
@@ -430,20 +429,20 @@ class CentralSystem(CentralSystemMethods):
             check_positive(timeout=timeout)
         name = name_of(action)
         if version is not None:
-            self._speech.check_sender(name, version, send=False)
+            self._message_sets.check_sender(name, version, send=False)
         connection = self._registry.get(charge_point_id)
         if connection is not None:
             return connection.request(name, payload, timeout, version)
-        self._speech.check_sender(name, version, send=False)
+        self._message_sets.check_sender(name, version, send=False)
         return failed(not_connected(charge_point_id, name))
 
     def _send(self, charge_point_id: str, action: str | VendorAction, payload: Any, version: str | None) -> None:
         name = name_of(action)
         if version is not None:
-            self._speech.check_sender(name, version, send=True)
+            self._message_sets.check_sender(name, version, send=True)
         connection = self._registry.get(charge_point_id)
         if connection is None:
-            self._speech.check_sender(name, version, send=True)
+            self._message_sets.check_sender(name, version, send=True)
             raise not_connected(charge_point_id, name)
         connection.send(name, payload, version)
 

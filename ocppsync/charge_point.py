@@ -20,12 +20,12 @@ from .options import check_positive, check_protocols, check_whole
 from .request import CallResultErrorReceived, ConnectionMetadata
 from .rpc.answer_memory import AnswerMemory
 from .rpc.connection import Connection, ConnectionSettings
-from .rpc.message_sets import Speech
-from .rpc.registration import ChargePointGate, Gate, Registration
+from .rpc.message_sets import MessageSets
+from .rpc.registration import ChargePointPolicy, MessagePolicy, Registration
 from .rpc.requester import failed, not_connected
 from .rpc.router import Router
-from .threads.pool import HandlerPool, Strand, run_logged
-from .threads.stuck_handlers import HandlerWatch
+from .threads.pool import HandlerPool, SerialExecutor, run_logged
+from .threads.stuck_handlers import StuckHandlerDetector
 from .threads.timer import Timer
 from .validation.catalogue import COMPRESSED_BY_DEFAULT, SUBPROTOCOLS
 from .vendor import VendorAction, name_of
@@ -138,20 +138,20 @@ class ChargePoint(ChargePointMethods):
             observe=observed_by(observers),
         )
         known = {*protocols, *([default_protocol] if default_protocol is not None else ())}
-        self._speech = Speech(
+        self._message_sets = MessageSets(
             "charge_point",
             [name for name in SUBPROTOCOLS if name in known],
             vendor_actions=vendor_actions,
             lenient=lenient,
             validation=validation,
         )
-        self._router = Router(self._speech, handler)
+        self._router = Router(self._message_sets, handler)
         self._registration = Registration() if registration_gate else None
         self._pool = HandlerPool(handler_threads, f"ocppsync-handler-{charge_point_id}")
         self._timer = Timer(f"ocppsync-timer-{charge_point_id}")
-        self._watch = HandlerWatch(self._pool, self._timer)
+        self._watch = StuckHandlerDetector(self._pool, self._timer)
         self._answers = AnswerMemory()
-        self._events = Strand(self._pool)
+        self._events = SerialExecutor(self._pool)
         self._lock = threading.Lock()  # guards the fields below; never held over I/O or user code
         self._listeners: list[Callable[[Literal["connected", "disconnected"]], object]] = []
         self._connection: Connection | None = None
@@ -282,8 +282,8 @@ class ChargePoint(ChargePointMethods):
             ConnectionMetadata(self.charge_point_id, version, self._endpoint.http_request),
             self._settings,
             router=self._router,
-            messages=self._speech.messages(version),
-            gate=Gate() if self._registration is None else ChargePointGate(self._registration, version),
+            messages=self._message_sets.messages(version),
+            gate=MessagePolicy() if self._registration is None else ChargePointPolicy(self._registration, version),
             executor=self._pool,
             timer=self._timer,
             answers=self._answers,
@@ -334,20 +334,20 @@ class ChargePoint(ChargePointMethods):
             check_positive(timeout=timeout)
         name = name_of(action)
         if version is not None:
-            self._speech.check_sender(name, version, send=False)
+            self._message_sets.check_sender(name, version, send=False)
         connection = self._connection
         if connection is not None:
             return connection.request(name, payload, timeout, version)
-        self._speech.check_sender(name, version, send=False)
+        self._message_sets.check_sender(name, version, send=False)
         return failed(not_connected(self.charge_point_id, name))
 
     def _send(self, action: str | VendorAction, payload: Any, version: str | None) -> None:
         name = name_of(action)
         if version is not None:
-            self._speech.check_sender(name, version, send=True)
+            self._message_sets.check_sender(name, version, send=True)
         connection = self._connection
         if connection is None:
-            self._speech.check_sender(name, version, send=True)
+            self._message_sets.check_sender(name, version, send=True)
             raise not_connected(self.charge_point_id, name)
         connection.send(name, payload, version)
 

@@ -13,7 +13,7 @@ from .clock import utc_now
 from .events import Closed, Connected, Event, MessageReceived, MessageSent, Refused
 from .masking import masked
 
-__all__ = ["Entry", "Journal", "Session", "read_journal"]
+__all__ = ["Entry", "Journal", "RecordedSession", "read_journal"]
 
 _MIB = 1024 * 1024
 
@@ -94,7 +94,7 @@ class Entry:
 
 
 @dataclass
-class Session:
+class RecordedSession:
     """One connection of a journal."""
 
     charge_point_id: str
@@ -102,14 +102,14 @@ class Session:
     entries: list[Entry] = field(default_factory=list)
 
 
-def read_journal(path: str | Path) -> list[Session]:
+def read_journal(path: str | Path) -> list[RecordedSession]:
     """Return the connections that a journal tells of, in the order they began.
 
     Raises:
         OSError: the file cannot be read.
         ValueError: a line is none of a journal's; the text has its number.
     """
-    sessions: list[Session] = []
+    sessions: list[RecordedSession] = []
     # With its own end of lines: a text may hold other characters that end some.
     with Path(path).open(encoding="utf-8", newline="\n") as file:
         lines = list(file)
@@ -121,13 +121,13 @@ def read_journal(path: str | Path) -> list[Session]:
     return [session for session in sessions if session.entries]
 
 
-def _take(line: dict[str, Any], sessions: list[Session]) -> None:
+def _take(line: dict[str, Any], sessions: list[RecordedSession]) -> None:
     if line.get("event") == "refused":
         return
     name, version = line["charge_point"], line["version"]
     current = next((one for one in reversed(sessions) if one.charge_point_id == name), None)
     if current is None or line.get("event") == "connected":
-        current = Session(name, version)
+        current = RecordedSession(name, version)
         sessions.append(current)
     if "text" in line:
         if line["direction"] not in ("in", "out"):

@@ -49,7 +49,7 @@ class Lenient:
                 raise ValueError(f"spellings[{place!r}] must be a mapping of spellings, not {choices!r}")
 
     @property
-    def tidies(self) -> bool:
+    def normalizes(self) -> bool:
         """Whether payloads that come in are changed before they are looked at."""
         return bool(self.strip_nulls or self.spellings or self.any_case_enums)
 

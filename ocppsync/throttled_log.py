@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Hashable
 
-__all__ = ["Complaints", "worth_telling"]
+__all__ = ["ThrottledLog", "is_power_of_two"]
 
 
-def worth_telling(count: int) -> bool:
+def is_power_of_two(count: int) -> bool:
     """Return whether a fault that came so often is told again: the first time, the second, the fourth, the eighth."""
     return count & (count - 1) == 0
 
 
-class Complaints:
-    """Tells of each kind of fault ever more seldom, as `worth_telling` has it, and how many there were.
+class ThrottledLog:
+    """Tells of each kind of fault ever more seldom, as `is_power_of_two` has it, and how many there were.
 
     For one thread at a time.
 
@@ -26,7 +26,7 @@ class Complaints:
         self._peer = peer
         self._counts: dict[Hashable, int] = {}
 
-    def note(
+    def log(
         self, logger: logging.Logger, kind: Hashable, text: str, *args: object, level: int = logging.WARNING
     ) -> None:
         """Count a fault, and log it unless many of its kind were.
@@ -40,5 +40,5 @@ class Complaints:
         count = self._counts[kind] = self._counts.get(kind, 0) + 1
         if count == 1:
             logger.log(level, f"%s: {text}", self._peer, *args)
-        elif worth_telling(count):
+        elif is_power_of_two(count):
             logger.log(level, f"%s: {text} (%d like this by now)", self._peer, *args, count)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from .central_system import CentralSystem
-from .server.acceptor import Admission
+from .server.acceptor import AdmittedRequest
 from .wire.http import Headers, HttpRequest, RefusalError, refusal_parts
 
 __all__ = ["Mount", "WSGIApplication", "close_with_worker", "wsgi_app"]
@@ -51,7 +51,7 @@ def wsgi_app(central_system: CentralSystem) -> WSGIApplication:
             _start(central_system)
             handover = _Handover(central_system, sock, central_system.admit(request))
         except RefusalError as refusal:
-            central_system.note_refusal(refusal, request)
+            central_system.log_refusal(refusal, request)
             return _refuse(refusal, start_response)
         # Nobody but the server's access log ever sees this status. It is not 101: Flask leaves out the body of that,
         # which is the whole connection.
@@ -68,17 +68,17 @@ class _Handover(Iterator[bytes]):
     gives back its database sessions.
     """
 
-    def __init__(self, central_system: CentralSystem, sock: socket.socket, admission: Admission) -> None:
+    def __init__(self, central_system: CentralSystem, sock: socket.socket, admission: AdmittedRequest) -> None:
         self._central_system = central_system
         self._socket = sock
-        self._admission: Admission | None = admission
+        self._admission: AdmittedRequest | None = admission
 
     def __next__(self) -> bytes:
         admission, self._admission = self._admission, None
         if admission is not None:
             try:
                 # A descriptor of its own, which it may close.
-                self._central_system.attend(self._socket.dup(), admission)
+                self._central_system.serve_socket(self._socket.dup(), admission)
             finally:
                 # The server would write its response now: it is to find nobody there.
                 with contextlib.suppress(OSError):

@@ -24,9 +24,9 @@ from wire import (
 )
 
 from ocppsync.limits import Limits
-from ocppsync.server.acceptor import Reception
-from ocppsync.server.admission import Gate
-from ocppsync.server.connection_limits import Doorkeeper
+from ocppsync.server.acceptor import Acceptor
+from ocppsync.server.admission import AdmissionPolicy
+from ocppsync.server.connection_limits import ConnectionLimiter
 from ocppsync.server.forwarded import ClientAddress
 from ocppsync.threads.timer import Timer
 from ocppsync.wire import upgrade
@@ -79,9 +79,9 @@ OurClient = Callable[..., contextlib.AbstractContextManager[tuple[End, Peer, str
 
 
 def reception_settings(**options: Any) -> dict[str, Any]:
-    """The arguments of a `Reception` that lets everybody in, but for the gate; with some of them changed."""
+    """The arguments of a `Acceptor` that lets everybody in, but for the gate; with some of them changed."""
     return {
-        "doorkeeper": Doorkeeper(Limits()),
+        "limiter": ConnectionLimiter(Limits()),
         "client_address": ClientAddress(()),
         "max_handshakes": None,
         "max_handshakes_per_address": None,
@@ -123,12 +123,14 @@ def open_connection(
 ) -> Iterator[tuple[End, Peer]]:
     """Open a connection: our end, past its handshake, and the raw peer.
 
-    Options: those of `Reception`; ``small`` buffers between the ends; ``extra`` bytes that the peer sends with its
+    Options: those of `Acceptor`; ``small`` buffers between the ends; ``extra`` bytes that the peer sends with its
     request, and ``changes`` of the request's headers; ``close_timeout``; ``client_context`` for TLS.
     """
-    reception = Reception(Gate(protocols=("ocpp1.6",), compression=compression), **reception_settings(**options))
+    acceptor = Acceptor(
+        AdmissionPolicy(protocols=("ocpp1.6",), compression=compression), **reception_settings(**options)
+    )
     dialled, sock = dial_us(background, client_context, small=small)
-    received = background(reception.receive, sock)
+    received = background(acceptor.receive, sock)
     with dialled.result(DEADLINE) as peer:
         peer.send(request(**(changes or {})) + extra)
         visitor = received.result(DEADLINE)

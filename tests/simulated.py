@@ -17,7 +17,7 @@ PACE = 200.0
 """A session takes a tenth of a second."""
 
 
-class Desk:
+class DemoCentralSystem:
     """A central system that answers sensibly, records every CALL, and gives way to other answers."""
 
     def __init__(self) -> None:
@@ -55,14 +55,14 @@ class Desk:
 
 
 @contextlib.contextmanager
-def serving_desk() -> Iterator[Desk]:
-    desk = Desk()
+def serving_desk() -> Iterator[DemoCentralSystem]:
+    desk = DemoCentralSystem()
     with serving(desk) as desk.cs:
         yield desk
 
 
 @contextlib.contextmanager
-def simulated(desk: Desk, **options: Any) -> Iterator[SimulatedChargePoint]:
+def simulated(desk: DemoCentralSystem, **options: Any) -> Iterator[SimulatedChargePoint]:
     options = {"pace": PACE, "random": Random(1), **options}
     with SimulatedChargePoint("SIM-1", desk.url, **options) as station:
         yield station

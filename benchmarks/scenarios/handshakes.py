@@ -26,7 +26,7 @@ from processes import running
 from progress import say
 
 NAME = "handshakes"
-_MOST_STORMS = 3
+_MAX_STORMS = 3
 
 
 def run(plan: Plan) -> Iterator[Figure | Failure]:
@@ -69,7 +69,7 @@ def _rate(plan: Plan, peer: str, certificate: Sequence[str]) -> Measurement:
 def _storms(plan: Plan, peers: Sequence[str]) -> Iterator[Figure | Failure]:
     chargers = 50 if plan.smoke else 5000
     yield from take_turns(
-        dataclasses.replace(plan, repetitions=min(plan.repetitions, _MOST_STORMS)),
+        dataclasses.replace(plan, repetitions=min(plan.repetitions, _MAX_STORMS)),
         {
             _storm(plan, peer, chargers): [
                 Series("reconnect storm", f"{chargers} chargers", peer, "s", more_is_better=False)

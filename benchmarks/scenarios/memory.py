@@ -24,7 +24,7 @@ from measuring import Measurement, Series, take_turns
 from processes import Program, allow_many_sockets
 
 NAME = "memory"
-_MOST_REPETITIONS = 2
+_MAX_REPETITIONS = 2
 _SPARE = 500
 """Descriptors and threads for everything else."""
 _MAPPINGS = 2
@@ -38,7 +38,7 @@ def run(plan: Plan) -> Iterator[Figure | Failure]:
     connections = 100 if plan.smoke else _possible(10_000)
     variants = f"{connections} connections", f"{connections} connections, with the kernel's part"
     yield from take_turns(
-        dataclasses.replace(plan, repetitions=min(plan.repetitions, _MOST_REPETITIONS)),
+        dataclasses.replace(plan, repetitions=min(plan.repetitions, _MAX_REPETITIONS)),
         {
             _memory(plan, peer, connections): [
                 Series("idle memory", variant, peer, "kB", more_is_better=False) for variant in variants

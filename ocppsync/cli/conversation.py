@@ -132,12 +132,12 @@ class Conversation:
         with self._writing:
             self._put(printable(text))
 
-    def remark(self, mark: str, text: str, style: Style) -> None:
+    def notice(self, mark: str, text: str, style: Style) -> None:
         """Show a line that is nobody's in particular."""
         with self._writing:
             self._write([(f"{_clock()} ", "time"), (f"{mark} {printable(text)}", style)])
 
-    def hush(self) -> None:
+    def mute(self) -> None:
         """Show nothing from now on but what `say` is given."""
         with self._writing:
             self._hushed = True
@@ -206,7 +206,7 @@ class LogLines(logging.Handler):
         style: Style = "faint"
         if record.levelno >= logging.WARNING:
             style = "error" if record.levelno >= logging.ERROR else "warning"
-        self._conversation.remark("." if style == "faint" else "!", text, style)
+        self._conversation.notice("." if style == "faint" else "!", text, style)
 
 
 def _pad(text: str, width: int) -> str:

@@ -31,7 +31,7 @@ from .readable import printable
 
 __all__ = ["main"]
 
-_MOST_SIMULATED = 500
+_MAX_SIMULATED = 500
 _VERSIONS: tuple[Version, ...] = tuple(SUBPROTOCOLS.values())
 _SPOKEN = f"{', '.join(_VERSIONS[:-1])} and {_VERSIONS[-1]}"
 _ALL_STARTED = 10.0
@@ -108,8 +108,8 @@ def _port(text: str) -> int:
 
 
 def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) > _MOST_SIMULATED:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to {_MOST_SIMULATED}")
+    if not text.isascii() or not text.isdigit() or int(text) > _MAX_SIMULATED:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to {_MAX_SIMULATED}")
     return int(text)
 
 
@@ -206,7 +206,7 @@ def _serve(options: argparse.Namespace) -> int:
     with _log_shown_in(conversation, verbose=options.verbose), _switching_seldom():
         with _signals_sent_to(endings):
             try:
-                desk = Desk(conversation, options.host, options.port, options.journal)
+                desk = DemoCentralSystem(conversation, options.host, options.port, options.journal)
             except OSError as error:
                 return _fail(error)
             desk.open()
@@ -216,7 +216,7 @@ def _serve(options: argparse.Namespace) -> int:
             ]
             ending = _start_in_turn(stations, endings, options.pace)
         # From here on another Ctrl-C means that this takes too long.
-        conversation.hush()
+        conversation.mute()
         for station in stations:
             station.stop()
         desk.close()
@@ -276,7 +276,7 @@ def _silence(stream: TextIO) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-class Desk:
+class DemoCentralSystem:
     """A central system that accepts everybody, and shows what is said.
 
     Args:

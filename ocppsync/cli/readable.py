@@ -13,8 +13,8 @@ from ..masking import masked
 
 __all__ = ["columns", "compact", "fit", "printable"]
 
-_LONGEST_TEXT = 40
-_MOST_ITEMS = 20
+_MAX_TEXT = 40
+_MAX_ITEMS = 20
 
 # Text.
 
@@ -153,8 +153,8 @@ def _value(value: Any) -> str:
 
 
 def _joined(items: Sequence[Any], separator: str) -> str:
-    shown = [_value(item) for item in items[:_MOST_ITEMS]]
-    more = [f"… {len(items) - _MOST_ITEMS} more"] if len(items) > _MOST_ITEMS else []
+    shown = [_value(item) for item in items[:_MAX_ITEMS]]
+    more = [f"… {len(items) - _MAX_ITEMS} more"] if len(items) > _MAX_ITEMS else []
     return separator.join(shown + more)
 
 
@@ -202,6 +202,6 @@ def _current(entry: Mapping[str, Any]) -> Any:
 def _text(text: str) -> str:
     if _UUID.fullmatch(text):
         return f"{text[:8]}…"
-    if len(text) > _LONGEST_TEXT:
-        text = f"{text[: _LONGEST_TEXT - 1]}…"
+    if len(text) > _MAX_TEXT:
+        text = f"{text[: _MAX_TEXT - 1]}…"
     return text if _BARE.fullmatch(text.rstrip("…")) else json.dumps(text, ensure_ascii=False)

@@ -33,51 +33,51 @@ class Verdict(Enum):
     """Handle it."""
     REPLAY = auto()
     """It was answered: send that answer again."""
-    SWALLOW = auto()
+    IN_PROGRESS = auto()
     """It is being handled: that answer will serve both."""
     CONFLICT = auto()
     """Its id was used for another CALL of the same connection."""
 
 
 @dataclass(slots=True, eq=False)
-class Admission:
+class IncomingCall:
     """A CALL that was let in, and in the end its answer."""
 
     message_id: frames.MessageId
     action: str
     text: str | int
-    link: Any
+    reply_to: Any
     since: float
     answer: str | None = None
 
 
 class AnswerMemory:
-    """What one station asked lately, and how it was answered; it outlives the station's connections.
+    """The last CALLs of one charge point and their answers; it outlives the charge point's connections.
 
-    A ``link`` is whatever stands for the connection that a CALL came over: the answer goes to the one that asked last.
-    It outlives its connection here, so it should hold it weakly.
+    A ``reply_to`` stands for the connection that a CALL came over; the answer goes to the one that asked last. It holds
+    the connection weakly, because the memory outlives it.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()  # two connections of one station may be at work at once
-        self._entries: OrderedDict[frames.MessageId, Admission] = OrderedDict()
+        self._entries: OrderedDict[frames.MessageId, IncomingCall] = OrderedDict()
 
-    def admit(self, call: frames.Call, text: str, link: object) -> tuple[Verdict, Admission]:
-        """Return what to do with ``call``, which came as ``text`` over ``link``; for REPLAY the answer is in there."""
+    def admit(self, call: frames.CallFrame, text: str, reply_to: object) -> tuple[Verdict, IncomingCall]:
+        """Return what to do with ``call``, which came as ``text``; for REPLAY the answer is in the `IncomingCall`."""
         with self._lock:
             entry = self._recall(call.message_id)
-            if entry is None or not (entry.link is link or call.action in _KEPT_ACROSS_CONNECTIONS):
-                return Verdict.NEW, self._begin(call, text, link)
+            if entry is None or not (entry.reply_to is reply_to or call.action in _KEPT_ACROSS_CONNECTIONS):
+                return Verdict.NEW, self._begin(call, text, reply_to)
             if entry.action != call.action or not _same_content(entry.text, text, call):
-                if entry.link is not link:
-                    return Verdict.NEW, self._begin(call, text, link)
+                if entry.reply_to is not reply_to:
+                    return Verdict.NEW, self._begin(call, text, reply_to)
                 return Verdict.CONFLICT, entry
-            entry.link = link
-            return (Verdict.SWALLOW if entry.answer is None else Verdict.REPLAY), entry
+            entry.reply_to = reply_to
+            return (Verdict.IN_PROGRESS if entry.answer is None else Verdict.REPLAY), entry
 
-    def finish(self, entry: Admission, answer: str | None) -> Any:
-        """Store the CALLRESULT that was made for a CALL, and return the link to send it to.
+    def finish(self, entry: IncomingCall, answer: str | None) -> Any:
+        """Store the CALLRESULT that was made for a CALL, and return the reply_to to send it to.
 
         None for ``answer`` forgets the CALL: one that was answered with an error is handled anew when it comes again.
         """
@@ -85,7 +85,7 @@ class AnswerMemory:
             entry.answer = answer
             if answer is None and self._entries.get(entry.message_id) is entry:
                 del self._entries[entry.message_id]
-            return entry.link
+            return entry.reply_to
 
     def answered(self, message_id: frames.MessageId) -> str | None:
         """Return the action of a CALL that got its CALLRESULT lately, or None."""
@@ -93,26 +93,26 @@ class AnswerMemory:
             entry = self._recall(message_id)
         return entry.action if entry is not None and entry.answer is not None else None
 
-    def _recall(self, message_id: frames.MessageId) -> Admission | None:
+    def _recall(self, message_id: frames.MessageId) -> IncomingCall | None:
         entry = self._entries.get(message_id)
         if entry is not None and entry.answer is not None and self._clock() - entry.since > KEPT_SECONDS:
             return None
         return entry
 
-    def _begin(self, call: frames.Call, text: str, link: object) -> Admission:
+    def _begin(self, call: frames.CallFrame, text: str, reply_to: object) -> IncomingCall:
         kept = text if len(text) <= _LARGE else hash(text)
         self._entries.pop(call.message_id, None)
-        entry = Admission(call.message_id, call.action, kept, link, self._clock())
+        entry = IncomingCall(call.message_id, call.action, kept, reply_to, self._clock())
         self._entries[call.message_id] = entry
         while len(self._entries) > KEPT_ANSWERS:
             self._entries.popitem(last=False)
         return entry
 
 
-def _same_content(kept: str | int, text: str, call: frames.Call) -> bool:
+def _same_content(kept: str | int, text: str, call: frames.CallFrame) -> bool:
     if kept == text or kept == hash(text):
         return True
     if isinstance(kept, int):
         return False
     before = frames.parse(kept, _AS_IT_CAME)
-    return isinstance(before, frames.Call) and before.payload == call.payload
+    return isinstance(before, frames.CallFrame) and before.payload == call.payload

@@ -19,15 +19,15 @@ from ..errors import ProtocolError
 from ..events import Closed, Connected, Observer
 from ..options import check_positive, check_whole
 from ..request import CallResultErrorReceived, ConnectionMetadata
-from ..threads.pool import Executor, Strand, run_logged
-from ..threads.stuck_handlers import HandlerWatch
+from ..threads.pool import Executor, SerialExecutor, run_logged
+from ..threads.stuck_handlers import StuckHandlerDetector
 from ..threads.timer import Timer, TimerHandle
 from ..wire.transport import NORMAL, POLICY_VIOLATION, Transport
 from .answer_memory import AnswerMemory
-from .engine import Dispatch, Refused, Reply, Rpc, Settle
-from .message_sets import Messages
+from .engine import AnswerRejected, Dispatch, Reply, Rpc, Settle
+from .message_sets import MessageSet
 from .observing import ObservedTransport
-from .registration import Gate
+from .registration import MessagePolicy
 from .requester import Requester, failed
 from .responder import Responder
 from .router import Router
@@ -84,12 +84,12 @@ class Connection:
         settings: ConnectionSettings,
         *,
         router: Router,
-        messages: Messages,
-        gate: Gate,
+        messages: MessageSet,
+        gate: MessagePolicy,
         executor: Executor,
         timer: Timer,
         answers: AnswerMemory,
-        watch: HandlerWatch | None = None,
+        watch: StuckHandlerDetector | None = None,
     ) -> None:
         if settings.observe is not None:
             transport = ObservedTransport(transport, metadata, settings.observe, timer.now)
@@ -99,7 +99,7 @@ class Connection:
         self._messages = messages
         self._gate = gate
         self._router = router
-        self._refusals = None if settings.on_call_result_error is None else Strand(executor)
+        self._refusals = None if settings.on_call_result_error is None else SerialExecutor(executor)
         self._timer = timer
         self._responder = Responder(
             transport,
@@ -118,10 +118,10 @@ class Connection:
         )
         self._lock = threading.Lock()  # guards the RPC core; never held over I/O or user code
         self._rpc = Rpc(
-            messages.dialect,
+            messages.codec,
             refusal=self._refusal,
             answers=answers,
-            link=weakref.ref(self._responder),
+            reply_to=weakref.ref(self._responder),
             peer=metadata.charge_point_id,
         )
         self._requester = Requester(
@@ -193,7 +193,7 @@ class Connection:
             except Exception:
                 _logger.exception("on_raw_websocket_data failed")
         try:
-            frame = self._messages.dialect.parse(text)
+            frame = self._messages.codec.parse(text)
         except ProtocolError as error:
             with self._lock:
                 event = self._rpc.receive_malformed(error)
@@ -207,35 +207,35 @@ class Connection:
             self._requester.write(event.next)
             self._requester.settle(event)
         elif isinstance(event, Reply):
-            self._responder.post(event.text)
-        elif isinstance(event, Refused):
+            self._responder.send_nowait(event.text)
+        elif isinstance(event, AnswerRejected):
             self._report(event)
 
     def _count_malformed(self) -> None:
         limit = self._settings.max_malformed_frames
         if limit is not None and self._rpc.counters.malformed_frames > limit:
             _logger.warning("%s sent more than %d malformed messages", self.metadata.charge_point_id, limit)
-            self._transport.give_up(POLICY_VIOLATION, "too many malformed messages")
+            self._transport.fail(POLICY_VIOLATION, "too many malformed messages")
 
     def _refusal(self, action: str, send: bool) -> str | None:
         # What the gate keeps out gets the gate's answer when its turn comes, whether or not there is a handler.
-        if self._gate.ruling(action) != "handle":
+        if self._gate.decide_inbound(action) != "handle":
             return None
         return self._router.refusal(action, self._messages.version, send)
 
-    def _report(self, event: Refused) -> None:
+    def _report(self, event: AnswerRejected) -> None:
         error = event.error
         received = CallResultErrorReceived(
             charge_point_id=self.metadata.charge_point_id,
             action=event.action,
             message_id=str(error.message_id),
-            code=self._messages.dialect.code(error.code),
+            code=self._messages.codec.code(error.code),
             raw_code=error.code,
             description=error.description,
             details=error.details,
         )
         text = "it cannot use the answer to its %s: %.300r"
-        self._rpc.complaints.note(_logger, "refusal", text, event.action, error)
+        self._rpc.throttled.log(_logger, "refusal", text, event.action, error)
         hook, waiting = self._settings.on_call_result_error, self._refusals
         # One answer may be refused without end: no more of that may wait than CALLs may.
         if hook is not None and waiting is not None and len(waiting) < self._settings.max_queued_calls:

@@ -21,7 +21,7 @@ CALLRESULT or CALLERROR to the outstanding CALL      Settle
 the same, malformed                                  Settle, with the ProtocolError
 ... to a CALL that timed out                         counted as late, logged, never answered
 ... to any other id                                  counted as stray, logged, never answered
-CALLRESULTERROR to an answer of ours (2.1)           Refused: tell the application
+CALLRESULTERROR to an answer of ours (2.1)           AnswerRejected: tell the application
 anything else                                        counted, logged, never answered
 """
 
@@ -33,16 +33,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..errors import ProtocolError
-from ..throttled_log import Complaints
+from ..throttled_log import ThrottledLog
 from . import frames
-from .answer_memory import Admission, AnswerMemory, Verdict
-from .frame_codec import UNREADABLE_ID, Dialect
+from .answer_memory import AnswerMemory, IncomingCall, Verdict
+from .frame_codec import UNREADABLE_ID, FrameCodec
 
 _logger = logging.getLogger(__name__)
 _REMEMBERED_TIMEOUTS = 64
 # An error must echo the id of the CALL, but nobody needs a megabyte of it back.
-_LONGEST_ECHO = 255
-_LONGEST_NAME = 50
+_MAX_ECHO = 255
+_MAX_NAME = 50
 
 
 class OutgoingCall:
@@ -60,8 +60,8 @@ class OutgoingCall:
 class Dispatch:
     """Hand the CALL to a handler; its answer belongs to the admission. None for a SEND, which has no answer."""
 
-    call: frames.Call | frames.Send
-    admission: Admission | None
+    call: frames.CallFrame | frames.SendFrame
+    admission: IncomingCall | None
 
 
 @dataclass(slots=True)
@@ -76,19 +76,19 @@ class Settle:
     """One of our CALLs got its answer; then write the next one."""
 
     call: OutgoingCall
-    answer: frames.CallResult | frames.CallError | ProtocolError
+    answer: frames.CallResultFrame | frames.CallErrorFrame | ProtocolError
     next: OutgoingCall | None
 
 
 @dataclass(slots=True)
-class Refused:
+class AnswerRejected:
     """The peer could not use an answer of ours."""
 
     action: str
-    error: frames.CallResultError
+    error: frames.CallResultErrorFrame
 
 
-Event = Dispatch | Reply | Settle | Refused | None
+Decision = Dispatch | Reply | Settle | AnswerRejected | None
 
 
 @dataclass(slots=True)
@@ -115,29 +115,29 @@ class Rpc:
     """Both directions of one connection.
 
     Args:
-        dialect: of the connection's version.
+        codec: of the connection's version.
         refusal: called with an action, and whether it came as a SEND; returns the error code if it is not to be handed
             to a handler, else None.
         answers: what the station asked lately.
-        link: stands for this connection in ``answers``.
+        reply_to: stands for this connection in ``answers``.
         peer: the peer's name for the log.
     """
 
     def __init__(
         self,
-        dialect: Dialect,
+        codec: FrameCodec,
         *,
         refusal: Callable[[str, bool], str | None],
         answers: AnswerMemory,
-        link: object,
+        reply_to: object,
         peer: str = "peer",
     ) -> None:
-        self._dialect = dialect
+        self._codec = codec
         self._refusal = refusal
         self._answers = answers
-        self._link = link
+        self._reply_to = reply_to
         self._peer = peer
-        self.complaints = Complaints(peer)
+        self.throttled = ThrottledLog(peer)
         """For the reading thread."""
         # Lists: deques would take more room in every connection, and few wait here.
         self._queue: list[OutgoingCall] = []
@@ -188,24 +188,24 @@ class Rpc:
 
     # What the peer sends.
 
-    def receive(self, frame: frames.Frame, text: str) -> Event:
+    def receive(self, frame: frames.Frame, text: str) -> Decision:
         """Return what to do about a frame, which came as ``text``."""
-        if isinstance(frame, frames.Call):
+        if isinstance(frame, frames.CallFrame):
             return self._receive_call(frame, text)
-        if isinstance(frame, frames.Send):
+        if isinstance(frame, frames.SendFrame):
             return self._receive_send(frame)
-        if isinstance(frame, frames.CallResultError):
+        if isinstance(frame, frames.CallResultErrorFrame):
             return self._receive_refusal(frame)
         return self._receive_answer(frame.message_id, frame)
 
-    def receive_malformed(self, error: ProtocolError) -> Event:
+    def receive_malformed(self, error: ProtocolError) -> Decision:
         """Return what to do about a message that is no frame."""
         if error.error_code == "MessageTypeNotSupported":
             self.counters.unknown_types += 1
-            self.complaints.note(_logger, "type", "ignored a message: %s", error, level=logging.INFO)
-            return self._report(error) if self._dialect.refuses_unknown_types else None
+            self.throttled.log(_logger, "type", "ignored a message: %s", error, level=logging.INFO)
+            return self._report(error) if self._codec.refuses_unknown_types else None
         self.counters.malformed_frames += 1
-        self.complaints.note(_logger, "malformed", "%s", error)
+        self.throttled.log(_logger, "malformed", "%s", error)
         if error.message_type in (None, frames.CALL):
             return self._report(error)
         if error.message_type in (frames.CALLRESULT, frames.CALLERROR) and isinstance(error.message_id, str):
@@ -215,12 +215,14 @@ class Rpc:
     def _report(self, error: ProtocolError) -> Reply | None:
         if error.message_id is not None:
             return self._refuse(error.message_id, error.error_code, str(error))
-        if not self._dialect.reports_unreadable:
+        if not self._codec.reports_unreadable:
             return None
         # Without the parser's own words, which may quote the broken text (4/201 §4.2.3).
-        return Reply(self._dialect.call_error(UNREADABLE_ID, error.error_code, "the message could not be read"))
+        return Reply(self._codec.call_error(UNREADABLE_ID, error.error_code, "the message could not be read"))
 
-    def _receive_answer(self, message_id: str, answer: frames.CallResult | frames.CallError | ProtocolError) -> Event:
+    def _receive_answer(
+        self, message_id: str, answer: frames.CallResultFrame | frames.CallErrorFrame | ProtocolError
+    ) -> Decision:
         call = self._outstanding
         if call is not None and call.message_id == message_id:
             return Settle(call, answer, self._advance())
@@ -233,24 +235,26 @@ class Rpc:
             self._log_stray(message_id, answer)
         return None
 
-    def _log_stray(self, message_id: str, answer: frames.CallResult | frames.CallError | ProtocolError) -> None:
-        if message_id == UNREADABLE_ID and isinstance(answer, frames.CallError):
-            text = f"{answer.code} {answer.description}"[:_LONGEST_ECHO]
-            self.complaints.note(_logger, "unreadable", "could not read a message of ours: %r", text)
+    def _log_stray(
+        self, message_id: str, answer: frames.CallResultFrame | frames.CallErrorFrame | ProtocolError
+    ) -> None:
+        if message_id == UNREADABLE_ID and isinstance(answer, frames.CallErrorFrame):
+            text = f"{answer.code} {answer.description}"[:_MAX_ECHO]
+            self.throttled.log(_logger, "unreadable", "could not read a message of ours: %r", text)
         else:
-            self.complaints.note(_logger, "stray", "dropped an answer to %.40r, which is no call of ours", message_id)
+            self.throttled.log(_logger, "stray", "dropped an answer to %.40r, which is no call of ours", message_id)
 
-    def _receive_refusal(self, error: frames.CallResultError) -> Refused | None:
+    def _receive_refusal(self, error: frames.CallResultErrorFrame) -> AnswerRejected | None:
         # It carries an id of the peer's, for a CALL that was answered here lately (4/21 §4.2.3).
         action = self._answers.answered(error.message_id)
         if action is not None:
-            return Refused(action, error)
+            return AnswerRejected(action, error)
         self.counters.stray_answers += 1
         text = "refused the answer to %.40r, which nobody here gave"
-        self.complaints.note(_logger, "stray refusal", text, error.message_id)
+        self.throttled.log(_logger, "stray refusal", text, error.message_id)
         return None
 
-    def _receive_send(self, send: frames.Send) -> Dispatch | None:
+    def _receive_send(self, send: frames.SendFrame) -> Dispatch | None:
         # Nothing that is wrong with it may be answered (4/21 §4.2.4).
         fault = self._refusal(send.action, True)
         if len(str(send.message_id)) > frames.MAX_MESSAGE_ID:
@@ -258,39 +262,39 @@ class Rpc:
         if fault is None:
             return Dispatch(send, None)
         self.counters.dropped_sends += 1
-        self.complaints.note(_logger, "send", "dropped the SEND %.50r: %s", send.action, fault)
+        self.throttled.log(_logger, "send", "dropped the SEND %.50r: %s", send.action, fault)
         return None
 
-    def _receive_call(self, call: frames.Call, text: str) -> Event:
+    def _receive_call(self, call: frames.CallFrame, text: str) -> Decision:
         if len(str(call.message_id)) > frames.MAX_MESSAGE_ID:
-            return self._refuse(call.message_id, self._dialect.bad_id, "the message id is longer than 36 characters")
+            return self._refuse(call.message_id, self._codec.bad_id, "the message id is longer than 36 characters")
         code = self._refusal(call.action, False)
         if code is not None:
             return self._refuse(call.message_id, code, refusal_text(code, call.action))
-        verdict, admission = self._answers.admit(call, text, self._link)
+        verdict, admission = self._answers.admit(call, text, self._reply_to)
         if verdict is Verdict.NEW:
             return Dispatch(call, admission)
         self.counters.repeated_calls += 1
         if verdict is Verdict.CONFLICT:
-            return self._refuse(call.message_id, self._dialect.bad_id, "the message id was used for another CALL")
+            return self._refuse(call.message_id, self._codec.bad_id, "the message id was used for another CALL")
         text = "repeated %s %r"
-        self.complaints.note(_logger, "repeat", text, call.action, call.message_id, level=logging.INFO)
-        # By the verdict: an answer that came in since goes to this link by itself.
+        self.throttled.log(_logger, "repeat", text, call.action, call.message_id, level=logging.INFO)
+        # By the verdict: an answer that came in since goes to this reply_to by itself.
         return Reply(admission.answer) if verdict is Verdict.REPLAY and admission.answer is not None else None
 
     def _refuse(self, message_id: frames.MessageId, code: str, description: str) -> Reply | None:
         # Actions that OCPP knows are told apart: each may be a handler that somebody forgot.
         kind = description if code == "NotSupported" else code
-        self.complaints.note(_logger, kind, "refused the CALL %.40r: %s %s", message_id, code, description)
-        if len(str(message_id)) <= _LONGEST_ECHO:
-            return Reply(self._dialect.call_error(message_id, code, description))
-        if self._dialect.reports_unreadable:
-            return Reply(self._dialect.call_error(UNREADABLE_ID, code, description))
+        self.throttled.log(_logger, kind, "refused the CALL %.40r: %s %s", message_id, code, description)
+        if len(str(message_id)) <= _MAX_ECHO:
+            return Reply(self._codec.call_error(message_id, code, description))
+        if self._codec.reports_unreadable:
+            return Reply(self._codec.call_error(UNREADABLE_ID, code, description))
         return None
 
 
 def refusal_text(code: str, action: str) -> str:
     """Return the description that goes with the error code for an action that is not handled here."""
     # As repr shows it, since the peer may have written anything there, and it goes to the log as well.
-    name = repr(action[:_LONGEST_NAME])
+    name = repr(action[:_MAX_NAME])
     return f"unknown action {name}" if code == "NotImplemented" else f"{name} is not supported here"

@@ -11,11 +11,11 @@ from ..lenient import Lenient
 from . import frames
 from .frames import CALL, CALLERROR, CALLRESULT, CALLRESULTERROR, SEND, Frame, FrameRules, MessageId
 
-__all__ = ["UNREADABLE_ID", "Dialect"]
+__all__ = ["UNREADABLE_ID", "FrameCodec"]
 
 UNREADABLE_ID = "-1"
 """Stands for the id of a message whose id cannot be read (4/201 §4.2.3); no CALL has it."""
-_LONGEST_DESCRIPTION = 255
+_MAX_DESCRIPTION = 255
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,13 @@ class _Rules:
 _OLD_TYPES = frozenset({CALL, CALLRESULT, CALLERROR})
 _TABLE: Mapping[str, _Rules] = {
     "1.6": _Rules(_OLD_TYPES, False, False, "GenericError", None, False),
-    "2.0.1": _Rules(_OLD_TYPES, True, True, "RpcFrameworkError", _LONGEST_DESCRIPTION, False),
-    "2.1": _Rules(_OLD_TYPES | {CALLRESULTERROR, SEND}, True, False, "RpcFrameworkError", _LONGEST_DESCRIPTION, True),
+    "2.0.1": _Rules(_OLD_TYPES, True, True, "RpcFrameworkError", _MAX_DESCRIPTION, False),
+    "2.1": _Rules(_OLD_TYPES | {CALLRESULTERROR, SEND}, True, False, "RpcFrameworkError", _MAX_DESCRIPTION, True),
 }
 _STRICT = Lenient()
 
 
-class Dialect:
+class FrameCodec:
     """How one version is written and read.
 
     Args:
@@ -66,7 +66,7 @@ class Dialect:
         self._frame_rules = FrameRules(rules.types, lenient.numeric_ids, lenient.short_call_errors)
 
     def __repr__(self) -> str:
-        return f"<Dialect of OCPP {self.version}>"
+        return f"<FrameCodec of OCPP {self.version}>"
 
     def parse(self, text: str) -> Frame:
         """Return the frame that ``text`` holds; raises ProtocolError where it is none of this version's."""

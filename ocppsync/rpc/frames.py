@@ -21,7 +21,7 @@ MessageId = str | int
 
 
 @dataclass(slots=True)
-class Call:
+class CallFrame:
     """A request: ``[2, id, action, payload]`` (J16 §4.2.1)."""
 
     message_id: MessageId
@@ -30,7 +30,7 @@ class Call:
 
 
 @dataclass(slots=True)
-class CallResult:
+class CallResultFrame:
     """The answer to a CALL: ``[3, id, payload]`` (J16 §4.2.2)."""
 
     message_id: str
@@ -38,7 +38,7 @@ class CallResult:
 
 
 @dataclass(slots=True)
-class CallError:
+class CallErrorFrame:
     """The refusal of a CALL: ``[4, id, code, description, details]`` (J16 §4.2.3)."""
 
     message_id: str
@@ -48,7 +48,7 @@ class CallError:
 
 
 @dataclass(slots=True)
-class CallResultError:
+class CallResultErrorFrame:
     """The refusal of a CALLRESULT, in 2.1: ``[5, id, code, description, details]`` (4/21 §4.2.3)."""
 
     message_id: MessageId
@@ -58,7 +58,7 @@ class CallResultError:
 
 
 @dataclass(slots=True)
-class Send:
+class SendFrame:
     """A message without an answer, in 2.1: ``[6, id, action, payload]`` (4/21 §4.2.4)."""
 
     message_id: MessageId
@@ -66,7 +66,7 @@ class Send:
     payload: Any
 
 
-Frame = Call | CallResult | CallError | CallResultError | Send
+Frame = CallFrame | CallResultFrame | CallErrorFrame | CallResultErrorFrame | SendFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +121,9 @@ def parse(text: str, rules: FrameRules = _STRICT) -> Frame:
         action, payload = elements
         if not isinstance(action, str):
             raise _malformed(kind, message_id, "its action is not a string", "RpcFrameworkError")
-        return (Call if kind == CALL else Send)(message_id, action, {} if payload is None else payload)
+        return (CallFrame if kind == CALL else SendFrame)(message_id, action, {} if payload is None else payload)
     if kind == CALLRESULT:
-        return CallResult(message_id, {} if elements[0] is None else elements[0])
+        return CallResultFrame(message_id, {} if elements[0] is None else elements[0])
     return _error(kind, message_id, elements, rules)
 
 
@@ -186,7 +186,7 @@ def _members(container: Any) -> Iterable[Any]:
     return container.values() if isinstance(container, dict) else container
 
 
-def _error(kind: int, message_id: str, elements: list[Any], rules: FrameRules) -> CallError | CallResultError:
+def _error(kind: int, message_id: str, elements: list[Any], rules: FrameRules) -> CallErrorFrame | CallResultErrorFrame:
     code, *rest = elements
     description, details = (*rest, *_ABSENT[len(rest) :])
     if not isinstance(code, str) or not isinstance(description, str):
@@ -195,7 +195,7 @@ def _error(kind: int, message_id: str, elements: list[Any], rules: FrameRules) -
         if not rules.short_call_errors:
             raise _malformed(kind, message_id, "its details are not an object", "FormatViolation")
         details = {"details": details}
-    return (CallError if kind == CALLERROR else CallResultError)(message_id, code, description, details or {})
+    return (CallErrorFrame if kind == CALLERROR else CallResultErrorFrame)(message_id, code, description, details or {})
 
 
 def _malformed(kind: int, message_id: MessageId | None, fault: str, error_code: str) -> ProtocolError:

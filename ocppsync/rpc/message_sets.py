@@ -16,24 +16,24 @@ from ..lenient import Lenient, Validation
 from ..validation.catalogue import SUBPROTOCOLS, Catalogue, Kind, Role, Version, catalogue, unknown_action
 from ..validation.formats import FORMATS, RFC_3339_LONG
 from ..validation.predicates import compile_predicate
-from ..validation.tolerance import Tidier, check_places, with_limits
+from ..validation.tolerance import Normalizer, check_places, with_limits
 from ..validation.validators import Validator, validator
 from ..vendor import VendorAction
 from . import frames
-from .frame_codec import Dialect
+from .frame_codec import FrameCodec
 
-__all__ = ["Messages", "Speech"]
+__all__ = ["MessageSet", "MessageSets"]
 
 _logger = logging.getLogger(__name__)
 
 # A number with more than six decimals, or something that looks like one.
 _LONG_FRACTION = re.compile(r"\.\d{7}|\d[eE]-")
-_MOST_DECIMALS = 6
+_MAX_DECIMALS = 6
 # What is in there means what its vendor says.
 _FREE_FIELDS = frozenset({"customData", "data"})
 
 
-class Messages:
+class MessageSet:
     """The messages of one version, for one end of a connection.
 
     Args:
@@ -46,28 +46,28 @@ class Messages:
         version: the version.
         role: this end.
         catalogue: which there are.
-        dialect: how frames are written and read.
+        codec: how frames are written and read.
     """
 
     def __init__(self, entries: Catalogue, role: Role, lenient: Lenient, validation: Validation) -> None:
         self.version: Version = entries.version
         self.role: Role = role
         self.catalogue = entries
-        self.dialect = Dialect(entries.version, lenient)
+        self.codec = FrameCodec(entries.version, lenient)
         self._validation = validation
         self._validator = _validator(entries, lenient)
-        self._tidy = Tidier(entries, lenient).tidy if lenient.tidies else None
+        self._normalize = Normalizer(entries, lenient).normalize if lenient.normalizes else None
         # Towards stations: 2/201 §2.1.4 decimal.
         self._round = role == "central_system" and entries.version != "1.6"
 
     def __repr__(self) -> str:
-        return f"<Messages of OCPP {self.version}: {len(self.catalogue.actions)} actions>"
+        return f"<MessageSet of OCPP {self.version}: {len(self.catalogue.actions)} actions>"
 
     # Judging.
 
-    def tidied(self, action: str, kind: Kind, payload: Any) -> Any:
+    def normalized(self, action: str, kind: Kind, payload: Any) -> Any:
         """Return a payload that came in as `Lenient` asks for it."""
-        return payload if self._tidy is None else self._tidy(action, kind, payload)
+        return payload if self._normalize is None else self._normalize(action, kind, payload)
 
     def fault_of_inbound(self, action: str, kind: Kind, payload: Any) -> ValidationError | None:
         """Return what is wrong with a payload that came in, or None; also if nobody wants to know."""
@@ -88,7 +88,7 @@ class Messages:
     def unknown(self, action: str, catalogues: Sequence[Catalogue]) -> ValidationError:
         """Return the error for an action that none of some versions has."""
         text = unknown_action(catalogues, action)
-        code = self.dialect.code("NotImplemented")
+        code = self.codec.code("NotImplemented")
         return ValidationError(text, action=action, errors=[Violation("", text, "action")], error_code=code)
 
     def check_sender(self, action: str, *, send: bool) -> None:
@@ -104,7 +104,7 @@ class Messages:
         else:
             return
         raise ValidationError(
-            text, action=action, errors=[Violation("", text, "action")], error_code=self.dialect.code(code)
+            text, action=action, errors=[Violation("", text, "action")], error_code=self.codec.code(code)
         )
 
     # Writing. All raise TypeError or ValueError where a payload holds what JSON has not.
@@ -136,7 +136,7 @@ def _tolerated(mode: str, fault: ValidationError) -> bool:
 
 def _rounded(value: Any) -> Any:
     if isinstance(value, float):
-        return round(value, _MOST_DECIMALS)
+        return round(value, _MAX_DECIMALS)
     if isinstance(value, Mapping):
         return {name: part if name in _FREE_FIELDS else _rounded(part) for name, part in value.items()}
     return [_rounded(part) for part in value] if isinstance(value, (list, tuple)) else value
@@ -151,7 +151,7 @@ def _validator(entries: Catalogue, lenient: Lenient) -> Validator:
     return Validator(entries, formats)
 
 
-class Speech:
+class MessageSets:
     """What one central system or charge point speaks.
 
     Args:
@@ -184,7 +184,7 @@ class Speech:
         self._lenient = lenient or Lenient()
         self._validation = validation or Validation()
         self._lock = threading.Lock()  # so that each version is made once
-        self._messages: dict[str, Messages] = {}
+        self._messages: dict[str, MessageSet] = {}
         self._check()
 
     def _check(self) -> None:
@@ -198,9 +198,9 @@ class Speech:
             check_places(self._lenient, [self.messages(version).catalogue for version in self.versions])
 
     def __repr__(self) -> str:
-        return f"<Speech of a {self.role}: {', '.join(self.versions)}>"
+        return f"<MessageSets of a {self.role}: {', '.join(self.versions)}>"
 
-    def messages(self, version: str) -> Messages:
+    def messages(self, version: str) -> MessageSet:
         """Return the messages of a version; raises ValueError for one that is not spoken here."""
         found = self._messages.get(version)
         if found is not None:
@@ -209,7 +209,7 @@ class Speech:
             raise ValueError(f"OCPP {version!r} is not spoken here; {', '.join(self.versions)} is")
         with self._lock:
             if version not in self._messages:
-                self._messages[version] = Messages(self._entries(version), self.role, self._lenient, self._validation)
+                self._messages[version] = MessageSet(self._entries(version), self.role, self._lenient, self._validation)
             return self._messages[version]
 
     def _entries(self, version: str) -> Catalogue:

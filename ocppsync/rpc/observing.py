@@ -20,13 +20,13 @@ _EVERYTHING = frames.FrameRules(
     short_call_errors=True,
 )
 _KINDS: Mapping[type[frames.Frame], MessageKind] = {
-    frames.Call: "CALL",
-    frames.CallResult: "CALLRESULT",
-    frames.CallError: "CALLERROR",
-    frames.CallResultError: "CALLRESULTERROR",
-    frames.Send: "SEND",
+    frames.CallFrame: "CALL",
+    frames.CallResultFrame: "CALLRESULT",
+    frames.CallErrorFrame: "CALLERROR",
+    frames.CallResultErrorFrame: "CALLRESULTERROR",
+    frames.SendFrame: "SEND",
 }
-_MOST_OPEN = 1000
+_MAX_OPEN = 1000
 """How many CALLs without an answer are remembered in each direction; a peer may leave any number."""
 
 
@@ -89,11 +89,11 @@ class ObservedTransport:
             self._observer(self._event(MessageReceived, text, self._theirs, self._ours))
         return text
 
-    def post(self, text: str) -> None:
+    def send_nowait(self, text: str) -> None:
         """Write a message without ever waiting."""
         # Before it is out: its answer may come, and be told, before this thread gets on.
         self._observer(self._event(MessageSent, text, self._ours, self._theirs))
-        self._inner.post(text)
+        self._inner.send_nowait(text)
 
     def ping(self) -> bool:
         """Write a ping."""
@@ -103,9 +103,9 @@ class ObservedTransport:
         """Begin the closing handshake."""
         self._inner.close(code, reason)
 
-    def give_up(self, code: int, reason: str = "") -> None:
+    def fail(self, code: int, reason: str = "") -> None:
         """Close, and drop whatever still comes."""
-        self._inner.give_up(code, reason)
+        self._inner.fail(code, reason)
 
     def abort(self) -> None:
         """End the connection at once."""
@@ -131,14 +131,14 @@ class ObservedTransport:
             return kind(*known, "malformed", readable, "", text, None)
         message_id, now = str(frame.message_id), self._now()
         action, seconds = "", None
-        if isinstance(frame, (frames.Call, frames.Send)):
+        if isinstance(frame, (frames.CallFrame, frames.SendFrame)):
             action = frame.action
-        if isinstance(frame, frames.Call):
+        if isinstance(frame, frames.CallFrame):
             with self._lock:
                 asked[message_id] = action, now
-                if len(asked) > _MOST_OPEN:
+                if len(asked) > _MAX_OPEN:
                     asked.popitem(last=False)
-        elif isinstance(frame, (frames.CallResult, frames.CallError)):
+        elif isinstance(frame, (frames.CallResultFrame, frames.CallErrorFrame)):
             with self._lock:
                 action, since = answered.pop(message_id, ("", None))
             seconds = None if since is None else now - since

@@ -24,13 +24,21 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-__all__ = ["CentralSystemGate", "ChargePointGate", "Gate", "Registration", "RegistrationStatus", "Ruling", "Watch"]
+__all__ = [
+    "CentralSystemPolicy",
+    "ChargePointPolicy",
+    "InboundDecision",
+    "MessagePolicy",
+    "OutcomeListener",
+    "Registration",
+    "RegistrationStatus",
+]
 
 RegistrationStatus = Literal["unknown", "pending", "rejected", "accepted"]
-Ruling = Literal["handle", "refuse", "reject", "ignore"]
+InboundDecision = Literal["handle", "refuse", "reject", "ignore"]
 """What becomes of a peer's CALL: it is handled, gets a SecurityError, is answered with the status Rejected, or gets
 no answer at all."""
-Watch = Callable[[Any], object]
+OutcomeListener = Callable[[Any], object]
 """Called with the outcome of a CALL of ours before anybody else learns of it: the payload of its answer, or the
 `OCPPRequestError` that it ended with."""
 
@@ -40,7 +48,7 @@ _STATUSES: Mapping[str, RegistrationStatus] = {"Accepted": "accepted", "Pending"
 _REPORTS = frozenset({"GetBaseReport", "GetReport"})
 _TRIGGERS = frozenset({"TriggerMessage", "ExtendedTriggerMessage"})
 # What a trigger brings, where that is not the action of the same name.
-_BROUGHT: Mapping[str, frozenset[str]] = {
+_TRIGGERED: Mapping[str, frozenset[str]] = {
     "FirmwareStatusNotification": frozenset({"FirmwareStatusNotification", "SignedFirmwareStatusNotification"}),
     "SignChargePointCertificate": frozenset({"SignCertificate"}),
     "SignChargingStationCertificate": frozenset({"SignCertificate"}),
@@ -62,57 +70,57 @@ class Registration:
     Safe from any thread: a handler answers a BootNotification while a reader takes an answer.
     """
 
-    __slots__ = ("_brought", "_lock", "status")
+    __slots__ = ("_lock", "_triggered", "status")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()  # serialises the changes; both fields are replaced whole, and read without it
         self.status: RegistrationStatus = "unknown"
-        self._brought: frozenset[str] | None = frozenset()  # None: a vendor's trigger, which may bring anything
+        self._triggered: frozenset[str] | None = frozenset()  # None: a vendor's trigger, which may bring anything
 
     def __repr__(self) -> str:
         return f"<Registration {self.status}>"
 
     @property
-    def barred(self) -> bool:
+    def restricted(self) -> bool:
         """Whether the last answer was another than Accepted."""
         return self.status in ("pending", "rejected")
 
-    def booted(self, answer: Any) -> None:
+    def on_boot_response(self, answer: Any) -> None:
         """Take note of the answer to a BootNotification."""
         told = answer.get("status") if isinstance(answer, Mapping) else None
         if isinstance(told, str) and told in _STATUSES:
             with self._lock:
-                self.status, self._brought = _STATUSES[told], frozenset()
+                self.status, self._triggered = _STATUSES[told], frozenset()
 
-    def asked(self, action: str, payload: Any, answer: Any) -> None:
+    def on_trigger_accepted(self, action: str, payload: Any, answer: Any) -> None:
         """Take note of an answer to the central system's CALL: what it asked for may come now."""
-        if not self.barred or not isinstance(answer, Mapping) or answer.get("status") != "Accepted":
+        if not self.restricted or not isinstance(answer, Mapping) or answer.get("status") != "Accepted":
             return
         if action in _REPORTS:
-            self._bring(frozenset({"NotifyReport"}))
+            self._trigger(frozenset({"NotifyReport"}))
         elif action in _TRIGGERS:
             wanted = payload.get("requestedMessage") if isinstance(payload, Mapping) else None
             if isinstance(wanted, str):
-                self._bring(None if wanted == "CustomTrigger" else _BROUGHT.get(wanted, frozenset({wanted})))
+                self._trigger(None if wanted == "CustomTrigger" else _TRIGGERED.get(wanted, frozenset({wanted})))
 
-    def _bring(self, actions: frozenset[str] | None) -> None:
+    def _trigger(self, actions: frozenset[str] | None) -> None:
         with self._lock:
-            self._brought = None if actions is None or self._brought is None else self._brought | actions
+            self._triggered = None if actions is None or self._triggered is None else self._triggered | actions
 
     def was_asked_for(self, action: str) -> bool:
         """Return whether a message was triggered since the station's last BootNotification."""
-        brought = self._brought
-        return brought is None or action in brought
+        triggered = self._triggered
+        return triggered is None or action in triggered
 
 
-class Gate:
+class MessagePolicy:
     """Stands open: every message is let through."""
 
-    def ruling(self, action: str) -> Ruling:
+    def decide_inbound(self, action: str) -> InboundDecision:
         """Return what becomes of a CALL or SEND that the peer sent."""
         return "handle"
 
-    def objection(self, action: str) -> str | None:
+    def outbound_error(self, action: str) -> str | None:
         """Return why a CALL or SEND of ours must not go now, or None."""
         return None
 
@@ -122,11 +130,11 @@ class Gate:
     def settled(self, action: str, payload: Any, answer: Any) -> None:
         """Take note of the CALLRESULT that our CALL has got."""
 
-    def offence(self, action: str, payload: Any) -> str | None:
+    def fatal_violation(self, action: str, payload: Any) -> str | None:
         """Return why the connection has to end over a valid CALL of the peer's, or None."""
         return None
 
-    def watch(self, action: str, payload: Any) -> Watch | None:
+    def watch(self, action: str, payload: Any) -> OutcomeListener | None:
         """Prepare for a CALL of ours that is about to be sent; return what wants to know its outcome, whatever it is.
 
         It may block, and what it raises keeps the CALL from being sent.
@@ -134,37 +142,37 @@ class Gate:
         return None
 
 
-class CentralSystemGate(Gate):
+class CentralSystemPolicy(MessagePolicy):
     """The central system's view of a station's registration."""
 
     def __init__(self, registration: Registration) -> None:
         self._registration = registration
 
-    def ruling(self, action: str) -> Ruling:
+    def decide_inbound(self, action: str) -> InboundDecision:
         """Return what becomes of a CALL or SEND that the station sent."""
         registration = self._registration
-        if not registration.barred or action == _BOOT or registration.was_asked_for(action):
+        if not registration.restricted or action == _BOOT or registration.was_asked_for(action):
             return "handle"
         return "refuse"
 
     def answered(self, action: str, payload: Any, answer: Any) -> None:
         """Take note of the CALLRESULT that the station's CALL is about to get."""
         if action == _BOOT:
-            self._registration.booted(answer)
+            self._registration.on_boot_response(answer)
 
     def settled(self, action: str, payload: Any, answer: Any) -> None:
         """Take note of the CALLRESULT that our CALL has got."""
-        self._registration.asked(action, payload, answer)
+        self._registration.on_trigger_accepted(action, payload, answer)
 
 
-class ChargePointGate(Gate):
+class ChargePointPolicy(MessagePolicy):
     """The station's own view."""
 
     def __init__(self, registration: Registration, version: str) -> None:
         self._registration = registration
         self._old = version == "1.6"
 
-    def ruling(self, action: str) -> Ruling:
+    def decide_inbound(self, action: str) -> InboundDecision:
         """Return what becomes of a CALL that the central system sent."""
         status = self._registration.status
         if status == "rejected":
@@ -177,7 +185,7 @@ class ChargePointGate(Gate):
             return "reject"
         return "handle" if action in _SETS_UP else "refuse"
 
-    def objection(self, action: str) -> str | None:
+    def outbound_error(self, action: str) -> str | None:
         """Return why a CALL or SEND of ours must not go now, or None."""
         registration = self._registration
         if registration.status == "accepted" or action == _BOOT:
@@ -189,9 +197,9 @@ class ChargePointGate(Gate):
 
     def answered(self, action: str, payload: Any, answer: Any) -> None:
         """Take note of the CALLRESULT that the central system's CALL is about to get."""
-        self._registration.asked(action, payload, answer)
+        self._registration.on_trigger_accepted(action, payload, answer)
 
     def settled(self, action: str, payload: Any, answer: Any) -> None:
         """Take note of the CALLRESULT that our CALL has got."""
         if action == _BOOT:
-            self._registration.booted(answer)
+            self._registration.on_boot_response(answer)

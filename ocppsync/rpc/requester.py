@@ -32,8 +32,8 @@ from ..threads.timer import Timer, TimerHandle
 from ..wire.transport import Transport, TransportClosedError
 from . import frames
 from .engine import OutgoingCall, Rpc, Settle
-from .message_sets import Messages
-from .registration import Gate, Watch
+from .message_sets import MessageSet
+from .registration import MessagePolicy, OutcomeListener
 
 _logger = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ class PendingRequest(OutgoingCall):
         self.payload = payload
         self.future = RequestFuture(executor, lambda: on_cancel(self))
         self.timer: TimerHandle | None = None
-        self.watch: Watch | None = None
+        self.watch: OutcomeListener | None = None
         self.written = False
         self.settled = False
         self._claimed: bool | None = None
@@ -124,8 +124,8 @@ class Requester:
         transport: Transport,
         metadata: ConnectionMetadata,
         *,
-        messages: Messages,
-        gate: Gate,
+        messages: MessageSet,
+        gate: MessagePolicy,
         executor: Executor,
         timer: Timer,
         observe: Observer | None = None,
@@ -146,7 +146,7 @@ class Requester:
     def request(self, action: str, payload: Any, timeout: float) -> Future[Any]:
         """Send a CALL when its turn comes, and return the future of its answer; see `Connection.request`."""
         pending = self._make_request(action, payload)
-        objection = self._gate.objection(action)
+        objection = self._gate.outbound_error(action)
         if objection is not None:
             self._fail(pending, NotRegisteredError, objection)
             return pending.future
@@ -173,11 +173,11 @@ class Requester:
     def send(self, action: str, payload: Any) -> None:
         """Write a SEND at once, whatever is outstanding; see `Connection.send`."""
         message_id, text = self._make_text(self._messages.send, action, payload)
-        objection = self._gate.objection(action)
+        objection = self._gate.outbound_error(action)
         if objection is not None:
             raise self._failure(NotRegisteredError, action, message_id, objection, "not_sent")
         try:
-            self._transport.post(text)
+            self._transport.send_nowait(text)
         except TransportClosedError as error:
             delivery: Delivery = "unknown" if error.written else "not_sent"
             raise self._failure(ConnectionLostError, action, message_id, str(error), delivery) from error
@@ -204,7 +204,7 @@ class Requester:
                 f"{action} request: {error}",
                 action=action,
                 errors=[Violation("", str(error), "type")],
-                error_code=self._messages.dialect.code("FormatViolation"),
+                error_code=self._messages.codec.code("FormatViolation"),
             ) from error
 
     def write(self, call: OutgoingCall | None) -> None:
@@ -221,7 +221,7 @@ class Requester:
         else:
             return
         try:
-            self._transport.post(call.text)
+            self._transport.send_nowait(call.text)
         except TransportClosedError as error:
             call.written = error.written
             # The reader notices, and fails every request that waits.
@@ -299,12 +299,14 @@ class Requester:
             delivery=delivery,
         )
 
-    def _result(self, pending: PendingRequest, answer: frames.CallResult | frames.CallError | ProtocolError) -> Any:
-        if isinstance(answer, frames.CallError):
+    def _result(
+        self, pending: PendingRequest, answer: frames.CallResultFrame | frames.CallErrorFrame | ProtocolError
+    ) -> Any:
+        if isinstance(answer, frames.CallErrorFrame):
             raise self._call_error(pending, answer)
         payload, fault = None, None
-        if isinstance(answer, frames.CallResult):
-            payload = self._messages.tidied(pending.action, "response", answer.payload)
+        if isinstance(answer, frames.CallResultFrame):
+            payload = self._messages.normalized(pending.action, "response", answer.payload)
             fault = self._messages.fault_of_inbound(pending.action, "response", payload)
             if fault is None or self._messages.tolerates_inbound(fault):
                 self._gate.settled(pending.action, pending.payload, payload)
@@ -327,22 +329,22 @@ class Requester:
             self._observe(ValidationFailed(self._metadata.charge_point_id, fault.action, direction, fault))
 
     def _refuse_result(
-        self, pending: PendingRequest, answer: frames.CallResult | ProtocolError, fault: ValidationError | None
+        self, pending: PendingRequest, answer: frames.CallResultFrame | ProtocolError, fault: ValidationError | None
     ) -> None:
         """Tell the peer that its CALLRESULT cannot be used, in the version that can (4/21 §4.2.3)."""
-        dialect = self._messages.dialect
-        if not dialect.refuses_results:
+        codec = self._messages.codec
+        if not codec.refuses_results:
             return
         if isinstance(answer, ProtocolError) and answer.message_type != frames.CALLRESULT:
             return  # a CALLERROR, which nothing answers
         code = fault.error_code if fault is not None else "FormatViolation"
         description = fault.described() if fault is not None else "the answer is malformed"
         with contextlib.suppress(TransportClosedError):
-            self._transport.post(dialect.call_result_error(pending.message_id, code, description))
+            self._transport.send_nowait(codec.call_result_error(pending.message_id, code, description))
 
-    def _call_error(self, pending: PendingRequest, answer: frames.CallError) -> CallErrorReceived:
+    def _call_error(self, pending: PendingRequest, answer: frames.CallErrorFrame) -> CallErrorReceived:
         return CallErrorReceived(
-            code=self._messages.dialect.code(answer.code),
+            code=self._messages.codec.code(answer.code),
             raw_code=answer.code,
             description=answer.description,
             details=answer.details,

@@ -10,16 +10,16 @@ from ..errors import CallError, ValidationError
 from ..events import HandlerFailed, Observer, ValidationFailed
 from ..request import ConnectionMetadata, RequestMetadata
 from ..threads.deadlines import Deadlines
-from ..threads.pool import Executor, Strand
-from ..threads.stuck_handlers import HandlerWatch
+from ..threads.pool import Executor, SerialExecutor
+from ..threads.stuck_handlers import StuckHandlerDetector
 from ..threads.timer import Timer
-from ..throttled_log import Complaints
+from ..throttled_log import ThrottledLog
 from ..wire.transport import POLICY_VIOLATION, Transport, TransportClosedError
 from . import frames
-from .answer_memory import Admission, AnswerMemory
+from .answer_memory import AnswerMemory, IncomingCall
 from .engine import Dispatch, refusal_text
-from .message_sets import Messages
-from .registration import Gate
+from .message_sets import MessageSet
+from .registration import MessagePolicy
 from .router import ActionHandler, Router
 
 _logger = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ class _Job:
 
     __slots__ = ("_answered", "_lock", "admission", "call", "thread")
 
-    def __init__(self, call: frames.Call, admission: Admission) -> None:
+    def __init__(self, call: frames.CallFrame, admission: IncomingCall) -> None:
         self.call = call
         self.admission = admission
         self.thread: int | None = None
@@ -83,13 +83,13 @@ class Responder:
         transport: Transport,
         metadata: ConnectionMetadata,
         *,
-        messages: Messages,
-        gate: Gate,
+        messages: MessageSet,
+        gate: MessagePolicy,
         router: Router,
         executor: Executor,
         answers: AnswerMemory,
         timer: Timer,
-        watch: HandlerWatch | None,
+        watch: StuckHandlerDetector | None,
         handler_timeout: float | None,
         observe: Observer | None,
         reject_invalid_requests: bool,
@@ -98,7 +98,7 @@ class Responder:
         self._transport = transport
         self._metadata = metadata
         self._messages = messages
-        self._dialect = messages.dialect
+        self._codec = messages.codec
         self._gate = gate
         self._router = router
         self._executor = executor
@@ -109,8 +109,8 @@ class Responder:
         self._observe = observe
         self._reject_invalid_requests = reject_invalid_requests
         self._max_queued_calls = max_queued_calls
-        self._calls = Strand(executor)
-        self._complaints = Complaints(metadata.charge_point_id)  # for whoever runs the strand
+        self._calls = SerialExecutor(executor)
+        self._throttled = ThrottledLog(metadata.charge_point_id)  # for whoever runs the strand
         self._flooded = False  # the reader's own
         self._draining = False
 
@@ -124,24 +124,24 @@ class Responder:
             _logger.warning("%s sends CALLs faster than they are handled", self._metadata.charge_point_id)
         # Said again only once they had all been handled.
         self._flooded = overfull or (self._flooded and len(self._calls) > 0)
-        if isinstance(call, frames.Send) or admission is None:
+        if isinstance(call, frames.SendFrame) or admission is None:
             if not self._draining and not overfull:
                 self._calls.submit(self._take_send, call)
         elif self._draining:
             self._answers.finish(admission, None)
         elif overfull:
             self._answers.finish(admission, None)
-            self.post(self._error_text(call, CallError("GenericError", "too many CALLs are waiting")))
+            self.send_nowait(self._error_text(call, CallError("GenericError", "too many CALLs are waiting")))
         else:
             job = _Job(call, admission)
             if self._deadlines is not None:
                 self._deadlines.begin(job)
             self._calls.submit(self._handle, job)
 
-    def post(self, text: str) -> None:
+    def send_nowait(self, text: str) -> None:
         """Send an answer that is ready; never waits."""
         try:
-            self._transport.post(text)
+            self._transport.send_nowait(text)
         except TransportClosedError as error:
             _logger.info("%s: an answer was dropped: %s", self._metadata.charge_point_id, error)
 
@@ -177,13 +177,18 @@ class Responder:
         if answer.metadata is not None:
             self._gate.answered(call.action, call.payload, answer.payload)
         # A repeat may have come over a newer connection meanwhile; then that one waits for the answer.
-        link = self._finish(job, answer.text if answer.metadata else None)
-        if answer.text is not None and link is not None and link._send_answer(answer.text, call) and answer.metadata:
+        reply_to = self._finish(job, answer.text if answer.metadata else None)
+        if (
+            answer.text is not None
+            and reply_to is not None
+            and reply_to._send_answer(answer.text, call)
+            and answer.metadata
+        ):
             self._run_hooks(call, answer.metadata)
 
     def _finish(self, job: _Job, text: str | None) -> Responder | None:
-        link: Responder | None = self._answers.finish(job.admission, text)()
-        return link
+        reply_to: Responder | None = self._answers.finish(job.admission, text)()
+        return reply_to
 
     def _expire(self, job: _Job) -> None:
         # On the timer.
@@ -193,9 +198,9 @@ class Responder:
         where = "it waits for its turn"
         if job.thread is not None and self._watch is not None:
             where = f"its handler is at {self._watch.stack_of(job.thread)}"
-        link = self._finish(job, None)
-        if link is not None:
-            link.post(link._error_text(job.call, CallError("InternalError", "it took too long")))
+        reply_to = self._finish(job, None)
+        if reply_to is not None:
+            reply_to.send_nowait(reply_to._error_text(job.call, CallError("InternalError", "it took too long")))
         _logger.warning(
             "%s: %s was answered with InternalError after %g s: %s",
             self._metadata.charge_point_id,
@@ -205,9 +210,9 @@ class Responder:
         )
         self._tell_of(job.call, TimeoutError(f"no answer within {self._handler_timeout:g} s: {where}"))
 
-    def _answer(self, call: frames.Call) -> _Answer:
+    def _answer(self, call: frames.CallFrame) -> _Answer:
         try:
-            ruling = self._gate.ruling(call.action)
+            ruling = self._gate.decide_inbound(call.action)
             if ruling == "handle":
                 return self._result(call)
             self._complain_of_gate(call.action, "%s before it is registered")
@@ -227,15 +232,15 @@ class Responder:
     def _complain_of_gate(self, action: str, text: str) -> None:
         # The gate keeps out whatever comes, and a peer may invent actions.
         kind = ("gate", action if self._messages.catalogue.known(action) else None)
-        self._complaints.note(_logger, kind, text, action)
+        self._throttled.log(_logger, kind, text, action)
 
-    def _tell_of(self, call: frames.Call | frames.Send, error: BaseException) -> None:
+    def _tell_of(self, call: frames.CallFrame | frames.SendFrame, error: BaseException) -> None:
         if self._observe is not None:
             self._observe(HandlerFailed(self._metadata.charge_point_id, call.action, error))
 
-    def _result(self, call: frames.Call) -> _Answer:
+    def _result(self, call: frames.CallFrame) -> _Answer:
         call.payload, metadata = self._examined(call)
-        offence = self._gate.offence(call.action, call.payload)
+        offence = self._gate.fatal_violation(call.action, call.payload)
         if offence is not None:
             _logger.warning("%s: %s: %s; its connection is closed", metadata.charge_point_id, call.action, offence)
             self._transport.close(POLICY_VIOLATION, offence)
@@ -243,17 +248,17 @@ class Responder:
         payload = self._router.handle(call.action, call.payload, metadata)
         return _Answer(self._result_text(call, payload), metadata, payload)
 
-    def _examined(self, call: frames.Call | frames.Send) -> tuple[Any, RequestMetadata]:
+    def _examined(self, call: frames.CallFrame | frames.SendFrame) -> tuple[Any, RequestMetadata]:
         """Return the payload of a CALL and what its handler is told; raises CallError where it is not let in."""
         known = self._metadata
-        code = self._router.refusal(call.action, self._messages.version, isinstance(call, frames.Send))
+        code = self._router.refusal(call.action, self._messages.version, isinstance(call, frames.SendFrame))
         if code is not None:
             # The gate was closed when it came, and so nobody asked this.
             raise CallError(code, refusal_text(code, call.action))
-        payload = self._messages.tidied(call.action, "request", call.payload)
+        payload = self._messages.normalized(call.action, "request", call.payload)
         fault = self._messages.fault_of_inbound(call.action, "request", payload)
         if fault is not None and not self._messages.tolerates_inbound(fault) and self._reject_invalid_requests:
-            self._complaints.note(_logger, call.action, "rejected %s", fault)
+            self._throttled.log(_logger, call.action, "rejected %s", fault)
             if self._observe is not None:
                 self._observe(ValidationFailed(known.charge_point_id, call.action, "inbound", fault))
             raise _rejection(fault)
@@ -262,37 +267,37 @@ class Responder:
         )
         return payload, metadata
 
-    def _result_text(self, call: frames.Call, answer: Any) -> str:
+    def _result_text(self, call: frames.CallFrame, answer: Any) -> str:
         fault = self._messages.fault_of_outbound(call.action, "response", answer)
         if fault is not None:
             raise fault
         return self._messages.call_result(call.message_id, answer)
 
-    def _error_text(self, call: frames.Call, error: CallError) -> str:
+    def _error_text(self, call: frames.CallFrame, error: CallError) -> str:
         try:
-            return self._dialect.call_error(call.message_id, error.code, error.description, error.details)
+            return self._codec.call_error(call.message_id, error.code, error.description, error.details)
         except (TypeError, ValueError):
             # Details of a handler's that are no JSON.
             _logger.exception("%s: the CallError of %s failed", self._metadata.charge_point_id, call.action)
-            return self._dialect.call_error(call.message_id, "InternalError", "internal error")
+            return self._codec.call_error(call.message_id, "InternalError", "internal error")
 
-    def _take_send(self, send: frames.Send) -> None:
+    def _take_send(self, send: frames.SendFrame) -> None:
         # Nothing that is wrong with a SEND may be answered (4/21 §4.2.4).
-        if self._gate.ruling(send.action) != "handle":
+        if self._gate.decide_inbound(send.action) != "handle":
             self._complain_of_gate(send.action, "dropped %s before it is registered")
             return
         try:
             self._router.notify(send.action, *self._examined(send))
         except CallError as error:
-            self._complaints.note(_logger, "send", "dropped the SEND %s: %s", send.action, error)
+            self._throttled.log(_logger, "send", "dropped the SEND %s: %s", send.action, error)
         except BaseException as error:
             _logger.exception("%s: the handler of %s failed", self._metadata.charge_point_id, send.action)
             self._tell_of(send, error)
 
-    def _send_answer(self, text: str, call: frames.Call) -> bool:
+    def _send_answer(self, text: str, call: frames.CallFrame) -> bool:
         # Without waiting: a few peers that do not read would have all handler threads wait for them.
         try:
-            self._transport.post(text)
+            self._transport.send_nowait(text)
         except TransportClosedError as error:
             _logger.info(
                 "%s: the answer to %s %s was dropped: %s",
@@ -304,7 +309,7 @@ class Responder:
             return False
         return True
 
-    def _run_hooks(self, call: frames.Call, metadata: RequestMetadata) -> None:
+    def _run_hooks(self, call: frames.CallFrame, metadata: RequestMetadata) -> None:
         # Outside the strand: a hook may wait for the station, and the station for its next answer.
         for hook in self._router.hooks(call.action, self._messages.version):
             self._executor.submit(_run_hook, hook, call, metadata)
@@ -314,7 +319,7 @@ def _rejection(fault: ValidationError) -> CallError:
     return CallError(fault.error_code, fault.described()[:255])
 
 
-def _run_hook(hook: ActionHandler, call: frames.Call, metadata: RequestMetadata) -> None:
+def _run_hook(hook: ActionHandler, call: frames.CallFrame, metadata: RequestMetadata) -> None:
     try:
         hook(call.payload, metadata)
     except Exception:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from ..errors import CallError
 from ..request import Request, RequestMetadata
 from ..validation.catalogue import Catalogue, Role, unknown_action
-from .message_sets import Speech
+from .message_sets import MessageSets
 
 Handler = Callable[[Request[Any, Any, Any], RequestMetadata], Any]
 ActionHandler = Callable[[Any, RequestMetadata], Any]
@@ -24,15 +24,15 @@ class Router:
     A handler that is registered for a version goes before one that is registered for all that know its action.
 
     Args:
-        speech: the versions, and the actions of each.
+        message_sets: the versions, and the actions of each.
         handler: the single callable, or None.
     """
 
-    def __init__(self, speech: Speech, handler: Handler | None = None) -> None:
+    def __init__(self, message_sets: MessageSets, handler: Handler | None = None) -> None:
         if handler is not None and not callable(handler):
             raise TypeError(f"the handler must be callable, and {handler!r} is not")
-        self._speech = speech
-        self._peer: Role = "charge_point" if speech.role == "central_system" else "central_system"
+        self._message_sets = message_sets
+        self._peer: Role = "charge_point" if message_sets.role == "central_system" else "central_system"
         self._handler = handler
         self._lock = threading.Lock()  # serialises the registrations; whoever looks a handler up takes no lock
         self._on: dict[tuple[str, str | None], ActionHandler] = {}
@@ -95,10 +95,10 @@ class Router:
 
     def _check(self, action: str, version: str | None) -> list[Catalogue]:
         """Return where the action is one that the peer may send; raises ValueError where it is nowhere."""
-        wanted = (version,) if version is not None else self._speech.versions
+        wanted = (version,) if version is not None else self._message_sets.versions
         catalogues = []
         for candidate in sorted(wanted):
-            entries = self._speech.messages(candidate).catalogue
+            entries = self._message_sets.messages(candidate).catalogue
             if entries.may_send(self._peer, action):
                 return [entries]
             catalogues.append(entries)
@@ -111,11 +111,11 @@ class Router:
         7)."""
         sent = self._sent.get(version)
         if sent is None:
-            entries = self._speech.messages(version).catalogue
+            entries = self._message_sets.messages(version).catalogue
             sent = {name: entries.is_send(name) for name in entries.actions if entries.may_send(self._peer, name)}
             self._sent[version] = sent
         if sent.get(action) is not send:
-            return "NotSupported" if self._speech.messages(version).catalogue.known(action) else "NotImplemented"
+            return "NotSupported" if self._message_sets.messages(version).catalogue.known(action) else "NotImplemented"
         served = self._handler is not None or self._find(action, version) is not None or action == _TRANSFER
         return None if served else "NotSupported"
 

@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any, NamedTuple
 
-__all__ = ["Offer", "Passwords", "authorization_key", "hash_password", "verify_password"]
+__all__ = ["Passwords", "PendingPassword", "authorization_key", "hash_password", "verify_password"]
 
 Hashes = str | Sequence[str] | None
 """The hash of one password, the hashes of several, or None for an identity that is not known."""
@@ -149,19 +149,19 @@ class Passwords:
 
     # A change, from the request to the first use.
 
-    def offer(self, charge_point_id: str, password: bytes | str) -> Offer:
+    def offer(self, charge_point_id: str, password: bytes | str) -> PendingPassword:
         """Accept this password as well, which is about to be sent."""
         known = self.check(charge_point_id, _to_bytes(password))
         if known is not None:
-            return Offer(self, charge_point_id, known, new=False)
+            return PendingPassword(self, charge_point_id, known, new=False)
         hashed = self._hasher(password)
         with self._lock:
             good = self.hashes(charge_point_id)
             # The one it has, the latest offers, and this one.
             self._store(charge_point_id, (*good[:1], *good[1:][2 - _MOST :], hashed))
-        return Offer(self, charge_point_id, hashed, new=True)
+        return PendingPassword(self, charge_point_id, hashed, new=True)
 
-    def used(self, charge_point_id: str, hashed: str) -> None:
+    def confirm(self, charge_point_id: str, hashed: str) -> None:
         """A charge point has connected with that password: forget those it had before, and offers it did not take."""
         if self.hashes(charge_point_id) == (hashed,):
             return
@@ -196,7 +196,7 @@ class Passwords:
             self._deferred.difference_update(set(before) - set(hashes))
 
 
-class Offer:
+class PendingPassword:
     """A password that was sent to a charge point; until it answers, that one and those before are good."""
 
     def __init__(self, passwords: Passwords, charge_point_id: str, hashed: str, *, new: bool) -> None:
@@ -214,7 +214,7 @@ class Offer:
         if self._new:
             self._passwords._drop(self._charge_point_id, self._hashed, before=False)
 
-    def deferred(self) -> None:
+    def defer(self) -> None:
         """Keep both until this one is used: after a reboot, or with another network profile."""
         self._passwords._defer(self._hashed)
 

@@ -19,14 +19,14 @@ from typing import Any, TypeVar
 
 from ..errors import CallErrorReceived, OCPPRequestError
 from ..request import ConnectionMetadata
-from ..rpc.registration import Gate, Ruling, Watch
+from ..rpc.registration import InboundDecision, MessagePolicy, OutcomeListener
 from ..server.admission import Credentials
 from ..threads.pool import run_logged
 from ..wire.http import HttpRequest, RefusalError
 from .password_changes import PasswordChange, password_changes
-from .passwords import Offer, Passwords
+from .passwords import Passwords, PendingPassword
 
-__all__ = ["SecurityGate", "SecurityProfiles"]
+__all__ = ["SecurityPolicy", "SecurityProfiles"]
 
 _logger = logging.getLogger(__name__)
 _Value = TypeVar("_Value")
@@ -168,7 +168,7 @@ class SecurityProfiles:
         if profile > self.minimum_of(charge_point_id):
             self._raise(charge_point_id, profile)
         if hashed is not None and self.passwords is not None:
-            run_logged(self.passwords.used, charge_point_id, hashed)
+            run_logged(self.passwords.confirm, charge_point_id, hashed)
 
     def _raise(self, charge_point_id: str, profile: int) -> None:
         with self._lock:
@@ -195,7 +195,7 @@ class SecurityProfiles:
 
     # While it is connected.
 
-    def watch(self, charge_point_id: str, version: str, action: str, payload: Any) -> Watch | None:
+    def watch(self, charge_point_id: str, version: str, action: str, payload: Any) -> OutcomeListener | None:
         """Accept the passwords that a request of ours brings, and return what is told how the request ended."""
         passwords = self.passwords
         if passwords is None:
@@ -207,24 +207,24 @@ class SecurityProfiles:
         return functools.partial(_settle, charge_point_id, offers)
 
 
-class SecurityGate(Gate):
+class SecurityPolicy(MessagePolicy):
     """Stands before the gate of the registration, on a connection that was let in under a security profile."""
 
     def __init__(
-        self, inner: Gate, security: SecurityProfiles, metadata: ConnectionMetadata, credentials: Credentials
+        self, inner: MessagePolicy, security: SecurityProfiles, metadata: ConnectionMetadata, credentials: Credentials
     ) -> None:
         self._inner = inner
         self._security = security
         self._metadata = metadata
         self._serial_number = credentials.serial_number if metadata.ocpp_version != "1.6" else None
 
-    def ruling(self, action: str) -> Ruling:
+    def decide_inbound(self, action: str) -> InboundDecision:
         """Return what becomes of a CALL or SEND that the station sent."""
-        return self._inner.ruling(action)
+        return self._inner.decide_inbound(action)
 
-    def objection(self, action: str) -> str | None:
+    def outbound_error(self, action: str) -> str | None:
         """Return why a CALL or SEND of ours must not go now, or None."""
-        return self._inner.objection(action)
+        return self._inner.outbound_error(action)
 
     def answered(self, action: str, payload: Any, answer: Any) -> None:
         """Take note of the CALLRESULT that the station's CALL is about to get."""
@@ -234,7 +234,7 @@ class SecurityGate(Gate):
         """Take note of the CALLRESULT that our CALL has got."""
         self._inner.settled(action, payload, answer)
 
-    def offence(self, action: str, payload: Any) -> str | None:
+    def fatal_violation(self, action: str, payload: Any) -> str | None:
         """Object to a BootNotification of another serial number than the certificate's (2/201 B01.FR.11, .12)."""
         if self._serial_number is None or action != "BootNotification" or not isinstance(payload, Mapping):
             return None
@@ -244,7 +244,7 @@ class SecurityGate(Gate):
             return None
         return "the serial number is not that of the certificate"
 
-    def watch(self, action: str, payload: Any) -> Watch | None:
+    def watch(self, action: str, payload: Any) -> OutcomeListener | None:
         """See to the passwords that a request of ours brings."""
         return self._security.watch(self._metadata.charge_point_id, self._metadata.ocpp_version, action, payload)
 
@@ -271,7 +271,7 @@ def _names(certificate: Mapping[str, Any], attribute: str) -> list[str]:
     return [value for part in certificate.get("subject", ()) for name, value in part if name == attribute]
 
 
-def _settle(charge_point_id: str, offers: Sequence[tuple[Offer, PasswordChange]], outcome: Any) -> None:
+def _settle(charge_point_id: str, offers: Sequence[tuple[PendingPassword, PasswordChange]], outcome: Any) -> None:
     if isinstance(outcome, OCPPRequestError) and not isinstance(outcome, CallErrorReceived):
         _logger.warning(
             "nobody knows whether %s has its new password; the old and the new are good until one is used",
@@ -283,6 +283,6 @@ def _settle(charge_point_id: str, offers: Sequence[tuple[Offer, PasswordChange]]
         if verdict == "accepted":
             offer.accepted()
         elif verdict == "deferred":
-            offer.deferred()
+            offer.defer()
         elif verdict == "refused":
             offer.refused()

@@ -15,13 +15,13 @@ from typing import NamedTuple
 
 from ..events import Observer, Refused
 from ..wire import upgrade
-from ..wire.addresses import counted_as
+from ..wire.addresses import rate_limit_key
 from ..wire.http import DisconnectedError, Headers, HttpRequest, RefusalError, read_request, refusal_response
 from ..wire.streams import Stream, TLSStream
 from ..wire.tls import ServerTLS
 from ..wire.websocket import WebSocket
-from .admission import Admitted, Gate
-from .connection_limits import Doorkeeper, Place
+from .admission import AdmissionPolicy, UpgradeDecision
+from .connection_limits import ConnectionLimiter, Slot
 from .forwarded import ClientAddress
 
 _logger = logging.getLogger(__name__)
@@ -32,16 +32,16 @@ _LINGER = 1.0
 
 
 @dataclass(frozen=True)
-class Admission:
+class AdmittedRequest:
     """A charge point that was let in with its HTTP request."""
 
-    admitted: Admitted
+    admitted: UpgradeDecision
     http_request: HttpRequest
-    place: Place = field(repr=False, compare=False)
+    slot: Slot = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True)
-class Visitor(Admission):
+class UpgradedConnection(AdmittedRequest):
     """A charge point whose upgrade was answered with 101."""
 
     websocket: WebSocket
@@ -55,12 +55,12 @@ class _Handshake(NamedTuple):
     """Whose it is counted as; None where it could be anybody's, behind a proxy."""
 
 
-class Reception:
+class Acceptor:
     """Receives new connections, each on a thread of its own.
 
     Args:
         gate: decides who may come in.
-        doorkeeper: counts who is in.
+        limiter: counts who is in.
         client_address: finds the client behind a proxy.
         max_handshakes: how many handshakes may be under way; None: any number.
         max_handshakes_per_address: how many of them may be those of one address; None: any number.
@@ -75,9 +75,9 @@ class Reception:
 
     def __init__(
         self,
-        gate: Gate,
+        gate: AdmissionPolicy,
         *,
-        doorkeeper: Doorkeeper,
+        limiter: ConnectionLimiter,
         client_address: ClientAddress,
         max_handshakes: int | None,
         max_handshakes_per_address: int | None,
@@ -90,7 +90,7 @@ class Reception:
         observe: Observer | None = None,
     ) -> None:
         self._gate = gate
-        self._doorkeeper = doorkeeper
+        self._limiter = limiter
         self._client_address = client_address
         self._max_handshakes = max_handshakes
         self._max_handshakes_per_address = max_handshakes_per_address
@@ -107,7 +107,7 @@ class Reception:
         self._crowded: set[str | None] = set()  # who has too many, and was said to; None: all together
         self._closed = False
 
-    def receive(self, sock: socket.socket) -> Visitor | None:
+    def receive(self, sock: socket.socket) -> UpgradedConnection | None:
         """Return who came, or None when there was nobody to let in; then the socket is closed."""
         deadline = time.monotonic() + self._handshake_timeout
         sock.settimeout(self._handshake_timeout)
@@ -128,14 +128,16 @@ class Reception:
             stream.close()
         return visitor
 
-    def forget(self, admission: Admission) -> None:
+    def forget(self, admission: AdmittedRequest) -> None:
         """Count somebody no more, whose connection has ended or never came to be; a second call does nothing."""
-        admission.place.leave()
+        admission.slot.release()
 
     def _make_room(self, stream: Stream) -> bool:
         """Return whether another handshake may begin; where there are too many, one that is slow gives way to it."""
         address = stream.remote_address[0]
-        handshake = _Handshake(time.monotonic(), None if self._client_address.trusts(address) else counted_as(address))
+        handshake = _Handshake(
+            time.monotonic(), None if self._client_address.trusts(address) else rate_limit_key(address)
+        )
         with self._lock:
             slowest = self._one_too_many(handshake.peer)
             if slowest is not None:
@@ -209,7 +211,7 @@ class Reception:
             return Stream(sock, write_timeout=self._write_timeout, on_data=self._on_raw_socket_data)
         return TLSStream(sock, context=context, write_timeout=self._write_timeout, on_data=self._on_raw_socket_data)
 
-    def _shake_hands(self, stream: Stream, deadline: float) -> Visitor | None:
+    def _shake_hands(self, stream: Stream, deadline: float) -> UpgradedConnection | None:
         host, port = stream.remote_address
         request = None
         try:
@@ -223,7 +225,7 @@ class Reception:
                 self.forget(admission)
                 raise
         except RefusalError as refusal:
-            self.note_refusal(refusal, request or HttpRequest("", "", "", Headers(), stream.remote_address))
+            self.log_refusal(refusal, request or HttpRequest("", "", "", Headers(), stream.remote_address))
             _turn_away(stream, refusal)
         except DisconnectedError as error:
             _logger.log(error.level, "no handshake with %s:%d: %s", host, port, error)
@@ -240,7 +242,7 @@ class Reception:
             return visitor
         return None
 
-    def admit(self, request: HttpRequest) -> Admission:
+    def admit(self, request: HttpRequest) -> AdmittedRequest:
         """Return who may come in with a request; they count until `forget`.
 
         Raises:
@@ -249,14 +251,14 @@ class Reception:
         client = self._client_address(request.remote_address[0], request.headers)
         if client != request.remote_address[0]:
             request = replace(request, forwarded_for=client)
-        place = self._doorkeeper.enter(client)
+        slot = self._limiter.acquire(client)
         try:
-            return Admission(self._gate.admit(request), request, place)
+            return AdmittedRequest(self._gate.admit(request), request, slot)
         except BaseException:
-            place.leave()
+            slot.release()
             raise
 
-    def note_refusal(self, refusal: RefusalError, request: HttpRequest) -> None:
+    def log_refusal(self, refusal: RefusalError, request: HttpRequest) -> None:
         """Say in the log, and to the observer, who was refused and why."""
         host, port = request.remote_address
         path = request.path or "-"
@@ -264,7 +266,7 @@ class Reception:
         if self._observe is not None:
             self._observe(Refused(request.client_address, request.path, refusal.status, refusal.reason))
 
-    def upgrade(self, stream: Stream, admission: Admission) -> Visitor:
+    def upgrade(self, stream: Stream, admission: AdmittedRequest) -> UpgradedConnection:
         """Make the WebSocket of who was admitted."""
         admitted = admission.admitted
         websocket = upgrade.accept(
@@ -275,15 +277,15 @@ class Reception:
             max_message_size=self._max_message_size,
             name=admitted.charge_point_id,
         )
-        return Visitor(admitted, admission.http_request, admission.place, websocket)
+        return UpgradedConnection(admitted, admission.http_request, admission.slot, websocket)
 
 
 def _send_away(stream: Stream, *, plain: bool) -> None:
     # Without waiting for it to read this: there are too many already.
     with contextlib.suppress(OSError):
         if plain:
-            stream.put(refusal_response(RefusalError(503, "too many handshakes", [("Retry-After", "30")])))
-            stream.flush_soon()
+            stream.buffer(refusal_response(RefusalError(503, "too many handshakes", [("Retry-After", "30")])))
+            stream.flush_nowait()
     stream.close()
 
 
@@ -297,7 +299,7 @@ def _tls_fault(error: ssl.SSLError) -> str:
 
 def _turn_away(stream: Stream, refusal: RefusalError) -> None:
     with contextlib.suppress(OSError):
-        stream.put(refusal_response(refusal))
+        stream.buffer(refusal_response(refusal))
         stream.flush()
         stream.finish_writing()
         # Closing over unread bytes would reset the connection, and the answer with it.

@@ -42,7 +42,7 @@ class Attempts(Protocol):
 
 
 @dataclass(frozen=True)
-class Admitted:
+class UpgradeDecision:
     """An upgrade request that was let in."""
 
     charge_point_id: str
@@ -57,7 +57,7 @@ class Admitted:
 
 
 @dataclass(frozen=True)
-class Gate:
+class AdmissionPolicy:
     """What decides about an upgrade request.
 
     Args:
@@ -67,7 +67,7 @@ class Gate:
         security: decides before ``authorize`` by the security profiles.
         authorize: called with the request and the identity; see `CentralSystem`.
         identify: returns the identity instead of the last path segment; None answers 404.
-        doorkeeper: remembers failed authentications; None lets everybody try as often as they like.
+        limiter: remembers failed authentications; None lets everybody try as often as they like.
         compression: whether permessage-deflate is accepted; None: by those who speak 2.x, whose specification asks for
             it (4/201 §3.3), and by no others (J16 §5.1).
     """
@@ -79,10 +79,10 @@ class Gate:
     authorize: Authorize | None = None
     identify: Identify | None = None
     compression: bool | None = None
-    doorkeeper: Attempts | None = None
+    limiter: Attempts | None = None
     realm: str = field(default="ocpp")
 
-    def admit(self, request: HttpRequest) -> Admitted:
+    def admit(self, request: HttpRequest) -> UpgradeDecision:
         """Return how to go on with a request: path first, then credentials, then subprotocol.
 
         Raises:
@@ -98,7 +98,9 @@ class Gate:
             raise RefusalError(400, f"no common subprotocol: {offered} offered, {list(self.protocols)} served")
         compressing = chosen in COMPRESSED_BY_DEFAULT if self.compression is None else self.compression
         extensions = request.headers.get("sec-websocket-extensions", "") if compressing else ""
-        return Admitted(charge_point_id, chosen, key, extensions, announce=bool(offered), credentials=credentials)
+        return UpgradeDecision(
+            charge_point_id, chosen, key, extensions, announce=bool(offered), credentials=credentials
+        )
 
     def _identify(self, request: HttpRequest) -> str:
         if self.identify is None:
@@ -118,7 +120,7 @@ class Gate:
     def _authenticate(self, request: HttpRequest, charge_point_id: str, version: str | None) -> Credentials | None:
         if self.security is None and self.authorize is None:
             return None
-        keeper = self.doorkeeper
+        keeper = self.limiter
         with nullcontext() if keeper is None else keeper.attempt(request.client_address, charge_point_id):
             credentials = None if self.security is None else self.security(request, charge_point_id, version)
             self._authorize(request, charge_point_id)

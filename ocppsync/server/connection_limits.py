@@ -10,35 +10,35 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 
 from ..limits import Limits
-from ..wire.addresses import counted_as
+from ..wire.addresses import rate_limit_key
 from ..wire.http import RefusalError
 
-__all__ = ["Doorkeeper", "Place"]
+__all__ = ["ConnectionLimiter", "Slot"]
 
 _BUSY_RETRY = 30
 """Seconds after which somebody who came at a busy time may try again."""
 _HALF_LIFE = 60.0
 """Seconds in which half of the failed authentications are forgotten."""
 _ADDRESS_FACTOR = 5
-_MOST_REMEMBERED = 10_000
+_MAX_REMEMBERED = 10_000
 _FAILURES = frozenset({401, 403})
 
 
-class Place:
+class Slot:
     """What somebody who has come in takes up, until `leave`."""
 
     def __init__(self, leave: Callable[[], object]) -> None:
         self._leave: Callable[[], object] | None = leave
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """Make room; a second call does nothing. For one thread at a time."""
         leave, self._leave = self._leave, None
         if leave is not None:
             leave()
 
 
-class Doorkeeper:
-    """Lets in as many connections as the limits allow; whose they are, `counted_as` says.
+class ConnectionLimiter:
+    """Lets in as many connections as the limits allow; whose they are, `rate_limit_key` says.
 
     Args:
         limits: the bounds.
@@ -55,15 +55,15 @@ class Doorkeeper:
         self._under_way: Counter[Hashable] = Counter()  # attempts of which nobody knows yet how they end
 
     def __repr__(self) -> str:
-        return f"<Doorkeeper inside={self._total} failures={len(self._failures)}>"
+        return f"<ConnectionLimiter inside={self._total} failures={len(self._failures)}>"
 
-    def enter(self, address: str) -> Place:
-        """Count a connection of that address until it leaves its place.
+    def acquire(self, address: str) -> Slot:
+        """Count a connection of that address until it leaves its slot.
 
         Raises:
             RefusalError: 503, there are too many.
         """
-        limits, peer = self._limits, counted_as(address)
+        limits, peer = self._limits, rate_limit_key(address)
         with self._lock:
             if _reached(limits.connections, self._total):
                 _refuse(f"there are {limits.connections} connections already")
@@ -71,7 +71,7 @@ class Doorkeeper:
                 _refuse(f"{peer} has {limits.connections_per_address} connections already")
             self._inside[peer] += 1
             self._total += 1
-        return Place(lambda: self._leave(peer))
+        return Slot(lambda: self._leave(peer))
 
     def _leave(self, peer: str) -> None:
         with self._lock:
@@ -93,7 +93,7 @@ class Doorkeeper:
         if limit is None:
             yield
             return
-        peer = counted_as(address)
+        peer = rate_limit_key(address)
         key = (peer, charge_point_id)
         self._begin(peer, key, limit)
         failed: bool | None = None
@@ -130,7 +130,7 @@ class Doorkeeper:
             for failing in (key, peer):
                 self._failures[failing] = self._count(failing) + 1, self._clock()
                 self._failures.move_to_end(failing)
-            while len(self._failures) > _MOST_REMEMBERED:
+            while len(self._failures) > _MAX_REMEMBERED:
                 self._failures.popitem(last=False)
 
     def _count(self, key: Hashable) -> float:

@@ -6,7 +6,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from ..wire.addresses import parsed_address
+from ..wire.addresses import parse_ip
 from ..wire.http import Headers
 
 __all__ = ["ClientAddress"]
@@ -42,7 +42,7 @@ class ClientAddress:
     def _last(self, peer: str, hops: Iterator[str]) -> str:
         client = peer
         for hop in hops:
-            if parsed_address(hop) is None:
+            if parse_ip(hop) is None:
                 break
             client = hop
             if not self.trusts(hop):
@@ -51,7 +51,7 @@ class ClientAddress:
 
     def trusts(self, address: str) -> bool:
         """Whether a trusted proxy has that address."""
-        parsed = parsed_address(address) if self._trusted else None
+        parsed = parse_ip(address) if self._trusted else None
         return parsed is not None and any(parsed in network for network in self._trusted)
 
 

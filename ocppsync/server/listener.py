@@ -10,7 +10,7 @@ import socket
 import threading
 from collections.abc import Callable
 
-from ..throttled_log import worth_telling
+from ..throttled_log import is_power_of_two
 
 _logger = logging.getLogger(__name__)
 _PAUSE = 0.2
@@ -76,7 +76,7 @@ class Listener:
                 continue
             except OSError as error:
                 failures += 1
-                if worth_telling(failures):
+                if is_power_of_two(failures):
                     # A lack that lasts must not fill the disk as well.
                     _logger.error("cannot accept a connection, for the %d. time in a row: %s", failures, error)
                 pause.poll(_PAUSE * 1000)

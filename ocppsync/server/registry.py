@@ -12,7 +12,7 @@ from typing import Literal
 from ..rpc.answer_memory import AnswerMemory
 from ..rpc.connection import Connection
 from ..rpc.registration import Registration
-from ..threads.pool import Executor, Strand, run_logged
+from ..threads.pool import Executor, SerialExecutor, run_logged
 
 _logger = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ _REMEMBERED = 10_000
 """How many identities that are not connected are remembered; more only come from a peer that invents them."""
 
 
-class Station:
+class IdentityRecord:
     """What is known of one identity."""
 
     __slots__ = ("answers", "connection", "events", "registration")
@@ -32,7 +32,7 @@ class Station:
         self.connection: Connection | None = None
         self.answers = AnswerMemory(clock)
         self.registration = Registration()
-        self.events = Strand(executor)
+        self.events = SerialExecutor(executor)
 
 
 class Registry:
@@ -53,7 +53,7 @@ class Registry:
         self.executor = executor
         self._clock = clock
         self._lock = threading.Lock()  # guards all below; never held over I/O or user code
-        self._stations: dict[str, Station] = {}
+        self._stations: dict[str, IdentityRecord] = {}
         self._away: OrderedDict[str, None] = OrderedDict()  # those of them that are not connected, the longest first
         self._connected: dict[str, Connection] = {}
         self._listeners: list[ConnectionListener] = []
@@ -73,7 +73,7 @@ class Registry:
             listeners.remove(listener)
             self._listeners = listeners
 
-    def station(self, charge_point_id: str) -> Station:
+    def station(self, charge_point_id: str) -> IdentityRecord:
         """Return what is known of that charge point."""
         with self._lock:
             return self._station(charge_point_id)
@@ -118,14 +118,14 @@ class Registry:
         with self._lock:
             return sorted(self._connected)
 
-    def _station(self, charge_point_id: str) -> Station:
+    def _station(self, charge_point_id: str) -> IdentityRecord:
         station = self._stations.get(charge_point_id)
         if station is None:
-            station = self._stations[charge_point_id] = Station(self.executor, self._clock)
+            station = self._stations[charge_point_id] = IdentityRecord(self.executor, self._clock)
             self._away[charge_point_id] = None
         return station
 
-    def _tell_soon(self, station: Station, charge_point_id: str, status: ConnectionStatus) -> None:
+    def _tell_soon(self, station: IdentityRecord, charge_point_id: str, status: ConnectionStatus) -> None:
         if self._listeners:
             station.events.submit(self._tell, charge_point_id, status)
 

@@ -14,11 +14,11 @@ from ..rpc.connection import Connection
 from ..threads.timer import Timer
 from ..validation.catalogue import SUBPROTOCOLS
 from ..wire.transport import GOING_AWAY, POLICY_VIOLATION, PROTOCOL_ERROR, Transport
-from .acceptor import Admission, Reception
+from .acceptor import Acceptor, AdmittedRequest
 from .admission import Credentials
 from .registry import Registry
 
-__all__ = ["Attendance", "Connect"]
+__all__ = ["Connect", "ConnectionServer"]
 
 _logger = logging.getLogger(__name__)
 
@@ -26,11 +26,11 @@ Connect = Callable[[Transport, ConnectionMetadata, Credentials | None], Connecti
 """Makes the connection of a transport, for somebody who has proved itself in that way."""
 
 
-class Attendance:
+class ConnectionServer:
     """Attends to charge points until they have gone.
 
     Args:
-        reception: lets them in.
+        acceptor: lets them in.
         registry: knows who is connected.
         connect: makes their connections.
         timer: for those that get none.
@@ -41,9 +41,9 @@ class Attendance:
     """
 
     def __init__(
-        self, reception: Reception, registry: Registry, connect: Connect, timer: Timer, close_timeout: float
+        self, acceptor: Acceptor, registry: Registry, connect: Connect, timer: Timer, close_timeout: float
     ) -> None:
-        self._reception = reception
+        self._acceptor = acceptor
         self._registry = registry
         self._connect = connect
         self.timer = timer
@@ -56,7 +56,7 @@ class Attendance:
         self._aborting = False
 
     def __repr__(self) -> str:
-        return f"<Attendance threads={len(self._attending)}>"
+        return f"<ConnectionServer threads={len(self._attending)}>"
 
     @property
     def owns_this_thread(self) -> bool:
@@ -83,23 +83,23 @@ class Attendance:
     def _receive(self, sock: socket.socket) -> None:
         # Ends: the handshake is bounded in time, and Connection.run ends with the connection.
         try:
-            visitor = self._reception.receive(sock)
+            visitor = self._acceptor.receive(sock)
             if visitor is not None:
                 try:
                     self._attend(visitor, visitor.websocket)
                 finally:
-                    self._reception.forget(visitor)
+                    self._acceptor.forget(visitor)
         finally:
             self._leave(threading.current_thread())
 
-    def attend(self, sock: socket.socket, admission: Admission) -> None:
+    def serve_socket(self, sock: socket.socket, admission: AdmittedRequest) -> None:
         """Attend to somebody who was let in, on the calling thread; returns when the connection has ended.
 
         The socket is closed by then, and the admission forgotten.
         """
         with self._at_work(admission):
             try:
-                visitor = self._reception.upgrade(self._reception.plain_stream(sock), admission)
+                visitor = self._acceptor.upgrade(self._acceptor.plain_stream(sock), admission)
                 self._attend(visitor, visitor.websocket)
             except OSError as error:
                 # It went before it could be told that it is in.
@@ -108,13 +108,13 @@ class Attendance:
                 with contextlib.suppress(OSError):
                     sock.close()
 
-    def attend_over(self, transport: Transport, admission: Admission) -> None:
-        """Attend to somebody who was let in and comes over a transport of another kind, as `attend` does."""
+    def serve_transport(self, transport: Transport, admission: AdmittedRequest) -> None:
+        """Attend to somebody who was let in and comes over a transport of another kind, as `serve_socket` does."""
         with self._at_work(admission):
             self._attend(admission, transport)
 
     @contextlib.contextmanager
-    def _at_work(self, admission: Admission) -> Iterator[None]:
+    def _at_work(self, admission: AdmittedRequest) -> Iterator[None]:
         """Lend the calling thread to somebody who was let in."""
         thread = threading.current_thread()
         name = thread.name
@@ -123,7 +123,7 @@ class Attendance:
         try:
             yield
         finally:
-            self._reception.forget(admission)
+            self._acceptor.forget(admission)
             thread.name = name
             self._leave(thread)
 
@@ -134,7 +134,7 @@ class Attendance:
 
     # Attending.
 
-    def _attend(self, admission: Admission, transport: Transport) -> None:
+    def _attend(self, admission: AdmittedRequest, transport: Transport) -> None:
         admitted = admission.admitted
         threading.current_thread().name = f"ocppsync-reader-{admitted.charge_point_id}"
         if self._closing:
@@ -152,7 +152,7 @@ class Attendance:
         _logger.info("%s connected from %s:%d (%s)", admitted.charge_point_id, host, port, admitted.subprotocol)
         self._run(connection, transport, admission)
 
-    def _run(self, connection: Connection, transport: Transport, admission: Admission) -> None:
+    def _run(self, connection: Connection, transport: Transport, admission: AdmittedRequest) -> None:
         metadata = connection.metadata
         previous = self._registry.add(connection)
         if previous is not None:
@@ -171,7 +171,7 @@ class Attendance:
             connection.run()
         finally:
             # First, for whoever is told that it has gone may count on the room that it makes.
-            self._reception.forget(admission)
+            self._acceptor.forget(admission)
             self._registry.remove(connection)
             _logger.info("%s disconnected (close code %s)", metadata.charge_point_id, connection.close_code)
 
@@ -192,7 +192,7 @@ class Attendance:
     def drain(self) -> None:
         """Let nobody else in, and hand out no more CALLs of those who are."""
         self._closing = True
-        self._reception.close()
+        self._acceptor.close()
         for connection in self._registry.connections():
             connection.drain()
 

@@ -25,9 +25,9 @@ from ..options import check_positive
 from ..request import Request, RequestMetadata
 from ..rpc.requester import not_connected
 from ..validation.catalogue import SUBPROTOCOL_OF, Version
-from .driver import Controls, Driver, Phase, Session, Steps
-from .driver_2x import Steps2x
-from .driver_16 import Steps16
+from .driver import Controls, EVDriver, Phase, Session, VersionDriver
+from .driver_2x import Driver2x
+from .driver_16 import Driver16
 from .meter import Meter, power_curve
 
 if TYPE_CHECKING:
@@ -43,10 +43,10 @@ _SAMPLE_PAUSE = 1.8
 _SAMPLES = 8
 _IDLE = (2.0, 6.0)
 _SHORTEST_WAIT = 1.0
-_LONGEST_DOUBLING = 5
+_MAX_DOUBLING = 5
 _CONNECT_TIMEOUT = 10.0
 _DEFAULT_INTERVAL = 30
-_LONGEST_INTERVAL = 86_400  # Condition.wait takes no infinity
+_MAX_INTERVAL = 86_400  # Condition.wait takes no infinity
 
 _AGREED = frozenset({"Accepted", "Scheduled", "Unlocked"})
 
@@ -99,13 +99,13 @@ class SimulatedChargePoint:
         self._random = random or Random()  # noqa: S311 (nothing secret)
         self._meter = Meter(self._random)
         self.answers: ChargePointAnswers | ChargingStationAnswers
-        self._steps: Steps
+        self._version_driver: VersionDriver
         if version == "1.6":
             self.answers = ChargePointAnswers(answers)
-            self._steps = Steps16(charge_point_id, self._send, self._meter, self._random, self.answers)
+            self._version_driver = Driver16(charge_point_id, self._send, self._meter, self._random, self.answers)
         else:
             self.answers = ChargingStationAnswers(answers)
-            self._steps = Steps2x(charge_point_id, self._send, self._meter, self._random, self.answers)
+            self._version_driver = Driver2x(charge_point_id, self._send, self._meter, self._random, self.answers)
         self._unfinished: Session | None = None
         self._heartbeat_at = 0.0
         self._connector = threading.Lock()  # held by the one thread that charges
@@ -114,9 +114,9 @@ class SimulatedChargePoint:
         self._stopping = False
         self._resetting = False
         self._interruption: v16.Reason | v201.ReasonEnumType | None = None
-        self._remote_driver: Driver | None = None
+        self._remote_driver: EVDriver | None = None
         self._agreed: set[str] = set()
-        self._effects = self._steps.effects(Controls(self._look_up, self._change_availability, self.boot))
+        self._effects = self._version_driver.effects(Controls(self._signal, self._change_availability, self.boot))
         self._charge_point = ChargePoint(
             charge_point_id,
             self._handle,
@@ -126,13 +126,13 @@ class SimulatedChargePoint:
             ssl_context=ssl_context,
             websocket_ping_interval=30.0,
         )
-        self._charge_point.add_connection_listener(lambda status: self._look_up())
+        self._charge_point.add_connection_listener(lambda status: self._signal())
         for action in self._effects:
             self._watch(action)
-        self._thread = threading.Thread(target=self._live, name=f"ocppsync-simulator-{charge_point_id}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"ocppsync-simulator-{charge_point_id}", daemon=True)
 
     def __repr__(self) -> str:
-        return f"<SimulatedChargePoint {self.charge_point_id} {self._steps.phase} {self._meter.register} Wh>"
+        return f"<SimulatedChargePoint {self.charge_point_id} {self._version_driver.phase} {self._meter.register} Wh>"
 
     # Life.
 
@@ -174,7 +174,7 @@ class SimulatedChargePoint:
         """
         self._connect()
         self.answers.registered = False
-        answer: v16.BootNotificationResponse | v201.BootNotificationResponse = self._steps.boot()
+        answer: v16.BootNotificationResponse | v201.BootNotificationResponse = self._version_driver.boot()
         if answer["status"] == "Accepted":
             self.answers.registered = True
             self._keep_interval(answer["interval"])
@@ -202,42 +202,42 @@ class SimulatedChargePoint:
             RuntimeError: another thread has it charge already.
         """
         check_positive(samples=samples, energy_wh=1 if energy_wh is None else energy_wh)
-        driver = None if id_tag is None else Driver(id_tag)
+        driver = None if id_tag is None else EVDriver(id_tag)
         return self._charge_for(driver, energy_wh, samples, authorize)
 
     # A session.
 
     def _charge_for(
-        self, driver: Driver | None, energy_wh: int | None, samples: int, authorize: bool
+        self, driver: EVDriver | None, energy_wh: int | None, samples: int, authorize: bool
     ) -> Session | None:
         if not self._connector.acquire(blocking=False):
             raise RuntimeError(f"{self.charge_point_id} is charging already")
         try:
             wanted = self._random.randrange(6_000, 12_000) if energy_wh is None else energy_wh
-            driver = driver or Driver(f"{self._random.getrandbits(56):014X}")
+            driver = driver or EVDriver(f"{self._random.getrandbits(56):014X}")
             return self._charge(driver, wanted, samples, authorize)
         finally:
             self._connector.release()
 
-    def _charge(self, driver: Driver, energy_wh: int, samples: int, authorize: bool) -> Session | None:
+    def _charge(self, driver: EVDriver, energy_wh: int, samples: int, authorize: bool) -> Session | None:
         with self._changed:
             if not self._resetting:
                 self._interruption = None
-        self._steps.enter("Preparing")
+        self._version_driver.enter("Preparing")
         self._pause(_STEP)
         session = None
-        if not authorize or self._steps.authorize(driver):
+        if not authorize or self._version_driver.authorize(driver):
             self._pause(_STEP)
             session = self._transact(driver, energy_wh, samples)
-            self._steps.enter("Finishing")
+            self._version_driver.enter("Finishing")
         self._pause(2 * _STEP)
-        self._steps.enter(self._resting_phase())
+        self._version_driver.enter(self._resting_phase())
         return session
 
-    def _transact(self, driver: Driver, energy_wh: int, samples: int) -> Session:
+    def _transact(self, driver: EVDriver, energy_wh: int, samples: int) -> Session:
         self._meter.plug_in()
         start = self._meter.register
-        accepted = self._steps.begin(driver)
+        accepted = self._version_driver.begin(driver)
         transaction_id = self.answers.transaction_id
         assert transaction_id is not None
         self._unfinished = Session(transaction_id, driver.id_tag, start, start, "Other")
@@ -245,7 +245,7 @@ class SimulatedChargePoint:
         reason: v16.Reason | v201.ReasonEnumType = "DeAuthorized"
         if accepted:
             self._pause(_STEP)
-            self._steps.enter("Charging")
+            self._version_driver.enter("Charging")
             reason = self._draw(energy_wh, samples)
         session = Session(transaction_id, driver.id_tag, start, self._meter.register, reason)
         self._pause(_STEP)
@@ -261,12 +261,12 @@ class SimulatedChargePoint:
             if self._interruption is not None:
                 return self._interruption
             self._meter.advance(start + round(energy_wh * sum(curve[: index + 1]) / total), share)
-            self._steps.report_meter()
+            self._version_driver.report_meter()
         return "Local"
 
     def _stop_transaction(self, session: Session) -> None:
         try:
-            self._steps.end(session)
+            self._version_driver.end(session)
         except OCPPRequestError as error:
             # What did not arrive is sent again by the next boot; what was refused is not.
             if error.delivery == "answered":
@@ -276,7 +276,7 @@ class SimulatedChargePoint:
 
     # The scenario.
 
-    def _live(self) -> None:
+    def _run(self) -> None:
         # Ends: every wait looks at _stopping, and close() fails every request that waits.
         failures = 0
         while not self._stopping:
@@ -290,7 +290,7 @@ class SimulatedChargePoint:
                     _logger.warning("%s: %s; it tries again", self.charge_point_id, error)
                 if isinstance(error, CallErrorReceived) and error.code == "SecurityError":
                     self.answers.registered = False  # the central system does not know it: J16 table 7
-            wait = _SHORTEST_WAIT * 2 ** min(failures, _LONGEST_DOUBLING) + self._random.uniform(0, _SHORTEST_WAIT)
+            wait = _SHORTEST_WAIT * 2 ** min(failures, _MAX_DOUBLING) + self._random.uniform(0, _SHORTEST_WAIT)
             self._pause(wait)
             failures += 1
 
@@ -303,7 +303,7 @@ class SimulatedChargePoint:
             answer = self.boot()
             if answer["status"] != "Accepted":
                 interval = answer["interval"] if answer["interval"] > 0 else _DEFAULT_INTERVAL
-                self._pause(min(interval, _LONGEST_INTERVAL) * self._pace)
+                self._pause(min(interval, _MAX_INTERVAL) * self._pace)
 
     def _work(self) -> None:
         while self._charge_point.connected and not self._stopping:
@@ -314,7 +314,7 @@ class SimulatedChargePoint:
                 self._shut_down()
                 return
             if driver is not None:
-                self._charge_for(driver, None, _SAMPLES, self._steps.authorizes_remote_starts)
+                self._charge_for(driver, None, _SAMPLES, self._version_driver.authorizes_remote_starts)
             elif self._sessions_left > 0 and self.answers.operative and not self._stopping:
                 self._sessions_left -= 1
                 self.charge()
@@ -358,8 +358,8 @@ class SimulatedChargePoint:
 
     # How the steps bring about what was agreed to.
 
-    def _look_up(
-        self, *, interruption: Any = None, driver: Driver | None = None, resetting: bool | None = None
+    def _signal(
+        self, *, interruption: Any = None, driver: EVDriver | None = None, resetting: bool | None = None
     ) -> None:
         with self._changed:
             self._interruption = interruption or self._interruption
@@ -370,9 +370,9 @@ class SimulatedChargePoint:
     def _change_availability(self, operative: bool) -> None:
         self.answers.operative = operative
         if not self._connector.locked():
-            self._steps.enter(self._resting_phase())
+            self._version_driver.enter(self._resting_phase())
 
-    # Messages.
+    # MessageSet.
 
     def _connect(self) -> None:
         if not self._charge_point.connected:
@@ -388,10 +388,10 @@ class SimulatedChargePoint:
     def _report(self) -> None:
         if self._unfinished is not None:
             self._stop_transaction(replace(self._unfinished, meter_stop=self._meter.register))
-        self._steps.phase = self._resting_phase()
-        for connector_id in self._steps.connectors:
+        self._version_driver.phase = self._resting_phase()
+        for connector_id in self._version_driver.connectors:
             self._pause(_STEP)
-            self._steps.report_status(connector_id)
+            self._version_driver.report_status(connector_id)
 
     def _resting_phase(self) -> Phase:
         return "Available" if self.answers.operative else "Unavailable"
@@ -406,9 +406,9 @@ class SimulatedChargePoint:
 
     @property
     def _interval(self) -> float:
-        return min(self._steps.heartbeat_interval or math.inf, _LONGEST_INTERVAL)
+        return min(self._version_driver.heartbeat_interval or math.inf, _MAX_INTERVAL)
 
     def _keep_interval(self, interval: int) -> None:
         self._heartbeat_at = time.monotonic()
         if interval > 0:
-            self._steps.heartbeat_interval = interval
+            self._version_driver.heartbeat_interval = interval

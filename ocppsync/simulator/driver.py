@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..v16 import Reason
     from ..v201 import ReasonEnumType
 
-__all__ = ["Controls", "Driver", "Effects", "Phase", "Session", "Steps"]
+__all__ = ["Controls", "EVDriver", "Effects", "Phase", "Session", "VersionDriver"]
 
 Phase = Literal["Available", "Unavailable", "Preparing", "Charging", "Finishing"]
 """What the connector is doing, in the words of 1.6."""
@@ -36,7 +36,7 @@ class Session:
 
 
 @dataclass(frozen=True)
-class Driver:
+class EVDriver:
     """Who wants to charge."""
 
     id_tag: str
@@ -50,7 +50,7 @@ class Driver:
 class Controls:
     """What a request of the central system may bring about; each may be called from any thread."""
 
-    look_up: Callable[..., object]
+    signal: Callable[..., object]
     """Has the scenario end the session (``interruption``, the reason), begin one (``driver``) or boot (``resetting``);
     with nothing, has it look at its settings."""
     change_availability: Callable[[bool], object]
@@ -59,7 +59,7 @@ class Controls:
     """Sends BootNotification, and what follows it."""
 
 
-class Steps(ABC):
+class VersionDriver(ABC):
     """What a charge point says at each step; one object lives as long as its charge point.
 
     Args:
@@ -113,11 +113,11 @@ class Steps(ABC):
         """Send the status of a connector."""
 
     @abstractmethod
-    def authorize(self, driver: Driver) -> bool:
+    def authorize(self, driver: EVDriver) -> bool:
         """Send Authorize; return whether the driver is accepted."""
 
     @abstractmethod
-    def begin(self, driver: Driver) -> bool:
+    def begin(self, driver: EVDriver) -> bool:
         """Start a transaction, and let the answers know its id; return whether the driver is accepted."""
 
     @abstractmethod

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from ..answers.charge_point_16 import ChargePointAnswers
 from ..answers.table import Answer
 from ..clock import utc_now
-from .driver import Controls, Driver, Effects, Phase, Session, Steps
+from .driver import Controls, Effects, EVDriver, Phase, Session, VersionDriver
 from .meter import Meter
 
 if TYPE_CHECKING:
     from ..v16 import BootNotificationResponse, ReadingContext
 
-__all__ = ["Steps16"]
+__all__ = ["Driver16"]
 
 # What TriggerMessage makes it send, where that does not depend on its state: nothing is ever under way.
 _TRIGGERED: Mapping[str, Answer] = {
@@ -26,8 +26,8 @@ _TRIGGERED: Mapping[str, Answer] = {
 }
 
 
-class Steps16(Steps):
-    """A charge point of one connector, which speaks OCPP 1.6; see `Steps`."""
+class Driver16(VersionDriver):
+    """A charge point of one connector, which speaks OCPP 1.6; see `VersionDriver`."""
 
     connectors = (0, 1)
 
@@ -64,13 +64,13 @@ class Steps16(Steps):
 
         return {
             "ChangeAvailability": lambda payload: controls.change_availability(payload["type"] == "Operative"),
-            "ChangeConfiguration": lambda payload: controls.look_up(),
+            "ChangeConfiguration": lambda payload: controls.signal(),
             "ExtendedTriggerMessage": trigger,
-            "RemoteStartTransaction": lambda payload: controls.look_up(driver=Driver(payload["idTag"])),
-            "RemoteStopTransaction": lambda payload: controls.look_up(interruption="Remote"),
-            "Reset": lambda payload: controls.look_up(interruption=f"{payload['type']}Reset", resetting=True),
+            "RemoteStartTransaction": lambda payload: controls.signal(driver=EVDriver(payload["idTag"])),
+            "RemoteStopTransaction": lambda payload: controls.signal(interruption="Remote"),
+            "Reset": lambda payload: controls.signal(interruption=f"{payload['type']}Reset", resetting=True),
             "TriggerMessage": trigger,
-            "UnlockConnector": lambda payload: controls.look_up(interruption="UnlockCommand"),
+            "UnlockConnector": lambda payload: controls.signal(interruption="UnlockCommand"),
             "UpdateFirmware": lambda payload: self._send("FirmwareStatusNotification", {"status": "DownloadFailed"}),
         }
 
@@ -99,11 +99,11 @@ class Steps16(Steps):
         payload = {"connectorId": connector_id, "status": status, "errorCode": "NoError", "timestamp": utc_now()}
         self._send("StatusNotification", payload)
 
-    def authorize(self, driver: Driver) -> bool:
+    def authorize(self, driver: EVDriver) -> bool:
         """Send Authorize; return whether the driver is accepted."""
         return bool(self._send("Authorize", {"idTag": driver.id_tag})["idTagInfo"]["status"] == "Accepted")
 
-    def begin(self, driver: Driver) -> bool:
+    def begin(self, driver: EVDriver) -> bool:
         """Start a transaction, and let the answers know its id; return whether the driver is accepted."""
         payload = {"connectorId": 1, "idTag": driver.id_tag, "meterStart": self._meter.register, "timestamp": utc_now()}
         answer = self._send("StartTransaction", payload)

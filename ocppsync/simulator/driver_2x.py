@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..answers.charging_station_2x import ChargingStationAnswers
 from ..answers.table import Answer
 from ..clock import utc_now
-from .driver import Controls, Driver, Effects, Phase, Session, Steps
+from .driver import Controls, Effects, EVDriver, Phase, Session, VersionDriver
 from .meter import Meter
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         TriggerReasonEnumType,
     )
 
-__all__ = ["Steps2x"]
+__all__ = ["Driver2x"]
 
 _STATUSES: Mapping[Phase, ConnectorStatusEnumType] = {
     "Available": "Available",
@@ -49,8 +49,8 @@ _TRIGGERED: Mapping[str, Answer] = {
 }
 
 
-class Steps2x(Steps):
-    """A charging station of one EVSE with one connector, which speaks OCPP 2.0.1 or 2.1; see `Steps`.
+class Driver2x(VersionDriver):
+    """A charging station of one EVSE with one connector, which speaks OCPP 2.0.1 or 2.1; see `VersionDriver`.
 
     A transaction begins and ends with the authorization: TxStartPoint and TxStopPoint are Authorized (2/201 E01, E06).
     """
@@ -68,7 +68,7 @@ class Steps2x(Steps):
         super().__init__(charge_point_id, send, meter, random)
         self._answers: ChargingStationAnswers = answers
         self._boot_reason: BootReasonEnumType = "PowerUp"
-        self._driver: Driver | None = None
+        self._driver: EVDriver | None = None
         self._numbers = itertools.count()
 
     @property
@@ -93,12 +93,12 @@ class Steps2x(Steps):
             ),
             "GetBaseReport": self._report,
             "GetReport": self._report,
-            "RequestStartTransaction": lambda payload: controls.look_up(
-                driver=Driver(payload["idToken"]["idToken"], payload["idToken"]["type"], payload["remoteStartId"])
+            "RequestStartTransaction": lambda payload: controls.signal(
+                driver=EVDriver(payload["idToken"]["idToken"], payload["idToken"]["type"], payload["remoteStartId"])
             ),
-            "RequestStopTransaction": lambda payload: controls.look_up(interruption="Remote"),
+            "RequestStopTransaction": lambda payload: controls.signal(interruption="Remote"),
             "Reset": lambda payload: self._reset(payload, controls),
-            "SetVariables": lambda payload: controls.look_up(),
+            "SetVariables": lambda payload: controls.signal(),
             "TriggerMessage": lambda payload: self._trigger(payload, controls),
             "UpdateFirmware": lambda payload: self._send(
                 "FirmwareStatusNotification", {"status": "DownloadFailed", "requestId": payload["requestId"]}
@@ -141,11 +141,11 @@ class Steps2x(Steps):
             {"evseId": 1, "connectorId": connector_id, "connectorStatus": status, "timestamp": utc_now()},
         )
 
-    def authorize(self, driver: Driver) -> bool:
+    def authorize(self, driver: EVDriver) -> bool:
         """Send Authorize; return whether the driver is accepted."""
         return bool(self._send("Authorize", {"idToken": _token(driver)})["idTokenInfo"]["status"] == "Accepted")
 
-    def begin(self, driver: Driver) -> bool:
+    def begin(self, driver: EVDriver) -> bool:
         """Start a transaction, and let the answers know its id; return whether the driver is accepted."""
         self._numbers, self._driver = itertools.count(), driver
         transaction_id = str(uuid.UUID(int=self._random.getrandbits(128), version=4))
@@ -213,10 +213,10 @@ class Steps2x(Steps):
         # The answer to OnIdle was Scheduled if a transaction runs, which then ends as its driver wants it to.
         if payload["type"] == "Immediate":
             self._boot_reason = "RemoteReset"
-            controls.look_up(interruption="ImmediateReset", resetting=True)
+            controls.signal(interruption="ImmediateReset", resetting=True)
         else:
             self._boot_reason = "RemoteReset" if self._answers.transaction_id is None else "ScheduledReset"
-            controls.look_up(resetting=True)
+            controls.signal(resetting=True)
 
     def _report(self, payload: Any) -> None:
         for part in self._answers.reports(payload):
@@ -248,5 +248,5 @@ class Steps2x(Steps):
         return {"timestamp": utc_now(), "sampledValue": samples}
 
 
-def _token(driver: Driver) -> Answer:
+def _token(driver: EVDriver) -> Answer:
     return {"idToken": driver.id_tag, "type": driver.kind}

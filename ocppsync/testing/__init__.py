@@ -10,7 +10,7 @@
 Everything works without a test case too, under pytest for example: see `inline` and `fake_charge_point`.
 """
 
-from .fake_charge_point import Answer, FakeChargePoint
+from .fake_charge_point import FakeChargePoint, ScriptedAnswer
 from .inline import Clock
 from .kit import CentralSystemTestCase, HandlerErrors, fake_charge_point, inline
 from .memory import MemoryTransport, memory_pair
@@ -18,7 +18,6 @@ from .replay import assert_replays
 from .script import Expectation, PayloadMatcher, ReceivedCall
 
 __all__ = [
-    "Answer",
     "CentralSystemTestCase",
     "Clock",
     "Expectation",
@@ -27,6 +26,7 @@ __all__ = [
     "MemoryTransport",
     "PayloadMatcher",
     "ReceivedCall",
+    "ScriptedAnswer",
     "assert_replays",
     "fake_charge_point",
     "inline",

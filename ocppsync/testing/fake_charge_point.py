@@ -14,7 +14,7 @@ from ..central_system import CentralSystem
 from ..charge_point import _basic
 from ..errors import CallErrorReceived, ConnectionLostError, NotConnectedError, OCPPRequestError, RequestTimeoutError
 from ..rpc import frames
-from ..rpc.frame_codec import Dialect
+from ..rpc.frame_codec import FrameCodec
 from ..validation.catalogue import Version, unknown_action
 from ..wire.endpoint import Endpoint
 from ..wire.transport import NORMAL, TransportClosedError
@@ -22,9 +22,9 @@ from .links import Link, link_in_memory, link_over_socket
 from .memory import MemoryTransport
 from .script import Expectation, PayloadMatcher, ReceivedCall, Script, differences, shown
 
-__all__ = ["Answer", "FakeChargePoint"]
+__all__ = ["FakeChargePoint", "ScriptedAnswer"]
 
-Answer = Mapping[str, Any] | Callable[[Any], Mapping[str, Any] | None] | None
+ScriptedAnswer = Mapping[str, Any] | Callable[[Any], Mapping[str, Any] | None] | None
 """The payload of an answer, a function that makes it of the request's payload, or None for ``{}``."""
 
 _BOOT: Mapping[str, Mapping[str, Any]] = {
@@ -74,13 +74,13 @@ class FakeChargePoint:
         before, question, query = path.partition("?")
         self._endpoint = Endpoint(f"ws://127.0.0.1:{cs.port or 80}{before}{question}{query}", charge_point_id)
         self._headers = [*headers, *_basic(charge_point_id, password)]
-        self._dialect = Dialect(version)
-        self._catalogue = cs._speech.messages(version).catalogue
+        self._codec = FrameCodec(version)
+        self._catalogue = cs._message_sets.messages(version).catalogue
         self._link: Link | None = None
         # Guards all below; notified when any of it changes. Nothing is sent under it, and no user code runs.
         self._changed = threading.Condition()
         self._script = Script()
-        self._answers: dict[str, frames.CallResult | frames.CallError] = {}
+        self._answers: dict[str, frames.CallResultFrame | frames.CallErrorFrame] = {}
         self._connected = False
         self.received: list[ReceivedCall] = []
         self.texts: list[str] = []
@@ -134,7 +134,7 @@ class FakeChargePoint:
         link.join(5.0)
 
     def ignore_pings(self) -> None:
-        """Answer no pings any more, as a charge point does whose network has gone; in memory only."""
+        """ScriptedAnswer no pings any more, as a charge point does whose network has gone; in memory only."""
         carrier = self._linked().transport
         if not isinstance(carrier, MemoryTransport):
             raise RuntimeError("over a socket, pings are always answered")
@@ -157,7 +157,7 @@ class FakeChargePoint:
     def expect(
         self,
         action: str,
-        answer: Answer = None,
+        answer: ScriptedAnswer = None,
         *,
         payload: PayloadMatcher | None = None,
         times: int | None = 1,
@@ -256,20 +256,20 @@ class FakeChargePoint:
         link = self._linked(action)
         text = frames.call(message_id, action, {} if payload is None else payload)
         try:
-            link.transport.post(text)
+            link.transport.send_nowait(text)
         except TransportClosedError as error:
             raise self._failure(ConnectionLostError, action, message_id, str(error)) from error
         self._wait(lambda: message_id in self._answers or not self._connected, timeout)
         with self._changed:
             answer = self._answers.pop(message_id, None)
-        if isinstance(answer, frames.CallResult):
+        if isinstance(answer, frames.CallResultFrame):
             return answer.payload
         if answer is None and not self._connected:
             raise self._failure(ConnectionLostError, action, message_id, "the connection ended")
         if answer is None:
             raise self._failure(RequestTimeoutError, action, message_id, f"no answer within {timeout:g} s")
         raise CallErrorReceived(
-            code=self._dialect.code(answer.code),
+            code=self._codec.code(answer.code),
             raw_code=answer.code,
             description=answer.description,
             details=answer.details,
@@ -290,7 +290,7 @@ class FakeChargePoint:
         """Send a message as it is: text, or a binary message, which OCPP has not."""
         link = self._linked()
         if isinstance(message, str):
-            link.transport.post(message)
+            link.transport.send_nowait(message)
         else:
             link.transport.send_bytes(message)
         link.run_handlers()
@@ -388,15 +388,15 @@ class FakeChargePoint:
         with self._changed:
             self.texts.append(text)
             self._changed.notify_all()
-        frame = self._dialect.parse(text)
-        if isinstance(frame, (frames.Call, frames.Send)):
+        frame = self._codec.parse(text)
+        if isinstance(frame, (frames.CallFrame, frames.SendFrame)):
             self._take_call(frame)
-        elif isinstance(frame, (frames.CallResult, frames.CallError)):
+        elif isinstance(frame, (frames.CallResultFrame, frames.CallErrorFrame)):
             with self._changed:
                 self._answers[frame.message_id] = frame
                 self._changed.notify_all()
 
-    def _take_call(self, frame: frames.Call | frames.Send) -> None:
+    def _take_call(self, frame: frames.CallFrame | frames.SendFrame) -> None:
         call = ReceivedCall(frame.action, frame.payload, str(frame.message_id))
         with self._changed:
             self.received.append(call)
@@ -405,8 +405,8 @@ class FakeChargePoint:
                 expectation.keep(call)
             self._changed.notify_all()
         if expectation is None:
-            if isinstance(frame, frames.Call):
-                self._reply(self._dialect.call_error(call.message_id, "NotImplemented", "the script has no answer"))
+            if isinstance(frame, frames.CallFrame):
+                self._reply(self._codec.call_error(call.message_id, "NotImplemented", "the script has no answer"))
         elif expectation.delay:
             self._cs._timer.call_later(expectation.delay, self._react, expectation, call)
         elif not expectation.hold:
@@ -418,14 +418,14 @@ class FakeChargePoint:
         except Exception as error:
             with self._changed:
                 self._script.fault(f"the answer to {call} failed: {error!r}")
-            self._reply(self._dialect.call_error(call.message_id, "InternalError", "the script failed"))
+            self._reply(self._codec.call_error(call.message_id, "InternalError", "the script failed"))
 
     def _reply(self, text: str) -> None:
         link = self._link
         if link is not None and self._connected:
             # Should it go at this moment, the test finds that if it matters.
             with contextlib.suppress(TransportClosedError):
-                link.transport.post(text)
+                link.transport.send_nowait(text)
 
     def _note_end(self) -> None:
         with self._changed:

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from ..central_system import CentralSystem
 from ..errors import HandshakeError
-from ..server.acceptor import Admission
+from ..server.acceptor import AdmittedRequest
 from ..validation.catalogue import SUBPROTOCOL_OF, Version
 from ..wire.endpoint import Endpoint, open_websocket
 from ..wire.http import Headers, HttpRequest, RefusalError
@@ -23,7 +23,7 @@ __all__ = ["Link", "link_in_memory", "link_over_socket"]
 
 DEADLINE = 10.0
 """Seconds of real time after which something in here is stuck."""
-_LONGEST_MESSAGE = 16 * 1024 * 1024
+_MAX_MESSAGE = 16 * 1024 * 1024
 
 Take = Callable[[str], object]
 """Is given each message that comes."""
@@ -58,35 +58,35 @@ class _InlineLink:
     """
 
     def __init__(
-        self, cs: CentralSystem, executor: InlineExecutor, admission: Admission, take: Take, ended: Ended
+        self, cs: CentralSystem, executor: InlineExecutor, admission: AdmittedRequest, take: Take, ended: Ended
     ) -> None:
         self._cs = cs
-        self._attendance = cs._attendance
+        self._server = cs._server
         self._executor = executor
         self._admission = admission
         self._take = take
         self._ended = ended
-        self._server, self.transport = memory_pair(admission.admitted.charge_point_id, cs._timer.now)
-        self._server.on_arrival = self._settle
+        self._carrier, self.transport = memory_pair(admission.admitted.charge_point_id, cs._timer.now)
+        self._carrier.on_arrival = self._settle
         self.transport.on_arrival = self._deliver
         self._reader: threading.Thread | None = None
 
     def start(self) -> None:
-        self._reader = _start_attending(self._cs, self._server, self._admission)
+        self._reader = _start_attending(self._cs, self._carrier, self._admission)
         self._settle()
 
     def _settle(self) -> None:
-        if self._attendance.owns_this_thread:
+        if self._server.owns_this_thread:
             return  # it is a reader, and whoever waits for it goes on here
-        if not self._server.wait_idle(DEADLINE):
-            raise RuntimeError(f"the reader of {self._server!r} is stuck; what does on_raw_websocket_data do?")
-        if self._server.released and self._reader is not None:
+        if not self._carrier.wait_idle(DEADLINE):
+            raise RuntimeError(f"the reader of {self._carrier!r} is stuck; what does on_raw_websocket_data do?")
+        if self._carrier.released and self._reader is not None:
             self._reader.join(DEADLINE)
         self._executor.run()
 
     def _deliver(self) -> None:
         # A reader must not wait for what the script makes of this.
-        if not (self._attendance.owns_this_thread and self._executor.submit(self._drain)):
+        if not (self._server.owns_this_thread and self._executor.submit(self._drain)):
             self._drain()
             self._settle()
 
@@ -167,9 +167,9 @@ def link_in_memory(
     return _ThreadedLink(charge_point, name, take, ended)
 
 
-def _start_attending(cs: CentralSystem, server: MemoryTransport, admission: Admission) -> threading.Thread:
+def _start_attending(cs: CentralSystem, server: MemoryTransport, admission: AdmittedRequest) -> threading.Thread:
     name = f"ocppsync-reader-{admission.admitted.charge_point_id}"
-    reader = threading.Thread(target=cs.attend_over, args=(server, admission), name=name, daemon=True)
+    reader = threading.Thread(target=cs.serve_transport, args=(server, admission), name=name, daemon=True)
     reader.start()
     return reader
 
@@ -211,7 +211,7 @@ def link_over_socket(
         subprotocols=[SUBPROTOCOL_OF[version]],
         headers=headers,
         write_timeout=DEADLINE,
-        max_message_size=_LONGEST_MESSAGE,
+        max_message_size=_MAX_MESSAGE,
         name="the central system",
     )
     return _ThreadedLink(websocket, endpoint.target.rpartition("/")[2], take, ended)

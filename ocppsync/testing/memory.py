@@ -142,7 +142,7 @@ class MemoryTransport:
         elif isinstance(item, _Ping) and self.answers_pings:
             self._pass_on(_Pong())
         elif isinstance(item, bytes):
-            self.give_up(UNSUPPORTED_DATA, "OCPP messages are text")
+            self.fail(UNSUPPORTED_DATA, "OCPP messages are text")
         return item if isinstance(item, str) else None
 
     def _take_close(self, close: _Close) -> None:
@@ -154,14 +154,14 @@ class MemoryTransport:
             self._pass_on(close)
         self._ended = True
 
-    def give_up(self, code: int, reason: str = "") -> None:
+    def fail(self, code: int, reason: str = "") -> None:
         """Close, and drop whatever still comes; for the receiving thread."""
         self.close(code, reason)
         self._discarding = True
 
     # Sending: any thread.
 
-    def post(self, text: str) -> None:
+    def send_nowait(self, text: str) -> None:
         """Hand the peer a message; never waits for it to be read."""
         self._send(text)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..central_system import CentralSystem
-from ..journal import Entry, Session, read_journal
+from ..journal import Entry, RecordedSession, read_journal
 from ..rpc.frames import CALL, CALLERROR, CALLRESULT
 from ..validation.catalogue import SUBPROTOCOL_OF, SUBPROTOCOLS, Version
 from ..wire.endpoint import Endpoint, open_websocket
@@ -47,7 +47,7 @@ class Difference:
 
 
 def replay(
-    session: Session,
+    session: RecordedSession,
     at: str | CentralSystem,
     *,
     charge_point_id: str | None = None,
@@ -94,7 +94,9 @@ def assert_replays(path: str | Path, at: str | CentralSystem, **options: Any) ->
         raise AssertionError("the central system answers otherwise:\n" + "\n".join(map(str, differences)))
 
 
-def _connect(endpoint: Endpoint, session: Session, timeout: float, ssl_context: ssl.SSLContext | None) -> WebSocket:
+def _connect(
+    endpoint: Endpoint, session: RecordedSession, timeout: float, ssl_context: ssl.SSLContext | None
+) -> WebSocket:
     return open_websocket(
         endpoint,
         deadline=time.monotonic() + timeout,
@@ -109,7 +111,7 @@ def _connect(endpoint: Endpoint, session: Session, timeout: float, ssl_context: 
 class _Line(Protocol):
     """What carries the messages of a player."""
 
-    def post(self, text: str) -> None:
+    def send_nowait(self, text: str) -> None:
         """Send a message; raises `TransportClosedError`."""
 
     def next(self, received: queue.SimpleQueue[_Received], timeout: float) -> _Received:
@@ -136,8 +138,8 @@ class _Socket:
         self._websocket.release()
         self._player.end()
 
-    def post(self, text: str) -> None:
-        self._websocket.post(text)
+    def send_nowait(self, text: str) -> None:
+        self._websocket.send_nowait(text)
 
     def next(self, received: queue.SimpleQueue[_Received], timeout: float) -> _Received:
         return received.get(timeout=timeout)
@@ -152,7 +154,7 @@ class _Socket:
 class _Memory:
     """A connection in memory, to a central system in this process."""
 
-    def __init__(self, cs: CentralSystem, identity: str, session: Session, player: _Player) -> None:
+    def __init__(self, cs: CentralSystem, identity: str, session: RecordedSession, player: _Player) -> None:
         spoken: Mapping[str, Version] = {version: version for version in SUBPROTOCOLS.values()}
         version = spoken.get(session.version)
         if version is None:
@@ -161,11 +163,11 @@ class _Memory:
         self._inline = isinstance(cs._pool, InlineExecutor)
         self._link = link_in_memory(cs, endpoint, version, [], take=player.take, ended=player.end)
         if self._inline:
-            player.answer_at_once = self.post
+            player.answer_at_once = self.send_nowait
         self._link.start()
 
-    def post(self, text: str) -> None:
-        self._link.transport.post(text)
+    def send_nowait(self, text: str) -> None:
+        self._link.transport.send_nowait(text)
 
     def next(self, received: queue.SimpleQueue[_Received], timeout: float) -> _Received:
         self._link.run_handlers()
@@ -185,7 +187,7 @@ class _Player:
             on the thread that plays; None: it has its turn.
     """
 
-    def __init__(self, session: Session, timeout: float, ignored: frozenset[str]) -> None:
+    def __init__(self, session: RecordedSession, timeout: float, ignored: frozenset[str]) -> None:
         self._session = session
         self._timeout = timeout
         self._ignored = ignored
@@ -242,7 +244,7 @@ class _Player:
                     return  # its CALL never came, which is told already, or has its answer
                 text = json.dumps([message[0], self._ids[message[1]], *message[2:]], ensure_ascii=False)
         try:
-            line.post(text)
+            line.send_nowait(text)
         except TransportClosedError as error:
             self._differs(entry, f"the connection has ended: {error}")
 

@@ -12,7 +12,7 @@ __all__ = ["Expectation", "PayloadMatcher", "ReceivedCall", "Script", "differenc
 PayloadMatcher = Mapping[str, Any] | Callable[[Any], object]
 """What a payload has to hold: some of its fields, nested ones too, or a function that says whether it is right."""
 
-_LONGEST_SHOWN = 300
+_MAX_SHOWN = 300
 
 
 @dataclass(frozen=True)
@@ -144,4 +144,4 @@ def shown(value: Any) -> str:
         text = json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError):
         text = getattr(value, "__name__", "") or repr(value)
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."

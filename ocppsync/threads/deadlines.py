@@ -39,7 +39,7 @@ class Deadlines(Generic[_Job]):
         with self._lock:
             self._jobs[job] = due
             if not self._watched:
-                self._appointment = self._timer.call_at(due, self._look)
+                self._appointment = self._timer.call_at(due, self._check)
                 self._watched = True
 
     def end(self, job: _Job) -> None:
@@ -61,7 +61,7 @@ class Deadlines(Generic[_Job]):
             self._appointment.cancel()
             self._appointment, self._watched = None, False
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         # On the timer.
         while (job := self._overdue()) is not None:
             # Where it fails, nobody would look at the jobs that follow.
@@ -76,7 +76,7 @@ class Deadlines(Generic[_Job]):
             job = next(iter(self._jobs))
             due = self._jobs[job]
             if due > self._timer.now():
-                self._appointment = self._timer.call_at(due, self._look)
+                self._appointment = self._timer.call_at(due, self._check)
                 return None
             del self._jobs[job]
             return job

@@ -159,7 +159,7 @@ class HandlerPool:
         return not any(thread.is_alive() for thread in threads)
 
 
-class Strand:
+class SerialExecutor:
     """Tasks that run one at a time, in the order they came, on an executor that they share with others.
 
     Each turn runs one task and then goes to the end of the executor's queue, so that a busy strand does not keep the
@@ -184,7 +184,7 @@ class Strand:
             if self._running:
                 return
             self._running = True
-        self._executor.submit(self._turn)
+        self._executor.submit(self._run_next)
 
     def clear(self) -> list[_Task]:
         """Forget the tasks that still wait, and return them."""
@@ -192,7 +192,7 @@ class Strand:
             forgotten, self._waiting = self._waiting, []
         return forgotten
 
-    def _turn(self) -> None:
+    def _run_next(self) -> None:
         with self._lock:
             if not self._waiting:
                 self._running = False
@@ -203,7 +203,7 @@ class Strand:
             self._running = bool(self._waiting)
             if not self._running:
                 return
-        self._executor.submit(self._turn)
+        self._executor.submit(self._run_next)
 
 
 def run_logged(function: Callable[..., object], *args: Any) -> None:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from .pool import Workers
 from .timer import Timer
 
-__all__ = ["HandlerWatch"]
+__all__ = ["StuckHandlerDetector"]
 
 _logger = logging.getLogger(__name__)
 STUCK_AFTER = 10.0
@@ -27,7 +27,7 @@ class Running(NamedTuple):
     since: float
 
 
-class HandlerWatch:
+class StuckHandlerDetector:
     """Watches the handlers of one central system or charge point.
 
     Args:
@@ -45,7 +45,7 @@ class HandlerWatch:
 
     def start(self) -> None:
         """Look at the threads from now on, until the timer is closed."""
-        self._timer.call_later(self._stuck_after / 2, self._look)
+        self._timer.call_later(self._stuck_after / 2, self._check)
 
     def begin(self, charge_point_id: str, action: str) -> int:
         """Note that this thread runs a handler from now on; return the thread's number."""
@@ -57,7 +57,7 @@ class HandlerWatch:
         """Note that the handler has finished."""
         self._running.pop(threading.get_ident(), None)
 
-    def blame(self, charge_point_id: str, action: str) -> None:
+    def warn_possible_deadlock(self, charge_point_id: str, action: str) -> None:
         """Say in the log what may be the cause when a request of this thread got no answer in time.
 
         Charge points there are that answer nothing before they have the answer to their own CALL, whose handler waits
@@ -82,7 +82,7 @@ class HandlerWatch:
         summary = traceback.extract_stack(frame)[-_FRAMES_SHOWN:]
         return " > ".join(f"{entry.filename}:{entry.lineno} {entry.name}" for entry in summary)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         since = self._pool.stuck_since
         stuck = since is not None and self._timer.now() - since > self._stuck_after
         if stuck and not self._told:

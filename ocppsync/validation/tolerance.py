@@ -8,20 +8,20 @@ from typing import Any
 from ..lenient import Lenient
 from .catalogue import Catalogue, Kind
 
-__all__ = ["Tidier", "check_places", "with_limits"]
+__all__ = ["Normalizer", "check_places", "with_limits"]
 
 Schema = Mapping[str, Any]
 _KINDS: tuple[Kind, ...] = ("request", "response")
 
 
-class Tidier:
+class Normalizer:
     """Rewrites what a peer sent before it is looked at; what it cannot put right stays as it is."""
 
     def __init__(self, catalogue: Catalogue, lenient: Lenient) -> None:
         self._catalogue = catalogue
         self._lenient = lenient
 
-    def tidy(self, action: str, kind: Kind, payload: Any) -> Any:
+    def normalize(self, action: str, kind: Kind, payload: Any) -> Any:
         """Return the payload as it should have been; for an unknown action, as it is."""
         if not self._catalogue.known(action):
             return payload
@@ -64,8 +64,8 @@ def with_limits(catalogue: Catalogue, limits: Mapping[str, int]) -> Catalogue:
         action, path = _parted(place, catalogue)
         for kind, _, definitions in _messages(action, catalogue):
             entry = changed.get(action, catalogue.entry(action))
-            bent = _bent(entry[kind], path, limit, definitions)
-            changed[action] = {**entry, kind: bent if bent is not None else entry[kind]}
+            with_limit = _bent(entry[kind], path, limit, definitions)
+            changed[action] = {**entry, kind: with_limit if with_limit is not None else entry[kind]}
     return catalogue.extended(changed)
 
 

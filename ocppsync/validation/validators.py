@@ -24,9 +24,9 @@ __all__ = ["Validator", "judge", "validator"]
 logger = logging.getLogger(__name__)
 
 # A message can hold any number of mistakes, and a report is for people.
-_MOST_VIOLATIONS = 20
-_MOST_CHARACTERS = 40
-_MOST_CHOICES = 8
+_MAX_VIOLATIONS = 20
+_MAX_CHARACTERS = 40
+_MAX_CHOICES = 8
 
 # The sorts of violation, the most telling first, and the code that stands for each. No specification maps the
 # keywords of a schema to codes. For a bad value CE16 3.24, 3.38 and 3.39 name theirs; for too many elements B06.FR.16,
@@ -165,7 +165,7 @@ class Validator:
     def _report(self, action: str, kind: Kind, payload: object) -> ValidationError | None:
         found = _violations(self._version, action, self._judge(action, kind).iter_errors(payload))
         sorts = list(_CODES[self._version])
-        violations = sorted(islice(found, _MOST_VIOLATIONS), key=lambda violation: sorts.index(_sort(violation)))
+        violations = sorted(islice(found, _MAX_VIOLATIONS), key=lambda violation: sorts.index(_sort(violation)))
         if not violations:
             logger.error("jsonschema finds no fault with a %s %s that its predicate refused; accepted", action, kind)
             return None
@@ -306,8 +306,8 @@ def _expected(version: Version, wanted: Any) -> str:
     if isinstance(wanted, str):
         return _NOUNS[wanted]
     if isinstance(wanted, list):
-        choices = ", ".join(map(_quoted, wanted[:_MOST_CHOICES]))
-        return f"{choices}, ..." if len(wanted) > _MOST_CHOICES else choices
+        choices = ", ".join(map(_quoted, wanted[:_MAX_CHOICES]))
+        return f"{choices}, ..." if len(wanted) > _MAX_CHOICES else choices
     return str(wanted)
 
 
@@ -334,7 +334,7 @@ def _found(value: object, secret: bool) -> str:
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= _MOST_CHARACTERS else text[:_MOST_CHARACTERS] + "..."
+    return text if len(text) <= _MAX_CHARACTERS else text[:_MAX_CHARACTERS] + "..."
 
 
 def _quoted(text: str) -> str:
@@ -358,7 +358,7 @@ def _path(parts: Sequence[str | int]) -> str:
     for part in parts:
         if isinstance(part, int):
             text += f"[{part}]"
-        elif part.isascii() and part.isidentifier() and len(part) <= _MOST_CHARACTERS:
+        elif part.isascii() and part.isidentifier() and len(part) <= _MAX_CHARACTERS:
             text += f".{part}" if text else part
         else:
             text += f"[{_quoted(part)}]"

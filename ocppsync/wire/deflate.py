@@ -14,14 +14,14 @@ class Deflate(PerMessageDeflate):
 
     Args:
         limit: the longest message, in bytes.
-        forgetful: let the server's side start anew with each message: what deflate remembers takes 256 KiB of every
-            connection, and most of OCPP's messages are far shorter than what it would save.
+        no_context_takeover: compress each message of the server by itself. The context takes 256 KiB of every
+            connection, and OCPP's messages are too short to gain much from it.
     """
 
     _in_control_frame = False
 
-    def __init__(self, limit: int, *, forgetful: bool) -> None:
-        super().__init__(server_no_context_takeover=forgetful)
+    def __init__(self, limit: int, *, no_context_takeover: bool) -> None:
+        super().__init__(server_no_context_takeover=no_context_takeover)
         self._limit = limit
         self._inflated = 0
 

@@ -21,8 +21,8 @@ _DONT_WAIT = socket.MSG_DONTWAIT
 class Stream:
     """A plain TCP connection.
 
-    One thread reads. Any thread writes, in two steps: `put` appends bytes to what is to go out and never waits;
-    `flush` and `flush_soon` write it. So whole messages keep their order whoever writes them, and a thread that must
+    One thread reads. Any thread writes, in two steps: `buffer` appends bytes to what is to go out and never waits;
+    `flush` and `flush_nowait` write it. So whole messages keep their order whoever writes them, and a thread that must
     not wait (a reader, the timer) never has to.
 
     Args:
@@ -57,7 +57,7 @@ class Stream:
         address = sock.getpeername()
         self.remote_address: tuple[str, int] = (str(address[0]), int(address[1])) if address else ("", 0)
         self.name = f"{self.remote_address[0]}:{self.remote_address[1]}"
-        """The peer's name, for the log and for the thread of `flush_soon`."""
+        """The peer's name, for the log and for the thread of `flush_nowait`."""
 
     def __repr__(self) -> str:
         state = "aborted" if self.aborted else "open"
@@ -101,7 +101,7 @@ class Stream:
 
     # Writing: by any thread.
 
-    def put(self, data: bytes) -> None:
+    def buffer(self, data: bytes) -> None:
         """Append bytes to what goes out next; never waits, never fails."""
         with self._queue_lock:
             self._waiting += data
@@ -134,7 +134,7 @@ class Stream:
             if not self.backlog:
                 return
 
-    def flush_soon(self) -> None:
+    def flush_nowait(self) -> None:
         """Write what can be written without waiting; the rest follows from a thread of its own.
 
         Raises:
@@ -330,16 +330,16 @@ class TLSStream(Stream):
                 self._push_tls()
                 return data
 
-    def put(self, data: bytes) -> None:
+    def buffer(self, data: bytes) -> None:
         """Encrypt bytes and append them to what goes out next."""
         with self._tls_lock:
             self._tls.write(data)
-            super().put(self._outgoing.read())
+            super().buffer(self._outgoing.read())
 
     def _push_tls(self) -> None:
         # What the engine itself has to say: handshake messages, alerts, key updates.
         with self._tls_lock:
             if not self._outgoing.pending:
                 return
-            super().put(self._outgoing.read())
-        self.flush_soon()
+            super().buffer(self._outgoing.read())
+        self.flush_nowait()

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from .addresses import parsed_address
+from .addresses import parse_ip
 
 __all__ = ["CertificateFiles", "ClientCertificates", "ServerTLS", "client_context", "server_context", "server_fault"]
 
@@ -162,7 +162,7 @@ class _NameObject(ssl.SSLObject):
     def do_handshake(self) -> None:
         super().do_handshake()
         host = self.server_hostname
-        if host is None or not self.context.check_hostname or parsed_address(host) is not None:
+        if host is None or not self.context.check_hostname or parse_ip(host) is not None:
             return
         if _plain(host) not in map(_plain, _names(self.getpeercert() or {})):
             # OpenSSL has found the name, and so in a wildcard.

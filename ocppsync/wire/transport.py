@@ -53,17 +53,17 @@ class Transport(Protocol):
     def receive(self) -> str | None:
         """Wait for the next message; None once the connection has ended."""
 
-    def post(self, text: str) -> None:
+    def send_nowait(self, text: str) -> None:
         """Write a message without ever waiting: what cannot go at once follows; raises `TransportClosedError`."""
 
     def ping(self) -> bool:
-        """Write a ping without ever waiting, as `post` does; return False when the connection has ended."""
+        """Write a ping without ever waiting, as `send_nowait` does; return False when the connection has ended."""
         raise NotImplementedError
 
     def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Begin the closing handshake; never waits. `receive` ends when the peer answers."""
 
-    def give_up(self, code: int, reason: str = "") -> None:
+    def fail(self, code: int, reason: str = "") -> None:
         """Close as `close` does, and drop whatever still comes; for the receiving thread."""
 
     def abort(self) -> None:

@@ -53,7 +53,7 @@ class _ClientSide(simple_websocket.Client):
         Base.__init__(self, None, connection_type=ConnectionType.CLIENT, thread_class=_NoThread)
 
     def handshake(self) -> None:
-        self._stream.put(self.ws.send(self._request))
+        self._stream.buffer(self.ws.send(self._request))
         self._stream.flush()
         answer = self._next_event()
         if isinstance(answer, RejectConnection):
@@ -125,12 +125,12 @@ def accept(
     ]
     if subprotocol is not None:
         fields.append(("Sec-WebSocket-Protocol", subprotocol))
-    deflate = Deflate(max_message_size, forgetful=True)
+    deflate = Deflate(max_message_size, no_context_takeover=True)
     agreed = _agree(deflate, extensions)
     if agreed is not None:
         fields.append(("Sec-WebSocket-Extensions", agreed))
     head = "".join(f"{field}: {value}\r\n" for field, value in fields)
-    stream.put(f"HTTP/1.1 101 Switching Protocols\r\n{head}\r\n".encode("ascii"))
+    stream.buffer(f"HTTP/1.1 101 Switching Protocols\r\n{head}\r\n".encode("ascii"))
     return WebSocket(
         stream,
         client=False,
@@ -181,7 +181,7 @@ def connect(
     Raises:
         HandshakeError: the server refused, answered something else, or did not answer in time.
     """
-    deflate = Deflate(max_message_size, forgetful=False) if compression else None
+    deflate = Deflate(max_message_size, no_context_takeover=False) if compression else None
     try:
         request = Request(
             host=host,
@@ -204,5 +204,5 @@ def connect(
         deflate=deflate if deflate is not None and deflate.enabled() else None,
         max_message_size=max_message_size,
         name=name,
-        begun=peer.ws if peer.brought_more else None,
+        handshake_ws=peer.ws if peer.brought_more else None,
     )

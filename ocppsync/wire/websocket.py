@@ -49,7 +49,7 @@ class WebSocket:
         deflate: the extension, where it was agreed on.
         max_message_size: the longest message that is accepted, in bytes.
         name: the peer's name, for thread names.
-        begun: the wsproto that shook hands, where it has been given more than the handshake.
+        handshake_ws: the wsproto that shook hands, where it has been given more than the handshake.
     """
 
     def __init__(
@@ -61,18 +61,18 @@ class WebSocket:
         deflate: Deflate | None,
         max_message_size: int,
         name: str,
-        begun: WSConnection | None = None,
+        handshake_ws: WSConnection | None = None,
     ) -> None:
         # Made when it is first needed, which is mostly at the end: idle connections are many, and it is large.
-        self._ws: Connection | WSConnection | None = begun
+        self._ws: Connection | WSConnection | None = handshake_ws
         self._stream = stream
         self._client = client
         self._deflate = deflate
-        self._frames = FrameReader(masked=not client, limit=max_message_size, sorts=begun is None)
+        self._frames = FrameReader(masked=not client, limit=max_message_size, fast_path=handshake_ws is None)
         self._limit = max_message_size
         self._name = stream.name = name
         self.subprotocol = subprotocol
-        self._events: Iterator[Event] | None = None if begun is None else begun.events()
+        self._events: Iterator[Event] | None = None if handshake_ws is None else handshake_ws.events()
         self._read_size = _READ_SIZE
         self._parts: list[str] = []
         self._size = 0
@@ -95,7 +95,7 @@ class WebSocket:
     def _state(self) -> ConnectionState:
         return ConnectionState.OPEN if self._ws is None else self._ws.state
 
-    def _judge(self) -> Connection | WSConnection:
+    def _wsproto(self) -> Connection | WSConnection:
         assert self._frame_lock.locked()
         if self._ws is None:
             kind = ConnectionType.CLIENT if self._client else ConnectionType.SERVER
@@ -151,12 +151,12 @@ class WebSocket:
 
     def _hand_over(self, data: bytes) -> bool:
         with self._frame_lock:
-            judge = self._judge()
+            wsproto = self._wsproto()
             try:
-                judge.receive_data(data)
+                wsproto.receive_data(data)
             except WebSocketProtocolError:
                 return False
-            self._events = judge.events()
+            self._events = wsproto.events()
         return True
 
     def _take(self, event: Event) -> str | None:
@@ -165,7 +165,7 @@ class WebSocket:
         if isinstance(event, Ping):
             self._answer(event.response())
         elif isinstance(event, BytesMessage):
-            self.give_up(UNSUPPORTED_DATA, "OCPP messages are text")
+            self.fail(UNSUPPORTED_DATA, "OCPP messages are text")
         elif isinstance(event, CloseConnection):
             self._take_close(event)
         return None
@@ -187,7 +187,7 @@ class WebSocket:
 
     def _fail_as_too_big(self) -> None:
         _logger.warning("%s sent a message of more than %d bytes", self._name, self._limit)
-        self.give_up(TOO_BIG, f"the limit is {self._limit} bytes")
+        self.fail(TOO_BIG, f"the limit is {self._limit} bytes")
 
     def _take_close(self, event: CloseConnection) -> None:
         if self._state in (ConnectionState.OPEN, ConnectionState.LOCAL_CLOSING):
@@ -196,7 +196,7 @@ class WebSocket:
                 self._fail_as_too_big()
                 return
             _logger.warning("%s broke the WebSocket protocol: %s", self._name, event.reason)
-            self.give_up(int(event.code), "not UTF-8" if event.code == INVALID_DATA else "not the WebSocket protocol")
+            self.fail(int(event.code), "not UTF-8" if event.code == INVALID_DATA else "not the WebSocket protocol")
             return
         if self._state is ConnectionState.REMOTE_CLOSING:
             self.close_code, self.close_reason = int(event.code), event.reason or ""
@@ -208,9 +208,9 @@ class WebSocket:
 
     def _answer(self, what: Control | Event) -> None:
         with contextlib.suppress(TransportClosedError):
-            self._post(what)
+            self._send_nowait(what)
 
-    def give_up(self, code: int, reason: str = "") -> None:
+    def fail(self, code: int, reason: str = "") -> None:
         """Close, and drop whatever still comes; for the receiving thread."""
         # The peer may be in the middle of writing: closing now would reset the connection before it reads why. So
         # the rest is read and dropped until it hangs up or the time for closing is over.
@@ -222,18 +222,18 @@ class WebSocket:
 
     # Sending: any thread.
 
-    def post(self, text: str) -> None:
+    def send_nowait(self, text: str) -> None:
         """Write a message without ever waiting: what cannot go at once follows from a thread of its own."""
-        self._post(text)
+        self._send_nowait(text)
 
     def send_bytes(self, data: bytes) -> None:
         """Write a binary message, which OCPP has not, without ever waiting; see `ocppsync.testing`."""
-        self._post(BytesMessage(data=data))
+        self._send_nowait(BytesMessage(data=data))
 
     def ping(self) -> bool:
-        """Write a ping without ever waiting, as `post` does; return False when the connection has ended."""
+        """Write a ping without ever waiting, as `send_nowait` does; return False when the connection has ended."""
         try:
-            self._post(Control(PING))
+            self._send_nowait(Control(PING))
         except TransportClosedError:
             return False
         return True
@@ -247,10 +247,10 @@ class WebSocket:
                 return
             self._closing = True
             with contextlib.suppress(TransportClosedError):
-                self._put(CloseConnection(code=code, reason=reason))
+                self._buffer(CloseConnection(code=code, reason=reason))
                 self.close_code, self.close_reason = code, reason
         with contextlib.suppress(OSError):
-            self._stream.flush_soon()
+            self._stream.flush_nowait()
         if self.on_closing is not None:
             self.on_closing()
 
@@ -262,29 +262,29 @@ class WebSocket:
         """Give the socket back; for the receiving thread, after `receive` returned None."""
         self._stream.close()
 
-    def _post(self, what: str | Control | Event) -> None:
+    def _send_nowait(self, what: str | Control | Event) -> None:
         with self._frame_lock:
             # Two of the longest may wait behind a slow line: a CALL of ours, and the answer to one of the peer's.
             room = 2 * self._largest + _BACKLOG_LIMIT - self._stream.backlog
             overfull = room < 0 and not self._stream.aborted
             if not overfull:
-                self._largest = max(self._largest, self._put(what))
+                self._largest = max(self._largest, self._buffer(what))
         if overfull:
             _logger.warning("%s makes us write and does not read; its connection is given up", self._name)
             self.abort()
             raise TransportClosedError("the peer does not read", written=False)
         try:
-            self._stream.flush_soon()
+            self._stream.flush_nowait()
         except OSError as error:
             raise TransportClosedError(f"the connection broke: {error}", written=True) from error
 
-    def _put(self, what: str | Control | Event) -> int:
+    def _buffer(self, what: str | Control | Event) -> int:
         assert self._frame_lock.locked()
         if self._stream.aborted:
             raise TransportClosedError("the connection is closed", written=False)
         try:
             data = self._written(what)
-            self._stream.put(data)
+            self._stream.buffer(data)
         except (WebSocketProtocolError, OSError) as error:
             raise TransportClosedError("the connection is closed", written=False) from error
         return len(data)
@@ -298,4 +298,4 @@ class WebSocket:
                 return text_frame(what, masked=self._client)
         if isinstance(what, Control):
             raise TransportClosedError("the connection is closed", written=False)
-        return self._judge().send(TextMessage(data=what) if isinstance(what, str) else what)
+        return self._wsproto().send(TextMessage(data=what) if isinstance(what, str) else what)

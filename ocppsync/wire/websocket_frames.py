@@ -34,15 +34,15 @@ class FrameReader:
     Args:
         masked: whether the peer has to mask, as a client does.
         limit: the longest message that is read here, in bytes.
-        sorts: whether anything is; False: all is the library's from the start.
+        fast_path: whether anything is; False: all is the library's from the start.
     """
 
-    def __init__(self, *, masked: bool, limit: int, sorts: bool = True) -> None:
+    def __init__(self, *, masked: bool, limit: int, fast_path: bool = True) -> None:
         self._mask_bit = _MASK_BIT if masked else 0
         self._mask_size = 4 if masked else 0
         self._limit = limit
         self._buffer: bytes | bytearray = b""
-        self._sorting = sorts
+        self._fast_path = fast_path
 
     def feed(self, data: bytes) -> None:
         """Add bytes that came."""
@@ -57,7 +57,7 @@ class FrameReader:
     def next(self) -> str | Control | bytes | None:
         """Return the next message, ping or pong, or as bytes what is the library's to read; None: more has to come."""
         buffer = self._buffer
-        if not self._sorting:
+        if not self._fast_path:
             return self._take(len(buffer)) if buffer else None
         if len(buffer) < 2:
             return None
@@ -66,14 +66,14 @@ class FrameReader:
             return self._next_text(size)
         if first in (_WHOLE | PING, _WHOLE | PONG, _WHOLE | _CLOSE) and size < 126:
             return self._next_control(first ^ _WHOLE, 2 + self._mask_size, size)
-        return self._leave()
+        return self._fall_back()
 
     def _next_control(self, opcode: int, start: int, size: int) -> Control | bytes | None:
         if len(self._buffer) < start + size:
             return None
         data = self._take(start + size)
         if opcode == _CLOSE:
-            self._sorting = False  # nothing counts that comes after it
+            self._fast_path = False  # nothing counts that comes after it
             return data
         return Control(opcode, mask(data[start:], data[start - 4 : start]) if self._mask_size else data[start:])
 
@@ -85,9 +85,9 @@ class FrameReader:
                 return None
             size = int.from_bytes(buffer[2:start], "big")
             if size < (126 if start == 4 else 0x10000):
-                return self._leave()  # a length may not be written longer than it needs
+                return self._fall_back()  # a length may not be written longer than it needs
         if size > self._limit:
-            return self._leave()
+            return self._fall_back()
         start += self._mask_size
         if len(buffer) < start + size:
             return None
@@ -97,7 +97,7 @@ class FrameReader:
         try:
             text = data.decode()
         except UnicodeDecodeError:
-            return self._leave()
+            return self._fall_back()
         self._buffer = buffer[start + size :]
         return text
 
@@ -105,8 +105,8 @@ class FrameReader:
         data, self._buffer = bytes(self._buffer[:size]), self._buffer[size:]
         return data
 
-    def _leave(self) -> bytes:
-        self._sorting = False
+    def _fall_back(self) -> bytes:
+        self._fast_path = False
         return self._take(len(self._buffer))
 
 

@@ -141,17 +141,17 @@ def rules(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str
 
 @functools.cache
 def official(version: Version, action: str, kind: Kind) -> Callable[[Any], bool]:
-    """Return the verdict of the official schema in its own dialect, with our rules for the formats."""
+    """Return the verdict of the official schema in its own codec, with our rules for the formats."""
     schema = official_schema(version, action, kind)
-    dialect = jsonschema.validators.validator_for(schema, default=None)
-    assert dialect in DIALECTS[version]
+    codec = jsonschema.validators.validator_for(schema, default=None)
+    assert codec in DIALECTS[version]
     checker = jsonschema.FormatChecker(formats=())
     for format_name, rule in FORMATS[version].items():
         checker.checks(format_name)(lambda value, rule=rule: not isinstance(value, str) or rule(value) is not None)
     if version != "1.6":
         # jsonschema spends half its time on finding out where each $ref leads.
         schema = rules(schema, schema["definitions"])
-    verdict: Callable[[Any], bool] = dialect(schema, format_checker=checker).is_valid
+    verdict: Callable[[Any], bool] = codec(schema, format_checker=checker).is_valid
     return verdict
 
 

@@ -19,10 +19,10 @@ from ocppsync.errors import InvalidResponseError
 from ocppsync.request import ConnectionMetadata
 from ocppsync.rpc.answer_memory import AnswerMemory
 from ocppsync.rpc.connection import Connection, ConnectionSettings
-from ocppsync.rpc.message_sets import Speech
-from ocppsync.rpc.registration import Gate
+from ocppsync.rpc.message_sets import MessageSets
+from ocppsync.rpc.registration import MessagePolicy
 from ocppsync.rpc.router import Router
-from ocppsync.server.admission import Gate as Entrance
+from ocppsync.server.admission import AdmissionPolicy
 from ocppsync.threads.pool import HandlerPool
 from ocppsync.threads.timer import Timer
 from ocppsync.validation.catalogue import SUBPROTOCOL_OF, Version
@@ -60,7 +60,7 @@ class Peer:
     def answers_to(self, *texts: str) -> list[Any]:
         """Return all that comes back for some messages, which is all that comes before the answer to one more."""
         for text in (*texts, '[2,"last","Heartbeat",{}]'):
-            self.websocket.post(text)
+            self.websocket.send_nowait(text)
         answers = []
         while (answer := self.read())[1] != "last":
             answers.append(answer)
@@ -72,8 +72,8 @@ class Office:
 
     def __init__(self, version: Version) -> None:
         self.version = version
-        self.speech = Speech("central_system")
-        self.router = Router(self.speech)
+        self.message_sets = MessageSets("central_system")
+        self.router = Router(self.message_sets)
         self.pool = HandlerPool(2, "test")
         self.timer = Timer("test")
         self.made = Recorder()
@@ -110,7 +110,7 @@ class Office:
         """Serve one connection until it ends."""
         stream = Stream(sock, write_timeout=DEADLINE)
         request = read_request(stream, deadline=time.monotonic() + DEADLINE, max_header_size=4096)
-        admitted = Entrance((SUBPROTOCOL_OF[self.version],)).admit(request)
+        admitted = AdmissionPolicy((SUBPROTOCOL_OF[self.version],)).admit(request)
         websocket = upgrade.accept(
             stream,
             key=admitted.key,
@@ -132,8 +132,8 @@ class Office:
                 on_call_result_error=self.refusals,
             ),
             router=self.router,
-            messages=self.speech.messages(self.version),
-            gate=Gate(),
+            messages=self.message_sets.messages(self.version),
+            gate=MessagePolicy(),
             executor=self.pool,
             timer=self.timer,
             answers=AnswerMemory(),
@@ -366,7 +366,7 @@ def test_a_call_whose_id_stands_for_the_unreadable_is_like_any_other(version: Ve
 def test_a_call_with_the_id_of_one_that_is_being_handled(version: Version, code: str) -> None:
     with connected_peer(version) as peer:
         for data in ("A", "A", "B"):
-            peer.websocket.post(f'[2,"1","DataTransfer",{{"vendorId":"x","data":"{data}"}}]')
+            peer.websocket.send_nowait(f'[2,"1","DataTransfer",{{"vendorId":"x","data":"{data}"}}]')
         assert peer.read()[:3] == [4, "1", code]
         peer.go_on.set()
         answer = [3, "1", {"status": "Accepted"}]

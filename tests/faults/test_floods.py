@@ -14,7 +14,7 @@ from support import Recorder
 from wire import DEADLINE, PING, PONG, TEXT, Peer, dial, frame, request
 
 from ocppsync import Limits
-from ocppsync.server import acceptor as reception
+from ocppsync.server import acceptor
 
 HEARTBEAT = '[2,"%d","Heartbeat",{}]'
 
@@ -36,7 +36,7 @@ def test_2000_handshakes_that_are_opened_and_abandoned(caplog: pytest.LogCapture
 
 
 def test_slow_handshakes_give_way(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reception, "_SLOW", 0.0)
+    monkeypatch.setattr(acceptor, "_SLOW", 0.0)
     heard = Recorder()
     with besieged(caplog, limits=Limits(handshakes=4), on_raw_socket_data=heard) as siege:
         silent = [dial(siege.port) for _ in range(4)]
@@ -56,7 +56,7 @@ def test_slow_handshakes_give_way(caplog: pytest.LogCaptureFixture, monkeypatch:
 def test_where_no_handshake_is_slow_the_newcomer_waits_outside(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reception, "_SLOW", 10 * DEADLINE)
+    monkeypatch.setattr(acceptor, "_SLOW", 10 * DEADLINE)
     deciding, decided = threading.Semaphore(0), threading.Event()
 
     def authorize(http_request: Any, charge_point_id: str) -> bool:
@@ -84,7 +84,7 @@ def test_where_no_handshake_is_slow_the_newcomer_waits_outside(
 def test_one_address_leaves_handshakes_for_others(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reception, "_SLOW", 10 * DEADLINE)
+    monkeypatch.setattr(acceptor, "_SLOW", 10 * DEADLINE)
     heard = Recorder()
     limits = Limits(handshakes=3, handshakes_per_address=2)
     with besieged(caplog, limits=limits, on_raw_socket_data=heard) as siege, contextlib.ExitStack() as peers:
@@ -102,7 +102,7 @@ def test_one_address_leaves_handshakes_for_others(
 def test_slow_handshakes_of_an_address_give_way_to_its_own(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reception, "_SLOW", 0.0)
+    monkeypatch.setattr(acceptor, "_SLOW", 0.0)
     heard = Recorder()
     limits = Limits(handshakes_per_address=1)
     with besieged(caplog, limits=limits, on_raw_socket_data=heard) as siege, contextlib.ExitStack() as peers:
@@ -120,7 +120,7 @@ def test_slow_handshakes_of_an_address_give_way_to_its_own(
 def test_the_handshakes_of_a_trusted_proxy_could_be_anybodys(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reception, "_SLOW", 10 * DEADLINE)
+    monkeypatch.setattr(acceptor, "_SLOW", 10 * DEADLINE)
     heard = Recorder()
     limits = Limits(handshakes_per_address=1, trusted_proxies=["127.0.0.2"])
     with besieged(caplog, limits=limits, on_raw_socket_data=heard) as siege, contextlib.ExitStack() as peers:

@@ -26,13 +26,13 @@ from wire import CLOSE, CONTINUATION, PING, TEXT, Peer, close_payload, dial, fra
 from ocppsync.errors import ProtocolError
 from ocppsync.rpc import frames
 from ocppsync.rpc.answer_memory import AnswerMemory
-from ocppsync.rpc.engine import Dispatch, OutgoingCall, Refused, Reply, Rpc, Settle
-from ocppsync.rpc.frame_codec import Dialect
+from ocppsync.rpc.engine import AnswerRejected, Dispatch, OutgoingCall, Reply, Rpc, Settle
+from ocppsync.rpc.frame_codec import FrameCodec
 
 SECONDS = float(os.environ.get("OCPPSYNC_FUZZ_SECONDS", "10"))
 SEED = os.environ.get("OCPPSYNC_FUZZ_SEED", "ocppsync")
 VERSIONS = ("1.6", "2.0.1", "2.1")
-DIALECTS = {version: Dialect(version) for version in VERSIONS}
+DIALECTS = {version: FrameCodec(version) for version in VERSIONS}
 
 # Frames.
 
@@ -58,7 +58,7 @@ def make_rpc(version: str) -> Rpc:
         DIALECTS[version],
         refusal=lambda action, send: None if action in ("Heartbeat", "NotifyPeriodicEventStream") else "NotSupported",
         answers=AnswerMemory(),
-        link=object(),
+        reply_to=object(),
     )
 
 
@@ -80,7 +80,7 @@ def test_whatever_comes_is_answered_with_a_frame_or_not_at_all(version: str, tex
         if isinstance(event, Reply):
             event.text.encode()  # goes out as UTF-8
             answer = DIALECTS[version].parse(event.text)
-            assert isinstance(answer, frames.CallError)
+            assert isinstance(answer, frames.CallErrorFrame)
             assert len(answer.message_id) <= 255
             assert len(answer.description) <= 255
         else:
@@ -95,7 +95,7 @@ class Conversation(RuleBasedStateMachine):
     def connect(self) -> None:
         self.memory = AnswerMemory()
         self.rpc = Rpc(
-            DIALECTS["2.1"], refusal=lambda action, send: None, answers=self.memory, link=object(), peer="CP1"
+            DIALECTS["2.1"], refusal=lambda action, send: None, answers=self.memory, reply_to=object(), peer="CP1"
         )
         self.number = 0
         self.ours: list[OutgoingCall] = []
@@ -170,10 +170,10 @@ class Conversation(RuleBasedStateMachine):
     def the_peer_refuses_our_answer(self) -> None:
         event = feed(self.rpc, "2.1", f'[5,"{self.answered[-1]}","FormatViolation","",{{}}]')
         if self.answered[-1] == f"id-{self.number}":
-            assert isinstance(event, Refused)
+            assert isinstance(event, AnswerRejected)
             assert event.action == "Heartbeat"
         else:
-            assert event is None or isinstance(event, Refused)
+            assert event is None or isinstance(event, AnswerRejected)
 
     @rule(message_id=st.sampled_from(["", "-1", "nobody's"]))
     def the_peer_refuses_nothing(self, message_id: str) -> None:
@@ -406,17 +406,17 @@ def test_bytes_in_place_of_frames(caplog: pytest.LogCaptureFixture) -> None:
     assert whole > 0
 
 
-def check_answers(dialect: Dialect, came: list[str], answers: Counter[str], case: str, *, complete: bool) -> None:
+def check_answers(codec: FrameCodec, came: list[str], answers: Counter[str], case: str, *, complete: bool) -> None:
     """Each CALL was answered once, and nothing else was; where the connection broke, at most once."""
     calls: Counter[str] = Counter()
-    others: set[str] = {"-1"} if dialect.reports_unreadable else set()
+    others: set[str] = {"-1"} if codec.reports_unreadable else set()
     for text in came:
         try:
-            received = dialect.parse(text)
+            received = codec.parse(text)
         except ProtocolError as error:
             others.add(str(error.message_id))
             continue
-        if isinstance(received, frames.Call):
+        if isinstance(received, frames.CallFrame):
             calls[str(received.message_id)] += 1
     for message_id, count in answers.items():
         assert message_id in others or count <= calls[message_id], (case, message_id, came)

@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed
 from wire import dial, request
 
 from ocppsync import CentralSystem, ChargePoint, ConnectionLostError, utc_now
-from ocppsync.server.acceptor import Reception
+from ocppsync.server.acceptor import Acceptor
 from ocppsync.threads.pool import HandlerPool
 from ocppsync.wire.websocket import WebSocket
 
@@ -76,19 +76,19 @@ def test_pending_requests_fail_and_running_handlers_finish() -> None:
 
 def test_who_comes_in_while_it_closes_is_told_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     answered, closing, told = threading.Event(), threading.Event(), threading.Event()
-    let_in, close_reception = WebSocket.open, Reception.close
+    let_in, close_reception = WebSocket.open, Acceptor.close
 
     def let_in_slowly(websocket: WebSocket) -> None:
         let_in(websocket)
         answered.set()
         assert closing.wait(DEADLINE)
 
-    def close_and_say_so(reception: Reception) -> None:
-        close_reception(reception)
+    def close_and_say_so(acceptor: Acceptor) -> None:
+        close_reception(acceptor)
         closing.set()
 
     monkeypatch.setattr(WebSocket, "open", let_in_slowly)
-    monkeypatch.setattr(Reception, "close", close_and_say_so)
+    monkeypatch.setattr(Acceptor, "close", close_and_say_so)
     cs = CentralSystem(0, host="127.0.0.1").start()
     # Keeps close() waiting for the pool, so that it has not come to the connections yet.
     cs.add_connection_listener(lambda charge_point_id, status: told.wait(DEADLINE))

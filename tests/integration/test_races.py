@@ -18,10 +18,10 @@ from ocppsync import CentralSystem, ChargePoint, SecurityProfiles
 from ocppsync.events import MessageReceived, MessageSent
 from ocppsync.journal import Journal
 from ocppsync.rpc import frames
-from ocppsync.rpc.answer_memory import Admission, AnswerMemory, Verdict
+from ocppsync.rpc.answer_memory import AnswerMemory, IncomingCall, Verdict
 from ocppsync.rpc.engine import Rpc
-from ocppsync.rpc.frame_codec import Dialect
-from ocppsync.rpc.message_sets import Speech
+from ocppsync.rpc.frame_codec import FrameCodec
+from ocppsync.rpc.message_sets import MessageSets
 from ocppsync.rpc.registration import Registration
 from ocppsync.rpc.router import Router
 from ocppsync.server.admission import Credentials
@@ -78,15 +78,15 @@ def test_a_deadline_that_passes_while_the_answer_is_taken_changes_nothing() -> N
 class _QuickMemory(AnswerMemory):
     """Has the handler finish just after a repeat was let in, and before anybody looks at what was decided."""
 
-    def admit(self, call: frames.Call, text: str, link: object) -> tuple[Verdict, Admission]:
-        verdict, admission = super().admit(call, text, link)
-        if verdict is Verdict.SWALLOW:
-            assert self.finish(admission, "the answer") is link, "which sends it there"
+    def admit(self, call: frames.CallFrame, text: str, reply_to: object) -> tuple[Verdict, IncomingCall]:
+        verdict, admission = super().admit(call, text, reply_to)
+        if verdict is Verdict.IN_PROGRESS:
+            assert self.finish(admission, "the answer") is reply_to, "which sends it there"
         return verdict, admission
 
 
 def test_a_repeat_whose_handler_finishes_just_then_is_answered_once() -> None:
-    rpc = Rpc(Dialect("1.6"), refusal=lambda action, send: None, answers=_QuickMemory(), link="link")
+    rpc = Rpc(FrameCodec("1.6"), refusal=lambda action, send: None, answers=_QuickMemory(), reply_to="reply_to")
     text = '[2,"1","Heartbeat",{}]'
     assert rpc.receive(frames.parse(text), text) is not None
     assert rpc.receive(frames.parse(text), text) is None
@@ -135,7 +135,7 @@ def test_a_bundle_and_its_validator_are_made_once() -> None:
 
 def test_one_handler_is_registered_of_many_at_once() -> None:
     for _ in range(20):
-        router = Router(Speech("central_system", ["ocpp1.6"]))
+        router = Router(MessageSets("central_system", ["ocpp1.6"]))
         registered = at_once(
             [functools.partial(router.on("Heartbeat"), lambda payload, metadata: None) for _ in range(THREADS)]
         )
@@ -143,7 +143,7 @@ def test_one_handler_is_registered_of_many_at_once() -> None:
 
 
 def test_every_hook_of_many_at_once_is_kept() -> None:
-    router = Router(Speech("central_system", ["ocpp1.6"]))
+    router = Router(MessageSets("central_system", ["ocpp1.6"]))
     hooks = at_once(
         [functools.partial(router.after("Heartbeat"), lambda payload, metadata: None) for _ in range(THREADS)]
     )
@@ -155,10 +155,12 @@ def test_no_trigger_of_many_at_once_is_forgotten() -> None:
     wanted = [f"Action{number}" for number in range(THREADS)]
     for _ in range(20):
         registration = Registration()
-        registration.booted({"status": "Pending"})
+        registration.on_boot_response({"status": "Pending"})
         at_once(
             [
-                functools.partial(registration.asked, "TriggerMessage", {"requestedMessage": action}, accepted)
+                functools.partial(
+                    registration.on_trigger_accepted, "TriggerMessage", {"requestedMessage": action}, accepted
+                )
                 for action in wanted
             ]
         )

@@ -67,7 +67,7 @@ def station(cs: CentralSystem, version: Version, charge_point_id: str = "CP1") -
     changes.wait_until(lambda items: (charge_point_id, "disconnected") in items)
 
 
-class Messages:
+class MessageSet:
     """Minimal messages of one version, each with an id of its own."""
 
     def __init__(self, version: Version, point: RawChargePoint) -> None:
@@ -108,7 +108,7 @@ class Messages:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_station_that_was_not_accepted_is_refused(version: Version, status: str) -> None:
     with office() as here, station(here.cs, version) as point:
-        messages = Messages(version, point)
+        messages = MessageSet(version, point)
         here.status = status
         assert messages.boots() == status
         assert not messages.is_let_in("StatusNotification")
@@ -127,7 +127,7 @@ def test_it_is_refused_as_well_where_nobody_handles_what_it_sends(version: Versi
     with serving() as cs, station(cs, version) as point:
         statuses = iter([status, "Accepted"])
         cs.on("BootNotification")(lambda payload, metadata: boot_answer(next(statuses)))
-        messages = Messages(version, point)
+        messages = MessageSet(version, point)
         assert messages.boots() == status
         assert messages.ask("StatusNotification") == [4, "SecurityError"]
         assert messages.boots() == "Accepted"
@@ -147,7 +147,7 @@ def test_calls_that_wait_behind_a_boot_are_judged_after_it(version: Version) -> 
             assert status == "Pending" or go_on.wait(DEADLINE)
             return boot_answer(status)
 
-        assert Messages(version, point).boots() == "Pending"
+        assert MessageSet(version, point).boots() == "Pending"
         point.send([2, "1", "BootNotification", minimal(version, "BootNotification", "request")])
         point.send([2, "2", "StatusNotification", minimal(version, "StatusNotification", "request")])
         point.send([2, "3", "Bogus", {}])
@@ -159,13 +159,13 @@ def test_calls_that_wait_behind_a_boot_are_judged_after_it(version: Version) -> 
         assert point.read() == [3, "1", boot_answer("Accepted")]
         assert point.read()[:3] == [4, "2", "NotSupported"]
         assert point.read()[:3] == [4, "3", "NotImplemented"]
-        assert Messages(version, point).ask("Heartbeat") == [4, "NotSupported"]
+        assert MessageSet(version, point).ask("Heartbeat") == [4, "NotSupported"]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_station_that_was_never_seen_booting_is_let_in(version: Version) -> None:
     with office() as here, station(here.cs, version) as point:
-        assert Messages(version, point).is_let_in("StatusNotification")
+        assert MessageSet(version, point).is_let_in("StatusNotification")
 
 
 @pytest.mark.parametrize("status", [*NOT_ACCEPTED, "Accepted"])
@@ -174,10 +174,10 @@ def test_the_registration_outlives_the_connection_and_is_the_stations_own(versio
     with office() as here:
         here.status = status
         with station(here.cs, version) as point:
-            assert Messages(version, point).boots() == status
+            assert MessageSet(version, point).boots() == status
         with station(here.cs, version) as point, station(here.cs, version, "CP2") as other:
-            assert Messages(version, point).is_let_in("Heartbeat") is (status == "Accepted")
-            assert Messages(version, other).is_let_in("Heartbeat")
+            assert MessageSet(version, point).is_let_in("Heartbeat") is (status == "Accepted")
+            assert MessageSet(version, other).is_let_in("Heartbeat")
 
 
 @pytest.mark.parametrize("status", NOT_ACCEPTED)
@@ -185,7 +185,7 @@ def test_the_registration_outlives_the_connection_and_is_the_stations_own(versio
 def test_the_gate_can_be_switched_off(version: Version, status: str) -> None:
     with office(registration_gate=False) as here, station(here.cs, version) as point:
         here.status = status
-        messages = Messages(version, point)
+        messages = MessageSet(version, point)
         assert messages.boots() == status
         assert messages.is_let_in("StatusNotification")
 
@@ -195,7 +195,7 @@ def test_the_gate_can_be_switched_off(version: Version, status: str) -> None:
 def test_what_was_triggered_is_let_in_until_the_next_boot(version: Version, status: str) -> None:
     with office() as here, station(here.cs, version) as point:
         here.status = status
-        messages = Messages(version, point)
+        messages = MessageSet(version, point)
         assert messages.boots() == status
         trigger = {"requestedMessage": "StatusNotification"}
         messages.is_asked(here.cs, "TriggerMessage", trigger, {"status": "Rejected"})
@@ -213,7 +213,7 @@ def test_what_was_triggered_is_let_in_until_the_next_boot(version: Version, stat
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_triggered_boot_of_a_pending_station_may_be_accepted(version: Version) -> None:
     with office() as here, station(here.cs, version) as point:
-        messages = Messages(version, point)
+        messages = MessageSet(version, point)
         assert messages.boots() == "Pending"
         messages.is_asked(here.cs, "TriggerMessage", {"requestedMessage": "BootNotification"}, ACCEPTED)
         here.status = "Accepted"
@@ -246,7 +246,7 @@ def test_a_triggered_boot_of_a_pending_station_may_be_accepted(version: Version)
 )
 def test_what_a_trigger_brings_under_another_name(version: Version, asked: str, payload: Any, brought: str) -> None:
     with office() as here, station(here.cs, version) as point:
-        messages = Messages(version, point)
+        messages = MessageSet(version, point)
         assert messages.boots() == "Pending"
         assert not messages.is_let_in(brought)
         messages.is_asked(here.cs, asked, payload, ACCEPTED)
@@ -256,7 +256,7 @@ def test_what_a_trigger_brings_under_another_name(version: Version, asked: str, 
 def test_a_send_of_a_station_that_was_not_accepted_is_dropped() -> None:
     streamed = "NotifyPeriodicEventStream"
     with office() as here, station(here.cs, "2.1") as point:
-        messages = Messages("2.1", point)
+        messages = MessageSet("2.1", point)
         assert messages.boots() == "Pending"
         point.send([6, "1", streamed, minimal("2.1", streamed, "request")])
         assert not messages.is_let_in("StatusNotification"), "the first answer is to this"

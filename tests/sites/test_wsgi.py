@@ -253,7 +253,7 @@ def test_a_response_that_nobody_wants_counts_no_more() -> None:
         def drop(environ: Any, start_response: Any) -> Any:
             if environ["PATH_INFO"] == "/DROPPED":
                 app(environ, start_response).close()
-                inside.append(repr(cs._reception._doorkeeper))
+                inside.append(repr(cs._acceptor._limiter))
                 start_response("418 I'm a teapot", [])
                 return []
             return app(environ, start_response)

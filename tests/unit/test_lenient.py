@@ -11,7 +11,7 @@ from ocppsync.lenient import Lenient, Validation
 
 def test_everything_is_off_unless_it_is_asked_for() -> None:
     lenient = Lenient()
-    assert not lenient.tidies
+    assert not lenient.normalizes
     assert not any(vars(lenient).values())
 
 
@@ -28,7 +28,7 @@ def test_everything_is_off_unless_it_is_asked_for() -> None:
     ],
 )
 def test_what_changes_payloads(switch: Any, tidies: bool) -> None:
-    assert Lenient(**switch).tidies is tidies
+    assert Lenient(**switch).normalizes is tidies
 
 
 @pytest.mark.parametrize("limit", [-1, 1.5, True, None, "50"])

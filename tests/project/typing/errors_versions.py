@@ -70,7 +70,7 @@ def transfer16(payload: v16.DataTransferRequest, metadata: RequestMetadata) -> v
     return {"status": "Accepted"}
 
 
-def forgetful(payload: v201.DataTransferRequest, metadata: RequestMetadata) -> None:
+def no_context_takeover(payload: v201.DataTransferRequest, metadata: RequestMetadata) -> None:
     """Answer nothing."""
 
 
@@ -88,7 +88,7 @@ def handlers(cs: CentralSystem, cp: ChargePoint) -> None:
     cs.on("BootNotification", "2.0.1")  # E: the version by position
     cs.on("NotifyPeriodicEventStream")(events21)  # E: no metadata
     cs.on_data_transfer("V", version="2.0.1")(transfer16)  # E: a handler for 1.6
-    cs.on_data_transfer("V", version="2.0.1")(forgetful)  # E: None where the answer has a required field
+    cs.on_data_transfer("V", version="2.0.1")(no_context_takeover)  # E: None where the answer has a required field
     cs.on_data_transfer(1)  # E: a wrong vendor
     cp.on("Reset", version="2.0")  # E: a wrong version
     cp.on("NotifyPeriodicEventStream")  # E: the wrong direction

@@ -106,7 +106,7 @@ def test_a_hostile_peer_moves_no_cursor(stream: io.StringIO) -> None:
     conversation.request(evil, True, evil, {evil: evil, "meterValue": [{evil: evil}]})
     conversation.answer(evil, False, "Heartbeat", evil)
     conversation.error(evil, False, "Heartbeat", evil)
-    conversation.remark("!", evil, "warning")
+    conversation.notice("!", evil, "warning")
     lines = stream.getvalue().split("\n")
     assert len(lines) == 6
     assert all(line.isprintable() for line in lines)
@@ -123,9 +123,9 @@ def test_a_stream_that_knows_arrows_gets_them() -> None:
 
 def test_a_hushed_conversation_says_only_what_it_is_told_to(stream: io.StringIO) -> None:
     conversation = Conversation(stream)
-    conversation.hush()
+    conversation.mute()
     conversation.request("CP1", True, "Heartbeat", {})
-    conversation.remark("!", "too late", "warning")
+    conversation.notice("!", "too late", "warning")
     conversation.say("Goodbye")
     assert stream.getvalue() == "Goodbye\n"
 

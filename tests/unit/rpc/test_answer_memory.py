@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ocppsync.rpc import frames
-from ocppsync.rpc.answer_memory import KEPT_ANSWERS, KEPT_SECONDS, Admission, AnswerMemory, Verdict
+from ocppsync.rpc.answer_memory import KEPT_ANSWERS, KEPT_SECONDS, AnswerMemory, IncomingCall, Verdict
 
 ANSWER = '[3,"1",{"transactionId":5}]'
 START = '[2,"1","StartTransaction",{"connectorId":1,"idTag":"A"}]'
@@ -25,18 +25,20 @@ class Clock:
         return self.now
 
 
-def admit(memory: AnswerMemory, text: str, link: object = "link") -> tuple[Verdict, Admission]:
+def admit(memory: AnswerMemory, text: str, reply_to: object = "reply_to") -> tuple[Verdict, IncomingCall]:
     call = frames.parse(text)
-    assert isinstance(call, frames.Call)
-    return memory.admit(call, text, link)
+    assert isinstance(call, frames.CallFrame)
+    return memory.admit(call, text, reply_to)
 
 
-def verdict(memory: AnswerMemory, text: str, link: object = "link") -> Verdict:
-    return admit(memory, text, link)[0]
+def verdict(memory: AnswerMemory, text: str, reply_to: object = "reply_to") -> Verdict:
+    return admit(memory, text, reply_to)[0]
 
 
-def remember(memory: AnswerMemory, text: str, link: object = "link", answer: str | None = ANSWER) -> Admission:
-    what, entry = admit(memory, text, link)
+def remember(
+    memory: AnswerMemory, text: str, reply_to: object = "reply_to", answer: str | None = ANSWER
+) -> IncomingCall:
+    what, entry = admit(memory, text, reply_to)
     assert what is Verdict.NEW
     memory.finish(entry, answer)
     return entry
@@ -48,8 +50,8 @@ def test_a_call_is_new_then_swallowed_then_replayed(text: str) -> None:
     what, entry = admit(memory, text)
     assert (what, entry.answer) == (Verdict.NEW, None)
     for _ in range(2):
-        assert admit(memory, text) == (Verdict.SWALLOW, entry)
-    assert memory.finish(entry, ANSWER) == "link"
+        assert admit(memory, text) == (Verdict.IN_PROGRESS, entry)
+    assert memory.finish(entry, ANSWER) == "reply_to"
     for _ in range(2):
         what, again = admit(memory, text)
         assert (what, again.answer) == (Verdict.REPLAY, ANSWER)
@@ -84,7 +86,7 @@ def test_what_counts_as_the_same_call(first: str, second: str, same: bool, answe
     entry = admit(memory, first)[1]
     if answered:
         memory.finish(entry, ANSWER)
-    repeat = Verdict.REPLAY if answered else Verdict.SWALLOW
+    repeat = Verdict.REPLAY if answered else Verdict.IN_PROGRESS
     assert verdict(memory, second) is (repeat if same else Verdict.CONFLICT)
     assert verdict(memory, first) is repeat, "a conflict changes nothing"
 
@@ -123,13 +125,13 @@ def test_another_connection_may_use_an_id_again(other: str) -> None:
     memory = AnswerMemory()
     remember(memory, START, "old")
     assert verdict(memory, other, "new") is Verdict.NEW
-    assert verdict(memory, other, "new") is Verdict.SWALLOW, "the newer one is remembered"
+    assert verdict(memory, other, "new") is Verdict.IN_PROGRESS, "the newer one is remembered"
 
 
 def test_the_answer_goes_to_the_connection_that_asked_last() -> None:
     memory = AnswerMemory()
     entry = admit(memory, START, "old")[1]
-    assert admit(memory, START, "new") == (Verdict.SWALLOW, entry)
+    assert admit(memory, START, "new") == (Verdict.IN_PROGRESS, entry)
     assert memory.finish(entry, ANSWER) == "new"
 
 
@@ -138,7 +140,7 @@ def test_the_answer_to_an_id_that_was_taken_over_goes_to_its_own_connection() ->
     old = admit(memory, HEARTBEAT, "old")[1]
     new = admit(memory, HEARTBEAT, "new")[1]
     assert memory.finish(old, None) == "old"
-    assert verdict(memory, HEARTBEAT, "new") is Verdict.SWALLOW, "the newer one is still being handled"
+    assert verdict(memory, HEARTBEAT, "new") is Verdict.IN_PROGRESS, "the newer one is still being handled"
     assert memory.finish(new, ANSWER) == "new"
 
 
@@ -166,7 +168,7 @@ def test_a_call_that_is_being_handled_does_not_age() -> None:
     memory = AnswerMemory(clock)
     admit(memory, START)
     clock.now += 10 * KEPT_SECONDS
-    assert verdict(memory, START) is Verdict.SWALLOW
+    assert verdict(memory, START) is Verdict.IN_PROGRESS
 
 
 def numbered(number: int) -> str:
@@ -201,7 +203,7 @@ def test_a_call_that_was_forgotten_can_still_be_answered(answer: Any) -> None:
     first = admit(memory, numbered(0))[1]
     for number in range(1, KEPT_ANSWERS + 1):
         remember(memory, numbered(number))
-    assert memory.finish(first, answer) == "link"
+    assert memory.finish(first, answer) == "reply_to"
     assert verdict(memory, numbered(1)) is Verdict.REPLAY
     assert verdict(memory, numbered(0)) is Verdict.NEW
 
@@ -232,10 +234,10 @@ def test_a_number_and_its_text_are_two_ids() -> None:
     rules = frames.FrameRules(numeric_ids=True)
     for text in ('[2,1,"Heartbeat",{}]', '[2,"1","Heartbeat",{}]'):
         call = frames.parse(text, rules)
-        assert isinstance(call, frames.Call)
-        what, entry = memory.admit(call, text, "link")
+        assert isinstance(call, frames.CallFrame)
+        what, entry = memory.admit(call, text, "reply_to")
         assert what is Verdict.NEW
         memory.finish(entry, ANSWER)
         # The same, with a blank in it.
-        assert memory.admit(call, text.replace(",", ", "), "link")[0] is Verdict.REPLAY
+        assert memory.admit(call, text.replace(",", ", "), "reply_to")[0] is Verdict.REPLAY
     assert memory.answered(1) == memory.answered("1") == "Heartbeat"

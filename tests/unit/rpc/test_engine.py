@@ -15,8 +15,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 from ocppsync.errors import ProtocolError
 from ocppsync.rpc import frames
 from ocppsync.rpc.answer_memory import AnswerMemory
-from ocppsync.rpc.engine import Counters, Dispatch, OutgoingCall, Refused, Reply, Rpc, Settle
-from ocppsync.rpc.frame_codec import Dialect
+from ocppsync.rpc.engine import AnswerRejected, Counters, Dispatch, OutgoingCall, Reply, Rpc, Settle
+from ocppsync.rpc.frame_codec import FrameCodec
 
 SERVED = {"Heartbeat", "StartTransaction", "Beat"}
 START = '[2,"1","StartTransaction",{"connectorId":1}]'
@@ -26,7 +26,7 @@ def make_rpc(version: str = "1.6") -> Rpc:
     def refusal(action: str, send: bool) -> str | None:
         return None if action in SERVED else "NotSupported"
 
-    return Rpc(Dialect(version), refusal=refusal, answers=AnswerMemory(), link=object(), peer="CP1")
+    return Rpc(FrameCodec(version), refusal=refusal, answers=AnswerMemory(), reply_to=object(), peer="CP1")
 
 
 def feed(rpc: Rpc, text: str) -> Any:
@@ -60,7 +60,7 @@ def test_a_new_call_is_dispatched() -> None:
     rpc = make_rpc()
     event = feed(rpc, START)
     assert isinstance(event, Dispatch)
-    assert event.call == frames.Call("1", "StartTransaction", {"connectorId": 1})
+    assert event.call == frames.CallFrame("1", "StartTransaction", {"connectorId": 1})
     assert event.admission is not None
     assert (event.admission.message_id, event.admission.action) == ("1", "StartTransaction")
     assert not counted(rpc)
@@ -68,7 +68,7 @@ def test_a_new_call_is_dispatched() -> None:
 
 def test_a_repeat_of_an_answered_call_gets_the_same_answer() -> None:
     answers = AnswerMemory()
-    rpc = Rpc(Dialect("1.6"), refusal=lambda action, send: None, answers=answers, link="link")
+    rpc = Rpc(FrameCodec("1.6"), refusal=lambda action, send: None, answers=answers, reply_to="reply_to")
     event = feed(rpc, START)
     answers.finish(event.admission, '[3,"1",{"n":1}]')
     for _ in range(2):
@@ -87,7 +87,7 @@ def test_a_repeat_of_a_call_that_is_being_handled_is_swallowed() -> None:
 @pytest.mark.parametrize("answered", [False, True])
 def test_an_id_used_for_another_call_is_refused(other: str, answered: bool) -> None:
     answers = AnswerMemory()
-    rpc = Rpc(Dialect("1.6"), refusal=lambda action, send: None, answers=answers, link="link")
+    rpc = Rpc(FrameCodec("1.6"), refusal=lambda action, send: None, answers=answers, reply_to="reply_to")
     event = feed(rpc, START)
     if answered:
         answers.finish(event.admission, "[]")
@@ -112,7 +112,10 @@ def test_an_id_of_36_characters_at_most_is_taken(message_id: str) -> None:
 def test_a_refused_action_is_answered_and_not_remembered(code: str, description: str) -> None:
     answers = AnswerMemory()
     rpc = Rpc(
-        Dialect("1.6"), refusal=lambda action, send: code if action == "Reset" else None, answers=answers, link="link"
+        FrameCodec("1.6"),
+        refusal=lambda action, send: code if action == "Reset" else None,
+        answers=answers,
+        reply_to="reply_to",
     )
     assert feed(rpc, '[2,"1","Reset",{}]') == Reply(frames.call_error("1", code, description))
     assert isinstance(feed(rpc, '[2,"1","Heartbeat",{}]'), Dispatch)
@@ -154,7 +157,7 @@ def test_an_answer_settles_the_outstanding_call_and_lets_the_next_go(answer: str
     assert rpc.submit(second) is None
     event = feed(rpc, answer)
     assert event == Settle(first, frames.parse(answer), second)  # type: ignore[arg-type]
-    assert feed(rpc, '[3,"our-2",{}]') == Settle(second, frames.CallResult("our-2", {}), None)
+    assert feed(rpc, '[3,"our-2",{}]') == Settle(second, frames.CallResultFrame("our-2", {}), None)
     assert not counted(rpc)
 
 
@@ -443,16 +446,16 @@ TestCalls.settings = settings(max_examples=60, stateful_step_count=40, deadline=
 
 def make_2x(version: str, answers: AnswerMemory | None = None) -> tuple[Rpc, Any]:
     """Return a core, and what a connection of that version does with a text."""
-    dialect = Dialect(version)
+    codec = FrameCodec(version)
 
     def refusal(action: str, send: bool) -> str | None:
         return None if action in SERVED and send is (action == "Beat") else "NotSupported"
 
-    rpc = Rpc(dialect, refusal=refusal, answers=answers or AnswerMemory(), link="link", peer="CP1")
+    rpc = Rpc(codec, refusal=refusal, answers=answers or AnswerMemory(), reply_to="reply_to", peer="CP1")
 
     def feed_2x(text: str) -> Any:
         try:
-            frame = dialect.parse(text)
+            frame = codec.parse(text)
         except ProtocolError as error:
             return rpc.receive_malformed(error)
         return rpc.receive(frame, text)
@@ -525,7 +528,7 @@ def test_a_call_of_ours_cannot_have_the_id_that_stands_for_none(version: str, ca
 def test_a_send_is_dispatched_without_an_admission() -> None:
     rpc, feed_2x = make_2x("2.1")
     for _ in range(2):
-        assert feed_2x('[6,"1","Beat",{"n":1}]') == Dispatch(frames.Send("1", "Beat", {"n": 1}), None)
+        assert feed_2x('[6,"1","Beat",{"n":1}]') == Dispatch(frames.SendFrame("1", "Beat", {"n": 1}), None)
     assert isinstance(feed_2x(START), Dispatch), "its id is not that of a CALL"
     assert not counted(rpc)
 
@@ -562,8 +565,8 @@ def test_a_refused_answer_is_reported_once_it_was_given() -> None:
     event = feed_2x(START)
     assert feed_2x(refusal) is None, "it was not answered yet"
     answers.finish(event.admission, '[3,"1",{}]')
-    error = frames.CallResultError("1", "FormatViolation", "why", {"a": 1})
-    assert feed_2x(refusal) == Refused("StartTransaction", error)
+    error = frames.CallResultErrorFrame("1", "FormatViolation", "why", {"a": 1})
+    assert feed_2x(refusal) == AnswerRejected("StartTransaction", error)
     assert counted(rpc) == {"stray_answers": 2}
 
 

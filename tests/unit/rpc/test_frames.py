@@ -14,7 +14,16 @@ from hypothesis import strategies as st
 
 from ocppsync.errors import ProtocolError
 from ocppsync.rpc import frames
-from ocppsync.rpc.frames import MAX_DEPTH, Call, CallError, CallResult, CallResultError, FrameRules, Send, parse
+from ocppsync.rpc.frames import (
+    MAX_DEPTH,
+    CallErrorFrame,
+    CallFrame,
+    CallResultErrorFrame,
+    CallResultFrame,
+    FrameRules,
+    SendFrame,
+    parse,
+)
 from ocppsync.validation.validators import validator
 
 EMOJI = "\U0001f50c"  # beyond the basic plane: two units in UTF-16, four bytes in UTF-8
@@ -59,7 +68,7 @@ def test_the_arrays_on_the_wire(text: str, wire: str) -> None:
 def test_text_beyond_ascii_goes_out_as_it_is_and_comes_back(text: str) -> None:
     wire = frames.call("7", "DataTransfer", {"data": text})
     assert wire.encode().decode() == wire
-    assert parse(wire) == Call("7", "DataTransfer", {"data": text})
+    assert parse(wire) == CallFrame("7", "DataTransfer", {"data": text})
     if text.isprintable() and '"' not in text:
         assert text in wire
 
@@ -67,7 +76,7 @@ def test_text_beyond_ascii_goes_out_as_it_is_and_comes_back(text: str) -> None:
 def test_half_a_surrogate_pair_is_escaped_since_utf_8_has_none() -> None:
     wire = frames.call("7", "DataTransfer", {"data": f"\ud800 {EMOJI}"})
     assert wire.isascii()
-    assert parse(wire) == Call("7", "DataTransfer", {"data": f"\ud800 {EMOJI}"})
+    assert parse(wire) == CallFrame("7", "DataTransfer", {"data": f"\ud800 {EMOJI}"})
 
 
 def cycle() -> list[Any]:
@@ -120,16 +129,16 @@ def test_what_json_has_not_is_not_written(write: Any, value: Any, kind: type[Exc
 @pytest.mark.parametrize(
     ("text", "frame"),
     [
-        ('[2,"7","Reset",{"type":"Soft"}]', Call("7", "Reset", {"type": "Soft"})),
-        ('[2,"7","Reset",{}]', Call("7", "Reset", {})),
-        ('[2,"7","Heartbeat",null]', Call("7", "Heartbeat", {})),
-        ('[2,"","",{}]', Call("", "", {})),
-        (' \r\n\t[ 2 , "7" , "Reset" , { } ] \r\n\t', Call("7", "Reset", {})),
-        ('[3,"7",{"status":"Accepted"}]', CallResult("7", {"status": "Accepted"})),
-        ('[3,"7",null]', CallResult("7", {})),
-        ('[4,"7","NotSupported","why",{"a":1}]', CallError("7", "NotSupported", "why", {"a": 1})),
-        ('[4,"7","","",{}]', CallError("7", "", "", {})),
-        ('[4,"7","NotSupported","",null]', CallError("7", "NotSupported", "", {})),
+        ('[2,"7","Reset",{"type":"Soft"}]', CallFrame("7", "Reset", {"type": "Soft"})),
+        ('[2,"7","Reset",{}]', CallFrame("7", "Reset", {})),
+        ('[2,"7","Heartbeat",null]', CallFrame("7", "Heartbeat", {})),
+        ('[2,"","",{}]', CallFrame("", "", {})),
+        (' \r\n\t[ 2 , "7" , "Reset" , { } ] \r\n\t', CallFrame("7", "Reset", {})),
+        ('[3,"7",{"status":"Accepted"}]', CallResultFrame("7", {"status": "Accepted"})),
+        ('[3,"7",null]', CallResultFrame("7", {})),
+        ('[4,"7","NotSupported","why",{"a":1}]', CallErrorFrame("7", "NotSupported", "why", {"a": 1})),
+        ('[4,"7","","",{}]', CallErrorFrame("7", "", "", {})),
+        ('[4,"7","NotSupported","",null]', CallErrorFrame("7", "NotSupported", "", {})),
     ],
 )
 def test_frames(text: str, frame: Any) -> None:
@@ -140,8 +149,8 @@ def test_frames(text: str, frame: Any) -> None:
 
 @pytest.mark.parametrize("payload", [[], [1], "text", "", 0, 1.5, False, True])
 def test_a_payload_that_is_no_object_is_left_to_the_validation(payload: Any) -> None:
-    assert parse(json.dumps([2, "7", "Reset", payload])) == Call("7", "Reset", payload)
-    assert parse(json.dumps([3, "7", payload])) == CallResult("7", payload)
+    assert parse(json.dumps([2, "7", "Reset", payload])) == CallFrame("7", "Reset", payload)
+    assert parse(json.dumps([3, "7", payload])) == CallResultFrame("7", payload)
     assert type(parse(json.dumps([3, "7", payload])).payload) is type(payload)  # type: ignore[union-attr]
 
 
@@ -155,14 +164,14 @@ def test_what_is_written_can_be_read(message_id: str, action: str, payload: Any)
     expected = {} if payload is None else payload
     call = frames.call(message_id, action, payload)
     assert call.encode()
-    assert parse(call) == Call(message_id, action, expected)
-    assert parse(frames.call_result(message_id, payload)) == CallResult(message_id, expected)
+    assert parse(call) == CallFrame(message_id, action, expected)
+    assert parse(frames.call_result(message_id, payload)) == CallResultFrame(message_id, expected)
 
 
 @given(message_id=TEXT, code=TEXT, description=TEXT, details=st.dictionaries(TEXT, JSON, max_size=3))
 def test_an_error_that_is_written_can_be_read(message_id: str, code: str, description: str, details: Any) -> None:
     wire = frames.call_error(message_id, code, description, details)
-    assert parse(wire) == CallError(message_id, code, description, details)
+    assert parse(wire) == CallErrorFrame(message_id, code, description, details)
 
 
 @given(st.text(max_size=40) | JSON.map(json.dumps) | st.lists(JSON, max_size=6).map(json.dumps))
@@ -259,14 +268,14 @@ def test_the_depth_of_a_frame_is_bounded(opening: str, closing: str, core: str) 
     width = len(opening.replace('"a":', ""))
     levels = (MAX_DEPTH - 1) // width  # the frame's own array is one more
     deepest = f'[2,"7","Reset",{nested(levels, opening, closing, core)}]'
-    assert parse(deepest) == Call("7", "Reset", json.loads(deepest)[3])
+    assert parse(deepest) == CallFrame("7", "Reset", json.loads(deepest)[3])
     deeper = f'[2,"7","Reset",{nested(levels + 1, opening, closing, core)}]'
     assert str(refused(deeper)) == f"malformed CALL: it is nested more than {MAX_DEPTH} deep"
 
 
 def test_a_wide_frame_is_not_deep() -> None:
     payload = {"meterValue": [{"sampledValue": [{"value": "1"}] * 3}] * 1000, "text": "[" * 1000}
-    assert parse(frames.call("7", "MeterValues", payload)) == Call("7", "MeterValues", payload)
+    assert parse(frames.call("7", "MeterValues", payload)) == CallFrame("7", "MeterValues", payload)
 
 
 @pytest.mark.parametrize("number", ["1e400", "-1e400", "9" * 400 + ".0"])
@@ -274,7 +283,7 @@ def test_a_number_that_no_float_holds_is_left_to_the_validation(number: str) -> 
     period = f'{{"startPeriod":0,"limit":{number}}}'
     schedule = f'{{"chargingRateUnit":"A","chargingSchedulePeriod":[{period}]}}'
     answer = parse(f'[3,"7",{{"status":"Accepted","chargingSchedule":{schedule}}}]')
-    assert isinstance(answer, CallResult)
+    assert isinstance(answer, CallResultFrame)
     assert math.isinf(answer.payload["chargingSchedule"]["chargingSchedulePeriod"][0]["limit"])
     assert validator("1.6").check("GetCompositeSchedule", "response", answer.payload) is not None
 
@@ -295,7 +304,7 @@ def test_a_number_that_no_float_holds_is_left_to_the_validation(number: str) -> 
 )
 def test_odd_values_that_are_json(text: str, value: Any) -> None:
     frame = parse(f'[3,"7",{text}]')
-    assert frame == CallResult("7", value)
+    assert frame == CallResultFrame("7", value)
 
 
 # What is taken beyond the specification.
@@ -306,16 +315,16 @@ SHORT = FrameRules(short_call_errors=True)
 @pytest.mark.parametrize(
     ("text", "frame"),
     [
-        ('[4,"7","X"]', CallError("7", "X", "", {})),
-        ('[4,"7","X","why"]', CallError("7", "X", "why", {})),
-        ('[4,"7","X","why",{"a":1}]', CallError("7", "X", "why", {"a": 1})),
-        ('[4,"7","X","why",null]', CallError("7", "X", "why", {})),
-        ('[4,"7","X","why","text"]', CallError("7", "X", "why", {"details": "text"})),
-        ('[4,"7","X","why",[]]', CallError("7", "X", "why", {"details": []})),
-        ('[4,"7","X","why",false]', CallError("7", "X", "why", {"details": False})),
+        ('[4,"7","X"]', CallErrorFrame("7", "X", "", {})),
+        ('[4,"7","X","why"]', CallErrorFrame("7", "X", "why", {})),
+        ('[4,"7","X","why",{"a":1}]', CallErrorFrame("7", "X", "why", {"a": 1})),
+        ('[4,"7","X","why",null]', CallErrorFrame("7", "X", "why", {})),
+        ('[4,"7","X","why","text"]', CallErrorFrame("7", "X", "why", {"details": "text"})),
+        ('[4,"7","X","why",[]]', CallErrorFrame("7", "X", "why", {"details": []})),
+        ('[4,"7","X","why",false]', CallErrorFrame("7", "X", "why", {"details": False})),
     ],
 )
-def test_a_short_call_error_is_taken_where_it_is_asked_for(text: str, frame: CallError) -> None:
+def test_a_short_call_error_is_taken_where_it_is_asked_for(text: str, frame: CallErrorFrame) -> None:
     assert parse(text, SHORT) == frame
 
 
@@ -342,10 +351,10 @@ NUMERIC = FrameRules(types=TYPES_21, numeric_ids=True)
 
 @pytest.mark.parametrize("number", [0, 7, -1, 10**40])
 def test_a_number_is_taken_for_an_id_of_the_peers_where_it_is_asked_for(number: int) -> None:
-    assert parse(f'[2,{number},"Reset",{{}}]', NUMERIC) == Call(number, "Reset", {})
-    assert parse(f'[6,{number},"Reset",{{}}]', NUMERIC) == Send(number, "Reset", {})
+    assert parse(f'[2,{number},"Reset",{{}}]', NUMERIC) == CallFrame(number, "Reset", {})
+    assert parse(f'[6,{number},"Reset",{{}}]', NUMERIC) == SendFrame(number, "Reset", {})
     # It names a CALL of the peer's.
-    assert parse(f'[5,{number},"X","",{{}}]', NUMERIC) == CallResultError(number, "X", "", {})
+    assert parse(f'[5,{number},"X","",{{}}]', NUMERIC) == CallResultErrorFrame(number, "X", "", {})
     assert frames.call_result(number, {}) == f"[3,{number},{{}}]"
     assert frames.call_error(number, "X") == f'[4,{number},"X","",{{}}]'
 
@@ -372,10 +381,10 @@ RULES_21 = FrameRules(types=TYPES_21)
 @given(message_id=TEXT, action=TEXT, payload=JSON, code=TEXT)
 def test_what_is_written_for_2_1_can_be_read(message_id: str, action: str, payload: Any, code: str) -> None:
     expected = {} if payload is None else payload
-    assert parse(frames.send(message_id, action, payload), RULES_21) == Send(message_id, action, expected)
+    assert parse(frames.send(message_id, action, payload), RULES_21) == SendFrame(message_id, action, expected)
     wire = frames.call_result_error(message_id, code, action)
-    assert parse(wire, RULES_21) == CallResultError(message_id, code, action, {})
-    assert parse(frames.call(message_id, action, payload), RULES_21) == Call(message_id, action, expected)
+    assert parse(wire, RULES_21) == CallResultErrorFrame(message_id, code, action, {})
+    assert parse(frames.call(message_id, action, payload), RULES_21) == CallFrame(message_id, action, expected)
 
 
 @pytest.mark.parametrize(
@@ -398,4 +407,4 @@ def test_what_is_no_frame_of_2_1(text: str, error_code: str, message_id: str | N
 
 
 def test_a_payload_that_is_null_is_an_empty_one_in_a_send_too() -> None:
-    assert parse('[6,"7","Beat",null]', RULES_21) == Send("7", "Beat", {})
+    assert parse('[6,"7","Beat",null]', RULES_21) == SendFrame("7", "Beat", {})

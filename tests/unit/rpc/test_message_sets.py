@@ -14,7 +14,7 @@ import pytest
 
 from ocppsync.errors import ValidationError
 from ocppsync.lenient import Lenient
-from ocppsync.rpc.message_sets import Speech
+from ocppsync.rpc.message_sets import MessageSets
 from ocppsync.vendor import VendorAction
 
 
@@ -22,7 +22,7 @@ from ocppsync.vendor import VendorAction
 def test_a_vendors_schema_may_ask_for_every_format_in_every_version(version: str) -> None:
     fields: Any = {"at": {"type": "string", "format": "date-time"}, "link": {"type": "string", "format": "uri"}}
     action = VendorAction("SetLink", {"type": "object", "properties": fields}, {"type": "object"})
-    messages = Speech("central_system", vendor_actions=[action]).messages(version)
+    messages = MessageSets("central_system", vendor_actions=[action]).messages(version)
     good = {"at": "2025-01-31T12:00:00Z", "link": "https://example.com/a"}
     assert messages.fault_of_inbound("SetLink", "request", good) is None
     for name in good:
@@ -80,10 +80,10 @@ read()
 
 
 def test_each_version_is_made_once_whichever_thread_asks_first() -> None:
-    speech = Speech("central_system", lenient=Lenient(long_fractions=True))
+    message_sets = MessageSets("central_system", lenient=Lenient(long_fractions=True))
     with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(lambda _: speech.messages("2.1"), range(8)))
-    assert {id(messages) for messages in made} == {id(speech.messages("2.1"))}
+        made = list(pool.map(lambda _: message_sets.messages("2.1"), range(8)))
+    assert {id(messages) for messages in made} == {id(message_sets.messages("2.1"))}
 
 
 # Decimals (2/201 §2.1.4).
@@ -119,7 +119,7 @@ def in_frame(text: str) -> Any:
     ],
 )
 def test_a_station_gets_six_decimals_at_most(version: str, limit: Any, sent: Any) -> None:
-    messages = Speech("central_system").messages(version)
+    messages = MessageSets("central_system").messages(version)
     payload = profile(limit)
     kept = copy.deepcopy(payload)
     assert in_frame(messages.call("1", "SetChargingProfile", payload)) == profile(sent)
@@ -131,7 +131,7 @@ def test_a_station_gets_six_decimals_at_most(version: str, limit: Any, sent: Any
 def test_what_only_a_vendor_knows_and_what_is_text_is_sent_as_it_is() -> None:
     free = {"a": 1 / 3, "b": [1e-9]}
     payload = {"data": free, "customData": free, "text": "0.123456789", "number": (1 / 3, 1e-9)}
-    sent = in_frame(Speech("central_system").messages("2.1").call("1", "DataTransfer", payload))
+    sent = in_frame(MessageSets("central_system").messages("2.1").call("1", "DataTransfer", payload))
     assert sent == {**payload, "number": [0.333333, 0.0]}
 
 
@@ -139,14 +139,14 @@ def test_what_only_a_vendor_knows_and_what_is_text_is_sent_as_it_is() -> None:
     ("role", "version"), [("central_system", "1.6"), ("charge_point", "2.0.1"), ("charge_point", "2.1")]
 )
 def test_nobody_else_is_rounded(role: Any, version: str) -> None:
-    messages = Speech(role).messages(version)
+    messages = MessageSets(role).messages(version)
     for text in (messages.call("1", "A", {"x": 1 / 3}), messages.call_result("1", {"x": 1 / 3})):
         assert in_frame(text) == {"x": 1 / 3}
 
 
 @pytest.mark.parametrize("payload", [{"x": float("nan")}, {"x": b"", "y": 1 / 3}, {"x": Decimal("0.1")}])
 def test_what_json_has_not_is_not_written(payload: Any) -> None:
-    messages = Speech("central_system").messages("2.1")
+    messages = MessageSets("central_system").messages("2.1")
     for write in (lambda: messages.call("1", "A", payload), lambda: messages.call_result("1", payload)):
         with pytest.raises((TypeError, ValueError)):
             write()
@@ -169,8 +169,8 @@ def test_what_json_has_not_is_not_written(payload: Any) -> None:
 )
 def test_who_may_send(role: Any, version: str, action: str, send: bool, text: str, code: int) -> None:
     for check in (
-        lambda: Speech(role).messages(version).check_sender(action, send=send),
-        lambda: Speech(role).check_sender(action, version, send=send),
+        lambda: MessageSets(role).messages(version).check_sender(action, send=send),
+        lambda: MessageSets(role).check_sender(action, version, send=send),
     ):
         with pytest.raises(ValidationError) as error:
             check()
@@ -180,12 +180,12 @@ def test_who_may_send(role: Any, version: str, action: str, send: bool, text: st
 
 
 def test_without_a_version_any_will_do() -> None:
-    speech = Speech("central_system")
+    message_sets = MessageSets("central_system")
     for action in ("Reset", "RemoteStartTransaction", "SetVariables", "UsePriorityCharging"):
-        speech.check_sender(action, None, send=False)
-    Speech("charge_point").check_sender("NotifyPeriodicEventStream", None, send=True)
+        message_sets.check_sender(action, None, send=False)
+    MessageSets("charge_point").check_sender("NotifyPeriodicEventStream", None, send=True)
     with pytest.raises(ValidationError, match=r"1\.6, 2\.0\.1 and 2\.1 have no action 'Bogus'"):
-        speech.check_sender("Bogus", None, send=False)
+        message_sets.check_sender("Bogus", None, send=False)
 
 
 # What cannot be spoken.
@@ -210,23 +210,23 @@ OBJECT: Any = {"type": "object"}
 )
 def test_a_schema_that_cannot_be_used_is_named(request_schema: Any, response: Any, text: str) -> None:
     with pytest.raises(ValueError, match=text):
-        Speech("central_system", vendor_actions=[VendorAction("Odd", request_schema, response)])
+        MessageSets("central_system", vendor_actions=[VendorAction("Odd", request_schema, response)])
 
 
 def test_a_vendors_action_cannot_take_the_name_of_another() -> None:
     reset = VendorAction("Reset", OBJECT, OBJECT)
     with pytest.raises(ValueError, match=r"OCPP 1\.6 has an action Reset already"):
-        Speech("central_system", vendor_actions=[reset])
+        MessageSets("central_system", vendor_actions=[reset])
     twice = [VendorAction("Odd", OBJECT, OBJECT), VendorAction("Odd", OBJECT, OBJECT)]
     with pytest.raises(ValueError, match="has an action Odd already"):
-        Speech("central_system", vendor_actions=twice)
+        MessageSets("central_system", vendor_actions=twice)
     other = VendorAction("SetVariables", OBJECT, OBJECT, versions=["1.6"])
-    assert Speech("central_system", vendor_actions=[other]).messages("1.6").catalogue.known("SetVariables")
+    assert MessageSets("central_system", vendor_actions=[other]).messages("1.6").catalogue.known("SetVariables")
 
 
 def test_a_version_that_is_not_spoken() -> None:
-    speech = Speech("charge_point", ["ocpp2.1", "ocpp1.6"])
-    assert (speech.versions, repr(speech)) == (("2.1", "1.6"), "<Speech of a charge_point: 2.1, 1.6>")
+    message_sets = MessageSets("charge_point", ["ocpp2.1", "ocpp1.6"])
+    assert (message_sets.versions, repr(message_sets)) == (("2.1", "1.6"), "<MessageSets of a charge_point: 2.1, 1.6>")
     with pytest.raises(ValueError, match=r"OCPP '2\.0\.1' is not spoken here; 2\.1, 1\.6 is"):
-        speech.messages("2.0.1")
-    assert repr(speech.messages("1.6")) == "<Messages of OCPP 1.6: 39 actions>"
+        message_sets.messages("2.0.1")
+    assert repr(message_sets.messages("1.6")) == "<MessageSet of OCPP 1.6: 39 actions>"

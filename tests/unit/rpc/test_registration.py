@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ocppsync.rpc.registration import CentralSystemGate, ChargePointGate, Gate, Registration
+from ocppsync.rpc.registration import CentralSystemPolicy, ChargePointPolicy, MessagePolicy, Registration
 
 ACCEPTED = {"status": "Accepted"}
 ODD: list[Any] = [None, [], "Accepted", 5, {}, {"status": None}, {"status": []}, {"status": {}}, {"status": "accepted"}]
@@ -15,7 +15,7 @@ ODD: list[Any] = [None, [], "Accepted", 5, {}, {"status": None}, {"status": []},
 def registered(status: str) -> Registration:
     registration = Registration()
     if status != "unknown":
-        registration.booted({"status": status.capitalize()})
+        registration.on_boot_response({"status": status.capitalize()})
     assert registration.status == status
     return registration
 
@@ -24,7 +24,7 @@ def registered(status: str) -> Registration:
 @pytest.mark.parametrize("answer", ODD)
 def test_an_answer_that_is_none_changes_nothing(status: str, answer: Any) -> None:
     registration = registered(status)
-    registration.booted(answer)
+    registration.on_boot_response(answer)
     assert registration.status == status
 
 
@@ -34,7 +34,7 @@ def test_an_answer_that_is_none_changes_nothing(status: str, answer: Any) -> Non
 @pytest.mark.parametrize("answer", [*ODD, ACCEPTED])
 def test_an_odd_trigger_brings_nothing(payload: Any, answer: Any) -> None:
     registration = registered("pending")
-    registration.asked("TriggerMessage", payload, answer)
+    registration.on_trigger_accepted("TriggerMessage", payload, answer)
     assert not registration.was_asked_for("Heartbeat")
 
 
@@ -48,10 +48,10 @@ VERSIONS = ["1.6", "2.0.1", "2.1"]
 @pytest.mark.parametrize("status", STATUSES)
 @pytest.mark.parametrize("action", ["Heartbeat", "StatusNotification", "NotifyPeriodicEventStream", "NotifyReport"])
 def test_what_the_central_system_takes(status: str, action: str) -> None:
-    gate = CentralSystemGate(registered(status))
-    assert gate.ruling(action) == ("refuse" if status in ("pending", "rejected") else "handle")
-    assert gate.ruling("BootNotification") == "handle"
-    assert gate.objection(action) is None, "what the central system sends is its own affair"
+    gate = CentralSystemPolicy(registered(status))
+    assert gate.decide_inbound(action) == ("refuse" if status in ("pending", "rejected") else "handle")
+    assert gate.decide_inbound("BootNotification") == "handle"
+    assert gate.outbound_error(action) is None, "what the central system sends is its own affair"
 
 
 # ... what a station may send ...
@@ -68,9 +68,9 @@ def test_what_the_central_system_takes(status: str, action: str) -> None:
     ],
 )
 def test_what_a_station_may_send(version: str, status: str, objection: str | None) -> None:
-    gate = ChargePointGate(registered(status), version)
-    assert gate.objection("Heartbeat") == objection
-    assert gate.objection("BootNotification") is None
+    gate = ChargePointPolicy(registered(status), version)
+    assert gate.outbound_error("Heartbeat") == objection
+    assert gate.outbound_error("BootNotification") is None
 
 
 # ... and what it does about what the central system sends.
@@ -106,20 +106,24 @@ HANDLED, SECURITY, REJECTED, SILENCE = "handle", "refuse", "reject", "ignore"
 )
 def test_what_a_station_does_about_a_call(version: str, action: str, pending: str, rejected: str) -> None:
     for status, ruling in {"unknown": HANDLED, "pending": pending, "rejected": rejected, "accepted": HANDLED}.items():
-        assert ChargePointGate(registered(status), version).ruling(action) == ruling
+        assert ChargePointPolicy(registered(status), version).decide_inbound(action) == ruling
 
 
 # What a trigger brings.
 
 
 def central_system(status: str) -> Any:
-    gate = CentralSystemGate(registered(status))
-    return gate.settled, lambda action: gate.ruling(action) == "handle", lambda answer: gate.answered(*boot(answer))
+    gate = CentralSystemPolicy(registered(status))
+    return (
+        gate.settled,
+        lambda action: gate.decide_inbound(action) == "handle",
+        lambda answer: gate.answered(*boot(answer)),
+    )
 
 
 def station(status: str) -> Any:
-    gate = ChargePointGate(registered(status), "2.1")
-    return gate.answered, lambda action: gate.objection(action) is None, lambda answer: gate.settled(*boot(answer))
+    gate = ChargePointPolicy(registered(status), "2.1")
+    return gate.answered, lambda action: gate.outbound_error(action) is None, lambda answer: gate.settled(*boot(answer))
 
 
 def boot(answer: Any) -> tuple[str, Any, Any]:
@@ -151,24 +155,24 @@ TRIGGERS = [
 def test_a_trigger_brings_its_message_until_the_next_boot(
     end: Any, action: str, payload: Any, brought: list[str]
 ) -> None:
-    asked, passes, booted = end("pending")
+    asked, passes, on_boot_response = end("pending")
     assert not any(passes(message) for message in brought)
     asked(action, payload, {"status": "Accepted"})
     assert all(passes(message) for message in brought)
     assert not passes("MeterValues"), "nothing else"
-    booted({"status": "Pending"})
+    on_boot_response({"status": "Pending"})
     assert not any(passes(message) for message in brought)
-    booted({"status": "Accepted"})
+    on_boot_response({"status": "Accepted"})
     assert passes("MeterValues")
 
 
 @BOTH
 def test_a_vendors_trigger_may_bring_anything(end: Any) -> None:
-    asked, passes, booted = end("pending")
+    asked, passes, on_boot_response = end("pending")
     asked("TriggerMessage", {"requestedMessage": "CustomTrigger", "customTrigger": "x"}, {"status": "Accepted"})
     asked("TriggerMessage", {"requestedMessage": "Heartbeat"}, {"status": "Accepted"})
     assert passes("MeterValues")
-    booted({"status": "Pending"})
+    on_boot_response({"status": "Pending"})
     assert not passes("MeterValues")
 
 
@@ -210,27 +214,27 @@ def test_a_rejected_station_sends_nothing_but_the_central_system_takes_what_it_a
 
 @pytest.mark.parametrize("status", ["unknown", "accepted"])
 def test_what_was_triggered_before_a_boot_is_not_remembered_after_it(status: str) -> None:
-    asked, passes, booted = central_system(status)
+    asked, passes, on_boot_response = central_system(status)
     asked("TriggerMessage", {"requestedMessage": "Heartbeat"}, {"status": "Accepted"})
-    booted({"status": "Pending"})
+    on_boot_response({"status": "Pending"})
     assert not passes("Heartbeat")
 
 
 def test_the_answer_to_anything_else_is_no_boot() -> None:
     registration = registered("pending")
-    CentralSystemGate(registration).answered("DataTransfer", {}, {"status": "Accepted"})
-    ChargePointGate(registration, "1.6").settled("DataTransfer", {}, {"status": "Accepted"})
+    CentralSystemPolicy(registration).answered("DataTransfer", {}, {"status": "Accepted"})
+    ChargePointPolicy(registration, "1.6").settled("DataTransfer", {}, {"status": "Accepted"})
     assert registration.status == "pending"
 
 
 def test_an_open_gate_lets_everything_through() -> None:
-    gate = Gate()
+    gate = MessagePolicy()
     gate.answered("BootNotification", {}, {"status": "Rejected"})
     gate.settled("BootNotification", {}, {"status": "Rejected"})
-    assert gate.ruling("Heartbeat") == "handle"
-    assert gate.objection("Heartbeat") is None
+    assert gate.decide_inbound("Heartbeat") == "handle"
+    assert gate.outbound_error("Heartbeat") is None
 
 
 def test_it_shows_its_state() -> None:
     assert repr(registered("pending")) == "<Registration pending>"
-    assert [registered(status).barred for status in STATUSES] == [False, True, True, False]
+    assert [registered(status).restricted for status in STATUSES] == [False, True, True, False]

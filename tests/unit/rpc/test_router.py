@@ -8,7 +8,7 @@ import pytest
 
 from ocppsync.errors import CallError
 from ocppsync.request import Request, RequestMetadata
-from ocppsync.rpc.message_sets import Speech
+from ocppsync.rpc.message_sets import MessageSets
 from ocppsync.rpc.router import Router
 from ocppsync.validation.catalogue import catalogue
 from ocppsync.wire.http import Headers, HttpRequest
@@ -19,7 +19,7 @@ OTHER: Any = {"charge_point": "central_system", "central_system": "charge_point"
 
 
 def make(peer: Any = "charge_point", handler: Any = None) -> Router:
-    return Router(Speech(OTHER[peer], ["ocpp1.6"]), handler)
+    return Router(MessageSets(OTHER[peer], ["ocpp1.6"]), handler)
 
 
 def take_all(request: Any, metadata: Any) -> Any:
@@ -186,7 +186,7 @@ def test_hooks_come_in_their_order_each_for_its_action() -> None:
 
 @pytest.mark.parametrize("handler", [None, take_all])
 def test_a_send_is_served_as_a_send_alone_and_a_call_as_a_call(handler: Any) -> None:
-    router = Router(Speech("central_system"), handler)
+    router = Router(MessageSets("central_system"), handler)
     if handler is None:
         router.on("NotifyPeriodicEventStream")(lambda payload, metadata: None)
         router.on("Heartbeat")(take_all)
@@ -205,7 +205,7 @@ def metadata_of(version: str) -> RequestMetadata:
 
 
 def router_of_all(handler: Any = None) -> Router:
-    return Router(Speech("central_system"), handler)
+    return Router(MessageSets("central_system"), handler)
 
 
 def test_a_handler_of_a_version_goes_before_one_of_all() -> None:

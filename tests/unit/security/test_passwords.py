@@ -159,16 +159,16 @@ def test_an_offer_that_is_refused_is_forgotten() -> None:
 def test_an_offer_without_an_answer_ends_with_the_first_use(used: bytes) -> None:
     store = passwords()
     store.offer("CP1", b"new")
-    store.used("CP1", store.check("CP1", used) or "")
+    store.confirm("CP1", store.check("CP1", used) or "")
     assert accepted(store, KEY, b"new") == [used]
 
 
 def test_a_deferred_offer_ends_with_its_own_use() -> None:
     store = passwords()
-    store.offer("CP1", "new").deferred()
-    store.used("CP1", store.check("CP1", KEY) or "")
+    store.offer("CP1", "new").defer()
+    store.confirm("CP1", store.check("CP1", KEY) or "")
     assert accepted(store, KEY, "new") == [KEY, "new"]
-    store.used("CP1", store.check("CP1", b"new") or "")
+    store.confirm("CP1", store.check("CP1", b"new") or "")
     assert accepted(store, KEY, "new") == ["new"]
 
 

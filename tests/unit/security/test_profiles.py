@@ -28,8 +28,8 @@ from ocppsync import (
     hash_password,
 )
 from ocppsync.request import ConnectionMetadata
-from ocppsync.rpc.registration import Gate
-from ocppsync.security.profiles import SecurityGate
+from ocppsync.rpc.registration import MessagePolicy
+from ocppsync.security.profiles import SecurityPolicy
 from ocppsync.server.admission import Credentials
 from ocppsync.wire.http import RefusalError
 from ocppsync.wsgi import _http_request
@@ -290,12 +290,12 @@ def test_a_function_that_fails_refuses(hook: str, caplog: pytest.LogCaptureFixtu
 def test_the_serial_number_of_a_boot_is_that_of_the_certificate(version: str, station: Any, closed: bool) -> None:
     security = SecurityProfiles(serial_number_of={"CP1": "SN1"})
     metadata = ConnectionMetadata("CP1", version, asked())
-    gate = SecurityGate(Gate(), security, metadata, Credentials(3, serial_number="SN1"))
+    gate = SecurityPolicy(MessagePolicy(), security, metadata, Credentials(3, serial_number="SN1"))
     boot = {"chargingStation": station, "reason": "PowerUp"}
-    assert bool(gate.offence("BootNotification", boot)) == closed
-    assert gate.offence("Heartbeat", boot) is None
-    by_password = SecurityGate(Gate(), security, metadata, Credentials(2, password_hash="x"))
-    assert by_password.offence("BootNotification", boot) is None
+    assert bool(gate.fatal_violation("BootNotification", boot)) == closed
+    assert gate.fatal_violation("Heartbeat", boot) is None
+    by_password = SecurityPolicy(MessagePolicy(), security, metadata, Credentials(2, password_hash="x"))
+    assert by_password.fatal_violation("BootNotification", boot) is None
 
 
 # A central system.

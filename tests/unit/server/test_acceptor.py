@@ -19,19 +19,19 @@ from ends import reception_settings
 from support import Recorder
 from wire import DEADLINE, PING, TEXT, Frame, Response, close_payload, dial, frame, listening, request
 
-from ocppsync.server import acceptor as reception_module
-from ocppsync.server.acceptor import Reception, Visitor
-from ocppsync.server.admission import Gate
+from ocppsync.server import acceptor as acceptor_module
+from ocppsync.server.acceptor import Acceptor, UpgradedConnection
+from ocppsync.server.admission import AdmissionPolicy
 from ocppsync.server.listener import Listener
 
 
-class Desk:
-    """A reception behind a listener on a free port, and what became of its visitors."""
+class DemoCentralSystem:
+    """A acceptor behind a listener on a free port, and what became of its visitors."""
 
-    def __init__(self, gate: Gate, settings: dict[str, Any]) -> None:
-        self.reception = Reception(gate, **settings)
+    def __init__(self, gate: AdmissionPolicy, settings: dict[str, Any]) -> None:
+        self.acceptor = Acceptor(gate, **settings)
         self.outcomes = Recorder()
-        """A `Visitor` or None for every connection whose handshake is over."""
+        """A `UpgradedConnection` or None for every connection whose handshake is over."""
         self._listener = Listener("127.0.0.1", 0, self._receive)
         self.port = self._listener.port
         self._listener.start()
@@ -40,14 +40,14 @@ class Desk:
         threading.Thread(target=self._attend, args=(sock,), name="test-desk").start()
 
     def _attend(self, sock: socket.socket) -> None:
-        visitor = self.reception.receive(sock)
+        visitor = self.acceptor.receive(sock)
         self.outcomes(visitor)
         if visitor is not None:
             visitor.websocket.open()
 
     def close(self) -> None:
         self._listener.close()
-        self.reception.close()
+        self.acceptor.close()
         for visitor in self.outcomes.items:
             if visitor is not None:
                 visitor.websocket.abort()
@@ -60,29 +60,29 @@ class Desk:
             assert peer.read_rest() == b""
         return response
 
-    def visit(self, data: bytes) -> Visitor:
+    def visit(self, data: bytes) -> UpgradedConnection:
         """Send a request that is let in, and return who came."""
         with dial(self.port) as peer:
             assert peer.ask(data).status == 101
-            return cast(Visitor, self.outcomes.wait()[0])
+            return cast(UpgradedConnection, self.outcomes.wait()[0])
 
 
-Desks = Callable[..., contextlib.AbstractContextManager[Desk]]
+Desks = Callable[..., contextlib.AbstractContextManager[DemoCentralSystem]]
 
 
 @pytest.fixture
 def desk(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[Desks]:
-    """Opens a desk. Options: those of `Gate` and of `Reception`."""
+    """Opens a desk. Options: those of `AdmissionPolicy` and of `Acceptor`."""
     # A peer that has read why it was refused, and stays, is waited for so long.
-    monkeypatch.setattr(reception_module, "_LINGER", 0.2)
+    monkeypatch.setattr(acceptor_module, "_LINGER", 0.2)
     caplog.set_level(logging.INFO, "ocppsync")
     before = threading.enumerate()
 
     @contextlib.contextmanager
-    def desk(**options: Any) -> Iterator[Desk]:
+    def desk(**options: Any) -> Iterator[DemoCentralSystem]:
         settings = reception_settings(max_message_size=1000)
         settings |= {name: options.pop(name) for name in list(options) if name in settings}
-        opened = Desk(Gate(**{"protocols": ("ocpp1.6",), **options}), settings)
+        opened = DemoCentralSystem(AdmissionPolicy(**{"protocols": ("ocpp1.6",), **options}), settings)
         try:
             yield opened
         finally:
@@ -452,7 +452,7 @@ def test_one_that_was_gone_before_it_was_received(desk: Desks, caplog: pytest.Lo
         sock, _ = listener.accept()
         with pytest.raises(ConnectionResetError):
             sock.recv(1)
-        assert opened.reception.receive(sock) is None
+        assert opened.acceptor.receive(sock) is None
         assert sock.fileno() == -1
         (line,) = lines(caplog)
         assert line.startswith("a connection ended before it began: ")
@@ -464,7 +464,7 @@ def test_close_breaks_off_what_is_under_way(desk: Desks) -> None:
         other.send(request(Upgrade=None))
         assert other.read_response().status == 426
         began = time.monotonic()
-        opened.reception.close()
+        opened.acceptor.close()
         assert opened.outcomes.wait(2) == [None, None]
         assert time.monotonic() - began < 2
         assert one.read_rest() == b""
@@ -478,7 +478,7 @@ def test_a_fault_in_the_handshake_harms_nobody_else(
 ) -> None:
     with desk() as opened:
         with monkeypatch.context() as patch, dial(opened.port) as peer:
-            patch.setattr(reception_module.upgrade, "accept", lambda *_, **__: 1 / 0)
+            patch.setattr(acceptor_module.upgrade, "accept", lambda *_, **__: 1 / 0)
             peer.send(request())
             peer.wait_for_end()
         assert lines(caplog) == ["the handshake of 127.0.0.1:PORT failed"]
@@ -525,7 +525,7 @@ def test_a_visitor_over_tls(desk: Desks, authority: Authority) -> None:
         assert visitor.http_request.peer_certificate["subject"] == ((("commonName", "SN1"),),)
         peer.send_text("hello")
         assert visitor.websocket.receive() == "hello"
-        visitor.websocket.post("good day")
+        visitor.websocket.send_nowait("good day")
         assert peer.read_text() == "good day"
 
 

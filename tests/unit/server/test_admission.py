@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from support import DEADLINE
 
-from ocppsync.server.admission import Admitted, Gate
+from ocppsync.server.admission import AdmissionPolicy, UpgradeDecision
 from ocppsync.wire.http import (
     DisconnectedError,
     Headers,
@@ -85,7 +85,7 @@ def refusal(decide: Callable[[], object]) -> RefusalError:
 )
 def test_the_identity_is_the_last_segment_split_first_and_then_decoded(path: str, identity: str) -> None:
     assert identity_of(path) == identity
-    assert Gate(["ocpp1.6"]).admit(request(path)).charge_point_id == identity
+    assert AdmissionPolicy(["ocpp1.6"]).admit(request(path)).charge_point_id == identity
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_the_identity_is_the_last_segment_split_first_and_then_decoded(path: str
 )
 def test_a_path_without_a_usable_identity(path: str, status: int) -> None:
     assert refusal(lambda: identity_of(path)).status == status
-    assert refusal(lambda: Gate(["ocpp1.6"]).admit(request(path))).status == status
+    assert refusal(lambda: AdmissionPolicy(["ocpp1.6"]).admit(request(path))).status == status
 
 
 # The upgrade request (RFC 6455 §4.2.1).
@@ -202,9 +202,9 @@ def test_repeated_lines_are_one_list() -> None:
 )
 def test_the_first_of_the_clients_list_that_is_served(offered: Any, default: Any, chosen: Any) -> None:
     asked = request(Sec_WebSocket_Protocol=offered)
-    admitted = Gate(["ocpp1.6", "ocpp2.0.1"], default).admit(asked)
-    assert admitted == Admitted("CP1", chosen, KEY, "", announce=offered is not None)
-    strict = Gate(["ocpp1.6", "ocpp2.0.1"], default, refuse_unknown_protocol=True)
+    admitted = AdmissionPolicy(["ocpp1.6", "ocpp2.0.1"], default).admit(asked)
+    assert admitted == UpgradeDecision("CP1", chosen, KEY, "", announce=offered is not None)
+    strict = AdmissionPolicy(["ocpp1.6", "ocpp2.0.1"], default, refuse_unknown_protocol=True)
     if chosen is None:
         assert refusal(lambda: strict.admit(asked)).status == 400
     else:
@@ -214,9 +214,9 @@ def test_the_first_of_the_clients_list_that_is_served(offered: Any, default: Any
 @pytest.mark.parametrize(("compression", "extensions"), [(False, ""), (True, "permessage-deflate; x=1")])
 def test_extensions_are_passed_on_where_compression_is_wanted(compression: bool, extensions: str) -> None:
     asked = request(Sec_WebSocket_Extensions="permessage-deflate; x=1")
-    assert Gate(["ocpp1.6"], compression=compression).admit(asked).extensions == extensions
-    assert Gate(["ocpp1.6"], compression=compression).admit(request()).extensions == ""
-    assert Gate(["ocpp1.6"]).admit(asked).extensions == "", "by default it is not"
+    assert AdmissionPolicy(["ocpp1.6"], compression=compression).admit(asked).extensions == extensions
+    assert AdmissionPolicy(["ocpp1.6"], compression=compression).admit(request()).extensions == ""
+    assert AdmissionPolicy(["ocpp1.6"]).admit(asked).extensions == "", "by default it is not"
 
 
 # authorize and identify.
@@ -256,7 +256,7 @@ def test_authorize_decides(verdict: Any, status: int | None, caplog: pytest.LogC
         return verdict
 
     asked = request("/ocpp/CP%201")
-    gate = Gate(["ocpp1.6"], authorize=authorize)
+    gate = AdmissionPolicy(["ocpp1.6"], authorize=authorize)
     if status is None:
         assert gate.admit(asked).charge_point_id == "CP 1"
     else:
@@ -273,7 +273,7 @@ def test_an_exception_in_a_hook_refuses(hook: str, caplog: pytest.LogCaptureFixt
     def fail(*_: Any) -> Any:
         raise RefusalError(200, "let me in")
 
-    refused = refusal(lambda: Gate(["ocpp1.6"], **{hook: fail}).admit(request()))
+    refused = refusal(lambda: AdmissionPolicy(["ocpp1.6"], **{hook: fail}).admit(request()))
     assert (refused.status, refused.headers) == (500, ())
     assert f"{hook} failed" in caplog.text
     assert "let me in" in caplog.text
@@ -292,31 +292,35 @@ def test_identify_overrides_the_path(path: str, identity: str) -> None:
         return charge_point_id == identity
 
     asked = request(path)
-    assert Gate(["ocpp1.6"], authorize=authorize, identify=identify).admit(asked).charge_point_id == identity
+    assert AdmissionPolicy(["ocpp1.6"], authorize=authorize, identify=identify).admit(asked).charge_point_id == identity
     assert seen == [asked]
 
 
 @pytest.mark.parametrize("identity", [None, ""])
 def test_whom_identify_does_not_know_is_not_found(identity: Any) -> None:
-    gate = Gate(["ocpp1.6"], identify=lambda asked: identity, authorize=lambda *_: pytest.fail("asked in vain"))
+    gate = AdmissionPolicy(
+        ["ocpp1.6"], identify=lambda asked: identity, authorize=lambda *_: pytest.fail("asked in vain")
+    )
     assert refusal(lambda: gate.admit(request())).status == 404
 
 
 @pytest.mark.parametrize("identity", [5, b"CP1", True, ["CP1"]])
 def test_an_identity_is_text(identity: Any, caplog: pytest.LogCaptureFixture) -> None:
-    gate = Gate(["ocpp1.6"], identify=lambda asked: identity, authorize=lambda *_: pytest.fail("asked in vain"))
+    gate = AdmissionPolicy(
+        ["ocpp1.6"], identify=lambda asked: identity, authorize=lambda *_: pytest.fail("asked in vain")
+    )
     assert refusal(lambda: gate.admit(request())).status == 500
     assert f"identify must return the identity as text, or None, not {identity!r}" in caplog.text
 
 
 def test_the_order_of_the_checks() -> None:
-    gate = Gate(["ocpp1.6"], refuse_unknown_protocol=True, authorize=lambda *_: 403)
+    gate = AdmissionPolicy(["ocpp1.6"], refuse_unknown_protocol=True, authorize=lambda *_: 403)
     wrong: dict[str, Any] = {"Upgrade": None, "Sec_WebSocket_Protocol": "other"}
     assert refusal(lambda: gate.admit(request("/", **wrong))).status == 426
     del wrong["Upgrade"]
     assert refusal(lambda: gate.admit(request("/", **wrong))).status == 404
     assert refusal(lambda: gate.admit(request("/CP1", **wrong))).status == 403
-    gate = Gate(["ocpp1.6"], refuse_unknown_protocol=True, authorize=lambda *_: True)
+    gate = AdmissionPolicy(["ocpp1.6"], refuse_unknown_protocol=True, authorize=lambda *_: True)
     assert refusal(lambda: gate.admit(request("/CP1", **wrong))).status == 400
 
 
@@ -520,7 +524,7 @@ def test_peers_that_cannot_be_answered(pair: Any, sent: bytes, text: str) -> Non
 
 def test_a_connection_that_breaks(pair: Any) -> None:
     stream, peer = pair
-    stream.put(b"unread")
+    stream.buffer(b"unread")
     stream.flush()
     peer.close()
     with pytest.raises(DisconnectedError, match=r"the connection broke: .*reset"):
@@ -561,7 +565,7 @@ def test_refusals_on_the_wire(status: int, headers: Any, phrase: str) -> None:
 
 
 def test_a_plain_get_is_told_to_upgrade() -> None:
-    refused = refusal(lambda: Gate(["ocpp1.6"]).admit(request(Upgrade=None, Connection=None)))
+    refused = refusal(lambda: AdmissionPolicy(["ocpp1.6"]).admit(request(Upgrade=None, Connection=None)))
     head = refusal_response(refused).decode()
     assert head.startswith("HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\nConnection: Upgrade, close\r\n")
 
@@ -582,5 +586,5 @@ def test_a_plain_get_is_told_to_upgrade() -> None:
 )
 def test_compression_by_version(offered: Any, default: Any, compression: bool | None, passed: bool) -> None:
     asked = request(Sec_WebSocket_Protocol=offered, Sec_WebSocket_Extensions="permessage-deflate")
-    gate = Gate(["ocpp1.6", "ocpp2.0.1", "ocpp2.1"], default, compression=compression)
+    gate = AdmissionPolicy(["ocpp1.6", "ocpp2.0.1", "ocpp2.1"], default, compression=compression)
     assert gate.admit(asked).extensions == ("permessage-deflate" if passed else "")

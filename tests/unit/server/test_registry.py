@@ -12,8 +12,8 @@ import pytest
 from ocppsync.request import ConnectionMetadata
 from ocppsync.rpc.answer_memory import AnswerMemory
 from ocppsync.rpc.connection import Connection, ConnectionSettings
-from ocppsync.rpc.message_sets import Speech
-from ocppsync.rpc.registration import Gate
+from ocppsync.rpc.message_sets import MessageSets
+from ocppsync.rpc.registration import MessagePolicy
 from ocppsync.rpc.router import Router
 from ocppsync.server import registry as registry_module
 from ocppsync.server.registry import Registry
@@ -53,7 +53,7 @@ def connect() -> Iterator[Callable[[str], Connection]]:
     websocket = upgrade.accept(
         stream, key=KEY, subprotocol="ocpp1.6", extensions="", max_message_size=1000, name="test"
     )
-    pool, timer, speech = HandlerPool(1, "test"), Timer("test"), Speech("central_system")
+    pool, timer, message_sets = HandlerPool(1, "test"), Timer("test"), MessageSets("central_system")
 
     def make(charge_point_id: str = "CP1") -> Connection:
         request = HttpRequest("GET", f"/{charge_point_id}", "", Headers(), stream.remote_address)
@@ -61,9 +61,9 @@ def connect() -> Iterator[Callable[[str], Connection]]:
             websocket,
             ConnectionMetadata(charge_point_id, "1.6", request),
             SETTINGS,
-            router=Router(speech),
-            messages=speech.messages("1.6"),
-            gate=Gate(),
+            router=Router(message_sets),
+            messages=message_sets.messages("1.6"),
+            gate=MessagePolicy(),
             executor=pool,
             timer=timer,
             answers=AnswerMemory(),

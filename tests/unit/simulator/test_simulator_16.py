@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from simulated import PACE, Desk, refuse, serving_desk, simulated
+from simulated import PACE, DemoCentralSystem, refuse, serving_desk, simulated
 from support import DEADLINE, Recorder, connected, serving
 
 from ocppsync import CallError, CallErrorReceived, CentralSystem, HandshakeError, NotConnectedError
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def desk() -> Iterator[Desk]:
+def desk() -> Iterator[DemoCentralSystem]:
     with serving_desk() as desk:
         yield desk
 
@@ -33,7 +33,7 @@ def registers(payloads: list[Any]) -> list[int]:
 # Driven by hand.
 
 
-def test_boot_connects_registers_and_reports(desk: Desk) -> None:
+def test_boot_connects_registers_and_reports(desk: DemoCentralSystem) -> None:
     events = connected(desk.cs)
     with simulated(desk) as station:
         assert station.boot()["status"] == "Accepted"
@@ -45,7 +45,7 @@ def test_boot_connects_registers_and_reports(desk: Desk) -> None:
     assert desk.cs.charge_points == []
 
 
-def test_a_session_has_every_message_and_its_energy(desk: Desk) -> None:
+def test_a_session_has_every_message_and_its_energy(desk: DemoCentralSystem) -> None:
     with simulated(desk) as station:
         station.boot()
         desk.calls.items.clear()
@@ -72,7 +72,7 @@ def test_a_session_has_every_message_and_its_energy(desk: Desk) -> None:
     assert measurands == {*("Energy.Active.Import.Register", "Power.Active.Import", "Current.Import", "Voltage", "SoC")}
 
 
-def test_the_register_goes_on_with_the_next_session(desk: Desk) -> None:
+def test_the_register_goes_on_with_the_next_session(desk: DemoCentralSystem) -> None:
     with simulated(desk) as station:
         station.boot()
         first, second = station.charge(samples=1), station.charge(samples=1)
@@ -82,7 +82,7 @@ def test_the_register_goes_on_with_the_next_session(desk: Desk) -> None:
     assert second.transaction_id != first.transaction_id
 
 
-def test_an_id_tag_that_is_not_accepted_does_not_charge(desk: Desk) -> None:
+def test_an_id_tag_that_is_not_accepted_does_not_charge(desk: DemoCentralSystem) -> None:
     desk.answers["Authorize"] = lambda payload: {"idTagInfo": {"status": "Blocked"}}
     with simulated(desk) as station:
         station.boot()
@@ -91,7 +91,7 @@ def test_an_id_tag_that_is_not_accepted_does_not_charge(desk: Desk) -> None:
     assert desk.payloads("StatusNotification")[-1]["status"] == "Available"
 
 
-def test_a_transaction_whose_id_tag_is_not_accepted_is_stopped(desk: Desk) -> None:
+def test_a_transaction_whose_id_tag_is_not_accepted_is_stopped(desk: DemoCentralSystem) -> None:
     desk.answers["StartTransaction"] = lambda payload: {"transactionId": 9, "idTagInfo": {"status": "Invalid"}}
     with simulated(desk) as station:
         station.boot()
@@ -102,7 +102,7 @@ def test_a_transaction_whose_id_tag_is_not_accepted_is_stopped(desk: Desk) -> No
     assert not {"Authorize", "MeterValues"} & set(desk.actions())
 
 
-def test_the_same_seed_makes_the_same_station(desk: Desk) -> None:
+def test_the_same_seed_makes_the_same_station(desk: DemoCentralSystem) -> None:
     def charge_twice() -> list[Session | None]:
         desk.answers["StartTransaction"] = lambda payload: {"transactionId": 1, "idTagInfo": {"status": "Accepted"}}
         with simulated(desk, random=Random(7)) as station:
@@ -112,7 +112,7 @@ def test_the_same_seed_makes_the_same_station(desk: Desk) -> None:
     assert charge_twice() == charge_twice()
 
 
-def test_one_vehicle_charges_at_a_time(desk: Desk) -> None:
+def test_one_vehicle_charges_at_a_time(desk: DemoCentralSystem) -> None:
     began, go_on = threading.Event(), threading.Event()
 
     def authorize(payload: Any) -> Any:
@@ -133,7 +133,7 @@ def test_one_vehicle_charges_at_a_time(desk: Desk) -> None:
         assert station.charge(samples=1) is not None
 
 
-def test_what_fails_is_raised_to_who_drives_it(desk: Desk) -> None:
+def test_what_fails_is_raised_to_who_drives_it(desk: DemoCentralSystem) -> None:
     with simulated(desk) as station:
         with pytest.raises(NotConnectedError):
             station.charge()
@@ -147,7 +147,7 @@ def test_what_fails_is_raised_to_who_drives_it(desk: Desk) -> None:
     assert stop["meterStop"] == registers(desk.payloads("MeterValues"))[0]
 
 
-def test_a_stop_that_was_refused_is_not_repeated(desk: Desk) -> None:
+def test_a_stop_that_was_refused_is_not_repeated(desk: DemoCentralSystem) -> None:
     desk.answers["StopTransaction"] = refuse("InternalError")
     with simulated(desk) as station:
         station.boot()
@@ -157,7 +157,7 @@ def test_a_stop_that_was_refused_is_not_repeated(desk: Desk) -> None:
     assert desk.actions().count("StopTransaction") == 1
 
 
-def test_nobody_resets_one_that_is_driven_by_hand(desk: Desk) -> None:
+def test_nobody_resets_one_that_is_driven_by_hand(desk: DemoCentralSystem) -> None:
     with simulated(desk) as station:
         station.boot()
         assert desk.cs.send_request("SIM-1", "Reset", {"type": "Hard"}) == {"status": "Rejected"}
@@ -187,7 +187,7 @@ def test_the_version_is_one_that_is_known() -> None:
         SimulatedChargePoint("SIM-1", version=unknown)
 
 
-def test_its_repr_tells_its_state(desk: Desk) -> None:
+def test_its_repr_tells_its_state(desk: DemoCentralSystem) -> None:
     with simulated(desk) as station:
         station.boot()
         assert repr(station).startswith("<SimulatedChargePoint SIM-1 Available ")
@@ -196,7 +196,7 @@ def test_its_repr_tells_its_state(desk: Desk) -> None:
 # The scenario.
 
 
-def test_the_scenario_charges_again_and_again(desk: Desk) -> None:
+def test_the_scenario_charges_again_and_again(desk: DemoCentralSystem) -> None:
     with simulated(desk) as station:
         station.start()
         desk.wait("StopTransaction", 2)
@@ -205,7 +205,7 @@ def test_the_scenario_charges_again_and_again(desk: Desk) -> None:
     assert desk.actions().count("BootNotification") == 1
 
 
-def test_it_begins_no_more_sessions_than_it_is_told_to(desk: Desk) -> None:
+def test_it_begins_no_more_sessions_than_it_is_told_to(desk: DemoCentralSystem) -> None:
     desk.answers["BootNotification"] = lambda payload: {
         **{"status": "Accepted", "currentTime": "2026-01-01T00:00:00Z"},
         "interval": 1,
@@ -217,7 +217,7 @@ def test_it_begins_no_more_sessions_than_it_is_told_to(desk: Desk) -> None:
     assert desk.actions().count("StartTransaction") == 2
 
 
-def test_stop_waits_for_nothing(desk: Desk) -> None:
+def test_stop_waits_for_nothing(desk: DemoCentralSystem) -> None:
     with simulated(desk, pace=0.001) as station:
         station.start()
         desk.wait("BootNotification")
@@ -242,7 +242,7 @@ def warnings() -> Iterator[Recorder]:
 def test_a_central_system_that_comes_late_is_found(warnings: Recorder) -> None:
     with serving() as cs:
         port = cs.port
-    desk = Desk()
+    desk = DemoCentralSystem()
     with SimulatedChargePoint("SIM-1", f"ws://127.0.0.1:{port}", pace=PACE) as station:
         station.start()
         assert "cannot connect" in warnings.wait()[0]
@@ -250,7 +250,7 @@ def test_a_central_system_that_comes_late_is_found(warnings: Recorder) -> None:
             desk.wait("BootNotification")
 
 
-def test_it_waits_for_its_registration(desk: Desk) -> None:
+def test_it_waits_for_its_registration(desk: DemoCentralSystem) -> None:
     verdicts = iter(["Pending", "Rejected", "Accepted"])
     desk.answers["BootNotification"] = lambda payload: {
         **{"status": next(verdicts), "currentTime": "2026-01-01T00:00:00Z"},
@@ -264,7 +264,7 @@ def test_it_waits_for_its_registration(desk: Desk) -> None:
     assert desk.actions()[:3] == ["BootNotification"] * 3
 
 
-def test_a_lost_connection_is_made_again_and_the_transaction_ended(desk: Desk) -> None:
+def test_a_lost_connection_is_made_again_and_the_transaction_ended(desk: DemoCentralSystem) -> None:
     events = connected(desk.cs)
     lose = threading.Event()
 
@@ -285,7 +285,7 @@ def test_a_lost_connection_is_made_again_and_the_transaction_ended(desk: Desk) -
     assert events.items[:3] == [("SIM-1", "connected"), ("SIM-1", "disconnected"), ("SIM-1", "connected")]
 
 
-def test_one_that_the_central_system_does_not_know_boots_again(desk: Desk) -> None:
+def test_one_that_the_central_system_does_not_know_boots_again(desk: DemoCentralSystem) -> None:
     def authorize(payload: Any) -> Any:
         del desk.answers["Authorize"]
         raise CallError("SecurityError")
@@ -301,7 +301,7 @@ def test_one_that_the_central_system_does_not_know_boots_again(desk: Desk) -> No
 
 
 @pytest.fixture
-def waiting(desk: Desk) -> Iterator[SimulatedChargePoint]:
+def waiting(desk: DemoCentralSystem) -> Iterator[SimulatedChargePoint]:
     """A station that charges only when it is told to, and then until it is told to stop."""
     with simulated(desk, sessions=0) as station:
         station.start()
@@ -309,14 +309,14 @@ def waiting(desk: Desk) -> Iterator[SimulatedChargePoint]:
         yield station
 
 
-def start_remotely(desk: Desk) -> int:
+def start_remotely(desk: DemoCentralSystem) -> int:
     assert desk.cs.send_request("SIM-1", "RemoteStartTransaction", {"idTag": "APP"}) == {"status": "Accepted"}
     desk.wait("StatusNotification", status="Charging")
     return int(desk.wait("MeterValues")["transactionId"])
 
 
 @pytest.fixture
-def slow(desk: Desk) -> Iterator[int]:
+def slow(desk: DemoCentralSystem) -> Iterator[int]:
     """The id of a transaction that would run for some seconds."""
     with simulated(desk, sessions=0, pace=3) as station:
         station.start()
@@ -324,32 +324,32 @@ def slow(desk: Desk) -> Iterator[int]:
         yield start_remotely(desk)
 
 
-def test_a_remote_start_charges_without_authorize(desk: Desk, waiting: SimulatedChargePoint) -> None:
+def test_a_remote_start_charges_without_authorize(desk: DemoCentralSystem, waiting: SimulatedChargePoint) -> None:
     start_remotely(desk)
     assert desk.payloads("StartTransaction")[0]["idTag"] == "APP"
     assert "Authorize" not in desk.actions()
     desk.wait("StopTransaction", reason="Local")
 
 
-def test_a_remote_start_asks_first_where_it_is_set_to(desk: Desk, waiting: SimulatedChargePoint) -> None:
+def test_a_remote_start_asks_first_where_it_is_set_to(desk: DemoCentralSystem, waiting: SimulatedChargePoint) -> None:
     setting: Any = {"key": "AuthorizeRemoteTxRequests", "value": "true"}
     assert desk.cs.send_request("SIM-1", "ChangeConfiguration", setting) == {"status": "Accepted"}
     start_remotely(desk)
     assert desk.payloads("Authorize") == [{"idTag": "APP"}]
 
 
-def test_a_remote_stop_ends_the_transaction(desk: Desk, slow: int) -> None:
+def test_a_remote_stop_ends_the_transaction(desk: DemoCentralSystem, slow: int) -> None:
     answer = desk.cs.send_request("SIM-1", "RemoteStopTransaction", {"transactionId": slow})
     assert answer == {"status": "Accepted"}
     assert desk.wait("StopTransaction")["reason"] == "Remote"
 
 
-def test_unlocking_ends_the_transaction(desk: Desk, slow: int) -> None:
+def test_unlocking_ends_the_transaction(desk: DemoCentralSystem, slow: int) -> None:
     assert desk.cs.send_request("SIM-1", "UnlockConnector", {"connectorId": 1}) == {"status": "Unlocked"}
     assert desk.wait("StopTransaction")["reason"] == "UnlockCommand"
 
 
-def test_a_reset_ends_the_transaction_and_boots(desk: Desk, slow: int) -> None:
+def test_a_reset_ends_the_transaction_and_boots(desk: DemoCentralSystem, slow: int) -> None:
     events = connected(desk.cs)
     assert desk.cs.send_request("SIM-1", "Reset", {"type": "Hard"}) == {"status": "Accepted"}
     assert desk.wait("StopTransaction")["reason"] == "HardReset"
@@ -357,7 +357,9 @@ def test_a_reset_ends_the_transaction_and_boots(desk: Desk, slow: int) -> None:
     assert events.wait(2)[:2] == [("SIM-1", "disconnected"), ("SIM-1", "connected")]
 
 
-def test_availability_changes_at_once_where_nothing_runs(desk: Desk, waiting: SimulatedChargePoint) -> None:
+def test_availability_changes_at_once_where_nothing_runs(
+    desk: DemoCentralSystem, waiting: SimulatedChargePoint
+) -> None:
     down: Any = {"connectorId": 1, "type": "Inoperative"}
     assert desk.cs.send_request("SIM-1", "ChangeAvailability", down) == {"status": "Accepted"}
     desk.wait("StatusNotification", status="Unavailable")
@@ -367,7 +369,7 @@ def test_availability_changes_at_once_where_nothing_runs(desk: Desk, waiting: Si
     desk.wait("StatusNotification", 3, status="Available")
 
 
-def test_availability_changes_after_the_transaction_that_runs(desk: Desk, slow: int) -> None:
+def test_availability_changes_after_the_transaction_that_runs(desk: DemoCentralSystem, slow: int) -> None:
     down: Any = {"connectorId": 1, "type": "Inoperative"}
     assert desk.cs.send_request("SIM-1", "ChangeAvailability", down) == {"status": "Scheduled"}
     desk.cs.send_request("SIM-1", "RemoteStopTransaction", {"transactionId": slow})
@@ -387,20 +389,20 @@ def test_availability_changes_after_the_transaction_that_runs(desk: Desk, slow: 
     ],
 )
 def test_what_is_triggered_is_sent(
-    desk: Desk, waiting: SimulatedChargePoint, wanted: Any, expected: dict[str, Any]
+    desk: DemoCentralSystem, waiting: SimulatedChargePoint, wanted: Any, expected: dict[str, Any]
 ) -> None:
     desk.calls.items.clear()
     assert desk.cs.send_request("SIM-1", "TriggerMessage", {"requestedMessage": wanted}) == {"status": "Accepted"}
     desk.wait(wanted, **expected)
 
 
-def test_the_extension_triggers_its_own_message(desk: Desk, waiting: SimulatedChargePoint) -> None:
+def test_the_extension_triggers_its_own_message(desk: DemoCentralSystem, waiting: SimulatedChargePoint) -> None:
     payload: Any = {"requestedMessage": "LogStatusNotification"}
     assert desk.cs.send_request("SIM-1", "ExtendedTriggerMessage", payload) == {"status": "Accepted"}
     assert desk.wait("LogStatusNotification") == {"status": "Idle"}
 
 
-def test_a_pending_station_boots_when_it_is_triggered(desk: Desk) -> None:
+def test_a_pending_station_boots_when_it_is_triggered(desk: DemoCentralSystem) -> None:
     def boot(payload: Any) -> Any:
         del desk.answers["BootNotification"]
         return {"status": "Pending", "currentTime": "2026-01-01T00:00:00Z", "interval": 3600}
@@ -414,19 +416,21 @@ def test_a_pending_station_boots_when_it_is_triggered(desk: Desk) -> None:
         assert desk.cs.send_request("SIM-1", "TriggerMessage", payload) == {"status": "Rejected"}
 
 
-def test_a_firmware_update_ends_in_a_failure_that_is_reported(desk: Desk, waiting: SimulatedChargePoint) -> None:
+def test_a_firmware_update_ends_in_a_failure_that_is_reported(
+    desk: DemoCentralSystem, waiting: SimulatedChargePoint
+) -> None:
     update: Any = {"location": "https://example.com/fw.bin", "retrieveDate": "2026-01-01T00:00:00Z"}
     assert desk.cs.send_request("SIM-1", "UpdateFirmware", update) == {}
     assert desk.wait("FirmwareStatusNotification") == {"status": "DownloadFailed"}
 
 
-def test_heartbeats_follow_the_interval_that_is_set(desk: Desk, waiting: SimulatedChargePoint) -> None:
+def test_heartbeats_follow_the_interval_that_is_set(desk: DemoCentralSystem, waiting: SimulatedChargePoint) -> None:
     setting: Any = {"key": "HeartbeatInterval", "value": "1"}
     assert desk.cs.send_request("SIM-1", "ChangeConfiguration", setting) == {"status": "Accepted"}
     desk.wait("Heartbeat")
 
 
-def test_a_fixed_answer_has_no_effect(desk: Desk) -> None:
+def test_a_fixed_answer_has_no_effect(desk: DemoCentralSystem) -> None:
     with simulated(desk, sessions=0, answers={"Reset": {"status": "Rejected"}}) as station:
         station.start()
         desk.wait("StatusNotification", 2)

@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from simulated import Desk, refuse, serving_desk, simulated
+from simulated import DemoCentralSystem, refuse, serving_desk, simulated
 from support import connected
 
 from ocppsync import CallErrorReceived
@@ -30,12 +30,12 @@ def version(request: Any) -> Any:
 
 
 @pytest.fixture
-def desk() -> Iterator[Desk]:
+def desk() -> Iterator[DemoCentralSystem]:
     with serving_desk() as desk:
         yield desk
 
 
-def events(desk: Desk) -> list[tuple[str, str]]:
+def events(desk: DemoCentralSystem) -> list[tuple[str, str]]:
     """What each TransactionEvent is, and why it was sent."""
     return [(event["eventType"], event["triggerReason"]) for event in desk.payloads("TransactionEvent")]
 
@@ -47,7 +47,7 @@ def registers(payloads: list[Any]) -> list[int]:
 # Driven by hand.
 
 
-def test_boot_connects_registers_and_reports(desk: Desk, version: Any) -> None:
+def test_boot_connects_registers_and_reports(desk: DemoCentralSystem, version: Any) -> None:
     with simulated(desk, version=version) as station:
         assert station.boot()["status"] == "Accepted"
         assert desk.cs.ocpp_version("SIM-1") == station.version == version
@@ -57,7 +57,7 @@ def test_boot_connects_registers_and_reports(desk: Desk, version: Any) -> None:
     assert (status["evseId"], status["connectorId"], status["connectorStatus"]) == (1, 1, "Available")
 
 
-def test_a_session_has_every_message_and_its_energy(desk: Desk, version: Any) -> None:
+def test_a_session_has_every_message_and_its_energy(desk: DemoCentralSystem, version: Any) -> None:
     with simulated(desk, version=version) as station:
         station.boot()
         desk.calls.items.clear()
@@ -92,7 +92,7 @@ def test_a_session_has_every_message_and_its_energy(desk: Desk, version: Any) ->
     assert [payload["connectorStatus"] for payload in desk.payloads("StatusNotification")] == ["Occupied", "Available"]
 
 
-def test_each_session_counts_its_events_and_has_an_id_of_its_own(desk: Desk, version: Any) -> None:
+def test_each_session_counts_its_events_and_has_an_id_of_its_own(desk: DemoCentralSystem, version: Any) -> None:
     with simulated(desk, version=version) as station:
         station.boot()
         first, second = station.charge(samples=1), station.charge(samples=1)
@@ -102,7 +102,7 @@ def test_each_session_counts_its_events_and_has_an_id_of_its_own(desk: Desk, ver
     assert [event["seqNo"] for event in desk.payloads("TransactionEvent")] == [*range(4), *range(4)]
 
 
-def test_an_id_token_that_is_not_accepted_does_not_charge(desk: Desk, version: Any) -> None:
+def test_an_id_token_that_is_not_accepted_does_not_charge(desk: DemoCentralSystem, version: Any) -> None:
     desk.answers["Authorize"] = lambda payload: REFUSED
     with simulated(desk, version=version) as station:
         station.boot()
@@ -111,7 +111,7 @@ def test_an_id_token_that_is_not_accepted_does_not_charge(desk: Desk, version: A
     assert desk.payloads("StatusNotification")[-1]["connectorStatus"] == "Available"
 
 
-def test_a_transaction_whose_id_token_is_not_accepted_is_ended(desk: Desk, version: Any) -> None:
+def test_a_transaction_whose_id_token_is_not_accepted_is_ended(desk: DemoCentralSystem, version: Any) -> None:
     desk.answers["TransactionEvent"] = lambda payload: REFUSED if payload["eventType"] == "Started" else {}
     with simulated(desk, version=version) as station:
         station.boot()
@@ -122,7 +122,7 @@ def test_a_transaction_whose_id_token_is_not_accepted_is_ended(desk: Desk, versi
     assert "Authorize" not in desk.actions()
 
 
-def test_the_same_seed_makes_the_same_station(desk: Desk, version: Any) -> None:
+def test_the_same_seed_makes_the_same_station(desk: DemoCentralSystem, version: Any) -> None:
     def charge() -> Session | None:
         with simulated(desk, version=version, random=Random(7)) as station:
             station.boot()
@@ -131,7 +131,7 @@ def test_the_same_seed_makes_the_same_station(desk: Desk, version: Any) -> None:
     assert charge() == charge()
 
 
-def test_a_transaction_that_broke_off_is_ended_by_the_next_boot(desk: Desk, version: Any) -> None:
+def test_a_transaction_that_broke_off_is_ended_by_the_next_boot(desk: DemoCentralSystem, version: Any) -> None:
     def answer(payload: Any) -> Any:
         return refuse("InternalError")(payload) if payload["triggerReason"] == "MeterValuePeriodic" else {}
 
@@ -147,7 +147,7 @@ def test_a_transaction_that_broke_off_is_ended_by_the_next_boot(desk: Desk, vers
     assert registers(desk.payloads("TransactionEvent"))[-2:] == [ended["meterValue"][0]["sampledValue"][0]["value"]] * 2
 
 
-def test_nobody_resets_one_that_is_driven_by_hand(desk: Desk, version: Any) -> None:
+def test_nobody_resets_one_that_is_driven_by_hand(desk: DemoCentralSystem, version: Any) -> None:
     with simulated(desk, version=version) as station:
         station.boot()
         assert desk.cs.send_request("SIM-1", "Reset", {"type": "Immediate"}) == {"status": "Rejected"}
@@ -157,7 +157,7 @@ def test_nobody_resets_one_that_is_driven_by_hand(desk: Desk, version: Any) -> N
 
 
 @pytest.fixture
-def waiting(desk: Desk, version: Any) -> Iterator[SimulatedChargePoint]:
+def waiting(desk: DemoCentralSystem, version: Any) -> Iterator[SimulatedChargePoint]:
     """A station that charges only when it is told to."""
     with simulated(desk, version=version, sessions=0) as station:
         station.start()
@@ -165,11 +165,11 @@ def waiting(desk: Desk, version: Any) -> Iterator[SimulatedChargePoint]:
         yield station
 
 
-def ask(desk: Desk, action: Any, payload: Any) -> Any:
+def ask(desk: DemoCentralSystem, action: Any, payload: Any) -> Any:
     return desk.cs.send_request("SIM-1", action, payload)
 
 
-def start_remotely(desk: Desk) -> str:
+def start_remotely(desk: DemoCentralSystem) -> str:
     request = {"idToken": APP, "remoteStartId": 42, "evseId": 1}
     assert ask(desk, "RequestStartTransaction", request) == {"status": "Accepted"}
     event = desk.wait("TransactionEvent", triggerReason="ChargingStateChanged")
@@ -177,7 +177,7 @@ def start_remotely(desk: Desk) -> str:
 
 
 @pytest.fixture
-def slow(desk: Desk, version: Any) -> Iterator[str]:
+def slow(desk: DemoCentralSystem, version: Any) -> Iterator[str]:
     """The id of a transaction that would run for some seconds."""
     with simulated(desk, version=version, sessions=0, pace=3) as station:
         station.start()
@@ -185,7 +185,7 @@ def slow(desk: Desk, version: Any) -> Iterator[str]:
         yield start_remotely(desk)
 
 
-def test_a_remote_start_charges_without_authorize(desk: Desk, waiting: SimulatedChargePoint) -> None:
+def test_a_remote_start_charges_without_authorize(desk: DemoCentralSystem, waiting: SimulatedChargePoint) -> None:
     start_remotely(desk)
     started = desk.payloads("TransactionEvent")[0]
     assert (started["triggerReason"], started["idToken"]) == ("RemoteStart", APP)
@@ -194,31 +194,31 @@ def test_a_remote_start_charges_without_authorize(desk: Desk, waiting: Simulated
     desk.wait("TransactionEvent", triggerReason="StopAuthorized")
 
 
-def set_variable(desk: Desk, component: str, variable: str, value: str) -> None:
+def set_variable(desk: DemoCentralSystem, component: str, variable: str, value: str) -> None:
     setting = {"component": {"name": component}, "variable": {"name": variable}, "attributeValue": value}
     (result,) = ask(desk, "SetVariables", {"setVariableData": [setting]})["setVariableResult"]
     assert result["attributeStatus"] == "Accepted"
 
 
-def test_a_remote_start_asks_first_where_it_is_set_to(desk: Desk, waiting: SimulatedChargePoint) -> None:
+def test_a_remote_start_asks_first_where_it_is_set_to(desk: DemoCentralSystem, waiting: SimulatedChargePoint) -> None:
     set_variable(desk, "AuthCtrlr", "AuthorizeRemoteStart", "true")
     start_remotely(desk)
     assert desk.payloads("Authorize") == [{"idToken": APP}]
 
 
-def test_heartbeats_follow_the_interval_that_is_set(desk: Desk, waiting: SimulatedChargePoint) -> None:
+def test_heartbeats_follow_the_interval_that_is_set(desk: DemoCentralSystem, waiting: SimulatedChargePoint) -> None:
     set_variable(desk, "OCPPCommCtrlr", "HeartbeatInterval", "1")
     desk.wait("Heartbeat")
 
 
-def test_a_remote_stop_ends_the_transaction(desk: Desk, slow: str) -> None:
+def test_a_remote_stop_ends_the_transaction(desk: DemoCentralSystem, slow: str) -> None:
     assert ask(desk, "RequestStopTransaction", {"transactionId": slow}) == {"status": "Accepted"}
     ended = desk.wait("TransactionEvent", eventType="Ended")
     assert (ended["triggerReason"], ended["transactionInfo"]["stoppedReason"]) == ("RemoteStop", "Remote")
     assert "idToken" not in ended
 
 
-def test_a_reset_ends_the_transaction_and_boots(desk: Desk, slow: str) -> None:
+def test_a_reset_ends_the_transaction_and_boots(desk: DemoCentralSystem, slow: str) -> None:
     changes = connected(desk.cs)
     assert ask(desk, "Reset", {"type": "Immediate"}) == {"status": "Accepted"}
     ended = desk.wait("TransactionEvent", eventType="Ended")
@@ -227,24 +227,26 @@ def test_a_reset_ends_the_transaction_and_boots(desk: Desk, slow: str) -> None:
     assert changes.wait(2)[:2] == [("SIM-1", "disconnected"), ("SIM-1", "connected")]
 
 
-def test_a_reset_on_idle_waits_for_the_transaction(desk: Desk, slow: str) -> None:
+def test_a_reset_on_idle_waits_for_the_transaction(desk: DemoCentralSystem, slow: str) -> None:
     assert ask(desk, "Reset", {"type": "OnIdle"}) == {"status": "Scheduled"}
     assert ask(desk, "RequestStopTransaction", {"transactionId": slow}) == {"status": "Accepted"}
     assert desk.wait("BootNotification", 2)["reason"] == "ScheduledReset"
     assert events(desk)[-1] == ("Ended", "RemoteStop")
 
 
-def test_a_reset_on_idle_is_at_once_where_nothing_runs(desk: Desk, waiting: SimulatedChargePoint) -> None:
+def test_a_reset_on_idle_is_at_once_where_nothing_runs(desk: DemoCentralSystem, waiting: SimulatedChargePoint) -> None:
     assert ask(desk, "Reset", {"type": "OnIdle"}) == {"status": "Accepted"}
     assert desk.wait("BootNotification", 2)["reason"] == "RemoteReset"
 
 
-def test_a_connector_in_use_stays_locked(desk: Desk, slow: str) -> None:
+def test_a_connector_in_use_stays_locked(desk: DemoCentralSystem, slow: str) -> None:
     answer = ask(desk, "UnlockConnector", {"evseId": 1, "connectorId": 1})
     assert answer == {"status": "OngoingAuthorizedTransaction"}
 
 
-def test_availability_changes_at_once_where_nothing_runs(desk: Desk, waiting: SimulatedChargePoint) -> None:
+def test_availability_changes_at_once_where_nothing_runs(
+    desk: DemoCentralSystem, waiting: SimulatedChargePoint
+) -> None:
     assert ask(desk, "ChangeAvailability", {"operationalStatus": "Inoperative"}) == {"status": "Accepted"}
     desk.wait("StatusNotification", connectorStatus="Unavailable")
     assert ask(desk, "RequestStartTransaction", {"idToken": APP, "remoteStartId": 1}) == {"status": "Rejected"}
@@ -252,7 +254,7 @@ def test_availability_changes_at_once_where_nothing_runs(desk: Desk, waiting: Si
     desk.wait("StatusNotification", 2, connectorStatus="Available")
 
 
-def test_availability_changes_after_the_transaction_that_runs(desk: Desk, slow: str) -> None:
+def test_availability_changes_after_the_transaction_that_runs(desk: DemoCentralSystem, slow: str) -> None:
     down = {"operationalStatus": "Inoperative", "evse": {"id": 1}}
     assert ask(desk, "ChangeAvailability", down) == {"status": "Scheduled"}
     ask(desk, "RequestStopTransaction", {"transactionId": slow})
@@ -271,13 +273,15 @@ def test_availability_changes_after_the_transaction_that_runs(desk: Desk, slow: 
         ("StatusNotification", {"evseId": 1, "connectorId": 1, "connectorStatus": "Available"}),
     ],
 )
-def test_what_is_triggered_is_sent(desk: Desk, waiting: SimulatedChargePoint, wanted: Any, expected: Any) -> None:
+def test_what_is_triggered_is_sent(
+    desk: DemoCentralSystem, waiting: SimulatedChargePoint, wanted: Any, expected: Any
+) -> None:
     desk.calls.items.clear()
     assert ask(desk, "TriggerMessage", {"requestedMessage": wanted}) == {"status": "Accepted"}
     desk.wait(wanted, **expected)
 
 
-def test_a_transaction_event_is_triggered_where_a_transaction_runs(desk: Desk, slow: str) -> None:
+def test_a_transaction_event_is_triggered_where_a_transaction_runs(desk: DemoCentralSystem, slow: str) -> None:
     assert ask(desk, "TriggerMessage", {"requestedMessage": "TransactionEvent"}) == {"status": "Accepted"}
     event = desk.wait("TransactionEvent", triggerReason="Trigger")
     assert (event["eventType"], event["transactionInfo"]["transactionId"]) == ("Updated", slow)
@@ -285,7 +289,7 @@ def test_a_transaction_event_is_triggered_where_a_transaction_runs(desk: Desk, s
     assert contexts == {"Trigger"}
 
 
-def test_a_pending_station_boots_when_it_is_triggered(desk: Desk, version: Any) -> None:
+def test_a_pending_station_boots_when_it_is_triggered(desk: DemoCentralSystem, version: Any) -> None:
     def boot(payload: Any) -> Any:
         del desk.answers["BootNotification"]
         return {"status": "Pending", "currentTime": "2026-01-01T00:00:00Z", "interval": 3600}
@@ -300,7 +304,7 @@ def test_a_pending_station_boots_when_it_is_triggered(desk: Desk, version: Any) 
         assert ask(desk, "TriggerMessage", payload) == {"status": "Rejected"}
 
 
-def test_a_report_follows_its_answer_part_by_part(desk: Desk, waiting: SimulatedChargePoint) -> None:
+def test_a_report_follows_its_answer_part_by_part(desk: DemoCentralSystem, waiting: SimulatedChargePoint) -> None:
     assert isinstance(waiting.answers, ChargingStationAnswers)
     answer = ask(desk, "GetBaseReport", {"requestId": 5, "reportBase": "FullInventory"})
     assert answer == {"status": "Accepted"}
@@ -311,7 +315,9 @@ def test_a_report_follows_its_answer_part_by_part(desk: Desk, waiting: Simulated
     assert sum(len(part["reportData"]) for part in parts) == len(list(waiting.answers.device_model))
 
 
-def test_a_firmware_update_ends_in_a_failure_that_is_reported(desk: Desk, waiting: SimulatedChargePoint) -> None:
+def test_a_firmware_update_ends_in_a_failure_that_is_reported(
+    desk: DemoCentralSystem, waiting: SimulatedChargePoint
+) -> None:
     firmware = {"location": "https://example.com/fw.bin", "retrieveDateTime": "2026-01-01T00:00:00Z"}
     assert ask(desk, "UpdateFirmware", {"requestId": 9, "firmware": firmware}) == {"status": "Accepted"}
     assert desk.wait("FirmwareStatusNotification") == {"status": "DownloadFailed", "requestId": 9}

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 import pytest
 
 from ocppsync.testing.inline import Clock, InlineExecutor
-from ocppsync.threads.pool import Strand
+from ocppsync.threads.pool import SerialExecutor
 
 
 @pytest.fixture
@@ -166,7 +166,7 @@ def test_tasks_of_an_advance_run_each_at_its_time(executor: InlineExecutor, cloc
 
 
 def test_a_strand_keeps_its_order_and_one_at_a_time(executor: InlineExecutor) -> None:
-    strand, done = Strand(executor), []
+    strand, done = SerialExecutor(executor), []
     for number in range(5):
         strand.submit(done.append, number)
     executor.run()

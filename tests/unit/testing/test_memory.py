@@ -27,9 +27,9 @@ def drained(transport: MemoryTransport) -> list[str]:
 def test_messages_go_both_ways_in_order(pair: Pair) -> None:
     server, client = pair
     server.open()
-    client.post("one")
-    client.post("two")
-    server.post("three")
+    client.send_nowait("one")
+    client.send_nowait("two")
+    server.send_nowait("three")
     assert [server.receive(), server.receive(), client.receive()] == ["one", "two", "three"]
 
 
@@ -39,7 +39,7 @@ def test_receive_waits_for_the_next_message(pair: Pair) -> None:
     reader = threading.Thread(target=lambda: came(server.receive()))
     reader.start()
     assert server.wait_idle(DEADLINE)
-    client.post("late")
+    client.send_nowait("late")
     assert came.wait() == ["late"]
     reader.join(DEADLINE)
 
@@ -47,7 +47,7 @@ def test_receive_waits_for_the_next_message(pair: Pair) -> None:
 def test_receive_now_does_not_wait(pair: Pair) -> None:
     server, client = pair
     assert server.receive_now() is None
-    client.post("one")
+    client.send_nowait("one")
     assert drained(server) == ["one"]
     assert not server.ended
 
@@ -65,7 +65,7 @@ def test_a_close_is_answered_and_ends_both(pair: Pair, closer: int) -> None:
 
 def test_what_came_before_a_close_is_received(pair: Pair) -> None:
     server, client = pair
-    client.post("last words")
+    client.send_nowait("last words")
     client.close()
     assert [server.receive(), server.receive()] == ["last words", None]
     assert server.close_code == 1000
@@ -130,7 +130,7 @@ def test_nothing_is_sent_after_the_end(pair: Pair, end: str) -> None:
     server, _ = pair
     getattr(server, end)()
     with pytest.raises(TransportClosedError) as caught:
-        server.post("too late")
+        server.send_nowait("too late")
     assert not caught.value.written
     assert server.ping() is False
 
@@ -139,14 +139,14 @@ def test_what_is_sent_to_a_peer_that_has_gone_may_have_been_written(pair: Pair) 
     server, client = pair
     client.abort()
     with pytest.raises(TransportClosedError) as caught:
-        server.post("hello?")
+        server.send_nowait("hello?")
     assert caught.value.written
 
 
 def test_a_binary_message_is_refused_and_the_rest_dropped(pair: Pair) -> None:
     server, client = pair
     client.send_bytes(b"\0")
-    client.post("dropped")
+    client.send_nowait("dropped")
     assert drained(server) == []
     assert drained(client) == []
     assert (client.close_code, client.close_reason) == (1003, "OCPP messages are text")
@@ -179,7 +179,7 @@ def test_arrivals_are_told_on_the_thread_that_sends(pair: Pair) -> None:
     server, client = pair
     told: list[Any] = []
     client.on_arrival = lambda: told.append((threading.get_ident(), client.receive_now()))
-    server.post("one")
+    server.send_nowait("one")
     assert told == [(threading.get_ident(), "one")]
 
 
@@ -195,7 +195,7 @@ def test_whoever_sends_can_wait_until_it_was_dealt_with(pair: Pair) -> None:
     reader = threading.Thread(target=read)
     reader.start()
     for number in range(100):
-        client.post(str(number))
+        client.send_nowait(str(number))
         assert server.wait_idle(DEADLINE)
         assert len(dealt_with) == number + 1
     client.abort()
@@ -210,7 +210,7 @@ def test_nobody_is_idle_who_never_received(pair: Pair) -> None:
 
 def test_repr_shows_the_state(pair: Pair) -> None:
     server, client = pair
-    client.post("x")
+    client.send_nowait("x")
     assert repr(server) == "<MemoryTransport CP1 open unread=1>"
     server.close()
     assert "closing" in repr(server)

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from support import DEADLINE, Recorder
 
-from ocppsync.threads.pool import HandlerPool, Strand, run_logged
+from ocppsync.threads.pool import HandlerPool, SerialExecutor, run_logged
 
 
-class Gate:
+class MessagePolicy:
     """Tasks that tell when they have begun, and wait until they may end."""
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ def test_arguments_are_passed_on(make_pool: Any) -> None:
 
 
 def test_as_many_tasks_run_at_once_as_there_are_threads(make_pool: Any) -> None:
-    pool, gate = make_pool(3), Gate()
+    pool, gate = make_pool(3), MessagePolicy()
     for number in range(5):
         pool.submit(gate, number)
     assert sorted(gate.begun.wait(3)) == [0, 1, 2]
@@ -79,7 +79,7 @@ def test_as_many_tasks_run_at_once_as_there_are_threads(make_pool: Any) -> None:
 
 
 def test_threads_start_only_when_none_is_free(make_pool: Any) -> None:
-    pool, gate = make_pool(3), Gate()
+    pool, gate = make_pool(3), MessagePolicy()
     assert pool_threads() == []
     for _ in range(5):
         pool.submit(lambda: None)
@@ -152,7 +152,7 @@ def test_a_task_is_let_go_when_it_is_done(make_pool: Any) -> None:
 
 
 def test_a_pool_is_idle_when_nothing_runs_or_waits(make_pool: Any) -> None:
-    pool, gate = make_pool(1), Gate()
+    pool, gate = make_pool(1), MessagePolicy()
     assert pool.wait_idle(0)
     for number in range(5):
         pool.submit(gate, number)
@@ -171,7 +171,7 @@ def test_a_pool_is_idle_when_nothing_runs_or_waits(make_pool: Any) -> None:
 
 
 def test_a_task_may_wait_for_the_others(make_pool: Any) -> None:
-    pool, gate, seen = make_pool(2), Gate(), Recorder()
+    pool, gate, seen = make_pool(2), MessagePolicy(), Recorder()
     pool.submit(gate)
     gate.begun.wait()
     pool.submit(lambda: (seen(pool.wait_idle(0.01)), seen(pool.wait_idle(DEADLINE))))
@@ -184,7 +184,7 @@ def test_a_task_may_wait_for_the_others(make_pool: Any) -> None:
 
 
 def test_close_finishes_what_was_taken_and_takes_no_more(make_pool: Any) -> None:
-    pool, gate, done = make_pool(2), Gate(), Recorder()
+    pool, gate, done = make_pool(2), MessagePolicy(), Recorder()
     for number in range(2):
         pool.submit(gate, number)
     gate.begun.wait(2)
@@ -207,7 +207,7 @@ def test_an_unused_pool_can_be_closed(make_pool: Any) -> None:
 
 
 def test_close_does_not_wait_for_ever(make_pool: Any) -> None:
-    pool, gate = make_pool(2), Gate()
+    pool, gate = make_pool(2), MessagePolicy()
     pool.submit(gate)
     gate.begun.wait()
     assert not pool.close(0.01)
@@ -216,7 +216,7 @@ def test_close_does_not_wait_for_ever(make_pool: Any) -> None:
 
 
 def test_close_from_one_of_its_own_tasks(make_pool: Any) -> None:
-    pool, gate, seen = make_pool(2), Gate(), Recorder()
+    pool, gate, seen = make_pool(2), MessagePolicy(), Recorder()
     pool.submit(gate)
     gate.begun.wait()
     pool.submit(lambda: (seen(pool.close(0.01)), gate.open(), seen(pool.close(DEADLINE))))
@@ -225,7 +225,7 @@ def test_close_from_one_of_its_own_tasks(make_pool: Any) -> None:
 
 
 def test_repr_shows_the_state(make_pool: Any) -> None:
-    pool, gate = make_pool(2), Gate()
+    pool, gate = make_pool(2), MessagePolicy()
     assert repr(pool) == "<HandlerPool test-pool open threads=0/2 free=0>"
     pool.submit(gate)
     gate.begun.wait()
@@ -245,7 +245,7 @@ def no_more_threads(_: threading.Thread) -> None:
 
 
 def test_where_no_more_threads_start_those_that_run_will_do(make_pool: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    pool, gate, done = make_pool(4), Gate(), Recorder()
+    pool, gate, done = make_pool(4), MessagePolicy(), Recorder()
     pool.submit(gate)
     gate.begun.wait()
     monkeypatch.setattr(threading.Thread, "start", no_more_threads)
@@ -278,7 +278,7 @@ def test_a_strand_runs_one_task_at_a_time_in_order(make_pool: Any) -> None:
         done((number, threading.get_ident()))
         running.release()
 
-    strand = Strand(pool)
+    strand = SerialExecutor(pool)
     for number in range(500):
         strand.submit(task, number)
     assert [number for number, _ in done.wait(500)] == list(range(500))
@@ -287,15 +287,15 @@ def test_a_strand_runs_one_task_at_a_time_in_order(make_pool: Any) -> None:
 def test_strands_run_beside_each_other(make_pool: Any) -> None:
     pool, barrier, met = make_pool(3), threading.Barrier(3), Recorder()
     for _ in range(3):
-        Strand(pool).submit(lambda: met(barrier.wait(DEADLINE)))
+        SerialExecutor(pool).submit(lambda: met(barrier.wait(DEADLINE)))
     met.wait(3)
 
 
 def test_a_busy_strand_leaves_room_for_others(make_pool: Any) -> None:
-    pool, gate, done = make_pool(1), Gate(), Recorder()
+    pool, gate, done = make_pool(1), MessagePolicy(), Recorder()
     pool.submit(gate)
     gate.begun.wait()
-    busy, other = Strand(pool), Strand(pool)
+    busy, other = SerialExecutor(pool), SerialExecutor(pool)
     for number in range(3):
         busy.submit(done, f"busy {number}")
     for number in range(2):
@@ -308,7 +308,7 @@ def test_a_strand_goes_on_after_a_task_that_fails(make_pool: Any, caplog: pytest
     def fail(error: BaseException) -> None:
         raise error
 
-    strand, done = Strand(make_pool(2)), Recorder()
+    strand, done = SerialExecutor(make_pool(2)), Recorder()
     strand.submit(fail, ValueError("one"))
     strand.submit(fail, SystemExit("two"))
     strand.submit(done, "three")
@@ -317,14 +317,14 @@ def test_a_strand_goes_on_after_a_task_that_fails(make_pool: Any, caplog: pytest
 
 
 def test_a_task_may_add_to_its_own_strand(make_pool: Any) -> None:
-    strand, done = Strand(make_pool(2)), Recorder()
+    strand, done = SerialExecutor(make_pool(2)), Recorder()
     strand.submit(lambda: (strand.submit(done, "second"), done("first")))
     assert done.wait(2) == ["first", "second"]
 
 
 def test_a_strand_can_forget_what_waits(make_pool: Any) -> None:
-    pool, gate, done = make_pool(2), Gate(), Recorder()
-    strand = Strand(pool)
+    pool, gate, done = make_pool(2), MessagePolicy(), Recorder()
+    strand = SerialExecutor(pool)
     assert len(strand) == 0
     strand.submit(gate)
     gate.begun.wait()
@@ -343,10 +343,10 @@ def test_a_strand_can_forget_what_waits(make_pool: Any) -> None:
 def test_a_strand_that_was_cleared_before_its_turn_starts_again(
     make_pool: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    pool, gate, done = make_pool(1), Gate(), Recorder()
+    pool, gate, done = make_pool(1), MessagePolicy(), Recorder()
     pool.submit(gate)
     gate.begun.wait()
-    strand = Strand(pool)
+    strand = SerialExecutor(pool)
     strand.submit(done, "forgotten")
     strand.clear()
     gate.open()
@@ -359,6 +359,6 @@ def test_a_strand_that_was_cleared_before_its_turn_starts_again(
 def test_a_strand_over_a_closed_pool_drops_its_tasks(make_pool: Any) -> None:
     pool, done = make_pool(1), Recorder()
     pool.close(DEADLINE)
-    Strand(pool).submit(done, "late")
+    SerialExecutor(pool).submit(done, "late")
     assert pool.wait_idle(0)
     assert done.items == []

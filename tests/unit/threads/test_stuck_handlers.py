@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosedOK
 from ocppsync import CentralSystem, RequestTimeoutError, utc_now
 from ocppsync.testing.inline import Clock
 from ocppsync.threads.pool import HandlerPool
-from ocppsync.threads.stuck_handlers import HandlerWatch
+from ocppsync.threads.stuck_handlers import StuckHandlerDetector
 from ocppsync.threads.timer import Timer
 
 
@@ -59,7 +59,7 @@ class Office:
     def __init__(self) -> None:
         self.pool = HandlerPool(2, "test-handler")
         self.timer = Timer("test-timer")
-        self.watch = HandlerWatch(self.pool, self.timer, stuck_after=STUCK)
+        self.watch = StuckHandlerDetector(self.pool, self.timer, stuck_after=STUCK)
         self.looked = threading.Semaphore(0)
         self.release = threading.Semaphore(0)
         self._running = threading.Semaphore(0)
@@ -148,11 +148,11 @@ def test_the_stack_of_a_thread(office: Office) -> None:
 
 
 def test_a_request_from_elsewhere_is_nobodys_fault(office: Office, said: Said) -> None:
-    office.watch.blame("CP1", "Reset")
+    office.watch.warn_possible_deadlock("CP1", "Reset")
     office.watch.begin("CP2", "Authorize")
-    office.watch.blame("CP1", "Reset")
+    office.watch.warn_possible_deadlock("CP1", "Reset")
     office.watch.end()
-    office.watch.blame("CP2", "Reset")
+    office.watch.warn_possible_deadlock("CP2", "Reset")
     office.watch.end()
     assert said.lines == []
 

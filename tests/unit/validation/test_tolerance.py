@@ -8,7 +8,7 @@ import pytest
 from payloads import minimal
 
 from ocppsync.lenient import Lenient
-from ocppsync.rpc.message_sets import Messages, Speech
+from ocppsync.rpc.message_sets import MessageSet, MessageSets
 from ocppsync.validation.catalogue import SUBPROTOCOLS, Kind
 from ocppsync.vendor import VendorAction
 
@@ -24,16 +24,16 @@ LIGHTS = VendorAction(
 )
 
 
-def speech(lenient: Lenient | None = None, *versions: str, vendor_actions: Any = ()) -> Speech:
+def message_sets(lenient: Lenient | None = None, *versions: str, vendor_actions: Any = ()) -> MessageSets:
     protocols = [name for name, version in SUBPROTOCOLS.items() if not versions or version in versions]
-    return Speech("central_system", protocols, lenient=lenient, vendor_actions=vendor_actions)
+    return MessageSets("central_system", protocols, lenient=lenient, vendor_actions=vendor_actions)
 
 
-def bent(version: str = "1.6", **switches: Any) -> Messages:
-    return speech(Lenient(**switches), version).messages(version)
+def bent(version: str = "1.6", **switches: Any) -> MessageSet:
+    return message_sets(Lenient(**switches), version).messages(version)
 
 
-def fits(messages: Messages, action: str, kind: Kind, payload: Any) -> bool:
+def fits(messages: MessageSet, action: str, kind: Kind, payload: Any) -> bool:
     return messages.fault_of_inbound(action, kind, payload) is None
 
 
@@ -45,9 +45,9 @@ def test_the_own_types_of_a_vendors_action_are_tidied_and_reported(version: str)
     lenient = Lenient(
         any_case_enums=True, strip_nulls=True, spellings={"com.example.SetLights.lights.mode": {"0": "Off"}}
     )
-    messages = speech(lenient, vendor_actions=[LIGHTS]).messages(version)
+    messages = message_sets(lenient, vendor_actions=[LIGHTS]).messages(version)
     payload = {"lights": [{"mode": "on", "name": None}, {"mode": "0"}]}
-    assert messages.tidied(LIGHTS.name, "request", payload) == {"lights": [{"mode": "On"}, {"mode": "Off"}]}
+    assert messages.normalized(LIGHTS.name, "request", payload) == {"lights": [{"mode": "On"}, {"mode": "Off"}]}
     fault = messages.fault_of_inbound(LIGHTS.name, "request", {"lights": [{"mode": "Up"}]})
     assert fault is not None
     assert [(violation.path, violation.keyword) for violation in fault.errors] == [("lights[0].mode", "enum")]
@@ -56,7 +56,7 @@ def test_the_own_types_of_a_vendors_action_are_tidied_and_reported(version: str)
 def test_types_of_one_name_in_two_vendors_actions_are_two() -> None:
     numbered = {"type": "object", "required": ["number"], "properties": {"number": {"type": "integer"}}}
     other = VendorAction("Other", {**LIGHTS.request, "$defs": {"Light": numbered}}, {"type": "object"})
-    messages = speech(vendor_actions=[LIGHTS, other]).messages("1.6")
+    messages = message_sets(vendor_actions=[LIGHTS, other]).messages("1.6")
     for _ in range(2):
         assert fits(messages, "Other", "request", {"lights": [{"number": 1}]})
         assert not fits(messages, LIGHTS.name, "request", {"lights": [{"number": 1}]})
@@ -66,7 +66,7 @@ def test_types_of_one_name_in_two_vendors_actions_are_two() -> None:
 
 def test_the_limits_of_a_vendors_action_can_be_moved() -> None:
     limits = {"com.example.SetLights.lights": 3, "com.example.SetLights.lights.name": 5}
-    messages = speech(Lenient(max_lengths=limits), vendor_actions=[LIGHTS]).messages("2.1")
+    messages = message_sets(Lenient(max_lengths=limits), vendor_actions=[LIGHTS]).messages("2.1")
     light = {"mode": "On", "name": "abcde"}
     assert fits(messages, LIGHTS.name, "request", {"lights": [light] * 3})
     assert not fits(messages, LIGHTS.name, "request", {"lights": [light] * 4})
@@ -109,16 +109,16 @@ LOCATED = "MeterValues.meterValue.sampledValue.location"
 )
 def test_optional_fields_that_are_null_are_left_out(action: str, kind: Kind, payload: Any, tidied: Any) -> None:
     kept = repr(payload)
-    assert bent(strip_nulls=True).tidied(action, kind, payload) == tidied
+    assert bent(strip_nulls=True).normalized(action, kind, payload) == tidied
     assert repr(payload) == kept, "what came stays as it came"
-    assert bent().tidied(action, kind, payload) is payload
+    assert bent().normalized(action, kind, payload) is payload
 
 
 @pytest.mark.parametrize("version", ["2.0.1", "2.1"])
 def test_nulls_in_what_only_a_vendor_knows_stay(version: str) -> None:
     payload = {"vendorId": "x", "data": {"a": None}, "customData": {"vendorId": "x", "b": None}}
     messages = bent(version, strip_nulls=True)
-    assert messages.tidied("DataTransfer", "request", {**payload, "messageId": None}) == payload
+    assert messages.normalized("DataTransfer", "request", {**payload, "messageId": None}) == payload
 
 
 # Enumerations.
@@ -132,25 +132,25 @@ def test_values_of_enumerations_in_any_case(found: Any, seen: Any) -> None:
         sampled = {"value": "Wh", "unit": unit}
         return {"connectorId": 1, "meterValue": [{"timestamp": "2025-01-31T12:00:00Z", "sampledValue": [sampled]}]}
 
-    assert bent(any_case_enums=True).tidied("MeterValues", "request", payload(found)) == payload(seen)
+    assert bent(any_case_enums=True).normalized("MeterValues", "request", payload(found)) == payload(seen)
 
 
 def test_spellings_go_before_case_and_behind_what_is_right() -> None:
     spellings = {"Reset.type": {"soft": "Hard", "Hard": "Soft", "reboot": "Hard"}, "Reset.status": {"ok": "Accepted"}}
     messages = bent(any_case_enums=True, spellings=spellings)
     for found, seen in {"soft": "Hard", "Hard": "Hard", "reboot": "Hard", "SOFT": "Soft", "no": "no"}.items():
-        assert messages.tidied("Reset", "request", {"type": found}) == {"type": seen}
-    assert messages.tidied("Reset", "response", {"status": "ok"}) == {"status": "Accepted"}
+        assert messages.normalized("Reset", "request", {"type": found}) == {"type": seen}
+    assert messages.normalized("Reset", "response", {"status": "ok"}) == {"status": "Accepted"}
 
 
 def test_spellings_count_at_their_place_alone() -> None:
     messages = bent(spellings={LOCATED: {"in": "Inlet"}})
     sampled = {"value": "in", "location": "in", "context": "in"}
     payload = {"meterValue": [{"sampledValue": [sampled, sampled]}], "unknown": "in"}
-    tidied = messages.tidied("MeterValues", "request", payload)
+    tidied = messages.normalized("MeterValues", "request", payload)
     assert tidied["meterValue"][0]["sampledValue"] == [{**sampled, "location": "Inlet"}] * 2
     stop = {"transactionData": payload["meterValue"]}
-    assert messages.tidied("StopTransaction", "request", stop) == stop
+    assert messages.normalized("StopTransaction", "request", stop) == stop
 
 
 # Lengths.
@@ -214,9 +214,9 @@ def test_a_place_may_be_in_some_of_the_versions_only() -> None:
     lenient = Lenient(
         max_lengths={"BootNotification.chargePointVendor": 30}, spellings={"Reset.type": {"os": "OnIdle"}}
     )
-    both = speech(lenient)
-    assert both.messages("1.6").tidied("Reset", "request", {"type": "soft"}) == {"type": "soft"}
-    assert both.messages("2.1").tidied("Reset", "request", {"type": "os"}) == {"type": "OnIdle"}
+    both = message_sets(lenient)
+    assert both.messages("1.6").normalized("Reset", "request", {"type": "soft"}) == {"type": "soft"}
+    assert both.messages("2.1").normalized("Reset", "request", {"type": "os"}) == {"type": "OnIdle"}
 
 
 @pytest.mark.parametrize(
@@ -235,20 +235,20 @@ def test_a_place_may_be_in_some_of_the_versions_only() -> None:
 )
 def test_a_place_that_has_no_length_is_named(place: str) -> None:
     with pytest.raises(ValueError, match=rf"max_lengths: no message has a text or a list at '{place}'"):
-        speech(Lenient(max_lengths={place: 1}))
+        message_sets(Lenient(max_lengths={place: 1}))
 
 
 @pytest.mark.parametrize("place", ["", "Bogus.type", "Reset", "Reset.bogus", "DataTransfer.vendorId", "Reset.type.x"])
 def test_a_place_that_has_no_enumeration_is_named(place: str) -> None:
     with pytest.raises(ValueError, match=rf"spellings: no message has an enumeration at '{place}'"):
-        speech(Lenient(spellings={place: {"a": "b"}}))
+        message_sets(Lenient(spellings={place: {"a": "b"}}))
 
 
 def test_a_spelling_of_what_is_no_value_is_named() -> None:
     with pytest.raises(ValueError, match=r"spellings\['Reset.type'\]: 'soft' cannot stand for 'Softly'"):
-        speech(Lenient(spellings={"Reset.type": {"soft": "Softly"}}))
+        message_sets(Lenient(spellings={"Reset.type": {"soft": "Softly"}}))
     with pytest.raises(ValueError, match="'idle' cannot stand for 'OnIdle', which is no value there"):
-        speech(Lenient(spellings={"Reset.type": {"idle": "OnIdle"}}), "1.6")
+        message_sets(Lenient(spellings={"Reset.type": {"idle": "OnIdle"}}), "1.6")
 
 
 # Times.

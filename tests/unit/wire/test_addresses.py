@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ocppsync.wire.addresses import counted_as
+from ocppsync.wire.addresses import rate_limit_key
 
 
 @pytest.mark.parametrize(
@@ -22,4 +22,4 @@ from ocppsync.wire.addresses import counted_as
     ],
 )
 def test_an_address_counts_as_itself_and_one_of_ipv6_as_its_network(address: str, name: str) -> None:
-    assert counted_as(address) == name
+    assert rate_limit_key(address) == name

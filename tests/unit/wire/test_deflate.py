@@ -187,7 +187,7 @@ def test_many_threads_that_send_deflated_at_once(
     def send(end: End, own: list[str]) -> None:
         start.wait(DEADLINE)
         for text in own:
-            end.websocket.post(text)
+            end.websocket.send_nowait(text)
 
     with connected(compression=True, changes={"Sec_WebSocket_Extensions": offer}) as (end, peer):
         assert end.answer is not None

@@ -101,7 +101,7 @@ def test_it_knows_its_peer() -> None:
     with plain() as (stream, peer):
         assert stream.remote_address == peer.sock.getsockname()
         assert stream.peer_certificate is None
-        stream.put(b"abc")
+        stream.buffer(b"abc")
         assert repr(stream) == f"<Stream {peer.address} open backlog=3>"
         stream.abort()
         assert repr(stream) == f"<Stream {peer.address} aborted backlog=3>"
@@ -126,8 +126,8 @@ def test_a_peer_that_has_gone_already_is_an_error() -> None:
 def test_flush_writes_everything_in_order(background: Callable[..., Future[Any]]) -> None:
     with plain(small=True) as (stream, peer):
         got = background(peer.read, len(BIG) + 3)
-        stream.put(b"abc")
-        stream.put(BIG)
+        stream.buffer(b"abc")
+        stream.buffer(BIG)
         assert stream.backlog == len(BIG) + 3
         stream.flush()
         assert stream.backlog == 0
@@ -137,8 +137,8 @@ def test_flush_writes_everything_in_order(background: Callable[..., Future[Any]]
 def test_threads_that_flush_at_once_lose_nothing(background: Callable[..., Future[Any]]) -> None:
     def write(letter: bytes) -> None:
         for _ in range(300):
-            stream.put(letter * 99 + b"\n")
-            stream.flush() if letter.isupper() else stream.flush_soon()
+            stream.buffer(letter * 99 + b"\n")
+            stream.flush() if letter.isupper() else stream.flush_nowait()
 
     with plain(small=True) as (stream, peer):
         got = background(peer.read, 8 * 300 * 100)
@@ -151,7 +151,7 @@ def test_threads_that_flush_at_once_lose_nothing(background: Callable[..., Futur
 def test_flush_gives_up_on_a_peer_that_does_not_read(background: Callable[..., Future[Any]]) -> None:
     with plain(small=True, write_timeout=0.2) as (stream, peer):
         reading = background(stream.recv, 1)
-        stream.put(BIG)
+        stream.buffer(BIG)
         began = time.monotonic()
         with pytest.raises(TimeoutError, match="does not read"):
             stream.flush()
@@ -163,7 +163,7 @@ def test_flush_gives_up_on_a_peer_that_does_not_read(background: Callable[..., F
 
 def test_flush_behind_another_that_waits_is_bounded_too(background: Callable[..., Future[Any]]) -> None:
     with plain(small=True, write_timeout=0.2) as (stream, _):
-        stream.put(BIG)
+        stream.buffer(BIG)
         flushes = [background(stream.flush) for _ in range(5)]
         assert all(isinstance(flush.exception(2), OSError) for flush in flushes)
 
@@ -171,8 +171,8 @@ def test_flush_behind_another_that_waits_is_bounded_too(background: Callable[...
 def test_after_the_end_everything_fails_at_once() -> None:
     with plain() as (stream, _):
         stream.abort()
-        stream.put(b"x")
-        for write in (stream.flush, stream.flush_soon):
+        stream.buffer(b"x")
+        for write in (stream.flush, stream.flush_nowait):
             with pytest.raises(ConnectionAbortedError):
                 write()
 
@@ -180,17 +180,17 @@ def test_after_the_end_everything_fails_at_once() -> None:
 def test_flush_soon_does_not_wait_and_the_rest_follows_in_order() -> None:
     with plain(small=True) as (stream, peer):
         began = time.monotonic()
-        stream.put(BIG)
-        stream.flush_soon()
-        stream.put(b"the end")
-        stream.flush_soon()
+        stream.buffer(BIG)
+        stream.flush_nowait()
+        stream.buffer(b"the end")
+        stream.flush_nowait()
         assert time.monotonic() - began < 0.5
         assert stream.backlog > 0
         assert [thread.name for thread in flushers()] == [f"ocppsync-flush-{peer.address}"]
         assert peer.read(len(BIG) + 7) == BIG + b"the end"
         wait_for_no_flusher()
-        stream.put(BIG)
-        stream.flush_soon()
+        stream.buffer(BIG)
+        stream.flush_nowait()
         assert peer.read(len(BIG)) == BIG, "the next time needs another thread"
         wait_for_no_flusher()
 
@@ -198,8 +198,8 @@ def test_flush_soon_does_not_wait_and_the_rest_follows_in_order() -> None:
 def test_flush_soon_needs_no_thread_while_the_peer_reads() -> None:
     with plain() as (stream, peer):
         for _ in range(100):
-            stream.put(b"abc")
-            stream.flush_soon()
+            stream.buffer(b"abc")
+            stream.flush_nowait()
         assert not flushers()
         assert stream.backlog == 0
         assert peer.read(300) == b"abc" * 100
@@ -207,8 +207,8 @@ def test_flush_soon_needs_no_thread_while_the_peer_reads() -> None:
 
 def test_what_is_left_by_flush_soon_gives_up_in_time(caplog: pytest.LogCaptureFixture) -> None:
     with plain(small=True, write_timeout=0.1) as (stream, peer):
-        stream.put(BIG)
-        stream.flush_soon()
+        stream.buffer(BIG)
+        stream.flush_nowait()
         wait_for_no_flusher()
         assert stream.recv(1) == b""
         assert [record.getMessage() for record in caplog.records] == [
@@ -218,8 +218,8 @@ def test_what_is_left_by_flush_soon_gives_up_in_time(caplog: pytest.LogCaptureFi
 
 def test_an_abort_is_not_logged_as_a_peer_that_does_not_read(caplog: pytest.LogCaptureFixture) -> None:
     with plain(small=True) as (stream, _):
-        stream.put(BIG)
-        stream.flush_soon()
+        stream.buffer(BIG)
+        stream.flush_nowait()
         stream.abort()
         wait_for_no_flusher()
     assert not caplog.records
@@ -231,20 +231,20 @@ def test_without_a_thread_for_the_rest_the_stream_is_given_up(monkeypatch: pytes
 
     with plain(small=True) as (stream, _):
         monkeypatch.setattr(threading.Thread, "start", no_more)
-        stream.put(BIG)
+        stream.buffer(BIG)
         with pytest.raises(OSError, match="can't start new thread"):
-            stream.flush_soon()
+            stream.flush_nowait()
         assert stream.recv(1) == b""
 
 
 def test_a_crowd_of_small_pieces_costs_its_bytes() -> None:
     with plain(small=True) as (stream, _):
-        stream.put(BIG)
-        stream.flush_soon()
+        stream.buffer(BIG)
+        stream.flush_nowait()
         tracemalloc.start()
         try:
             for _ in range(30_000):
-                stream.put(b"\x8a\x00")
+                stream.buffer(b"\x8a\x00")
                 assert stream.backlog > 0
             assert tracemalloc.get_traced_memory()[1] < 1_000_000
         finally:
@@ -257,7 +257,7 @@ def test_a_crowd_of_small_pieces_costs_its_bytes() -> None:
 def test_abort_wakes_a_reader_and_a_writer(background: Callable[..., Future[Any]]) -> None:
     with plain(small=True) as (stream, peer):
         reading = background(stream.recv, 1)
-        stream.put(BIG)
+        stream.buffer(BIG)
         writing = background(stream.flush)
         peer.read(1)  # so the writer has begun
         stream.abort()
@@ -267,7 +267,7 @@ def test_abort_wakes_a_reader_and_a_writer(background: Callable[..., Future[Any]
 
 def test_close_waits_until_nobody_writes(background: Callable[..., Future[Any]]) -> None:
     with plain(small=True) as (stream, peer):
-        stream.put(BIG)
+        stream.buffer(BIG)
         writing = background(stream.flush)
         peer.read(1)
         stream.close()
@@ -279,7 +279,7 @@ def test_close_waits_until_nobody_writes(background: Callable[..., Future[Any]])
 
 def test_finish_writing_ends_one_way_only() -> None:
     with plain() as (stream, peer):
-        stream.put(b"abc")
+        stream.buffer(b"abc")
         stream.flush()
         stream.finish_writing()
         assert peer.read_rest() == b"abc"
@@ -335,8 +335,8 @@ def test_tls_carries_bytes_both_ways(
         assert peer.sock.version() == version.name.replace("_", ".")
         peer.send(b"hello")
         assert stream.recv(5) == b"hello"
-        stream.put(b"good ")
-        stream.put(b"day")
+        stream.buffer(b"good ")
+        stream.buffer(b"day")
         stream.flush()
         assert peer.read(8) == b"good day"
         assert stream.peer_certificate is None
@@ -352,7 +352,7 @@ def test_tls_writes_while_a_reader_waits(authority: Authority, background: Calla
     with secure(authority, background) as (stream, peer):
         reading = background(read)
         for _ in range(10):
-            stream.put(BIG)
+            stream.buffer(BIG)
             writing = background(stream.flush)
             assert peer.read(len(BIG)) == BIG
             writing.result(DEADLINE)
@@ -370,8 +370,8 @@ def test_tls_flush_soon_leaves_the_rest_to_a_thread(
     authority: Authority, background: Callable[..., Future[Any]]
 ) -> None:
     with secure(authority, background, small=True) as (stream, peer):
-        stream.put(BIG)
-        stream.flush_soon()
+        stream.buffer(BIG)
+        stream.flush_nowait()
         assert stream.backlog > 0
         assert peer.read(len(BIG)) == BIG
         wait_for_no_flusher()

@@ -67,7 +67,7 @@ def test_a_message_in_the_segment_of_the_answer_is_delivered_at_once(our_client:
 
 def test_our_client_masks_and_answers(our_client: OurClient) -> None:
     with our_client() as (end, peer, _):
-        end.websocket.post("hello")
+        end.websocket.send_nowait("hello")
         assert peer.read_frame() == Frame(TEXT, b"hello", masked=True)
         peer.send_frame(PING, b"x")
         assert peer.read_frame() == Frame(PONG, b"x", masked=True)
@@ -180,7 +180,7 @@ def test_our_client_over_tls(background: Callable[..., Future[Any]], authority: 
             peer.answer_upgrade(extra=frame(TEXT, BIG, masked=False))
             end = End(connecting.result(DEADLINE), timer, DEADLINE)
             assert end.messages.wait() == [BIG]
-            end.websocket.post(BIG)
+            end.websocket.send_nowait(BIG)
             assert peer.read_text() == BIG
             peer.send_close()
             assert end.wait_for_end() == 1000

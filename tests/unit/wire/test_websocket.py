@@ -74,7 +74,7 @@ def test_each_connection_takes_one_thread() -> None:
         assert all(name.startswith("ocppsync-") for name in threads), threads
 
 
-# Messages that come along with the handshake.
+# MessageSet that come along with the handshake.
 
 
 def test_a_message_in_the_segment_of_the_request_is_delivered_at_once(connected: Connected) -> None:
@@ -104,7 +104,7 @@ def test_many_senders_keep_every_message_whole_and_in_order(
         sizes = random.Random(sender)
         for number in range(each):
             unread.acquire()
-            end.websocket.post(f"{sender} {number} " + "x" * sizes.randrange(50_000))
+            end.websocket.send_nowait(f"{sender} {number} " + "x" * sizes.randrange(50_000))
 
     tls = {"ssl_context": authority.server_context(), "client_context": authority.client_context()} if secure else {}
     with connected(**tls) as (end, peer):
@@ -141,7 +141,7 @@ def test_a_message_of_1_mib_both_ways_while_pings_fly(
         for _ in range(50):
             peer.send_frame(PING, b"before")
         peer.send(frame(TEXT, BIG))
-        sending = background(end.websocket.post, BIG)
+        sending = background(end.websocket.send_nowait, BIG)
         for _ in range(50):
             peer.send_frame(PING, b"after")
         got = [peer.read_frame() for _ in range(101)]
@@ -153,7 +153,7 @@ def test_a_message_of_1_mib_both_ways_while_pings_fly(
 
 def test_a_pong_behind_a_long_message_that_the_peer_takes_slowly_is_no_reason_to_give_up(connected: Connected) -> None:
     with connected(small=True) as (end, peer):
-        end.websocket.post(BIG)
+        end.websocket.send_nowait(BIG)
         for _ in range(3):
             peer.send_frame(PING, b"still there?")
         messages = [peer.read_frame() for _ in range(4)]
@@ -166,10 +166,10 @@ def test_a_pong_behind_a_long_message_that_the_peer_takes_slowly_is_no_reason_to
 def test_a_peer_that_does_not_read_ends_in_time_and_harms_no_other(connected: Connected) -> None:
     with connected(small=True, write_timeout=0.3) as (end, _), connected() as (other, other_peer):
         began = time.monotonic()
-        end.websocket.post(BIG)
+        end.websocket.send_nowait(BIG)
         for number in range(20):
             other_peer.send_text(str(number))
-            other.websocket.post(str(number))
+            other.websocket.send_nowait(str(number))
             assert other_peer.read_text() == str(number)
         assert not end.ended.is_set(), "the others must have been served meanwhile"
         assert end.wait_for_end() == 1006
@@ -180,9 +180,9 @@ def test_a_peer_that_does_not_read_ends_in_time_and_harms_no_other(connected: Co
 def test_post_and_ping_never_wait_and_the_rest_follows_in_order(connected: Connected) -> None:
     with connected(small=True) as (end, peer):
         began = time.monotonic()
-        end.websocket.post(BIG)
+        end.websocket.send_nowait(BIG)
         assert end.websocket.ping()
-        end.websocket.post("the end")
+        end.websocket.send_nowait("the end")
         assert time.monotonic() - began < 0.5
         (flusher,) = flushers()
         assert flusher.name == "ocppsync-flush-CP1"
@@ -191,14 +191,14 @@ def test_post_and_ping_never_wait_and_the_rest_follows_in_order(connected: Conne
         assert peer.read_text() == "the end"
         flusher.join(DEADLINE)
         assert not flushers()
-        end.websocket.post("and on")
+        end.websocket.send_nowait("and on")
         assert peer.read_text() == "and on"
 
 
 def test_a_long_call_and_a_long_answer_may_wait_at_once_and_pings_behind_them(connected: Connected) -> None:
     with connected(small=True) as (end, peer):
         for _ in range(2):
-            end.websocket.post(BIG)
+            end.websocket.send_nowait(BIG)
         assert end.websocket.ping()
         for _ in range(2):
             assert peer.read_text() == BIG
@@ -207,10 +207,10 @@ def test_a_long_call_and_a_long_answer_may_wait_at_once_and_pings_behind_them(co
 
 def test_a_post_that_nobody_reads_ends_the_connection(connected: Connected, caplog: pytest.LogCaptureFixture) -> None:
     with connected(small=True, write_timeout=0.2) as (end, _):
-        end.websocket.post(BIG)
+        end.websocket.send_nowait(BIG)
         assert end.wait_for_end() == 1006
         with pytest.raises(TransportClosedError):
-            end.websocket.post("more")
+            end.websocket.send_nowait("more")
         for flusher in flushers():
             flusher.join(DEADLINE)
         assert warnings(caplog) == ["CP1 does not read; its connection is given up"]
@@ -406,7 +406,7 @@ def test_after_our_close_a_silent_peer_is_cut_off_in_time(connected: Connected) 
 
 def test_after_our_close_a_peer_that_does_not_read_is_cut_off_in_time(connected: Connected) -> None:
     with connected(small=True, close_timeout=0.3) as (end, _):
-        end.websocket.post(BIG)
+        end.websocket.send_nowait(BIG)
         began = time.monotonic()
         end.websocket.close(1001)
         assert end.wait_for_end() == 1001
@@ -445,7 +445,7 @@ def test_after_the_end_nothing_is_sent(connected: Connected) -> None:
         peer.send_close()
         assert end.wait_for_end() == 1000
         with pytest.raises(TransportClosedError) as caught:
-            end.websocket.post("too late")
+            end.websocket.send_nowait("too late")
         assert not caught.value.written
         assert not end.websocket.ping()
         end.websocket.close(1001)
@@ -456,7 +456,7 @@ def test_after_our_close_nothing_is_sent(connected: Connected) -> None:
     with connected() as (end, peer):
         end.websocket.close()
         with pytest.raises(TransportClosedError):
-            end.websocket.post("too late")
+            end.websocket.send_nowait("too late")
         assert peer.read_close() == (1000, "")
 
 

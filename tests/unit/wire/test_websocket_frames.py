@@ -121,7 +121,7 @@ def test_a_client_takes_no_masked_frames() -> None:
 
 def test_nothing_is_sorted_where_it_was_not_asked_for() -> None:
     masked = frame(1, "x")
-    assert read(FrameReader(masked=True, limit=LIMIT, sorts=False), masked) == [masked]
+    assert read(FrameReader(masked=True, limit=LIMIT, fast_path=False), masked) == [masked]
 
 
 PARTS = st.one_of(
