@@ -22,7 +22,15 @@ from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
 
-from ocppsync import CentralSystem, ChargePoint, ConnectionLostError, HandshakeError, NotConnectedError, OCPPError
+from ocppsync import (
+    CentralSystem,
+    ChargePoint,
+    ConnectionLostError,
+    HandshakeError,
+    NotConnectedError,
+    OCPPError,
+    Timeouts,
+)
 
 VENDOR = "com.example.soak"
 TIMEOUT = 30.0
@@ -97,7 +105,9 @@ class Soak:
         self.disturbances: Counter[str] = Counter()
 
     def _open(self, port: int) -> CentralSystem:
-        cs = CentralSystem(port, host="127.0.0.1", close_timeout=1.0, websocket_ping_interval=5.0, handler_threads=8)
+        cs = CentralSystem(
+            port, host="127.0.0.1", websocket_ping_interval=5.0, handler_threads=8, timeouts=Timeouts(close=1.0)
+        )
         cs.on("DataTransfer")(self.ledger.handle)
         return cs.start()
 
@@ -105,10 +115,10 @@ class Soak:
         point = ChargePoint(
             name,
             url=f"ws://127.0.0.1:{self._port}",
-            registration_gate=False,
+            enforce_registration=False,
             handler_threads=1,
-            close_timeout=1.0,
             request_timeout=TIMEOUT,
+            timeouts=Timeouts(close=1.0),
         )
         point.on("DataTransfer")(self.ledger.handle)
         return point

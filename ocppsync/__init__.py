@@ -35,7 +35,7 @@ from .errors import (
     Violation,
 )
 from .lenient import Lenient, Validation, ValidationMode
-from .limits import Limits
+from .limits import Limits, Timeouts
 from .request import CallResultErrorReceived, ConnectionMetadata, Request, RequestMetadata
 from .security.passwords import Passwords, authorization_key, hash_password, verify_password
 from .security.profiles import SecurityProfiles
@@ -75,6 +75,7 @@ __all__ = [
     "RequestTimeoutError",
     "SecurityProfiles",
     "ServerTLS",
+    "Timeouts",
     "Validation",
     "ValidationError",
     "ValidationMode",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import ssl
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
+from enum import IntEnum, auto
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -16,31 +17,29 @@ from typing import TYPE_CHECKING, Any
 from .errors import RequestTimeoutError
 from .events import Observer, observed_by
 from .lenient import Lenient, Validation
-from .limits import Limits
+from .limits import Limits, Timeouts
 from .methods import CentralSystemHandler, CentralSystemMethods
-from .options import check_positive, check_protocols, check_whole
+from .options import check_protocols, check_whole
 from .request import CallResultErrorReceived, ConnectionMetadata
-from .rpc.connection import Connection, ConnectionSettings
-from .rpc.message_sets import MessageSets
-from .rpc.registration import CentralSystemPolicy, MessagePolicy
-from .rpc.requester import failed, not_connected
-from .rpc.router import Router
-from .security.profiles import SecurityPolicy, SecurityProfiles
-from .server.acceptor import Acceptor, AdmittedRequest
-from .server.admission import AdmissionPolicy, Authorize, Credentials, Identify
+from .rpc.connection import Connection
+from .rpc.context import ConnectionOptions
+from .rpc.local_end import LocalEnd
+from .security.profiles import SecurityProfiles
+from .server.acceptor import Acceptor
+from .server.admission import AdmissionPolicy, Authorize, Identify
 from .server.connection_limits import ConnectionLimiter
 from .server.forwarded import ClientAddress
 from .server.listener import Listener
 from .server.registry import ConnectionListener, Registry
-from .server.serving import ConnectionServer
+from .server.serving import ConnectionServer, ServerContext
+from .threads.listeners import Listeners
 from .threads.pool import HandlerPool, Workers
 from .threads.stuck_handlers import StuckHandlerDetector
 from .threads.timer import Timer
 from .validation.catalogue import SUBPROTOCOLS
 from .vendor import VendorAction, name_of
-from .wire.http import HttpRequest, RefusalError
 from .wire.tls import ServerTLS
-from .wire.transport import NORMAL, Transport
+from .wire.transport import CloseCode
 
 if TYPE_CHECKING:
     from .journal import Journal
@@ -48,6 +47,15 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 _SIGNALS_SEEN = 0.5
 """Seconds after which `serve_forever` has noticed a Ctrl-C at the latest."""
+
+
+class CentralSystemState(IntEnum):
+    """The life of a central system; it only moves forward."""
+
+    NEW = auto()
+    STARTED = auto()
+    CLOSING = auto()
+    CLOSED = auto()
 
 
 class CentralSystem(CentralSystemMethods):
@@ -67,42 +75,37 @@ class CentralSystem(CentralSystemMethods):
         on_raw_websocket_data: called with every message as text and a `ConnectionMetadata`, before anything else looks
             at it, on the reading thread; it must not block.
         websocket_ping_interval: seconds between pings; a charge point that shows no sign of life for a whole interval
-            after one is dropped. None: no pings.
-        request_timeout: seconds that `send_request` waits, unless it is told otherwise.
-        protocols: the WebSocket subprotocols that are served. Where a charge point offers several, the first of its
-            own list counts (J16 §3.1.3).
-        default_protocol: the one for charge points that name none (J16 §3.1.3 says they must; some do not).
-        refuse_unknown_protocol: refuse the upgrade with 400 where there is no common subprotocol, instead of upgrading
+            after one is disconnected. None: no pings.
+        request_timeout: seconds that `send_request` waits, unless the call has a ``timeout`` of its own.
+        protocols: the WebSocket subprotocols that are served. If a charge point offers several, the first of its own
+            list counts (J16 §3.1.3).
+        default_protocol: the subprotocol of charge points that name none (J16 §3.1.3 says they must; some do not).
+        refuse_unknown_protocol: refuse the upgrade with 400 if there is no common subprotocol, instead of upgrading
             and closing at once as J16 §3.2 says.
         security: the security profiles that charge points must meet, before ``authorize`` is asked; see
             `SecurityProfiles`. None: ``authorize`` alone decides.
-        authorize: ``authorize(http_request, charge_point_id)`` decides before the upgrade: True lets in, False answers
+        authorize: ``authorize(http_request, charge_point_id)`` decides before the upgrade: True admits, False answers
             401, an HTTP status from 400 to 599 answers that (404 for an unknown identity, 403 for a forbidden one); an
             exception answers 500. It runs on the connection's own thread and may block.
         identify: ``identify(http_request)`` returns the identity, instead of the last path segment; None answers 404.
         ssl_context: serve TLS (wss) with it; see `server_context`, and `ServerTLS` for one that can be renewed.
+        trusted_proxies: addresses or networks (``"10.0.0.0/8"``) of proxies whose ``Forwarded`` or ``X-Forwarded-For``
+            header is believed, or both if they agree; the limits then count the address in the header.
         compression: accept permessage-deflate. None: from charge points that speak 2.0.1 or 2.1, whose specification
             asks for it (4/201 §3.3), and from no others.
-        registration_gate: while the last BootNotification of a charge point was answered with Pending or Rejected,
-            answer everything else that it sends with SecurityError, but for what it was asked for by TriggerMessage,
-            GetBaseReport or GetReport (2/201 B02, B03).
+        enforce_registration: while the last BootNotification of a charge point was answered with Pending or Rejected,
+            answer everything else that it sends with SecurityError, except what TriggerMessage, GetBaseReport or
+            GetReport asked it for (2/201 B02, B03).
         lenient: what is tolerated beyond the specification; see `Lenient`.
-        validation: what becomes of payloads that break their schema; see `Validation`.
+        validation: what happens to payloads that break their schema; see `Validation`.
         vendor_actions: actions beyond those of OCPP; see `VendorAction`.
         observers: functions that are told what happens; see `ocppsync.events`.
         journal: a `Journal`, or the path of a file for one: every message is written there. `close` closes it.
-        limits: how much is taken from the peers; see `Limits`.
-        handler_timeout: seconds after which a CALL whose handler has not finished is answered with InternalError, and
-            the log tells where it hangs; None: never.
         on_call_result_error: called in the handler pool with a `CallResultErrorReceived`, when a charge point could not
             use an answer (2.1).
         handler_threads: how many handlers may run at once.
-        max_message_size: the longest message in bytes; a longer one closes the connection with 1009.
-        max_header_size: the longest request head in bytes.
-        max_queued_calls: how many CALLs of one charge point may wait for their handler; one more gets a CALLERROR.
-        handshake_timeout: seconds for TLS and HTTP together.
-        write_timeout: seconds that a charge point may leave what is sent to it unread.
-        close_timeout: seconds that a charge point has to answer a Close.
+        limits: bounds of number and size; see `Limits`.
+        timeouts: bounds of time; see `Timeouts`.
 
     Raises:
         OSError: the port cannot be listened on.
@@ -127,96 +130,72 @@ class CentralSystem(CentralSystemMethods):
         authorize: Authorize | None = None,
         identify: Identify | None = None,
         ssl_context: ssl.SSLContext | ServerTLS | None = None,
+        trusted_proxies: Sequence[str] = (),
         compression: bool | None = None,
-        registration_gate: bool = True,
+        enforce_registration: bool = True,
         lenient: Lenient | None = None,
         validation: Validation | None = None,
         vendor_actions: Sequence[VendorAction] = (),
-        on_call_result_error: Callable[[CallResultErrorReceived], object] | None = None,
         observers: Sequence[Observer] = (),
         journal: Journal | str | Path | None = None,
-        limits: Limits | None = None,
-        handler_timeout: float | None = 60.0,
+        on_call_result_error: Callable[[CallResultErrorReceived], object] | None = None,
         handler_threads: int = 16,
-        max_message_size: int = 1024 * 1024,
-        max_header_size: int = 16 * 1024,
-        max_queued_calls: int = 100,
-        handshake_timeout: float = 10.0,
-        write_timeout: float = 20.0,
-        close_timeout: float = 5.0,
+        limits: Limits | None = None,
+        timeouts: Timeouts | None = None,
     ) -> None:
-        limits = limits or Limits()
-        self._journal = _opened(journal)
         check_protocols(protocols, default_protocol)
-        check_positive(handshake_timeout=handshake_timeout, write_timeout=write_timeout)
-        check_whole(handler_threads=handler_threads, max_message_size=max_message_size, max_header_size=max_header_size)
-        self._settings = ConnectionSettings(
+        check_whole(handler_threads=handler_threads)
+        self._journal = _opened(journal)
+        self._options = ConnectionOptions(
             request_timeout=request_timeout,
             reject_invalid_requests=reject_invalid_requests,
             websocket_ping_interval=websocket_ping_interval,
-            close_timeout=close_timeout,
-            max_queued_calls=max_queued_calls,
             on_raw_websocket_data=on_raw_websocket_data,
             on_call_result_error=on_call_result_error,
-            handler_timeout=handler_timeout,
             observe=observed_by([*observers, *([self._journal] if self._journal is not None else ())]),
-            max_malformed_frames=limits.malformed_frames,
-            max_queued_requests=limits.queued_requests,
-            idle_timeout=limits.idle,
+            limits=limits or Limits(),
+            timeouts=timeouts or Timeouts(),
         )
-        limiter = ConnectionLimiter(limits, self._now)
-        self._acceptor = Acceptor(
-            AdmissionPolicy(
-                protocols=tuple(protocols),
-                default_protocol=default_protocol,
-                refuse_unknown_protocol=refuse_unknown_protocol,
-                security=None if security is None else security.admit,
-                authorize=authorize,
-                identify=identify,
-                compression=compression,
-                limiter=limiter,
-            ),
-            limiter=limiter,
-            client_address=ClientAddress(limits.trusted_proxies),
-            max_handshakes=limits.handshakes,
-            max_handshakes_per_address=limits.handshakes_per_address,
-            ssl_context=ssl_context,
-            handshake_timeout=handshake_timeout,
-            max_header_size=max_header_size,
-            max_message_size=max_message_size,
-            write_timeout=write_timeout,
-            on_raw_socket_data=on_raw_socket_data,
-            observe=self._settings.observe,
+        self._end = LocalEnd(
+            "central_system",
+            protocols if default_protocol is None else (*protocols, default_protocol),
+            handler,
+            self._options,
+            vendor_actions=vendor_actions,
+            lenient=lenient,
+            validation=validation,
         )
-        spoken = protocols if default_protocol is None else dict.fromkeys([*protocols, default_protocol])
-        self._message_sets = MessageSets(
-            "central_system", tuple(spoken), vendor_actions=vendor_actions, lenient=lenient, validation=validation
+        self._policy = AdmissionPolicy(
+            protocols=tuple(protocols),
+            default_protocol=default_protocol,
+            refuse_unknown_protocol=refuse_unknown_protocol,
+            security=security,
+            authorize=authorize,
+            identify=identify,
+            compression=compression,
         )
-        self._router = Router(self._message_sets, handler)
-        self._registration_gate = registration_gate
-        self._security = security
-        self._pool: Workers = HandlerPool(handler_threads, "ocppsync-handler")
-        self._timer = Timer("ocppsync-timer")
-        self._watch = StuckHandlerDetector(self._pool, self._timer)
-        self._registry = Registry(self._pool, self._now)
-        self._lock = threading.Lock()  # guards the life of this object: the marks below
-        self._started = False
-        self._process: int | None = None  # that it was started in
-        self._closing = False
+        self._client_address = ClientAddress(trusted_proxies)
+        self._ssl_context = ssl_context
+        self._on_raw_socket_data = on_raw_socket_data
+        self._enforce_registration = enforce_registration
+        self._handler_threads = handler_threads
+        self._listeners: Listeners[ConnectionListener] = Listeners()
+        self._lock = threading.Lock()  # guards the life of this object: the next three
+        self._state = CentralSystemState.NEW
+        self._process: int | None = None  # in which it was started
+        self._server: ConnectionServer | None = None
         self._closed = threading.Event()
-        self._server = ConnectionServer(self._acceptor, self._registry, self._connect, self._timer, close_timeout)
         self._host = host
         try:
-            self._listener = None if port is None else Listener(host, port, self._server.start_reader)
+            self._listener = None if port is None else Listener(host, port)
         except OSError:
             if self._journal is not None:
                 self._journal.close()
             raise
 
     def __repr__(self) -> str:
-        state = "closed" if self._closing else "open" if self._started else "not started"
         where = f"{self._host}:{self.port}" if self._listener else "no port"
-        return f"<CentralSystem {where} {state} charge_points={len(self._registry.connections())}>"
+        return f"<CentralSystem {where} {self._state.name} charge_points={len(self.charge_points)}>"
 
     @property
     def port(self) -> int | None:
@@ -226,46 +205,68 @@ class CentralSystem(CentralSystemMethods):
     @property
     def charge_points(self) -> list[str]:
         """The identities that are connected now, sorted."""
-        return self._registry.charge_points()
+        server = self._server
+        return [] if server is None else server.context.registry.charge_points()
+
+    def ocpp_version(self, charge_point_id: str) -> str | None:
+        """Return the version of OCPP that a charge point's connection speaks; None if there is no connection."""
+        connection = self._connection(charge_point_id)
+        return None if connection is None else connection.metadata.ocpp_version
 
     # Life.
 
-    def ocpp_version(self, charge_point_id: str) -> str | None:
-        """Return the version of OCPP that a charge point's connection speaks; None where there is no connection."""
-        connection = self._registry.get(charge_point_id)
-        return None if connection is None else connection.metadata.ocpp_version
-
-    def start(self) -> CentralSystem:
+    def start(self, *, executor: Workers | None = None, timer: Timer | None = None) -> CentralSystem:
         """Begin to accept connections; return this object. A second call does nothing.
 
+        Args:
+            executor: runs the handlers, instead of a pool of ``handler_threads`` threads; it is closed by `close`.
+            timer: keeps the time, instead of a timer of its own; it is closed by `close`. Both are for tests, see
+                `ocppsync.testing.inline`.
+
         Raises:
-            RuntimeError: it was closed.
+            RuntimeError: it was closed; or it was started before, and is to use another executor or timer now.
         """
         with self._lock:
-            if self._closing:
+            if self._state >= CentralSystemState.CLOSING:
                 raise RuntimeError("this central system is closed")
-            if not self._started and self._listener is not None:
-                self._listener.start()
-            if not self._started:
-                self._watch.start()
-            self._started, self._process = True, os.getpid()
+            if self._state is CentralSystemState.STARTED:
+                if executor is not None or timer is not None:
+                    raise RuntimeError("this central system was started already")
+                return self
+            server = self._make_server(
+                executor or HandlerPool(self._handler_threads, "ocppsync-handler"), timer or Timer("ocppsync-timer")
+            )
+            if self._listener is not None:
+                self._listener.start(server.start_reader)
+            server.context.detector.start()
+            self._server = server
+            self._state, self._process = CentralSystemState.STARTED, os.getpid()
         return self
 
-    def _run_on(self, pool: Workers, timer: Timer) -> None:
-        """Run handlers and keep the time elsewhere than on threads of its own; see `ocppsync.testing`.
-
-        Raises:
-            RuntimeError: it was started, so that handlers may run already.
-        """
-        with self._lock:
-            if self._started or self._closing:
-                raise RuntimeError("this central system was started already")
-            self._pool = self._registry.executor = pool
-            self._timer = self._server.timer = timer
-            self._watch = StuckHandlerDetector(pool, timer)
-
-    def _now(self) -> float:
-        return self._timer.now()  # which may be another timer later on
+    def _make_server(self, executor: Workers, timer: Timer) -> ConnectionServer:
+        limiter = ConnectionLimiter(self._options.limits, timer.now)
+        acceptor = Acceptor(
+            replace(self._policy, limiter=limiter),
+            limiter=limiter,
+            client_address=self._client_address,
+            limits=self._options.limits,
+            timeouts=self._options.timeouts,
+            ssl_context=self._ssl_context,
+            on_raw_socket_data=self._on_raw_socket_data,
+            observe=self._options.observe,
+        )
+        return ConnectionServer(
+            ServerContext(
+                end=self._end,
+                acceptor=acceptor,
+                registry=Registry(executor, timer.now, self._listeners),
+                executor=executor,
+                timer=timer,
+                detector=StuckHandlerDetector(executor, timer),
+                security=self._policy.security,
+                enforce_registration=self._enforce_registration,
+            )
+        )
 
     def serve_forever(self) -> None:
         """Accept connections and wait until `close` is called elsewhere, or Ctrl-C, which closes it."""
@@ -289,28 +290,31 @@ class CentralSystem(CentralSystemMethods):
             grace: seconds that running handlers have to finish and answer.
         """
         if self._process not in (None, os.getpid()):
-            # Not even the lock: a thread that is not here may have held it.
+            # Not even the lock: a thread that does not exist here may have held it.
             return
         with self._lock:
-            first, self._closing = not self._closing, True
-        if not first:
-            if not self._is_own_thread():
-                self._closed.wait(grace + self._settings.close_timeout + 1)
-            return
+            first, self._state = self._state < CentralSystemState.CLOSING, max(self._state, CentralSystemState.CLOSING)
+        server = self._server
+        if first:
+            self._close(server, grace)
+        elif server is None or not (server.context.executor.owns_this_thread or server.owns_this_thread):
+            self._closed.wait(grace + self._options.timeouts.close + 1)
+
+    def _close(self, server: ConnectionServer | None, grace: float) -> None:
         if self._listener is not None:
             self._listener.close()
-        self._server.drain()
-        if not self._pool.wait_idle(grace):
-            _logger.warning("handlers still run after %g s; their answers are lost", grace)
-        self._server.close()
-        self._pool.close(0.0 if self._pool.owns_this_thread else 1.0)
-        self._timer.close()
+        if server is not None:
+            executor = server.context.executor
+            server.drain()
+            if not executor.wait_idle(grace):
+                _logger.warning("handlers still run after %g s; their answers are lost", grace)
+            server.close()
+            executor.close(0.0 if executor.owns_this_thread else 1.0)
+            server.context.timer.close()
         if self._journal is not None:
             self._journal.close()
+        self._state = CentralSystemState.CLOSED
         self._closed.set()
-
-    def _is_own_thread(self) -> bool:
-        return self._pool.owns_this_thread or self._server.owns_this_thread
 
     def __enter__(self) -> CentralSystem:
         return self.start()
@@ -319,55 +323,6 @@ class CentralSystem(CentralSystemMethods):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-    # Connections.
-
-    def _connect(
-        self, transport: Transport, metadata: ConnectionMetadata, credentials: Credentials | None
-    ) -> Connection:
-        station = self._registry.station(metadata.charge_point_id)
-        gate = CentralSystemPolicy(station.registration) if self._registration_gate else MessagePolicy()
-        if self._security is not None and credentials is not None:
-            self._security.connected(metadata.charge_point_id, credentials)
-            gate = SecurityPolicy(gate, self._security, metadata, credentials)
-        return Connection(
-            transport,
-            metadata,
-            self._settings,
-            router=self._router,
-            messages=self._message_sets.messages(metadata.ocpp_version),
-            gate=gate,
-            executor=self._pool,
-            timer=self._timer,
-            answers=station.answers,
-            watch=self._watch,
-        )
-
-    def admit(self, http_request: HttpRequest) -> AdmittedRequest:
-        """Decide about an upgrade request that a server of another kind has read; see `ocppsync.wsgi`.
-
-        Who is admitted counts until `serve_socket` has returned, or `forget` was called.
-
-        Raises:
-            RefusalError: what to answer instead.
-        """
-        return self._acceptor.admit(http_request)
-
-    def serve_socket(self, sock: socket.socket, admission: AdmittedRequest) -> None:
-        """Serve a charge point that was admitted, on the calling thread; returns when its connection has ended."""
-        self._server.serve_socket(sock, admission)
-
-    def log_refusal(self, refusal: RefusalError, http_request: HttpRequest) -> None:
-        """Say in the log, and to the observers, who was refused and why."""
-        self._acceptor.log_refusal(refusal, http_request)
-
-    def serve_transport(self, transport: Transport, admission: AdmittedRequest) -> None:
-        """Serve a charge point that was admitted and comes over a transport of another kind, as `serve_socket` does."""
-        self._server.serve_transport(transport, admission)
-
-    def forget(self, admission: AdmittedRequest) -> None:
-        """Drop an admission that came to nothing."""
-        self._acceptor.forget(admission)
 
     # What applications call, beside what CentralSystemMethods declares.
 
@@ -378,13 +333,13 @@ class CentralSystem(CentralSystemMethods):
         It runs in the handler pool and may block and send requests. For one charge point the calls come in order, one
         at a time; a charge point that reconnects before its old connection has ended never was away.
         """
-        self._registry.add_listener(listener)
+        self._listeners.add(listener)
 
     def remove_connection_listener(self, listener: ConnectionListener) -> None:
         """Call it no more; raises ValueError when it was not added."""
-        self._registry.remove_listener(listener)
+        self._listeners.remove(listener)
 
-    def close_connection(self, charge_point_id: str, code: int = NORMAL, reason: str = "") -> bool:
+    def close_connection(self, charge_point_id: str, code: int = CloseCode.NORMAL, reason: str = "") -> bool:
         """Close a charge point's connection; return whether there was one. It does not wait for the end.
 
         Args:
@@ -397,11 +352,15 @@ class CentralSystem(CentralSystemMethods):
         """
         if not (1000 <= code <= 1014 and code not in (1004, 1005, 1006)) and not 3000 <= code <= 4999:
             raise ValueError(f"{code} is no WebSocket close code that may be sent")
-        connection = self._registry.get(charge_point_id)
+        connection = self._connection(charge_point_id)
         if connection is None:
             return False
         connection.close(code, reason)
         return True
+
+    def _connection(self, charge_point_id: str) -> Connection | None:
+        server = self._server
+        return None if server is None else server.context.registry.get(charge_point_id)
 
     def _send_request(
         self,
@@ -414,7 +373,8 @@ class CentralSystem(CentralSystemMethods):
         try:
             return self._submit_request(charge_point_id, action, payload, timeout, version).result()
         except RequestTimeoutError:
-            self._watch.warn_possible_deadlock(charge_point_id, name_of(action))
+            if self._server is not None:
+                self._server.context.detector.warn_possible_deadlock(charge_point_id, name_of(action))
             raise
 
     def _submit_request(
@@ -425,35 +385,42 @@ class CentralSystem(CentralSystemMethods):
         timeout: float | None,
         version: str | None,
     ) -> Future[Any]:
-        if timeout is not None:
-            check_positive(timeout=timeout)
-        name = name_of(action)
-        if version is not None:
-            self._message_sets.check_sender(name, version, send=False)
-        connection = self._registry.get(charge_point_id)
-        if connection is not None:
-            return connection.request(name, payload, timeout, version)
-        self._message_sets.check_sender(name, version, send=False)
-        return failed(not_connected(charge_point_id, name))
+        connection = self._connection(charge_point_id)
+        return self._end.submit_request(connection, charge_point_id, action, payload, timeout, version)
 
     def _send(self, charge_point_id: str, action: str | VendorAction, payload: Any, version: str | None) -> None:
-        name = name_of(action)
-        if version is not None:
-            self._message_sets.check_sender(name, version, send=True)
-        connection = self._registry.get(charge_point_id)
-        if connection is None:
-            self._message_sets.check_sender(name, version, send=True)
-            raise not_connected(charge_point_id, name)
-        connection.send(name, payload, version)
+        self._end.send(self._connection(charge_point_id), charge_point_id, action, payload, version)
 
     def _on(self, action: str | VendorAction, version: str | None) -> Callable[..., Any]:
-        return self._router.on(name_of(action), version)
+        return self._end.on(action, version)
 
     def _after(self, action: str | VendorAction, version: str | None) -> Callable[..., Any]:
-        return self._router.after(name_of(action), version)
+        return self._end.after(action, version)
 
     def _on_data_transfer(self, vendor_id: str, message_id: str | None, version: str | None) -> Callable[..., Any]:
-        return self._router.on_data_transfer(vendor_id, message_id, version)
+        return self._end.on_data_transfer(vendor_id, message_id, version)
+
+
+def server_of(central_system: CentralSystem) -> ConnectionServer:
+    """Return what serves the connections of a central system, for `ocppsync.wsgi` and `ocppsync.testing`; not public.
+
+    Raises:
+        RuntimeError: it was not started.
+    """
+    server = central_system._server
+    if server is None:
+        raise RuntimeError("the central system was not started")
+    return server
+
+
+def local_end_of(central_system: CentralSystem) -> LocalEnd:
+    """Return the handlers and options of a central system, for `ocppsync.testing`; not public."""
+    return central_system._end
+
+
+def observer_of(central_system: CentralSystem) -> Observer | None:
+    """Return what is told of the events of a central system, for `ocppsync.wsgi`; not public."""
+    return central_system._options.observe
 
 
 def _opened(journal: Journal | str | Path | None) -> Journal | None:

@@ -1,40 +1,41 @@
-"""How much a central system takes from its peers before it refuses."""
+"""Bounds: how much an end of a connection takes from its peers, and how long it waits for them."""
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from .options import check_positive, check_whole
 
-__all__ = ["Limits"]
+__all__ = ["Limits", "Timeouts"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """The bounds of a central system that stands on an open network; None switches one off.
+    """Bounds of number and size. A central system uses all of them, a charge point those of its one connection.
 
-    By address means by IPv4 address, and by the /64 network of an IPv6 address, all of which is one peer's to use.
+    "By address" means by IPv4 address, and by the /64 network of an IPv6 address, because one peer owns all of it.
 
     Attributes:
-        connections: open connections in all; a further one gets 503.
-        connections_per_address: open connections of one remote address; a further one gets 503.
-        handshakes: connections whose handshake is under way. Over it the one that takes longest is cut off, if that is
-            longer than a second; else the newcomer is.
-        handshakes_per_address: the same among the connections of one remote address. Those of a trusted proxy count
-            in all alone, since nobody knows yet whose they are.
-        failed_authentications: refusals with 401 or 403 that one address may have for one identity, and five times as
-            many for all identities together; beyond it gets 429 with Retry-After. Half of them are forgotten every
-            minute. Attempts for the identity that are still being looked at count as well.
-        malformed_frames: messages of one connection that are no OCPP-J; one more closes it with 1008.
-        queued_requests: requests to one charge point that wait for their turn; one more raises `QueueFullError`.
-        idle: seconds without any message of OCPP after which a connection is closed with 1000.
-        trusted_proxies: addresses or networks (``"10.0.0.0/8"``) of proxies whose ``Forwarded`` or ``X-Forwarded-For``
-            header is believed, or both where they agree; it then is the header's address that the limits count.
+        connections: open connections in all; one more gets 503. None: no limit. Central system only.
+        connections_per_address: open connections of one remote address; one more gets 503. None: no limit. Central
+            system only.
+        handshakes: handshakes in progress. Over it the slowest is cut off if it has taken longer than a second; else
+            the newest is. None: no limit. Central system only.
+        handshakes_per_address: the same among the connections of one remote address. Connections from a trusted proxy
+            count only in ``handshakes``, because their client is not known yet. None: no limit. Central system only.
+        failed_authentications: refusals with 401 or 403 that one address may collect for one identity, and five times
+            as many for all identities together; after that it gets 429 with Retry-After. Half of them are forgotten
+            every minute; attempts still in progress count. None: no limit. Central system only.
+        malformed_messages: messages of one connection that are not OCPP-J; one more closes it with 1008. None: no
+            limit.
+        queued_calls: CALLs of one peer that wait for their handler; one more gets a CALLERROR.
+        queued_requests: requests to one peer that wait for their turn; one more raises `QueueFullError`. None: no
+            limit.
+        message_size: the longest message in bytes; a longer one closes the connection with 1009.
+        header_size: the longest head of an HTTP request in bytes; a longer one gets 431. Central system only.
 
     Raises:
-        ValueError: one is out of its range; the text names it.
+        ValueError: a value is out of its range; the text names it.
     """
 
     connections: int | None = 20_000
@@ -42,29 +43,43 @@ class Limits:
     handshakes: int | None = 500
     handshakes_per_address: int | None = 200
     failed_authentications: int | None = 10
-    malformed_frames: int | None = 50
+    malformed_messages: int | None = 50
+    queued_calls: int = 100
     queued_requests: int | None = 1_000
-    idle: float | None = None
-    trusted_proxies: Sequence[str] = ()
+    message_size: int = 1024 * 1024
+    header_size: int = 16 * 1024
 
     def __post_init__(self) -> None:
-        for name in (
-            "connections",
-            "connections_per_address",
-            "handshakes",
-            "handshakes_per_address",
-            "failed_authentications",
-            "malformed_frames",
-            "queued_requests",
-        ):
-            if getattr(self, name) is not None:
-                check_whole(**{name: getattr(self, name)})
-        if self.idle is not None:
-            check_positive(idle=self.idle)
-        if isinstance(self.trusted_proxies, str):
-            raise ValueError(f"trusted_proxies must be a sequence of addresses, not {self.trusted_proxies!r}")
-        for proxy in self.trusted_proxies:
-            try:
-                ipaddress.ip_network(proxy)
-            except ValueError as error:
-                raise ValueError(f"trusted_proxies: {error}") from None
+        for limit in fields(self):
+            value = getattr(self, limit.name)
+            if value is not None or limit.name in ("queued_calls", "message_size", "header_size"):
+                check_whole(**{limit.name: value})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timeouts:
+    """How long an end waits, in seconds. Both ends take them.
+
+    Attributes:
+        handler: from a CALL's arrival to the end of its handler; after it the CALL is answered with InternalError, and
+            the log says where the handler is. None: no limit.
+        handshake: for TLS and HTTP together. Central system only: `ChargePoint.connect` has a ``timeout`` of its own.
+        write: how long the peer may leave unread what is sent to it; then the connection is aborted.
+        close: for the peer's answer to a Close; then the connection is aborted.
+        idle: without any message from the peer, after which the connection is closed with 1000. None: no limit.
+
+    Raises:
+        ValueError: a value is out of its range; the text names it.
+    """
+
+    handler: float | None = 60.0
+    handshake: float = 10.0
+    write: float = 20.0
+    close: float = 5.0
+    idle: float | None = None
+
+    def __post_init__(self) -> None:
+        for timeout in fields(self):
+            value = getattr(self, timeout.name)
+            if value is not None or timeout.name in ("handshake", "write", "close"):
+                check_positive(**{timeout.name: value})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 
 __all__ = ["ThrottledLog", "is_power_of_two"]
 
@@ -19,11 +19,13 @@ class ThrottledLog:
     For one thread at a time.
 
     Args:
-        peer: whose faults they are, for the log.
+        peer: the peer's name.
+        log_fields: attributes of the log records.
     """
 
-    def __init__(self, peer: str) -> None:
+    def __init__(self, peer: str, log_fields: Mapping[str, object] | None = None) -> None:
         self._peer = peer
+        self._log_fields = log_fields
         self._counts: dict[Hashable, int] = {}
 
     def log(
@@ -39,6 +41,7 @@ class ThrottledLog:
         """
         count = self._counts[kind] = self._counts.get(kind, 0) + 1
         if count == 1:
-            logger.log(level, f"%s: {text}", self._peer, *args)
+            logger.log(level, f"%s: {text}", self._peer, *args, extra=self._log_fields)
         elif is_power_of_two(count):
-            logger.log(level, f"%s: {text} (%d like this by now)", self._peer, *args, count)
+            text = f"%s: {text} (%d like this by now)"
+            logger.log(level, text, self._peer, *args, count, extra=self._log_fields)

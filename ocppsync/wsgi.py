@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from .central_system import CentralSystem
-from .server.acceptor import AdmittedRequest
+from .central_system import CentralSystem, observer_of, server_of
+from .server.acceptor import AdmittedRequest, log_refusal
+from .server.serving import ConnectionServer
 from .wire.http import Headers, HttpRequest, RefusalError, refusal_parts
 
 __all__ = ["Mount", "WSGIApplication", "close_with_worker", "wsgi_app"]
@@ -49,9 +50,10 @@ def wsgi_app(central_system: CentralSystem) -> WSGIApplication:
             if environ.get("SERVER_PROTOCOL") != "HTTP/1.1":
                 raise RefusalError(505, f"HTTP version {environ.get('SERVER_PROTOCOL')!r}")
             _start(central_system)
-            handover = _Handover(central_system, sock, central_system.admit(request))
+            server = server_of(central_system)
+            handover = _Handover(server, sock, server.admit(request))
         except RefusalError as refusal:
-            central_system.log_refusal(refusal, request)
+            log_refusal(refusal, request, observer_of(central_system))
             return _refuse(refusal, start_response)
         # Nobody but the server's access log ever sees this status. It is not 101: Flask leaves out the body of that,
         # which is the whole connection.
@@ -68,17 +70,17 @@ class _Handover(Iterator[bytes]):
     gives back its database sessions.
     """
 
-    def __init__(self, central_system: CentralSystem, sock: socket.socket, admission: AdmittedRequest) -> None:
-        self._central_system = central_system
+    def __init__(self, server: ConnectionServer, sock: socket.socket, admitted: AdmittedRequest) -> None:
+        self._server = server
         self._socket = sock
-        self._admission: AdmittedRequest | None = admission
+        self._admitted: AdmittedRequest | None = admitted
 
     def __next__(self) -> bytes:
-        admission, self._admission = self._admission, None
-        if admission is not None:
+        admitted, self._admitted = self._admitted, None
+        if admitted is not None:
             try:
                 # A descriptor of its own, which it may close.
-                self._central_system.serve_socket(self._socket.dup(), admission)
+                self._server.serve_socket(self._socket.dup(), admitted)
             finally:
                 # The server would write its response now: it is to find nobody there.
                 with contextlib.suppress(OSError):
@@ -87,9 +89,9 @@ class _Handover(Iterator[bytes]):
 
     def close(self) -> None:
         """End what was never begun; servers call this in any case."""
-        admission, self._admission = self._admission, None
-        if admission is not None:
-            self._central_system.forget(admission)
+        admitted, self._admitted = self._admitted, None
+        if admitted is not None:
+            admitted.slot.release()
 
 
 class Mount:

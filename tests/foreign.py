@@ -331,7 +331,7 @@ def _with_charge_point(
     link: Link, thread: ThreadPoolExecutor, attend: Attend, compression: bool | None
 ) -> Iterator[None]:
     connected = threading.Event()
-    cs: Any = CentralSystem(0, link.handle, host="127.0.0.1", compression=compression, registration_gate=False)
+    cs: Any = CentralSystem(0, link.handle, host="127.0.0.1", compression=compression, enforce_registration=False)
     cs.add_connection_listener(lambda charge_point_id, status: connected.set())
     with cs:
         ended = thread.submit(asyncio.run, _charge_point(cs.port, link.version, attend))
@@ -361,7 +361,7 @@ def _with_central_system(
         url,
         protocols=[_SUBPROTOCOL_OF[link.version]],
         compression=compression,
-        registration_gate=False,
+        enforce_registration=False,
     )
     with cp:
         link.submit, link.send = cp.submit_request, cp.send

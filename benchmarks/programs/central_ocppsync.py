@@ -15,7 +15,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ocppsync import CentralSystem, Limits, utc_now
+from ocppsync import CentralSystem, Limits, Timeouts, utc_now
 
 THREADS = 16
 # All chargers come from one address, and in a storm all at once. By default it would send many of them away, and their
@@ -82,8 +82,8 @@ def main() -> int:
         host="127.0.0.1",
         protocols=["ocpp1.6"],
         limits=UNLIMITED,
-        handshake_timeout=PATIENCE,
         ssl_context=context,
+        timeouts=Timeouts(handshake=PATIENCE),
     )
     cs.on("BootNotification")(boot)
     with cs:

@@ -20,6 +20,7 @@ from .._version import __version__
 from ..answers import Answer, CentralSystemAnswers
 from ..central_system import CentralSystem
 from ..errors import CallError, CallErrorReceived, HandshakeError, OCPPError
+from ..limits import Timeouts
 from ..options import check_positive
 from ..request import Request, RequestMetadata
 from ..server.registry import ConnectionStatus
@@ -303,7 +304,7 @@ class DemoCentralSystem:
             host=host,
             reject_invalid_requests=False,
             default_protocol="ocpp1.6",
-            close_timeout=1.0,
+            timeouts=Timeouts(close=1.0),
             journal=journal,
         )
         self._central_system.after("BootNotification")(self._ask_how_it_is_set)

@@ -1,4 +1,4 @@
-"""The last answers given to a station, for the CALLs that it repeats."""
+"""The last CALLs of a charge point and their answers, for the CALLs that it repeats."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from typing import Any
 from . import frames
 
 KEPT_ANSWERS = 8
-"""How many CALLs of a station are remembered."""
+"""How many CALLs of a charge point are remembered."""
 KEPT_SECONDS = 300.0
 """For how long they are."""
 _LARGE = 4096
-# What is kept did parse when it came.
+# What is remembered did parse when it came.
 _AS_IT_CAME = frames.FrameRules(numeric_ids=True)
 
-# What a station queues while it is offline and sends again over its next connection (C16 §3.7). Everything else that
-# comes over another connection is new, whatever its id: 1.6 asks for unique ids within one connection only
-# (J16 §4.1.4), stations restart their counters, and a stored Heartbeat would set a clock wrong.
+# What a charge point queues while it is offline and sends again over its next connection (C16 §3.7). Everything else
+# that comes over another connection is new, whatever its id: 1.6 asks for unique ids within one connection only
+# (J16 §4.1.4), charge points restart their counters, and a stored answer to a Heartbeat would set a clock wrong.
 _KEPT_ACROSS_CONNECTIONS = frozenset({"StartTransaction", "StopTransaction", "MeterValues", "TransactionEvent"})
 
 
@@ -41,14 +41,22 @@ class Verdict(Enum):
 
 @dataclass(slots=True, eq=False)
 class IncomingCall:
-    """A CALL that was let in, and in the end its answer."""
+    """A CALL of the peer, from its arrival to its answer, and after that for its repeats."""
 
     message_id: frames.MessageId
     action: str
     text: str | int
+    """The CALL as it came; the hash of a long one."""
     reply_to: Any
-    since: float
+    """Stands for the connection that gets the answer."""
+    asked_at: float
+    """When it came, or its last repeat while it was being handled."""
     answer: str | None = None
+    """Its CALLRESULT."""
+    claimed: bool = False
+    """Whether a thread has taken it upon itself to answer."""
+    thread: int | None = None
+    """The thread that runs its handler."""
 
 
 class AnswerMemory:
@@ -60,7 +68,9 @@ class AnswerMemory:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._lock = threading.Lock()  # two connections of one station may be at work at once
+        # Guards everything below, and every IncomingCall: two connections of one charge point may be at work at once,
+        # and a handler may finish just as its deadline passes.
+        self._lock = threading.Lock()
         self._entries: OrderedDict[frames.MessageId, IncomingCall] = OrderedDict()
 
     def admit(self, call: frames.CallFrame, text: str, reply_to: object) -> tuple[Verdict, IncomingCall]:
@@ -74,10 +84,19 @@ class AnswerMemory:
                     return Verdict.NEW, self._begin(call, text, reply_to)
                 return Verdict.CONFLICT, entry
             entry.reply_to = reply_to
-            return (Verdict.IN_PROGRESS if entry.answer is None else Verdict.REPLAY), entry
+            if entry.answer is not None:
+                return Verdict.REPLAY, entry
+            entry.asked_at = self._clock()
+            return Verdict.IN_PROGRESS, entry
+
+    def claim(self, entry: IncomingCall) -> bool:
+        """Return whether the caller is the first to claim a CALL, and so the one to answer it."""
+        with self._lock:
+            first, entry.claimed = not entry.claimed, True
+        return first
 
     def finish(self, entry: IncomingCall, answer: str | None) -> Any:
-        """Store the CALLRESULT that was made for a CALL, and return the reply_to to send it to.
+        """Store the CALLRESULT that was made for a CALL, and return where to send it.
 
         None for ``answer`` forgets the CALL: one that was answered with an error is handled anew when it comes again.
         """
@@ -88,14 +107,14 @@ class AnswerMemory:
             return entry.reply_to
 
     def answered(self, message_id: frames.MessageId) -> str | None:
-        """Return the action of a CALL that got its CALLRESULT lately, or None."""
-        with self._lock:
-            entry = self._recall(message_id)
+        """Return the action of a CALL that got its CALLRESULT a short time ago, or None."""
+        # Without the lock: one look at an entry that is there or is not.
+        entry = self._recall(message_id)
         return entry.action if entry is not None and entry.answer is not None else None
 
     def _recall(self, message_id: frames.MessageId) -> IncomingCall | None:
         entry = self._entries.get(message_id)
-        if entry is not None and entry.answer is not None and self._clock() - entry.since > KEPT_SECONDS:
+        if entry is not None and entry.answer is not None and self._clock() - entry.asked_at > KEPT_SECONDS:
             return None
         return entry
 

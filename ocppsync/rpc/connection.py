@@ -1,8 +1,7 @@
 """One live OCPP connection, the same class for both ends: it reads, hands out, answers and asks.
 
-Threads: `run` is the reader's, and the only one that receives. Handlers run on the pool through a strand, in the order
-their CALLs came. Any thread may call `request`. The lock guards the RPC core and the pending requests; under it things
-are decided, and done after it is released.
+Threads: `run` is the reader's, and the only one that receives. Handlers run on the pool, one at a time, in the order
+their CALLs came. Any thread may call `request`. The engine holds the state and its lock.
 """
 
 from __future__ import annotations
@@ -10,55 +9,25 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ProtocolError
-from ..events import Closed, Connected, Observer
-from ..options import check_positive, check_whole
+from ..events import Closed, Connected
 from ..request import CallResultErrorReceived, ConnectionMetadata
-from ..threads.pool import Executor, SerialExecutor, run_logged
-from ..threads.stuck_handlers import StuckHandlerDetector
-from ..threads.timer import Timer, TimerHandle
-from ..wire.transport import NORMAL, POLICY_VIOLATION, Transport
-from .answer_memory import AnswerMemory
-from .engine import AnswerRejected, Dispatch, Reply, Rpc, Settle
-from .message_sets import MessageSet
-from .observing import ObservedTransport
-from .registration import MessagePolicy
+from ..threads.pool import SerialExecutor, run_logged
+from ..threads.timer import TimerHandle
+from ..throttled_log import ThrottledLog
+from ..wire.transport import CloseCode, Transport
+from .context import ConnectionContext
+from .engine import AnswerRejected, ConnectionState, Dispatch, Engine, Late, Reply, Settle
+from .observing import report_received
+from .outbox import Outbox
 from .requester import Requester, failed
 from .responder import Responder
-from .router import Router
 
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ConnectionSettings:
-    """What a connection is told once; seconds throughout. Raises ValueError for what is out of its range."""
-
-    request_timeout: float
-    reject_invalid_requests: bool
-    websocket_ping_interval: float | None
-    close_timeout: float
-    max_queued_calls: int
-    on_raw_websocket_data: Callable[[str, ConnectionMetadata], object] | None = None
-    on_call_result_error: Callable[[CallResultErrorReceived], object] | None = None
-    observe: Observer | None = None
-    handler_timeout: float | None = None
-    max_malformed_frames: int | None = None
-    max_queued_requests: int | None = None
-    idle_timeout: float | None = None
-
-    def __post_init__(self) -> None:
-        check_positive(request_timeout=self.request_timeout, close_timeout=self.close_timeout)
-        check_whole(max_queued_calls=self.max_queued_calls)
-        if self.websocket_ping_interval is not None:
-            check_positive(websocket_ping_interval=self.websocket_ping_interval)
-        if self.handler_timeout is not None:
-            check_positive(handler_timeout=self.handler_timeout)
 
 
 class Connection:
@@ -66,115 +35,79 @@ class Connection:
 
     Args:
         transport: carries the messages.
-        metadata: whose connection it is.
-        settings: see `ConnectionSettings`.
-        router: the handlers.
-        messages: of the connection's version.
-        gate: what may go before the station is registered.
-        executor: where handlers run.
-        timer: for pings and deadlines.
-        answers: what this station asked lately, possibly over an earlier connection.
-        watch: is told which handlers run.
+        context: everything else that its parts share.
     """
 
-    def __init__(
-        self,
-        transport: Transport,
-        metadata: ConnectionMetadata,
-        settings: ConnectionSettings,
-        *,
-        router: Router,
-        messages: MessageSet,
-        gate: MessagePolicy,
-        executor: Executor,
-        timer: Timer,
-        answers: AnswerMemory,
-        watch: StuckHandlerDetector | None = None,
-    ) -> None:
-        if settings.observe is not None:
-            transport = ObservedTransport(transport, metadata, settings.observe, timer.now)
-        self.metadata = metadata
+    def __init__(self, transport: Transport, context: ConnectionContext) -> None:
+        self.metadata: ConnectionMetadata = context.metadata
         self._transport = transport
-        self._settings = settings
-        self._messages = messages
-        self._gate = gate
-        self._router = router
-        self._refusals = None if settings.on_call_result_error is None else SerialExecutor(executor)
-        self._timer = timer
-        self._responder = Responder(
-            transport,
-            metadata,
-            messages=messages,
-            gate=gate,
-            router=router,
-            executor=executor,
-            answers=answers,
-            timer=timer,
-            watch=watch,
-            handler_timeout=settings.handler_timeout,
-            observe=settings.observe,
-            reject_invalid_requests=settings.reject_invalid_requests,
-            max_queued_calls=settings.max_queued_calls,
-        )
-        self._lock = threading.Lock()  # guards the RPC core; never held over I/O or user code
-        self._rpc = Rpc(
-            messages.codec,
-            refusal=self._refusal,
-            answers=answers,
+        self._context = context
+        self._throttled = ThrottledLog(context.metadata.charge_point_id, context.log_fields)  # for the reader
+        outbox = Outbox(transport, context)
+        self._responder = Responder(context, outbox)
+        self._engine = Engine(
+            context.messages.codec,
+            route=self._route,
+            refuses_at_once=self._refuses_at_once,
+            answers=context.answers,
             reply_to=weakref.ref(self._responder),
-            peer=metadata.charge_point_id,
+            throttled=self._throttled,
+            max_queued=context.options.limits.queued_requests,
         )
-        self._requester = Requester(
-            self._rpc,
-            self._lock,
-            transport,
-            metadata,
-            messages=messages,
-            gate=gate,
-            executor=executor,
-            timer=timer,
-            observe=settings.observe,
-            max_queued=settings.max_queued_requests,
-        )
-        self._ended = False
+        self._requester = Requester(context, self._engine, outbox)
+        self._rejections = None if context.options.on_call_result_error is None else SerialExecutor(context.executor)
         self._reader: int | None = None
         self._pinged: float | None = None
         self._ping_timer: TimerHandle | None = None
         self._close_timer: TimerHandle | None = None
         self._idle_timer: TimerHandle | None = None
-        self._message_came = self._timer.now()
+        self._message_came = context.timer.now()
         transport.on_closing = self._abort_in_time
 
     def __repr__(self) -> str:
-        state = "ended" if self._ended else "open"
-        return f"<Connection {self.metadata.charge_point_id} ocpp{self.metadata.ocpp_version} {state} {self._rpc!r}>"
+        known = self.metadata
+        return f"<Connection {known.charge_point_id} ocpp{known.ocpp_version} {self.state.name} {self._engine!r}>"
+
+    @property
+    def state(self) -> ConnectionState:
+        """Where the connection is in its life."""
+        return self._engine.state
 
     @property
     def close_code(self) -> int | None:
-        """The WebSocket close code, once the connection has ended; 1006 when there was no closing handshake."""
+        """The WebSocket close code, once the connection has ended; 1006 if there was no closing handshake."""
         return self._transport.close_code
+
+    @property
+    def log_fields(self) -> Mapping[str, object]:
+        """The attributes of log records about the connection."""
+        return self._context.log_fields
 
     # The reader.
 
     def run(self) -> None:
         """Read until the connection ends; then fail what still waits and give everything back."""
         self._reader = threading.get_ident()
-        began, observe = self._timer.now(), self._settings.observe
-        charge_point_id, version = self.metadata.charge_point_id, self.metadata.ocpp_version
+        context, observe, known = self._context, self._context.options.observe, self.metadata
+        opened = context.timer.now()
+        self._engine.advance(ConnectionState.OPEN)
         if observe is not None:
-            observe(Connected(charge_point_id, version, self.metadata.http_request.client_address))
-        self._schedule_ping()
-        self._watch_idleness()
+            observe(Connected(known.charge_point_id, known.ocpp_version, known.http_request.client_address))
         try:
+            # Within the try: the timer may find no thread to run on.
+            self._schedule_ping()
+            self._check_idleness()
             # Ends: receive is its only blocking point, and returns None after a Close, an end of the stream or abort.
             while (text := self._transport.receive()) is not None:
                 self._receive(text)
         except Exception:
-            _logger.exception("%s: the reader failed; the connection is given up", self.metadata.charge_point_id)
+            text = "%s: the reader failed; the connection is aborted"
+            _logger.exception(text, known.charge_point_id, extra=context.log_fields)
         finally:
-            self._ended = True
+            # Closed before the transport is: nothing on the timer may begin anything after this.
+            self._engine.advance(ConnectionState.CLOSED)
             self._transport.abort()
-            self._requester.end("the connection ended")
+            self._requester.end("the connection ended", ConnectionState.CLOSED)
             self._responder.end()
             self._transport.release()
             for appointment in (self._ping_timer, self._close_timer, self._idle_timer):
@@ -182,63 +115,73 @@ class Connection:
                     appointment.cancel()
             self._reader = None
             if observe is not None:
-                observe(Closed(charge_point_id, version, self.close_code, self._timer.now() - began))
+                seconds = context.timer.now() - opened
+                observe(Closed(known.charge_point_id, known.ocpp_version, self.close_code, seconds))
 
     def _receive(self, text: str) -> None:
-        self._message_came = self._timer.now()
-        hook = self._settings.on_raw_websocket_data
+        context, engine = self._context, self._engine
+        came = self._message_came = context.timer.now()
+        hook = context.options.on_raw_websocket_data
         if hook is not None:
-            try:
-                hook(text, self.metadata)
-            except Exception:
-                _logger.exception("on_raw_websocket_data failed")
+            self._call_raw_hook(hook, text)
         try:
-            frame = self._messages.codec.parse(text)
+            frame = context.messages.codec.parse(text)
         except ProtocolError as error:
-            with self._lock:
-                event = self._rpc.receive_malformed(error)
-            self._count_malformed()
+            decision = engine.receive_malformed(error)
+            report_received(context, error, text, decision)
+            self._check_malformed()
         else:
-            with self._lock:
-                event = self._rpc.receive(frame, text)
-        if isinstance(event, Dispatch):
-            self._responder.dispatch(event)
-        elif isinstance(event, Settle):
-            self._requester.write(event.next)
-            self._requester.settle(event)
-        elif isinstance(event, Reply):
-            self._responder.send_nowait(event.text)
-        elif isinstance(event, AnswerRejected):
-            self._report(event)
+            decision = engine.receive(frame, text)
+            if context.options.observe is not None:
+                report_received(context, frame, text, decision)
+        if isinstance(decision, Dispatch):
+            self._responder.dispatch(decision)
+        elif isinstance(decision, Settle):
+            self._requester.settle(decision)
+        elif isinstance(decision, Reply):
+            self._responder.reply(decision, came)
+        elif isinstance(decision, AnswerRejected):
+            self._report_rejection(decision)
+        elif isinstance(decision, Late):
+            self._warn("%s: the answer to %s came after its timeout and is dropped", decision.call.action)
 
-    def _count_malformed(self) -> None:
-        limit = self._settings.max_malformed_frames
-        if limit is not None and self._rpc.counters.malformed_frames > limit:
-            _logger.warning("%s sent more than %d malformed messages", self.metadata.charge_point_id, limit)
-            self._transport.fail(POLICY_VIOLATION, "too many malformed messages")
+    def _call_raw_hook(self, hook: Any, text: str) -> None:
+        try:
+            hook(text, self.metadata)
+        except Exception:
+            fields = self._context.log_fields
+            _logger.exception("%s: on_raw_websocket_data failed", self.metadata.charge_point_id, extra=fields)
 
-    def _refusal(self, action: str, send: bool) -> str | None:
-        # What the gate keeps out gets the gate's answer when its turn comes, whether or not there is a handler.
-        if self._gate.decide_inbound(action) != "handle":
-            return None
-        return self._router.refusal(action, self._messages.version, send)
+    def _route(self, action: str) -> Any:
+        return self._context.router.route(action, self._context.messages.version)
 
-    def _report(self, event: AnswerRejected) -> None:
-        error = event.error
+    def _refuses_at_once(self, action: str) -> bool:
+        # What the policy keeps out gets the policy's answer when its turn comes, whether or not there is a handler. It
+        # is asked here as well for actions without a handler, so that these neither wait nor fill the answer memory.
+        return self._context.policy.decide_inbound(action) == "handle"
+
+    def _check_malformed(self) -> None:
+        limit = self._context.options.limits.malformed_messages
+        if limit is not None and self._engine.counters.malformed_messages > limit:
+            self._warn("%s sent more than %d malformed messages; its connection is closed", limit)
+            self._transport.fail(CloseCode.POLICY_VIOLATION, "too many malformed messages")
+
+    def _report_rejection(self, rejected: AnswerRejected) -> None:
+        error = rejected.error
         received = CallResultErrorReceived(
             charge_point_id=self.metadata.charge_point_id,
-            action=event.action,
+            action=rejected.action,
             message_id=str(error.message_id),
-            code=self._messages.codec.code(error.code),
+            code=self._context.messages.codec.code(error.code),
             raw_code=error.code,
             description=error.description,
             details=error.details,
         )
         text = "it cannot use the answer to its %s: %.300r"
-        self._rpc.throttled.log(_logger, "refusal", text, event.action, error)
-        hook, waiting = self._settings.on_call_result_error, self._refusals
-        # One answer may be refused without end: no more of that may wait than CALLs may.
-        if hook is not None and waiting is not None and len(waiting) < self._settings.max_queued_calls:
+        self._throttled.log(_logger, "rejection", text, rejected.action, error)
+        hook, waiting, options = self._context.options.on_call_result_error, self._rejections, self._context.options
+        # A peer may reject one answer any number of times: no more of these may wait than CALLs may.
+        if hook is not None and waiting is not None and len(waiting) < options.limits.queued_calls:
             waiting.submit(run_logged, hook, received)
 
     # Our CALLs, from any thread.
@@ -246,19 +189,20 @@ class Connection:
     def request(self, action: str, payload: Any, timeout: float | None, version: str | None = None) -> Future[Any]:
         """Send a CALL when its turn comes, and return the future of its answer.
 
-        Whatever goes wrong on the way is raised by the future, also that the connection speaks another version than
+        The future raises whatever goes wrong on the way, also that the connection speaks another version than
         ``version``. ``timeout`` in seconds counts from now.
 
         Raises:
-            ValidationError: the payload breaks its schema, or the action is not this end's to send; nothing is sent.
+            ValidationError: the payload breaks its schema, or this end may not send the action; nothing is sent.
             RuntimeError: the calling thread is the reader, which could never see the answer.
         """
         if threading.get_ident() == self._reader:
             raise RuntimeError(f"{action} cannot be sent from a raw-data hook: this thread reads the answer")
-        if version is not None and version != self._messages.version:
+        context = self._context
+        if version is not None and version != context.messages.version:
             return failed(self._requester.other_version(action, version))
-        self._messages.check_sender(action, send=False)
-        return self._requester.request(action, payload, self._settings.request_timeout if timeout is None else timeout)
+        context.messages.check_sender(action, send=False)
+        return self._requester.request(action, payload, context.options.request_timeout if timeout is None else timeout)
 
     def send(self, action: str, payload: Any, version: str | None = None) -> None:
         """Send a SEND at once: it has no answer, and waits for no other message (4/21 §4.2.4).
@@ -269,19 +213,20 @@ class Connection:
             ConnectionLostError: the connection has ended.
             VersionMismatchError: the connection speaks another version than ``version``; nothing is sent.
         """
-        if version is not None and version != self._messages.version:
+        if version is not None and version != self._context.messages.version:
             raise self._requester.other_version(action, version)
-        self._messages.check_sender(action, send=True)
+        self._context.messages.check_sender(action, send=True)
         self._requester.send(action, payload)
-
-    def end_requests(self, reason: str) -> None:
-        """Fail every request that waits, and every later one; the connection itself goes on."""
-        self._requester.end(reason)
 
     # The end.
 
+    def supersede(self) -> None:
+        """Fail every request that waits, and every later one: a newer connection has taken over."""
+        self._requester.end("another connection of the same identity has taken over", ConnectionState.CLOSING)
+
     def drain(self) -> None:
         """Hand out no more CALLs; those that run are still answered."""
+        self._engine.advance(ConnectionState.DRAINING)
         self._responder.drain()
 
     def close(self, code: int, reason: str = "") -> None:
@@ -293,34 +238,42 @@ class Connection:
         self._transport.abort()
 
     def _abort_in_time(self) -> None:
-        self._close_timer = self._timer.call_later(self._settings.close_timeout, self._transport.abort)
+        context = self._context
+        self._close_timer = context.timer.call_later(context.options.timeouts.close, self._transport.abort)
 
     # Pings and idleness, on the timer.
 
-    def _watch_idleness(self) -> None:
-        timeout = self._settings.idle_timeout
+    @property
+    def _ended(self) -> bool:
+        return self._engine.state is ConnectionState.CLOSED
+
+    def _check_idleness(self) -> None:
+        timeout = self._context.options.timeouts.idle
         if timeout is None or self._ended:
             return
-        left = self._message_came + timeout - self._timer.now()
+        left = self._message_came + timeout - self._context.timer.now()
         if left > 0:
-            self._idle_timer = self._timer.call_later(left, self._watch_idleness)
+            self._idle_timer = self._context.timer.call_later(left, self._check_idleness)
         else:
-            _logger.warning("%s sent nothing for %g s; it is closed", self.metadata.charge_point_id, timeout)
-            self._transport.close(NORMAL, "nothing came for too long")
+            self._warn("%s sent nothing for %g s; its connection is closed", timeout)
+            self._transport.close(CloseCode.NORMAL, "nothing came for too long")
 
     def _schedule_ping(self) -> None:
-        interval = self._settings.websocket_ping_interval
+        interval = self._context.options.websocket_ping_interval
         if interval is not None and not self._ended:
-            self._ping_timer = self._timer.call_later(interval, self._ping)
+            self._ping_timer = self._context.timer.call_later(interval, self._ping)
 
     def _ping(self) -> None:
         if self._ended:
-            return  # just as the appointment was made
+            return  # it ended just as the appointment came
         if self._pinged is not None and self._transport.last_heard < self._pinged:
-            _logger.warning("%s does not answer pings; its connection is given up", self.metadata.charge_point_id)
+            self._warn("%s does not answer pings; its connection is aborted")
             self._transport.abort()
             return
-        # One that could not be written at once counts as unanswered: the peer has not read for a whole interval.
-        self._pinged = self._timer.now()
+        # A ping that could not be written at once counts as unanswered: the peer has not read for a whole interval.
+        self._pinged = self._context.timer.now()
         self._transport.ping()
         self._schedule_ping()
+
+    def _warn(self, text: str, *args: object) -> None:
+        _logger.warning(text, self.metadata.charge_point_id, *args, extra=self._context.log_fields)

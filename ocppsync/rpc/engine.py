@@ -1,14 +1,13 @@
-"""The RPC core of one connection, without I/O, threads or locks (J16 §4).
+"""The RPC state of one connection and the lock that guards it; no I/O, no threads, no user code (J16 §4).
 
-Whoever owns it decides under one lock: every method returns at once, and says what is to be done outside the lock.
-Two id spaces meet here (J16 §4.1.4): an incoming CALLRESULT or CALLERROR names one of our CALLs, an incoming CALL
-names one of the peer's.
+Every method returns at once and says what to do; the caller does it after the lock is released. Two id spaces meet
+here (J16 §4.1.4): an incoming CALLRESULT or CALLERROR names one of our CALLs, an incoming CALL one of the peer's.
 
-What comes in                                        what is done
----------------------------------------------------  ------------------------------------------------------
+What comes in                                        what to do
+---------------------------------------------------  -------------------------------------------------------
 CALL, new, action served                             Dispatch: hand it to a handler
 CALL, a repeat of one that was answered              Reply: the same answer again
-CALL, a repeat of one that is being handled          nothing: that answer serves both
+CALL, a repeat of one that is being handled          nothing: one answer serves both
 CALL, id used for another CALL of this connection    Reply: CALLERROR with the version's code for bad ids
 CALL, id longer than 36 characters                   the same; above 255 as if it were unreadable
 CALL, action unknown                                 Reply: CALLERROR NotImplemented
@@ -16,52 +15,117 @@ CALL, action known but not served here, or a SEND's  Reply: CALLERROR NotSupport
 CALL, malformed, id readable                         Reply: CALLERROR with the fault's code
 CALL or no frame at all, id unreadable               2.x: Reply: CALLERROR with the id "-1"
 message type unknown                                 2.0.1: Reply: CALLERROR MessageTypeNotSupported
-SEND, action served (2.1)                            Dispatch: hand it to a handler, whose answer is dropped
+SEND, action served (2.1)                            Dispatch: hand it to a handler, and drop its answer
 CALLRESULT or CALLERROR to the outstanding CALL      Settle
 the same, malformed                                  Settle, with the ProtocolError
-... to a CALL that timed out                         counted as late, logged, never answered
-... to any other id                                  counted as stray, logged, never answered
+... to a CALL that timed out                         Late: count it, never answer it
+... to any other id                                  count it as stray, log it, never answer it
 CALLRESULTERROR to an answer of ours (2.1)           AnswerRejected: tell the application
-anything else                                        counted, logged, never answered
+anything else                                        count it, log it, never answer it
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Literal
+from enum import Enum, IntEnum, auto
+from typing import Any
 
-from ..errors import ProtocolError
+from ..errors import Delivery, ProtocolError
+from ..threads.timer import TimerHandle
 from ..throttled_log import ThrottledLog
 from . import frames
 from .answer_memory import AnswerMemory, IncomingCall, Verdict
 from .frame_codec import UNREADABLE_ID, FrameCodec
+from .registration import OutcomeListener
+from .router import Route
 
 _logger = logging.getLogger(__name__)
-_REMEMBERED_TIMEOUTS = 64
-# An error must echo the id of the CALL, but nobody needs a megabyte of it back.
+_MAX_TIMED_OUT = 64
+# An error must echo the id of the CALL, but not a megabyte of it.
 _MAX_ECHO = 255
 _MAX_NAME = 50
 
 
+class ConnectionState(IntEnum):
+    """The life of a connection; it only moves forward."""
+
+    CONNECTING = auto()
+    """Made; its reader does not run yet."""
+    OPEN = auto()
+    DRAINING = auto()
+    """CALLs that come are dropped; running handlers still answer, and requests still go out."""
+    CLOSING = auto()
+    """Nothing more goes out: a newer connection has taken over, or our Close is out. Answers still come in."""
+    CLOSED = auto()
+
+
+class CallState(Enum):
+    """The life of one of our CALLs."""
+
+    NEW = auto()
+    QUEUED = auto()
+    """Waits for its turn: one CALL is outstanding at a time (J16 §4.1.1, 4/201 §4.1.1)."""
+    OUTSTANDING = auto()
+    """Its turn has come; `OutgoingCall.delivery` tells whether it was written."""
+    SETTLED = auto()
+    """Answered, or given up."""
+
+
 class OutgoingCall:
-    """A CALL of ours on its way: queued, then outstanding, then settled."""
+    """One of our CALLs. The engine's lock guards its fields, except those that never change."""
 
-    __slots__ = ("action", "message_id", "text")
+    __slots__ = (
+        "action",
+        "claimed",
+        "delivery",
+        "future",
+        "message_id",
+        "on_outcome",
+        "payload",
+        "sent_at",
+        "state",
+        "text",
+        "timer",
+    )
 
-    def __init__(self, message_id: str, action: str, text: str) -> None:
+    def __init__(self, message_id: str, action: str, text: str, payload: Any = None) -> None:
         self.message_id = message_id
         self.action = action
         self.text = text
+        self.payload = payload
+        self.future: Future[Any] = Future()
+        self.timer: TimerHandle | None = None
+        self.on_outcome: OutcomeListener | None = None
+        self.state = CallState.NEW
+        self.delivery: Delivery = "not_sent"
+        self.sent_at: float | None = None
+        self.claimed: bool | None = None
+
+    def __repr__(self) -> str:
+        return f"<OutgoingCall {self.action} {self.state.name}>"
+
+
+class Rejection(Enum):
+    """Why the engine does not take one of our CALLs."""
+
+    CLOSED = auto()
+    FULL = auto()
+    GIVEN_UP = auto()
+    """It timed out before it was submitted; its future has ended."""
 
 
 @dataclass(slots=True)
 class Dispatch:
-    """Hand the CALL to a handler; its answer belongs to the admission. None for a SEND, which has no answer."""
+    """Hand the message to a handler. ``incoming`` gets the answer; None for a SEND, which has no answer."""
 
-    call: frames.CallFrame | frames.SendFrame
-    admission: IncomingCall | None
+    frame: frames.CallFrame | frames.SendFrame
+    incoming: IncomingCall | None
+    route: Route
+    """Its handler. It may have none: then the policy has the first word about the message."""
 
 
 @dataclass(slots=True)
@@ -69,15 +133,26 @@ class Reply:
     """Send this text."""
 
     text: str
+    kind: int
+    """CALLRESULT or CALLERROR."""
+    message_id: frames.MessageId
+    action: str = ""
 
 
 @dataclass(slots=True)
 class Settle:
-    """One of our CALLs got its answer; then write the next one."""
+    """One of our CALLs got its answer; write ``next``, then give out the answer."""
 
     call: OutgoingCall
     answer: frames.CallResultFrame | frames.CallErrorFrame | ProtocolError
     next: OutgoingCall | None
+
+
+@dataclass(slots=True)
+class Late:
+    """The answer to one of our CALLs came after its timeout."""
+
+    call: OutgoingCall
 
 
 @dataclass(slots=True)
@@ -88,15 +163,7 @@ class AnswerRejected:
     error: frames.CallResultErrorFrame
 
 
-Decision = Dispatch | Reply | Settle | AnswerRejected | None
-
-
-@dataclass(slots=True)
-class Withdrawn:
-    """Where a CALL stood that is given up, and the CALL to write in its place."""
-
-    was: Literal["queued", "outstanding", "settled"]
-    next: OutgoingCall | None = None
+Decision = Dispatch | Reply | Settle | Late | AnswerRejected | None
 
 
 @dataclass(slots=True)
@@ -106,87 +173,158 @@ class Counters:
     late_answers: int = 0
     stray_answers: int = 0
     unknown_types: int = 0
-    malformed_frames: int = 0
+    malformed_messages: int = 0
     repeated_calls: int = 0
     dropped_sends: int = 0
 
 
-class Rpc:
+class Engine:
     """Both directions of one connection.
+
+    Any thread may send; one thread, the reader, calls `receive` and `receive_malformed`.
 
     Args:
         codec: of the connection's version.
-        refusal: called with an action, and whether it came as a SEND; returns the error code if it is not to be handed
-            to a handler, else None.
-        answers: what the station asked lately.
+        route: called with an action, without the lock; returns its handler.
+        refuses_at_once: called without the lock with an action that no handler serves: whether it is refused at once.
+            Otherwise the message waits for its turn, when the connection's policy has the first word.
+        answers: the last CALLs of the charge point.
         reply_to: stands for this connection in ``answers``.
-        peer: the peer's name for the log.
+        throttled: the log of the peer's faults.
+        max_queued: how many CALLs of ours may wait for their turn; None: no limit.
     """
 
     def __init__(
         self,
         codec: FrameCodec,
         *,
-        refusal: Callable[[str, bool], str | None],
+        route: Callable[[str], Route],
+        refuses_at_once: Callable[[str], bool] = lambda action: True,
         answers: AnswerMemory,
         reply_to: object,
-        peer: str = "peer",
+        throttled: ThrottledLog,
+        max_queued: int | None = None,
     ) -> None:
         self._codec = codec
-        self._refusal = refusal
+        self._route = route
+        self._refuses_at_once = refuses_at_once
         self._answers = answers
         self._reply_to = reply_to
-        self._peer = peer
-        self.throttled = ThrottledLog(peer)
-        """For the reading thread."""
-        # Lists: deques would take more room in every connection, and few wait here.
-        self._queue: list[OutgoingCall] = []
-        self._outstanding: OutgoingCall | None = None
-        self._timed_out: list[str] = []
+        self._throttled = throttled
+        self._max_queued = max_queued
         self.counters = Counters()
+        self._lock = threading.Lock()  # guards everything below, and the changing fields of every OutgoingCall
+        self._state = ConnectionState.CONNECTING
+        self._outstanding: OutgoingCall | None = None
+        # Lists: deques take more room in every connection, and few CALLs wait here.
+        self._queue: list[OutgoingCall] = []
+        self._timed_out: list[OutgoingCall] = []
 
     def __repr__(self) -> str:
         waiting = self._outstanding.action if self._outstanding else None
-        return f"<Rpc outstanding={waiting} queued={len(self._queue)} {self.counters}>"
+        return f"<Engine {self._state.name} outstanding={waiting} queued={len(self._queue)} {self.counters}>"
+
+    # The connection.
+
+    @property
+    def state(self) -> ConnectionState:
+        """Where the connection is in its life."""
+        return self._state
+
+    def advance(self, state: ConnectionState) -> bool:
+        """Move on to ``state``; return False if the connection is there or further already."""
+        with self._lock:
+            if self._state >= state:
+                return False
+            self._state = state
+            return True
+
+    def end(self, state: ConnectionState) -> list[OutgoingCall]:
+        """Move on to ``state``, CLOSING or CLOSED; take no more CALLs, and return those that were given up."""
+        with self._lock:
+            self._state = max(self._state, state)
+            calls = [self._outstanding, *self._queue] if self._outstanding else []
+            self._outstanding = None
+            self._queue.clear()
+            for call in calls:
+                call.state = CallState.SETTLED
+            return calls
 
     # Our CALLs.
 
-    @property
-    def queued(self) -> int:
-        """How many CALLs wait behind the outstanding one."""
-        return len(self._queue)
+    def submit(self, call: OutgoingCall) -> OutgoingCall | Rejection | None:
+        """Queue a CALL. Return it if it is its turn now, None if it waits, or why it is not taken."""
+        with self._lock:
+            if self._state >= ConnectionState.CLOSING:
+                return Rejection.CLOSED
+            if call.state is CallState.SETTLED:
+                return Rejection.GIVEN_UP
+            if self._outstanding is None:
+                self._outstanding = call
+                call.state = CallState.OUTSTANDING
+                return call
+            if self._max_queued is not None and len(self._queue) >= self._max_queued:
+                return Rejection.FULL
+            call.state = CallState.QUEUED
+            self._queue.append(call)
+            return None
 
-    def submit(self, call: OutgoingCall) -> OutgoingCall | None:
-        """Queue a CALL; return it when it is to be written now (one outstanding at a time: J16 §4.1.1)."""
-        if self._outstanding is None:
-            self._outstanding = call
-            return call
-        self._queue.append(call)
-        return None
+    def begin_writing(self, call: OutgoingCall | None, now: float) -> OutgoingCall | None:
+        """Return the CALL to write: this one, the next one if it was cancelled, or None if another thread saw to it."""
+        with self._lock:
+            while call is not None and call is self._outstanding:
+                if self._claim(call):
+                    call.delivery = "unknown"
+                    call.sent_at = now
+                    return call
+                call.state = CallState.SETTLED
+                call = self._next()
+            return None
 
-    def withdraw(self, call: OutgoingCall) -> Withdrawn:
-        """Give a CALL up: it timed out or was cancelled."""
-        if call is self._outstanding:
-            self._timed_out = [*self._timed_out[1 - _REMEMBERED_TIMEOUTS :], call.message_id]
-            return Withdrawn("outstanding", self._advance())
-        try:
-            self._queue.remove(call)
-        except ValueError:
-            return Withdrawn("settled")
-        return Withdrawn("queued")
+    def claim(self, call: OutgoingCall) -> bool:
+        """Take the future out of its owner's power to cancel; return False if it was cancelled before."""
+        with self._lock:
+            return self._claim(call)
 
-    def end(self) -> list[OutgoingCall]:
-        """Give up every CALL, since the connection is gone."""
-        calls = [self._outstanding, *self._queue] if self._outstanding else []
-        self._outstanding = None
-        self._queue.clear()
-        return calls
+    def take_outcome_listener(self, call: OutgoingCall) -> OutcomeListener | None:
+        """Return what is told that a CALL was cancelled, to the first thread that asks."""
+        with self._lock:
+            # `concurrent.futures.wait` and `as_completed` count a cancelled future as done once it is claimed.
+            self._claim(call)
+            listener, call.on_outcome = call.on_outcome, None
+            return listener
 
-    def _advance(self) -> OutgoingCall | None:
+    def withdraw(self, call: OutgoingCall) -> tuple[bool, OutgoingCall | None]:
+        """Give a CALL up: it timed out or was cancelled.
+
+        Returns:
+            Whether it was given up (False: it was settled before), and the CALL to write in its place.
+        """
+        with self._lock:
+            before, call.state = call.state, CallState.SETTLED
+            if before is CallState.SETTLED:
+                return False, None
+            if before is CallState.OUTSTANDING:
+                self._timed_out = [*self._timed_out[1 - _MAX_TIMED_OUT :], call]
+                return True, self._next()
+            if before is CallState.QUEUED:
+                self._queue.remove(call)
+            return True, None
+
+    def _claim(self, call: OutgoingCall) -> bool:
+        assert self._lock.locked()
+        if call.claimed is None:
+            call.claimed = call.future.set_running_or_notify_cancel()
+        return call.claimed
+
+    def _next(self) -> OutgoingCall | None:
+        assert self._lock.locked()
         self._outstanding = self._queue.pop(0) if self._queue else None
+        if self._outstanding is not None:
+            self._outstanding.state = CallState.OUTSTANDING
         return self._outstanding
 
-    # What the peer sends.
+    # What the peer sends: on the reader.
 
     def receive(self, frame: frames.Frame, text: str) -> Decision:
         """Return what to do about a frame, which came as ``text``."""
@@ -195,17 +333,17 @@ class Rpc:
         if isinstance(frame, frames.SendFrame):
             return self._receive_send(frame)
         if isinstance(frame, frames.CallResultErrorFrame):
-            return self._receive_refusal(frame)
+            return self._receive_rejection(frame)
         return self._receive_answer(frame.message_id, frame)
 
     def receive_malformed(self, error: ProtocolError) -> Decision:
-        """Return what to do about a message that is no frame."""
+        """Return what to do about a message that is not a frame."""
         if error.error_code == "MessageTypeNotSupported":
             self.counters.unknown_types += 1
-            self.throttled.log(_logger, "type", "ignored a message: %s", error, level=logging.INFO)
+            self._throttled.log(_logger, "type", "ignored a message: %s", error, level=logging.INFO)
             return self._report(error) if self._codec.refuses_unknown_types else None
-        self.counters.malformed_frames += 1
-        self.throttled.log(_logger, "malformed", "%s", error)
+        self.counters.malformed_messages += 1
+        self._throttled.log(_logger, "malformed", "%s", error)
         if error.message_type in (None, frames.CALL):
             return self._report(error)
         if error.message_type in (frames.CALLRESULT, frames.CALLERROR) and isinstance(error.message_id, str):
@@ -215,24 +353,31 @@ class Rpc:
     def _report(self, error: ProtocolError) -> Reply | None:
         if error.message_id is not None:
             return self._refuse(error.message_id, error.error_code, str(error))
+        # Without the parser's own words, which may quote the broken text (4/201 §4.2.3).
+        return self._report_unreadable(error.error_code, "the message could not be read")
+
+    def _report_unreadable(self, code: str, description: str) -> Reply | None:
         if not self._codec.reports_unreadable:
             return None
-        # Without the parser's own words, which may quote the broken text (4/201 §4.2.3).
-        return Reply(self._codec.call_error(UNREADABLE_ID, error.error_code, "the message could not be read"))
+        text = self._codec.call_error(UNREADABLE_ID, code, description)
+        return Reply(text, frames.CALLERROR, UNREADABLE_ID)
 
     def _receive_answer(
         self, message_id: str, answer: frames.CallResultFrame | frames.CallErrorFrame | ProtocolError
     ) -> Decision:
-        call = self._outstanding
-        if call is not None and call.message_id == message_id:
-            return Settle(call, answer, self._advance())
-        if message_id in self._timed_out:
-            self._timed_out.remove(message_id)
+        with self._lock:
+            call = self._outstanding
+            if call is not None and call.message_id == message_id:
+                call.state = CallState.SETTLED
+                return Settle(call, answer, self._next())
+            late = next((call for call in self._timed_out if call.message_id == message_id), None)
+            if late is not None:
+                self._timed_out.remove(late)
+        if late is not None:
             self.counters.late_answers += 1
-            _logger.warning("%s: the answer to %s came after its timeout and is dropped", self._peer, message_id)
-        else:
-            self.counters.stray_answers += 1
-            self._log_stray(message_id, answer)
+            return Late(late)
+        self.counters.stray_answers += 1
+        self._log_stray(message_id, answer)
         return None
 
     def _log_stray(
@@ -240,61 +385,66 @@ class Rpc:
     ) -> None:
         if message_id == UNREADABLE_ID and isinstance(answer, frames.CallErrorFrame):
             text = f"{answer.code} {answer.description}"[:_MAX_ECHO]
-            self.throttled.log(_logger, "unreadable", "could not read a message of ours: %r", text)
+            self._throttled.log(_logger, "unreadable", "could not read a message of ours: %r", text)
         else:
-            self.throttled.log(_logger, "stray", "dropped an answer to %.40r, which is no call of ours", message_id)
+            self._throttled.log(_logger, "stray", "dropped an answer to %.40r: no CALL of ours has that id", message_id)
 
-    def _receive_refusal(self, error: frames.CallResultErrorFrame) -> AnswerRejected | None:
-        # It carries an id of the peer's, for a CALL that was answered here lately (4/21 §4.2.3).
+    def _receive_rejection(self, error: frames.CallResultErrorFrame) -> AnswerRejected | None:
+        # It carries the id of a CALL of the peer that was answered here a short time ago (4/21 §4.2.3).
         action = self._answers.answered(error.message_id)
         if action is not None:
             return AnswerRejected(action, error)
         self.counters.stray_answers += 1
-        text = "refused the answer to %.40r, which nobody here gave"
-        self.throttled.log(_logger, "stray refusal", text, error.message_id)
+        text = "dropped a CALLRESULTERROR for %.40r: no answer of ours has that id"
+        self._throttled.log(_logger, "stray rejection", text, error.message_id)
         return None
 
     def _receive_send(self, send: frames.SendFrame) -> Dispatch | None:
-        # Nothing that is wrong with it may be answered (4/21 §4.2.4).
-        fault = self._refusal(send.action, True)
+        # Nothing that is wrong with a SEND may be answered (4/21 §4.2.4).
+        route = self._route(send.action)
+        fault = route.send_refusal
+        if fault is not None and not self._refuses_at_once(send.action):
+            fault = None
         if len(str(send.message_id)) > frames.MAX_MESSAGE_ID:
             fault = "the message id is longer than 36 characters"
         if fault is None:
-            return Dispatch(send, None)
+            return Dispatch(send, None, route)
         self.counters.dropped_sends += 1
-        self.throttled.log(_logger, "send", "dropped the SEND %.50r: %s", send.action, fault)
+        self._throttled.log(_logger, "send", "dropped the SEND %.50r: %s", send.action, fault)
         return None
 
     def _receive_call(self, call: frames.CallFrame, text: str) -> Decision:
-        if len(str(call.message_id)) > frames.MAX_MESSAGE_ID:
-            return self._refuse(call.message_id, self._codec.bad_id, "the message id is longer than 36 characters")
-        code = self._refusal(call.action, False)
-        if code is not None:
-            return self._refuse(call.message_id, code, refusal_text(code, call.action))
-        verdict, admission = self._answers.admit(call, text, self._reply_to)
+        message_id = call.message_id
+        if len(message_id if isinstance(message_id, str) else str(message_id)) > frames.MAX_MESSAGE_ID:
+            return self._refuse(message_id, self._codec.bad_id, "the message id is longer than 36 characters")
+        route = self._route(call.action)
+        refusal = route.call_refusal
+        if refusal is not None and self._refuses_at_once(call.action):
+            return self._refuse(message_id, refusal, refusal_text(refusal, call.action), call.action)
+        verdict, incoming = self._answers.admit(call, text, self._reply_to)
         if verdict is Verdict.NEW:
-            return Dispatch(call, admission)
+            return Dispatch(call, incoming, route)
         self.counters.repeated_calls += 1
         if verdict is Verdict.CONFLICT:
-            return self._refuse(call.message_id, self._codec.bad_id, "the message id was used for another CALL")
-        text = "repeated %s %r"
-        self.throttled.log(_logger, "repeat", text, call.action, call.message_id, level=logging.INFO)
-        # By the verdict: an answer that came in since goes to this reply_to by itself.
-        return Reply(admission.answer) if verdict is Verdict.REPLAY and admission.answer is not None else None
-
-    def _refuse(self, message_id: frames.MessageId, code: str, description: str) -> Reply | None:
-        # Actions that OCPP knows are told apart: each may be a handler that somebody forgot.
-        kind = description if code == "NotSupported" else code
-        self.throttled.log(_logger, kind, "refused the CALL %.40r: %s %s", message_id, code, description)
-        if len(str(message_id)) <= _MAX_ECHO:
-            return Reply(self._codec.call_error(message_id, code, description))
-        if self._codec.reports_unreadable:
-            return Reply(self._codec.call_error(UNREADABLE_ID, code, description))
+            return self._refuse(message_id, self._codec.bad_id, "the message id was used for another CALL", call.action)
+        self._throttled.log(_logger, "repeat", "repeated %s %r", call.action, message_id, level=logging.INFO)
+        # By the verdict: an answer that came in since then is sent by the handler's thread.
+        if verdict is Verdict.REPLAY and incoming.answer is not None:
+            return Reply(incoming.answer, frames.CALLRESULT, message_id, call.action)
         return None
+
+    def _refuse(self, message_id: frames.MessageId, code: str, description: str, action: str = "") -> Reply | None:
+        # Actions that OCPP knows are told apart: each may be a handler that was forgotten.
+        kind = description if code == "NotSupported" else code
+        self._throttled.log(_logger, kind, "refused the CALL %.40r: %s %s", message_id, code, description)
+        if len(str(message_id)) > _MAX_ECHO:
+            return self._report_unreadable(code, description)
+        text = self._codec.call_error(message_id, code, description)
+        return Reply(text, frames.CALLERROR, message_id, action)
 
 
 def refusal_text(code: str, action: str) -> str:
-    """Return the description that goes with the error code for an action that is not handled here."""
-    # As repr shows it, since the peer may have written anything there, and it goes to the log as well.
+    """Return the description that goes with the error code for an action that no handler serves."""
+    # As repr shows it: the peer may have written anything there, and the text goes to the log as well.
     name = repr(action[:_MAX_NAME])
     return f"unknown action {name}" if code == "NotImplemented" else f"{name} is not supported here"

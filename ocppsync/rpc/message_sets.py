@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import ValidationError, Violation
@@ -57,31 +57,31 @@ class MessageSet:
         self._validation = validation
         self._validator = _validator(entries, lenient)
         self._normalize = Normalizer(entries, lenient).normalize if lenient.normalizes else None
-        # Towards stations: 2/201 §2.1.4 decimal.
+        self._is_send = {name: entries.is_send(name) for name in entries.actions if entries.may_send(role, name)}
+        # Towards charge points: 2/201 §2.1.4 decimal.
         self._round = role == "central_system" and entries.version != "1.6"
 
     def __repr__(self) -> str:
         return f"<MessageSet of OCPP {self.version}: {len(self.catalogue.actions)} actions>"
 
-    # Judging.
+    # Checking.
 
-    def normalized(self, action: str, kind: Kind, payload: Any) -> Any:
-        """Return a payload that came in as `Lenient` asks for it."""
-        return payload if self._normalize is None else self._normalize(action, kind, payload)
+    def check_inbound(self, action: str, kind: Kind, payload: Any) -> tuple[Any, ValidationError | None, bool]:
+        """Check a payload that came in.
 
-    def fault_of_inbound(self, action: str, kind: Kind, payload: Any) -> ValidationError | None:
-        """Return what is wrong with a payload that came in, or None; also if nobody wants to know."""
-        if self._validation.of_inbound(action) == "off":
-            return None
-        return self._validator.check(action, kind, payload)
+        Returns:
+            The payload as `Lenient` asks for it; what is wrong with it, or None, also if its validation is off; and
+            whether it is refused for that.
+        """
+        if self._normalize is not None:
+            payload = self._normalize(action, kind, payload)
+        mode = self._validation.inbound_actions.get(action, self._validation.inbound)
+        fault = None if mode == "off" else self._validator.check(action, kind, payload)
+        return payload, fault, fault is not None and not _tolerated(mode, fault)
 
-    def tolerates_inbound(self, fault: ValidationError) -> bool:
-        """Return whether a payload with that fault is let in; the log has it then."""
-        return _tolerated(self._validation.of_inbound(fault.action), fault)
-
-    def fault_of_outbound(self, action: str, kind: Kind, payload: Any) -> ValidationError | None:
+    def check_outbound(self, action: str, kind: Kind, payload: Any) -> ValidationError | None:
         """Return why a payload must not go out, or None."""
-        mode = self._validation.of_outbound(action)
+        mode = self._validation.outbound_actions.get(action, self._validation.outbound)
         fault = None if mode == "off" else self._validator.check(action, kind, payload)
         return None if fault is None or _tolerated(mode, fault) else fault
 
@@ -93,16 +93,16 @@ class MessageSet:
 
     def check_sender(self, action: str, *, send: bool) -> None:
         """Raise ValidationError unless this end of a connection may send the action, as a SEND or as a CALL."""
+        if self._is_send.get(action) is send:
+            return
         entries, role = self.catalogue, self.role
         if not entries.known(action):
             raise self.unknown(action, [entries])
         if not entries.may_send(role, action):
             text, code = f"a {role.replace('_', ' ')} does not send {action}; its peer does", "NotSupported"
-        elif entries.is_send(action) is not send:
+        else:
             text = f"{action} gets {'an' if send else 'no'} answer; {'send_request' if send else 'send'} sends it"
             code = "NotSupported"
-        else:
-            return
         raise ValidationError(
             text, action=action, errors=[Violation("", text, "action")], error_code=self.codec.code(code)
         )
@@ -111,21 +111,21 @@ class MessageSet:
 
     def call(self, message_id: str, action: str, payload: Any) -> str:
         """Return the text of a CALL."""
-        return self._written(lambda payload: frames.call(message_id, action, payload), payload)
+        text = frames.call(message_id, action, payload)
+        return text if self._fits(text) else frames.call(message_id, action, _rounded(payload))
 
     def send(self, message_id: str, action: str, payload: Any) -> str:
         """Return the text of a SEND."""
-        return self._written(lambda payload: frames.send(message_id, action, payload), payload)
+        text = frames.send(message_id, action, payload)
+        return text if self._fits(text) else frames.send(message_id, action, _rounded(payload))
 
     def call_result(self, message_id: frames.MessageId, payload: Any) -> str:
         """Return the text of a CALLRESULT."""
-        if not self._round:
-            return frames.call_result(message_id, payload)
-        return self._written(lambda payload: frames.call_result(message_id, payload), payload)
+        text = frames.call_result(message_id, payload)
+        return text if self._fits(text) else frames.call_result(message_id, _rounded(payload))
 
-    def _written(self, write: Callable[[Any], str], payload: Any) -> str:
-        text = write(payload)
-        return write(_rounded(payload)) if self._round and _LONG_FRACTION.search(text) else text
+    def _fits(self, text: str) -> bool:
+        return not self._round or _LONG_FRACTION.search(text) is None
 
 
 def _tolerated(mode: str, fault: ValidationError) -> bool:

@@ -114,7 +114,7 @@ class Registration:
 
 
 class MessagePolicy:
-    """Stands open: every message is let through."""
+    """Decides which messages may pass before the charge point is registered; this one lets everything pass."""
 
     def decide_inbound(self, action: str) -> InboundDecision:
         """Return what becomes of a CALL or SEND that the peer sent."""
@@ -124,22 +124,11 @@ class MessagePolicy:
         """Return why a CALL or SEND of ours must not go now, or None."""
         return None
 
-    def answered(self, action: str, payload: Any, answer: Any) -> None:
+    def before_answer(self, action: str, payload: Any, answer: Any) -> None:
         """Take note of the CALLRESULT that the peer's CALL is about to get."""
 
-    def settled(self, action: str, payload: Any, answer: Any) -> None:
+    def on_answer(self, action: str, payload: Any, answer: Any) -> None:
         """Take note of the CALLRESULT that our CALL has got."""
-
-    def fatal_violation(self, action: str, payload: Any) -> str | None:
-        """Return why the connection has to end over a valid CALL of the peer's, or None."""
-        return None
-
-    def watch(self, action: str, payload: Any) -> OutcomeListener | None:
-        """Prepare for a CALL of ours that is about to be sent; return what wants to know its outcome, whatever it is.
-
-        It may block, and what it raises keeps the CALL from being sent.
-        """
-        return None
 
 
 class CentralSystemPolicy(MessagePolicy):
@@ -155,12 +144,12 @@ class CentralSystemPolicy(MessagePolicy):
             return "handle"
         return "refuse"
 
-    def answered(self, action: str, payload: Any, answer: Any) -> None:
+    def before_answer(self, action: str, payload: Any, answer: Any) -> None:
         """Take note of the CALLRESULT that the station's CALL is about to get."""
         if action == _BOOT:
             self._registration.on_boot_response(answer)
 
-    def settled(self, action: str, payload: Any, answer: Any) -> None:
+    def on_answer(self, action: str, payload: Any, answer: Any) -> None:
         """Take note of the CALLRESULT that our CALL has got."""
         self._registration.on_trigger_accepted(action, payload, answer)
 
@@ -195,11 +184,11 @@ class ChargePointPolicy(MessagePolicy):
         found = "was not sent" if registration.status == "unknown" else f"is {registration.status}"
         return f"the BootNotification {found}, so that nothing else may be sent yet"
 
-    def answered(self, action: str, payload: Any, answer: Any) -> None:
+    def before_answer(self, action: str, payload: Any, answer: Any) -> None:
         """Take note of the CALLRESULT that the central system's CALL is about to get."""
         self._registration.on_trigger_accepted(action, payload, answer)
 
-    def settled(self, action: str, payload: Any, answer: Any) -> None:
+    def on_answer(self, action: str, payload: Any, answer: Any) -> None:
         """Take note of the CALLRESULT that our CALL has got."""
         if action == _BOOT:
             self._registration.on_boot_response(answer)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import threading
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -25,15 +24,13 @@ from ..errors import (
     VersionMismatchError,
     Violation,
 )
-from ..events import Observer, TimedOut, ValidationFailed
-from ..request import ConnectionMetadata
+from ..events import TimedOut, ValidationFailed
 from ..threads.pool import Executor, run_logged
-from ..threads.timer import Timer, TimerHandle
-from ..wire.transport import Transport, TransportClosedError
+from ..wire.transport import TransportClosedError
 from . import frames
-from .engine import OutgoingCall, Rpc, Settle
-from .message_sets import MessageSet
-from .registration import MessagePolicy, OutcomeListener
+from .context import ConnectionContext
+from .engine import ConnectionState, Engine, OutgoingCall, Rejection, Settle
+from .outbox import Outbox
 
 _logger = logging.getLogger(__name__)
 
@@ -41,8 +38,8 @@ _logger = logging.getLogger(__name__)
 class RequestFuture(Future[Any]):
     """A `concurrent.futures.Future` whose callbacks run in the handler pool.
 
-    The answer is set by the thread that reads the connection. A callback there could wait for another answer of the
-    same charge point, which that thread alone can read.
+    The thread that reads the connection sets the answer. A callback on that thread could wait for another answer of the
+    same peer, which only that thread can read.
     """
 
     def __init__(self, executor: Executor, on_cancel: Callable[[], object]) -> None:
@@ -60,7 +57,7 @@ class RequestFuture(Future[Any]):
         return super().result(timeout)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """Return why there is no answer, or None where there is one; blocks until that is known."""
+        """Return why there is no answer, or None if there is one; blocks until that is known."""
         self._executor.before_wait(self)
         return super().exception(timeout)
 
@@ -72,129 +69,73 @@ class RequestFuture(Future[Any]):
         return cancelled
 
 
-class PendingRequest(OutgoingCall):
-    """A CALL of ours with what its sender waits for. Its fields are guarded by the connection's lock."""
-
-    __slots__ = ("_claimed", "future", "payload", "settled", "timer", "watch", "written")
-
-    def __init__(
-        self,
-        message_id: str,
-        action: str,
-        payload: Any,
-        text: str,
-        executor: Executor,
-        on_cancel: Callable[[PendingRequest], object],
-    ) -> None:
-        super().__init__(message_id, action, text)
-        self.payload = payload
-        self.future = RequestFuture(executor, lambda: on_cancel(self))
-        self.timer: TimerHandle | None = None
-        self.watch: OutcomeListener | None = None
-        self.written = False
-        self.settled = False
-        self._claimed: bool | None = None
-
-    def claim(self) -> bool:
-        """Take the future out of its owner's power to cancel; False when it was cancelled before."""
-        if self._claimed is None:
-            self._claimed = self.future.set_running_or_notify_cancel()
-        return self._claimed
-
-
 class Requester:
-    """Sends CALLs and settles their futures.
+    """Sends CALLs and SENDs, and settles the futures of the CALLs. The engine knows whose turn it is."""
 
-    Args:
-        rpc: the connection's core, with ``lock``, which guards it.
-        transport: where the CALLs go.
-        metadata: whose connection it is.
-        messages: of the connection's version.
-        gate: what may go before the station is registered.
-        executor: where the callbacks of futures run.
-        timer: for the deadlines.
-        observe: is told of timeouts and of payloads that break their schema; None: nobody is.
-        max_queued: how many requests may wait for their turn; None: any number.
-    """
+    def __init__(self, context: ConnectionContext, engine: Engine, outbox: Outbox) -> None:
+        self._context = context
+        self._engine = engine
+        self._outbox = outbox
 
-    def __init__(
-        self,
-        rpc: Rpc,
-        lock: threading.Lock,
-        transport: Transport,
-        metadata: ConnectionMetadata,
-        *,
-        messages: MessageSet,
-        gate: MessagePolicy,
-        executor: Executor,
-        timer: Timer,
-        observe: Observer | None = None,
-        max_queued: int | None = None,
-    ) -> None:
-        self._observe = observe
-        self._max_queued = max_queued
-        self._rpc = rpc
-        self._lock = lock  # also guards the mark below and the fields of every PendingRequest
-        self._ended = False
-        self._transport = transport
-        self._metadata = metadata
-        self._messages = messages
-        self._gate = gate
-        self._executor = executor
-        self._timer = timer
+    # From any thread.
 
     def request(self, action: str, payload: Any, timeout: float) -> Future[Any]:
         """Send a CALL when its turn comes, and return the future of its answer; see `Connection.request`."""
-        pending = self._make_request(action, payload)
-        objection = self._gate.outbound_error(action)
-        if objection is not None:
-            self._fail(pending, NotRegisteredError, objection)
-            return pending.future
-        deadline = self._timer.now() + timeout
-        pending.watch = self._gate.watch(action, payload)
-        with self._lock:
-            refused = self._refusal()
-            if refused is None:
-                pending.timer = self._timer.call_at(deadline, self._expire, pending, timeout)
-            ready = None if refused is not None else self._rpc.submit(pending)
-        if refused is not None:
-            self._fail(pending, *refused)
-        self.write(ready)
-        return pending.future
-
-    def _refusal(self) -> tuple[type[OCPPRequestError], str] | None:
-        assert self._lock.locked()
-        if self._ended:
-            return NotConnectedError, "it is not connected"
-        if self._max_queued is not None and self._rpc.queued >= self._max_queued:
-            return QueueFullError, f"{self._max_queued} requests wait for their turn already"
-        return None
+        context = self._context
+        message_id, text = self._make_text(context.messages.call, action, payload)
+        call = OutgoingCall(message_id, action, text, payload)
+        call.future = RequestFuture(context.executor, lambda: self._cancelled(call))
+        error = context.policy.outbound_error(action)
+        if error is not None:
+            self._fail(call, NotRegisteredError, error)
+            return call.future
+        if context.security is not None:
+            call.on_outcome = context.security.before_request(action, payload)
+        # Before the engine has it: it may be answered at once, and the appointment is cancelled then.
+        call.timer = context.timer.call_at(context.timer.now() + timeout, self._expire, call, timeout)
+        turn = self._engine.submit(call)
+        if isinstance(turn, OutgoingCall):
+            self.write(turn)
+        elif turn is Rejection.CLOSED:
+            self._fail(call, NotConnectedError, "it is not connected")
+        elif turn is Rejection.FULL:
+            limit = context.options.limits.queued_requests
+            self._fail(call, QueueFullError, f"{limit} requests wait for their turn already")
+        return call.future
 
     def send(self, action: str, payload: Any) -> None:
         """Write a SEND at once, whatever is outstanding; see `Connection.send`."""
-        message_id, text = self._make_text(self._messages.send, action, payload)
-        objection = self._gate.outbound_error(action)
-        if objection is not None:
-            raise self._failure(NotRegisteredError, action, message_id, objection, "not_sent")
+        message_id, text = self._make_text(self._context.messages.send, action, payload)
+        error = self._context.policy.outbound_error(action)
+        if error is not None:
+            raise self.failure(NotRegisteredError, action, message_id, error, "not_sent")
         try:
-            self._transport.send_nowait(text)
-        except TransportClosedError as error:
-            delivery: Delivery = "unknown" if error.written else "not_sent"
-            raise self._failure(ConnectionLostError, action, message_id, str(error), delivery) from error
+            self._outbox.send(text, frames.SEND, message_id, action)
+        except TransportClosedError as closed:
+            delivery: Delivery = "unknown" if closed.written else "not_sent"
+            raise self.failure(ConnectionLostError, action, message_id, str(closed), delivery) from closed
 
     def other_version(self, action: str, version: str) -> OCPPRequestError:
         """Return the error of a request for another version than the connection's."""
-        what = f"OCPP {version} was asked for, and the connection speaks {self._messages.version}"
-        return self._failure(VersionMismatchError, action, None, what, "not_sent")
+        what = f"OCPP {version} was asked for, and the connection speaks {self._context.messages.version}"
+        return self.failure(VersionMismatchError, action, None, what, "not_sent")
 
-    def _make_request(self, action: str, payload: Any) -> PendingRequest:
-        message_id, text = self._make_text(self._messages.call, action, payload)
-        return PendingRequest(message_id, action, payload, text, self._executor, self._cancelled)
+    def failure(
+        self, kind: type[OCPPRequestError], action: str, message_id: str | None, what: str, delivery: Delivery
+    ) -> OCPPRequestError:
+        """Return an error about a request over this connection."""
+        return request_error(kind, self._context.metadata.charge_point_id, action, message_id, what, delivery)
+
+    def end(self, reason: str, state: ConnectionState) -> None:
+        """Fail every request that waits, and every later one, since the connection goes on to ``state``."""
+        for call in self._engine.end(state):
+            self._fail(call, ConnectionLostError, reason)
 
     def _make_text(self, write: Callable[[str, str, Any], str], action: str, payload: Any) -> tuple[str, str]:
-        fault = self._messages.fault_of_outbound(action, "request", payload)
+        messages = self._context.messages
+        fault = messages.check_outbound(action, "request", payload)
         if fault is not None:
-            self._tell_of(fault, "outbound")
+            self._observe_fault(fault, "outbound")
             raise fault
         message_id = str(uuid.uuid4())
         try:
@@ -204,175 +145,157 @@ class Requester:
                 f"{action} request: {error}",
                 action=action,
                 errors=[Violation("", str(error), "type")],
-                error_code=self._messages.codec.code("FormatViolation"),
+                error_code=messages.codec.code("FormatViolation"),
             ) from error
 
+    # From any thread, the timer or the reader.
+
     def write(self, call: OutgoingCall | None) -> None:
-        """Write the CALL whose turn it is, or where it was cancelled the one behind it; never waits."""
-        while isinstance(call, PendingRequest):
-            with self._lock:
-                if call.settled:
-                    return  # it timed out just now, and whoever saw to that writes the next
-                if call.claim():
-                    call.written = True
-                    break
-                call.settled = True
-                call = self._rpc.withdraw(call).next
-        else:
+        """Write the CALL whose turn it is, or the next one if it was cancelled; never waits."""
+        call = self._engine.begin_writing(call, self._context.timer.now())
+        if call is None:
             return
         try:
-            self._transport.send_nowait(call.text)
+            self._outbox.send(call.text, frames.CALL, call.message_id, call.action)
         except TransportClosedError as error:
-            call.written = error.written
-            # The reader notices, and fails every request that waits.
-            self._transport.abort()
+            if error.written:
+                # The reader notices, and fails every request that waits.
+                self._outbox.transport.abort()
+            else:
+                # Mostly our Close is out, and an abort would cut it off, with the answers before it. No CALL may follow
+                # it, so the requests that wait need not wait for the peer to answer it.
+                call.delivery = "not_sent"
+                self.end(str(error), ConnectionState.CLOSING)
+
+    def _expire(self, call: OutgoingCall, seconds: float) -> None:
+        given_up, following = self._engine.withdraw(call)
+        if not given_up:
+            return  # its answer is here, or its end, and another thread is about to give it out
+        self.write(following)
+        written = call.delivery == "unknown"
+        waited = f"no answer within {seconds:g} s" if written else f"{seconds:g} s passed before its turn"
+        self._fail(call, RequestTimeoutError, waited)
+        observe = self._context.options.observe
+        if observe is not None:
+            observe(TimedOut(self._context.metadata.charge_point_id, call.action, seconds, call.delivery))
+
+    def _cancelled(self, call: OutgoingCall) -> None:
+        _stop_timer(call)
+        _, following = self._engine.withdraw(call)
+        self.write(following)
+        listener = self._engine.take_outcome_listener(call)
+        if listener is not None:
+            what = "it was cancelled before its turn"
+            run_logged(listener, self.failure(OCPPRequestError, call.action, call.message_id, what, "not_sent"))
+
+    def _fail(self, call: OutgoingCall, kind: type[OCPPRequestError], what: str) -> None:
+        _stop_timer(call)
+        if self._engine.claim(call):
+            error = self.failure(kind, call.action, call.message_id, what, call.delivery)
+            _tell_outcome(call, error)
+            call.future.set_exception(error)
+
+    # On the reader.
 
     def settle(self, event: Settle) -> None:
-        """Give an answer to whoever waits for it."""
-        pending = event.call
-        assert isinstance(pending, PendingRequest)
-        with self._lock:
-            pending.settled = True
-        _stop_timer(pending)
+        """Give out the answer to one of our CALLs, after the next one was written."""
+        self.write(event.next)
+        call = event.call
+        _stop_timer(call)
         try:
-            result = self._result(pending, event.answer)
+            result = self._result(call, event.answer)
         except Exception as error:
             # Whatever it is: nothing else would ever end the wait for this future.
-            _tell_watch(pending, error)
-            pending.future.set_exception(error)
+            _tell_outcome(call, error)
+            call.future.set_exception(error)
         else:
-            _tell_watch(pending, result)
-            pending.future.set_result(result)
-
-    def end(self, reason: str) -> None:
-        """Fail every request that waits, and every later one."""
-        with self._lock:
-            self._ended = True
-            calls = [call for call in self._rpc.end() if isinstance(call, PendingRequest)]
-            for pending in calls:
-                pending.settled = True
-        for pending in calls:
-            self._fail(pending, ConnectionLostError, reason)
-
-    def _expire(self, pending: PendingRequest, seconds: float) -> None:
-        if self._give_up(pending):
-            waited = f"no answer within {seconds:g} s" if pending.written else f"{seconds:g} s passed before its turn"
-            self._fail(pending, RequestTimeoutError, waited)
-            if self._observe is not None:
-                delivery: Delivery = "unknown" if pending.written else "not_sent"
-                self._observe(TimedOut(self._metadata.charge_point_id, pending.action, seconds, delivery))
-
-    def _cancelled(self, pending: PendingRequest) -> None:
-        _stop_timer(pending)
-        self._give_up(pending)
-
-    def _give_up(self, pending: PendingRequest) -> bool:
-        with self._lock:
-            if pending.settled:
-                return False
-            withdrawn = self._rpc.withdraw(pending)
-            if withdrawn.was == "settled":
-                return False  # its answer is here, and the reader about to give it out
-            pending.settled = True
-        self.write(withdrawn.next)
-        return True
-
-    def _fail(self, pending: PendingRequest, kind: type[OCPPRequestError], what: str) -> None:
-        _stop_timer(pending)
-        with self._lock:
-            claimed = pending.claim()
-        if claimed:
-            delivery: Delivery = "unknown" if pending.written else "not_sent"
-            error = self._failure(kind, pending.action, pending.message_id, what, delivery)
-            _tell_watch(pending, error)
-            pending.future.set_exception(error)
-
-    def _failure(
-        self, kind: type[OCPPRequestError], action: str, message_id: str | None, what: str, delivery: Delivery
-    ) -> OCPPRequestError:
-        charge_point_id = self._metadata.charge_point_id
-        return kind(
-            f"{action} to {charge_point_id}: {what}",
-            charge_point_id=charge_point_id,
-            action=action,
-            message_id=message_id,
-            delivery=delivery,
-        )
+            _tell_outcome(call, result)
+            call.future.set_result(result)
 
     def _result(
-        self, pending: PendingRequest, answer: frames.CallResultFrame | frames.CallErrorFrame | ProtocolError
+        self, call: OutgoingCall, answer: frames.CallResultFrame | frames.CallErrorFrame | ProtocolError
     ) -> Any:
+        context = self._context
         if isinstance(answer, frames.CallErrorFrame):
-            raise self._call_error(pending, answer)
+            raise CallErrorReceived(
+                code=context.messages.codec.code(answer.code),
+                raw_code=answer.code,
+                description=answer.description,
+                details=answer.details,
+                charge_point_id=context.metadata.charge_point_id,
+                action=call.action,
+                message_id=call.message_id,
+            )
         payload, fault = None, None
         if isinstance(answer, frames.CallResultFrame):
-            payload = self._messages.normalized(pending.action, "response", answer.payload)
-            fault = self._messages.fault_of_inbound(pending.action, "response", payload)
-            if fault is None or self._messages.tolerates_inbound(fault):
-                self._gate.settled(pending.action, pending.payload, payload)
+            payload, fault, refused = context.messages.check_inbound(call.action, "response", answer.payload)
+            if not refused:
+                context.policy.on_answer(call.action, call.payload, payload)
                 return payload
         if fault is not None:
-            self._tell_of(fault, "inbound")
-        self._refuse_result(pending, answer, fault)
-        charge_point_id = self._metadata.charge_point_id
+            self._observe_fault(fault, "inbound")
+        self._reject_answer(call, answer, fault)
         raise InvalidResponseError(
-            f"{pending.action} to {charge_point_id}: the answer is not valid: {fault or answer}",
-            charge_point_id=charge_point_id,
-            action=pending.action,
-            message_id=pending.message_id,
+            f"{call.action} to {context.metadata.charge_point_id}: the answer is not valid: {fault or answer}",
+            charge_point_id=context.metadata.charge_point_id,
+            action=call.action,
+            message_id=call.message_id,
             validation_error=fault,
             payload=payload,
         )
 
-    def _tell_of(self, fault: ValidationError, direction: Literal["inbound", "outbound"]) -> None:
-        if self._observe is not None:
-            self._observe(ValidationFailed(self._metadata.charge_point_id, fault.action, direction, fault))
-
-    def _refuse_result(
-        self, pending: PendingRequest, answer: frames.CallResultFrame | ProtocolError, fault: ValidationError | None
+    def _reject_answer(
+        self, call: OutgoingCall, answer: frames.CallResultFrame | ProtocolError, fault: ValidationError | None
     ) -> None:
         """Tell the peer that its CALLRESULT cannot be used, in the version that can (4/21 §4.2.3)."""
-        codec = self._messages.codec
+        codec = self._context.messages.codec
         if not codec.refuses_results:
             return
         if isinstance(answer, ProtocolError) and answer.message_type != frames.CALLRESULT:
-            return  # a CALLERROR, which nothing answers
+            return  # a CALLERROR, which has no answer
         code = fault.error_code if fault is not None else "FormatViolation"
         description = fault.described() if fault is not None else "the answer is malformed"
+        text = codec.call_result_error(call.message_id, code, description)
         with contextlib.suppress(TransportClosedError):
-            self._transport.send_nowait(codec.call_result_error(pending.message_id, code, description))
+            self._outbox.send(text, frames.CALLRESULTERROR, call.message_id, "")
 
-    def _call_error(self, pending: PendingRequest, answer: frames.CallErrorFrame) -> CallErrorReceived:
-        return CallErrorReceived(
-            code=self._messages.codec.code(answer.code),
-            raw_code=answer.code,
-            description=answer.description,
-            details=answer.details,
-            charge_point_id=self._metadata.charge_point_id,
-            action=pending.action,
-            message_id=pending.message_id,
-        )
+    def _observe_fault(self, fault: ValidationError, direction: Literal["inbound", "outbound"]) -> None:
+        observe = self._context.options.observe
+        if observe is not None:
+            observe(ValidationFailed(self._context.metadata.charge_point_id, fault.action, direction, fault))
 
 
-def _tell_watch(pending: PendingRequest, outcome: Any) -> None:
-    if pending.watch is not None:
-        run_logged(pending.watch, outcome)
+def _tell_outcome(call: OutgoingCall, outcome: Any) -> None:
+    if call.on_outcome is not None:
+        run_logged(call.on_outcome, outcome)
 
 
-def _stop_timer(pending: PendingRequest) -> None:
-    if pending.timer is not None:
-        pending.timer.cancel()
+def _stop_timer(call: OutgoingCall) -> None:
+    if call.timer is not None:
+        call.timer.cancel()
 
 
-def not_connected(charge_point_id: str, action: str) -> NotConnectedError:
-    """Return the error of a request for which there is no connection."""
-    return NotConnectedError(
-        f"{action} to {charge_point_id}: it is not connected",
+def request_error(
+    kind: type[OCPPRequestError],
+    charge_point_id: str,
+    action: str,
+    message_id: str | None,
+    what: str,
+    delivery: Delivery,
+) -> OCPPRequestError:
+    """Return the error of a request that failed."""
+    return kind(
+        f"{action} to {charge_point_id}: {what}",
         charge_point_id=charge_point_id,
         action=action,
-        message_id=None,
-        delivery="not_sent",
+        message_id=message_id,
+        delivery=delivery,
     )
+
+
+def not_connected(charge_point_id: str, action: str) -> OCPPRequestError:
+    """Return the error of a request for which there is no connection."""
+    return request_error(NotConnectedError, charge_point_id, action, None, "it is not connected", "not_sent")
 
 
 def failed(error: OCPPRequestError) -> Future[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -16,6 +17,42 @@ ActionHandler = Callable[[Any, RequestMetadata], Any]
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 _TRANSFER = "DataTransfer"
+Handle = Callable[[Any, RequestMetadata], Any]
+
+
+class Route:
+    """What becomes of one action of the peer in one version of OCPP.
+
+    Attributes:
+        handle: called with the payload and the metadata, returns the answer; what it returns for a SEND is dropped.
+            None from a handler of one action stands for ``{}``. Raises CallError if the handler did, or if the single
+            handler returned None.
+        hooks: called after the answer was sent.
+        call_refusal: the error code for a CALL that no handler serves, else None (J16 table 7).
+        send_refusal: the same for a SEND.
+    """
+
+    __slots__ = ("call_refusal", "handle", "hooks", "send_refusal")
+
+    def __init__(
+        self,
+        handle: Handle | None,
+        hooks: tuple[ActionHandler, ...] = (),
+        is_send: bool = False,
+        refusal: str = "NotSupported",
+    ) -> None:
+        self.handle: Handle = _never if handle is None else handle
+        self.hooks = hooks
+        self.call_refusal = refusal if handle is None or is_send else None
+        self.send_refusal = refusal if handle is None or not is_send else None
+
+
+def _never(payload: Any, metadata: RequestMetadata) -> Any:
+    raise CallError("NotSupported")
+
+
+_UNKNOWN = Route(None, refusal="NotImplemented")
+_NOT_SENT_BY_PEER = Route(None)
 
 
 class Router:
@@ -34,11 +71,12 @@ class Router:
         self._message_sets = message_sets
         self._peer: Role = "charge_point" if message_sets.role == "central_system" else "central_system"
         self._handler = handler
-        self._lock = threading.Lock()  # serialises the registrations; whoever looks a handler up takes no lock
+        # Serialises the registrations, and the making of routes from them; a route that is made is found without it.
+        self._lock = threading.Lock()
+        self._routes: dict[tuple[str, str], Route] = {}
         self._on: dict[tuple[str, str | None], ActionHandler] = {}
         self._after: dict[tuple[str, str | None], tuple[ActionHandler, ...]] = {}
         self._transfers: dict[tuple[str, str | None, str | None], ActionHandler] = {}
-        self._sent: dict[str, dict[str, bool]] = {}  # by version: what the peer may send, and whether as a SEND
 
     def on(self, action: str, version: str | None = None) -> Callable[[_F], _F]:
         """Return a decorator that makes a function the handler of ``action``, in one version or in all.
@@ -53,6 +91,7 @@ class Router:
                 if (action, version) in self._on:
                     raise ValueError(f"{action} has a handler already: {self._on[action, version]!r}")
                 self._on[action, version] = function
+                self._routes = {}
             return function
 
         return register
@@ -69,6 +108,7 @@ class Router:
         def register(function: _F) -> _F:
             with self._lock:
                 self._after[action, version] = (*self._after.get((action, version), ()), function)
+                self._routes = {}
             return function
 
         return register
@@ -106,51 +146,48 @@ class Router:
             raise ValueError(unknown_action(catalogues, action))
         raise ValueError(f"a {self._peer.replace('_', ' ')} never sends {action}, so it needs no handler here")
 
-    def refusal(self, action: str, version: str, send: bool = False) -> str | None:
-        """Return the error code for an action that no handler is to see as a CALL, or as a SEND, else None (J16 table
-        7)."""
-        sent = self._sent.get(version)
-        if sent is None:
-            entries = self._message_sets.messages(version).catalogue
-            sent = {name: entries.is_send(name) for name in entries.actions if entries.may_send(self._peer, name)}
-            self._sent[version] = sent
-        if sent.get(action) is not send:
-            return "NotSupported" if self._message_sets.messages(version).catalogue.known(action) else "NotImplemented"
-        served = self._handler is not None or self._find(action, version) is not None or action == _TRANSFER
-        return None if served else "NotSupported"
+    def route(self, action: str, version: str) -> Route:
+        """Return what becomes of ``action`` in one version of OCPP."""
+        route = self._routes.get((action, version))
+        return self._find_route(action, version) if route is None else route
 
-    def handle(self, action: str, payload: Any, metadata: RequestMetadata) -> Any:
-        """Return the handler's answer; None from a handler of one action stands for ``{}``.
+    def _find_route(self, action: str, version: str) -> Route:
+        entries = self._message_sets.messages(version).catalogue
+        if not entries.known(action):
+            return _UNKNOWN  # not kept: a peer may invent any number of actions
+        with self._lock:
+            route = self._make_route(action, version, entries)
+            self._routes[action, version] = route
+        return route
 
-        Raises:
-            CallError: the handler raised it, or the single callable returned None.
-        """
-        version = metadata.ocpp_version
-        if action == _TRANSFER and self._transfers and isinstance(payload, dict):
+    def _make_route(self, action: str, version: str, entries: Catalogue) -> Route:
+        assert self._lock.locked()
+        if not entries.may_send(self._peer, action):
+            return _NOT_SENT_BY_PEER
+        function = self._on.get((action, version)) or self._on.get((action, None))
+        hooks = (*self._after.get((action, version), ()), *self._after.get((action, None), ()))
+        is_send = entries.is_send(action)
+        handle: Handle | None = None
+        if action == _TRANSFER:
+            handle = functools.partial(self._handle_transfer, function)
+        elif function is not None:
+            handle = functools.partial(_handle_action, function)
+        elif self._handler is not None:
+            handle = functools.partial(_notify_any if is_send else _handle_any, self._handler, action)
+        return Route(handle, hooks, is_send)
+
+    def _handle_transfer(self, function: ActionHandler | None, payload: Any, metadata: RequestMetadata) -> Any:
+        if self._transfers and isinstance(payload, dict):
             answer = self._transfer(payload, metadata)
             if answer is not None:
                 return answer
-        function = self._find(action, version)
         if function is not None:
-            answer = function(payload, metadata)
-            return {} if answer is None else answer
-        answer = self._handler(Request(action, payload, version), metadata) if self._handler is not None else None
-        if answer is not None:
-            return answer
-        if action == _TRANSFER:
-            return _status("UnknownVendorId")
-        raise CallError("NotImplemented")
-
-    def notify(self, action: str, payload: Any, metadata: RequestMetadata) -> None:
-        """Give a SEND to its handler; what it returns is dropped."""
-        function = self._find(action, metadata.ocpp_version)
-        if function is not None:
-            function(payload, metadata)
-        elif self._handler is not None:
-            self._handler(Request(action, payload, metadata.ocpp_version), metadata)
-
-    def _find(self, action: str, version: str) -> ActionHandler | None:
-        return self._on.get((action, version)) or self._on.get((action, None))
+            return _handle_action(function, payload, metadata)
+        if self._handler is not None:
+            answer = self._handler(Request(_TRANSFER, payload, metadata.ocpp_version), metadata)
+            if answer is not None:
+                return answer
+        return _status("UnknownVendorId")
 
     def _transfer(self, payload: dict[str, Any], metadata: RequestMetadata) -> Any:
         """Return a vendor handler's answer; None where the vendor has none here."""
@@ -166,9 +203,21 @@ class Router:
         known = any(key[0] == vendor_id and key[2] in (metadata.ocpp_version, None) for key in list(self._transfers))
         return _status("UnknownMessageId") if known else None
 
-    def hooks(self, action: str, version: str) -> tuple[ActionHandler, ...]:
-        """Return what runs after ``action`` was answered."""
-        return (*self._after.get((action, version), ()), *self._after.get((action, None), ()))
+
+def _handle_action(function: ActionHandler, payload: Any, metadata: RequestMetadata) -> Any:
+    answer = function(payload, metadata)
+    return {} if answer is None else answer
+
+
+def _handle_any(handler: Handler, action: str, payload: Any, metadata: RequestMetadata) -> Any:
+    answer = handler(Request(action, payload, metadata.ocpp_version), metadata)
+    if answer is None:
+        raise CallError("NotImplemented")
+    return answer
+
+
+def _notify_any(handler: Handler, action: str, payload: Any, metadata: RequestMetadata) -> Any:
+    return handler(Request(action, payload, metadata.ocpp_version), metadata)
 
 
 def _status(status: str) -> dict[str, str]:

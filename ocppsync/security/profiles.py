@@ -19,14 +19,14 @@ from typing import Any, TypeVar
 
 from ..errors import CallErrorReceived, OCPPRequestError
 from ..request import ConnectionMetadata
-from ..rpc.registration import InboundDecision, MessagePolicy, OutcomeListener
+from ..rpc.registration import OutcomeListener
 from ..server.admission import Credentials
 from ..threads.pool import run_logged
 from ..wire.http import HttpRequest, RefusalError
 from .password_changes import PasswordChange, password_changes
 from .passwords import Passwords, PendingPassword
 
-__all__ = ["SecurityPolicy", "SecurityProfiles"]
+__all__ = ["ConnectionChecks", "SecurityProfiles"]
 
 _logger = logging.getLogger(__name__)
 _Value = TypeVar("_Value")
@@ -195,47 +195,22 @@ class SecurityProfiles:
 
     # While it is connected.
 
-    def watch(self, charge_point_id: str, version: str, action: str, payload: Any) -> OutcomeListener | None:
-        """Accept the passwords that a request of ours brings, and return what is told how the request ended."""
-        passwords = self.passwords
-        if passwords is None:
-            return None
-        changes = password_changes(version, action, payload)
-        if not changes:
-            return None
-        offers = [(passwords.offer(charge_point_id, change.password), change) for change in changes]
-        return functools.partial(_settle, charge_point_id, offers)
+    def checks(self, metadata: ConnectionMetadata, credentials: Credentials) -> ConnectionChecks:
+        """Take note that a charge point is connected, and return the checks of its messages."""
+        self.connected(metadata.charge_point_id, credentials)
+        return ConnectionChecks(self.passwords, metadata, credentials)
 
 
-class SecurityPolicy(MessagePolicy):
-    """Stands before the gate of the registration, on a connection that was let in under a security profile."""
+class ConnectionChecks:
+    """The checks of one connection's messages under a security profile."""
 
-    def __init__(
-        self, inner: MessagePolicy, security: SecurityProfiles, metadata: ConnectionMetadata, credentials: Credentials
-    ) -> None:
-        self._inner = inner
-        self._security = security
+    def __init__(self, passwords: Passwords | None, metadata: ConnectionMetadata, credentials: Credentials) -> None:
+        self._passwords = passwords
         self._metadata = metadata
         self._serial_number = credentials.serial_number if metadata.ocpp_version != "1.6" else None
 
-    def decide_inbound(self, action: str) -> InboundDecision:
-        """Return what becomes of a CALL or SEND that the station sent."""
-        return self._inner.decide_inbound(action)
-
-    def outbound_error(self, action: str) -> str | None:
-        """Return why a CALL or SEND of ours must not go now, or None."""
-        return self._inner.outbound_error(action)
-
-    def answered(self, action: str, payload: Any, answer: Any) -> None:
-        """Take note of the CALLRESULT that the station's CALL is about to get."""
-        self._inner.answered(action, payload, answer)
-
-    def settled(self, action: str, payload: Any, answer: Any) -> None:
-        """Take note of the CALLRESULT that our CALL has got."""
-        self._inner.settled(action, payload, answer)
-
     def fatal_violation(self, action: str, payload: Any) -> str | None:
-        """Object to a BootNotification of another serial number than the certificate's (2/201 B01.FR.11, .12)."""
+        """Object to a BootNotification with another serial number than the certificate's (2/201 B01.FR.11, .12)."""
         if self._serial_number is None or action != "BootNotification" or not isinstance(payload, Mapping):
             return None
         station = payload.get("chargingStation")
@@ -244,9 +219,16 @@ class SecurityPolicy(MessagePolicy):
             return None
         return "the serial number is not that of the certificate"
 
-    def watch(self, action: str, payload: Any) -> OutcomeListener | None:
-        """See to the passwords that a request of ours brings."""
-        return self._security.watch(self._metadata.charge_point_id, self._metadata.ocpp_version, action, payload)
+    def before_request(self, action: str, payload: Any) -> OutcomeListener | None:
+        """Accept the passwords that a request of ours sets, and return what is told how the request ended."""
+        if self._passwords is None:
+            return None
+        charge_point_id = self._metadata.charge_point_id
+        changes = password_changes(self._metadata.ocpp_version, action, payload)
+        if not changes:
+            return None
+        offers = [(self._passwords.offer(charge_point_id, change.password), change) for change in changes]
+        return functools.partial(_settle, charge_point_id, offers)
 
 
 def _profile_of(request: HttpRequest) -> int:

@@ -9,11 +9,13 @@ import ssl
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from ..events import Observer, Refused
+from ..limits import Limits, Timeouts
+from ..rpc.context import log_fields
 from ..wire import upgrade
 from ..wire.addresses import rate_limit_key
 from ..wire.http import DisconnectedError, Headers, HttpRequest, RefusalError, read_request, refusal_response
@@ -33,11 +35,21 @@ _LINGER = 1.0
 
 @dataclass(frozen=True)
 class AdmittedRequest:
-    """A charge point that was let in with its HTTP request."""
+    """An upgrade request that was admitted."""
 
-    admitted: UpgradeDecision
+    decision: UpgradeDecision
     http_request: HttpRequest
     slot: Slot = field(repr=False, compare=False)
+
+    @property
+    def charge_point_id(self) -> str:
+        """The identity of the charge point."""
+        return self.decision.charge_point_id
+
+    @property
+    def log_fields(self) -> Mapping[str, object]:
+        """The attributes of log records about the connection."""
+        return log_fields(self.decision.charge_point_id, self.slot.number)
 
 
 @dataclass(frozen=True)
@@ -48,89 +60,73 @@ class UpgradedConnection(AdmittedRequest):
 
 
 class _Handshake(NamedTuple):
-    """A handshake that is under way."""
+    """A handshake in progress."""
 
     since: float
     peer: str | None
-    """Whose it is counted as; None where it could be anybody's, behind a proxy."""
+    """Its rate-limit key; None behind a trusted proxy."""
 
 
 class Acceptor:
-    """Receives new connections, each on a thread of its own.
+    """Does the handshakes of new connections, each on a thread of its own.
 
     Args:
-        gate: decides who may come in.
-        limiter: counts who is in.
+        policy: decides about the upgrade requests.
+        limiter: counts the connections.
         client_address: finds the client behind a proxy.
-        max_handshakes: how many handshakes may be under way; None: any number.
-        max_handshakes_per_address: how many of them may be those of one address; None: any number.
+        limits: bounds of number and size.
+        timeouts: bounds of time.
         ssl_context: for TLS; None for plain connections.
-        handshake_timeout: seconds for TLS and HTTP together.
-        max_header_size: of the HTTP request's head, in bytes.
-        max_message_size: of a WebSocket message, in bytes.
-        write_timeout: seconds that one write may take.
         on_raw_socket_data: called with all bytes read, after TLS.
-        observe: is told who was refused; None: nobody is.
+        observe: is told of refusals.
     """
 
     def __init__(
         self,
-        gate: AdmissionPolicy,
+        policy: AdmissionPolicy,
         *,
         limiter: ConnectionLimiter,
         client_address: ClientAddress,
-        max_handshakes: int | None,
-        max_handshakes_per_address: int | None,
-        ssl_context: ssl.SSLContext | ServerTLS | None,
-        handshake_timeout: float,
-        max_header_size: int,
-        max_message_size: int,
-        write_timeout: float,
-        on_raw_socket_data: Callable[[bytes], object] | None,
+        limits: Limits,
+        timeouts: Timeouts,
+        ssl_context: ssl.SSLContext | ServerTLS | None = None,
+        on_raw_socket_data: Callable[[bytes], object] | None = None,
         observe: Observer | None = None,
     ) -> None:
-        self._gate = gate
+        self._policy = policy
         self._limiter = limiter
         self._client_address = client_address
-        self._max_handshakes = max_handshakes
-        self._max_handshakes_per_address = max_handshakes_per_address
+        self._limits = limits
+        self._timeouts = timeouts
         self._ssl_context = ssl_context
-        self._handshake_timeout = handshake_timeout
-        self._max_header_size = max_header_size
-        self._max_message_size = max_message_size
-        self._write_timeout = write_timeout
         self._on_raw_socket_data = on_raw_socket_data
         self._observe = observe
-        self._lock = threading.Lock()  # guards all below
+        self._lock = threading.Lock()  # guards everything below
         self._handshakes: dict[Stream, _Handshake] = {}  # the oldest first
-        self._by_peer: Counter[str] = Counter()  # how many of them are whose
-        self._crowded: set[str | None] = set()  # who has too many, and was said to; None: all together
+        self._by_peer: Counter[str] = Counter()  # handshakes by rate-limit key
+        self._crowded: set[str | None] = set()  # the peers whose crowd was logged; None: that of all together
         self._closed = False
 
-    def receive(self, sock: socket.socket) -> UpgradedConnection | None:
-        """Return who came, or None when there was nobody to let in; then the socket is closed."""
-        deadline = time.monotonic() + self._handshake_timeout
-        sock.settimeout(self._handshake_timeout)
+    def accept(self, sock: socket.socket) -> UpgradedConnection | None:
+        """Do the handshake of a new connection; return None if it came to nothing, and the socket is closed then."""
+        deadline = time.monotonic() + self._timeouts.handshake
+        sock.settimeout(self._timeouts.handshake)
         try:
             stream = self._open_stream(sock)
         except OSError as error:
-            _logger.info("a connection ended before it began: %s", error)
+            _logger.info("a connection ended before its handshake: %s", error)
             sock.close()
             return None
         if not self._make_room(stream):
             _send_away(stream, plain=self._ssl_context is None)
             return None
         try:
-            visitor = self._shake_hands(stream, deadline)
+            upgraded = self._shake_hands(stream, deadline)
         finally:
             self._end_handshake(stream)
-        if visitor is None:
+        if upgraded is None:
             stream.close()
-        return visitor
-
-    def forget(self, admission: AdmittedRequest) -> None:
-        """Count somebody no more, whose connection has ended or never came to be; a second call does nothing."""
-        admission.slot.release()
+        return upgraded
 
     def _make_room(self, stream: Stream) -> bool:
         """Return whether another handshake may begin; where there are too many, one that is slow gives way to it."""
@@ -157,11 +153,11 @@ class Acceptor:
     def _one_too_many(self, peer: str | None) -> Stream | None:
         """Return the slowest of the handshakes that leave no room for another one of that peer."""
         assert self._lock.locked()
-        most, count = self._max_handshakes_per_address, 0 if peer is None else self._by_peer[peer]
+        most, count = self._limits.handshakes_per_address, 0 if peer is None else self._by_peer[peer]
         if most is not None and count >= most:
             self._say_crowded(peer, f"{count} handshakes of {peer} are under way; its slowest give way")
             return next(stream for stream, one in self._handshakes.items() if one.peer == peer)
-        most, count = self._max_handshakes, len(self._handshakes)
+        most, count = self._limits.handshakes, len(self._handshakes)
         if most is not None and count >= most:
             self._say_crowded(None, f"{count} handshakes are under way; the slowest give way")
             return next(iter(self._handshakes))
@@ -185,11 +181,11 @@ class Acceptor:
         # Said again only after it was calm for a while.
         if peer is not None:
             self._by_peer[peer] -= 1
-            if self._by_peer[peer] * 2 < (self._max_handshakes_per_address or 0):
+            if self._by_peer[peer] * 2 < (self._limits.handshakes_per_address or 0):
                 self._crowded.discard(peer)
             if not self._by_peer[peer]:
                 del self._by_peer[peer]
-        if len(self._handshakes) * 2 < (self._max_handshakes or 0):
+        if len(self._handshakes) * 2 < (self._limits.handshakes or 0):
             self._crowded.discard(None)
 
     def close(self) -> None:
@@ -203,13 +199,13 @@ class Acceptor:
     def plain_stream(self, sock: socket.socket) -> Stream:
         """Return the stream of a connection without TLS; raises OSError when it has ended."""
         sock.settimeout(None)
-        return Stream(sock, write_timeout=self._write_timeout, on_data=self._on_raw_socket_data)
+        return Stream(sock, write_timeout=self._timeouts.write, on_data=self._on_raw_socket_data)
 
     def _open_stream(self, sock: socket.socket) -> Stream:
         context = self._ssl_context.context if isinstance(self._ssl_context, ServerTLS) else self._ssl_context
         if context is None:
-            return Stream(sock, write_timeout=self._write_timeout, on_data=self._on_raw_socket_data)
-        return TLSStream(sock, context=context, write_timeout=self._write_timeout, on_data=self._on_raw_socket_data)
+            return Stream(sock, write_timeout=self._timeouts.write, on_data=self._on_raw_socket_data)
+        return TLSStream(sock, context=context, write_timeout=self._timeouts.write, on_data=self._on_raw_socket_data)
 
     def _shake_hands(self, stream: Stream, deadline: float) -> UpgradedConnection | None:
         host, port = stream.remote_address
@@ -217,15 +213,16 @@ class Acceptor:
         try:
             if isinstance(stream, TLSStream):
                 stream.handshake(deadline)
-            request = read_request(stream, deadline=deadline, max_header_size=self._max_header_size)
-            admission = self.admit(request)
+            request = read_request(stream, deadline=deadline, max_header_size=self._limits.header_size)
+            admitted = self.admit(request)
             try:
-                visitor = self.upgrade(stream, admission)
+                upgraded = self.upgrade(stream, admitted)
             except BaseException:
-                self.forget(admission)
+                admitted.slot.release()
                 raise
         except RefusalError as refusal:
-            self.log_refusal(refusal, request or HttpRequest("", "", "", Headers(), stream.remote_address))
+            nothing_read = HttpRequest("", "", "", Headers(), stream.remote_address)
+            log_refusal(refusal, request or nothing_read, self._observe)
             _turn_away(stream, refusal)
         except DisconnectedError as error:
             _logger.log(error.level, "no handshake with %s:%d: %s", host, port, error)
@@ -239,11 +236,11 @@ class Acceptor:
             _logger.exception("the handshake of %s:%d failed", host, port)
         else:
             stream.set_read_timeout(None)
-            return visitor
+            return upgraded
         return None
 
     def admit(self, request: HttpRequest) -> AdmittedRequest:
-        """Return who may come in with a request; they count until `forget`.
+        """Decide about a request; an admitted one takes up its slot until that is released.
 
         Raises:
             RefusalError: what to answer instead.
@@ -253,31 +250,33 @@ class Acceptor:
             request = replace(request, forwarded_for=client)
         slot = self._limiter.acquire(client)
         try:
-            return AdmittedRequest(self._gate.admit(request), request, slot)
+            return AdmittedRequest(self._policy.admit(request), request, slot)
         except BaseException:
             slot.release()
             raise
 
-    def log_refusal(self, refusal: RefusalError, request: HttpRequest) -> None:
-        """Say in the log, and to the observer, who was refused and why."""
-        host, port = request.remote_address
-        path = request.path or "-"
-        _logger.warning("refused %s:%d %.200s with HTTP %d: %s", host, port, path, refusal.status, refusal.reason)
-        if self._observe is not None:
-            self._observe(Refused(request.client_address, request.path, refusal.status, refusal.reason))
-
-    def upgrade(self, stream: Stream, admission: AdmittedRequest) -> UpgradedConnection:
-        """Make the WebSocket of who was admitted."""
-        admitted = admission.admitted
+    def upgrade(self, stream: Stream, admitted: AdmittedRequest) -> UpgradedConnection:
+        """Answer an admitted request with 101, and return its WebSocket."""
+        decision = admitted.decision
         websocket = upgrade.accept(
             stream,
-            key=admitted.key,
-            subprotocol=admitted.subprotocol if admitted.announce else None,
-            extensions=admitted.extensions,
-            max_message_size=self._max_message_size,
+            key=decision.key,
+            subprotocol=decision.subprotocol if decision.announce else None,
+            extensions=decision.extensions,
+            max_message_size=self._limits.message_size,
             name=admitted.charge_point_id,
+            log_fields=admitted.log_fields,
         )
-        return UpgradedConnection(admitted, admission.http_request, admission.slot, websocket)
+        return UpgradedConnection(decision, admitted.http_request, admitted.slot, websocket)
+
+
+def log_refusal(refusal: RefusalError, request: HttpRequest, observe: Observer | None) -> None:
+    """Write to the log, and tell the observer, which request was refused and why."""
+    host, port = request.remote_address
+    path = request.path or "-"
+    _logger.warning("refused %s:%d %.200s with HTTP %d: %s", host, port, path, refusal.status, refusal.reason)
+    if observe is not None:
+        observe(Refused(request.client_address, request.path, refusal.status, refusal.reason))
 
 
 def _send_away(stream: Stream, *, plain: bool) -> None:

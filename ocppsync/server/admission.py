@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from ..request import ConnectionMetadata
+from ..rpc.context import SecurityChecks
 from ..validation.catalogue import COMPRESSED_BY_DEFAULT, SUBPROTOCOLS
 from ..wire.http import HttpRequest, RefusalError, check_upgrade, identity_of, offered_protocols
 
@@ -29,8 +31,20 @@ class Credentials:
     """What its client certificate names it."""
 
 
-Security = Callable[[HttpRequest, str, str | None], Credentials]
-"""Called with the request, the identity and the version that will be spoken; raises `RefusalError`."""
+class Security(Protocol):
+    """What decides about the credentials of charge points, and about what they send."""
+
+    def admit(self, request: HttpRequest, charge_point_id: str, version: str | None) -> Credentials:
+        """Return how a charge point proved its identity; ``version`` is the one that will be spoken.
+
+        Raises:
+            RefusalError: it did not.
+        """
+        raise NotImplementedError
+
+    def checks(self, metadata: ConnectionMetadata, credentials: Credentials) -> SecurityChecks:
+        """Take note that a charge point is connected, and return the checks of its messages."""
+        raise NotImplementedError
 
 
 class Attempts(Protocol):
@@ -122,7 +136,7 @@ class AdmissionPolicy:
             return None
         keeper = self.limiter
         with nullcontext() if keeper is None else keeper.attempt(request.client_address, charge_point_id):
-            credentials = None if self.security is None else self.security(request, charge_point_id, version)
+            credentials = None if self.security is None else self.security.admit(request, charge_point_id, version)
             self._authorize(request, charge_point_id)
         return credentials
 

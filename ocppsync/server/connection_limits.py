@@ -25,16 +25,21 @@ _FAILURES = frozenset({401, 403})
 
 
 class Slot:
-    """What somebody who has come in takes up, until `leave`."""
+    """One connection's share of the limits, until `release`.
 
-    def __init__(self, leave: Callable[[], object]) -> None:
-        self._leave: Callable[[], object] | None = leave
+    Attributes:
+        number: counts the connections of a central system, from 1.
+    """
+
+    def __init__(self, number: int, release: Callable[[], object]) -> None:
+        self.number = number
+        self._release: Callable[[], object] | None = release
 
     def release(self) -> None:
-        """Make room; a second call does nothing. For one thread at a time."""
-        leave, self._leave = self._leave, None
-        if leave is not None:
-            leave()
+        """Free the slot; a second call does nothing. For one thread at a time."""
+        release, self._release = self._release, None
+        if release is not None:
+            release()
 
 
 class ConnectionLimiter:
@@ -51,6 +56,7 @@ class ConnectionLimiter:
         self._lock = threading.Lock()  # guards all below; never held while credentials are looked at
         self._inside: Counter[Hashable] = Counter()
         self._total = 0
+        self._number = 0
         self._failures: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()  # how many, and when that was
         self._under_way: Counter[Hashable] = Counter()  # attempts of which nobody knows yet how they end
 
@@ -71,7 +77,9 @@ class ConnectionLimiter:
                 _refuse(f"{peer} has {limits.connections_per_address} connections already")
             self._inside[peer] += 1
             self._total += 1
-        return Slot(lambda: self._leave(peer))
+            self._number += 1
+            number = self._number
+        return Slot(number, lambda: self._leave(peer))
 
     def _leave(self, peer: str) -> None:
         with self._lock:

@@ -23,14 +23,12 @@ class Listener:
     Args:
         host: the address to listen on.
         port: 0 picks a free one; see `port`.
-        on_accept: called with each new socket, on the accept thread; it must not wait.
 
     Raises:
         OSError: the address cannot be listened on; the text names it.
     """
 
-    def __init__(self, host: str, port: int, on_accept: Callable[[socket.socket], object]) -> None:
-        self._on_accept = on_accept
+    def __init__(self, host: str, port: int) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             # A backlog for a whole fleet that comes back at once.
@@ -43,10 +41,16 @@ class Listener:
         self.port: int = self._socket.getsockname()[1]
         self._closed = False
         self._wake_reader, self._wake_writer = socket.socketpair()
-        self._thread = threading.Thread(target=self._run, name=f"ocppsync-accept-{self.port}", daemon=True)
+        self._thread: threading.Thread | None = None
 
-    def start(self) -> None:
-        """Begin to accept."""
+    def start(self, on_accept: Callable[[socket.socket], object]) -> None:
+        """Begin to accept.
+
+        Args:
+            on_accept: called with each new socket, on the accept thread; it must not wait.
+        """
+        name = f"ocppsync-accept-{self.port}"
+        self._thread = threading.Thread(target=self._run, args=(on_accept,), name=name, daemon=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -54,12 +58,12 @@ class Listener:
         self._closed = True
         with contextlib.suppress(OSError):
             self._wake_writer.send(b"x")
-        if self._thread.ident is not None and self._thread is not threading.current_thread():
+        if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
         for sock in (self._socket, self._wake_reader, self._wake_writer):
             sock.close()
 
-    def _run(self) -> None:
+    def _run(self, on_accept: Callable[[socket.socket], object]) -> None:
         # Ends: the poll is its only blocking point, and close() wakes it.
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
@@ -82,13 +86,14 @@ class Listener:
                 pause.poll(_PAUSE * 1000)
                 continue
             failures = 0
-            self._hand_over(sock)
+            _hand_over(sock, on_accept)
 
-    def _hand_over(self, sock: socket.socket) -> None:
-        try:
-            sock.setblocking(True)
-            self._on_accept(sock)
-        except Exception:
-            # Most likely no more threads can be started: this connection is lost, the listener must not be.
-            _logger.exception("a new connection was dropped")
-            sock.close()
+
+def _hand_over(sock: socket.socket, on_accept: Callable[[socket.socket], object]) -> None:
+    try:
+        sock.setblocking(True)
+        on_accept(sock)
+    except Exception:
+        # Most likely no more threads can be started: this connection is lost, the listener must not be.
+        _logger.exception("a new connection was dropped")
+        sock.close()

@@ -1,4 +1,4 @@
-"""The connections of a central system, each attended on a thread: from the charge point's arrival to its end."""
+"""Serves the connections of a central system, each on a thread: from the charge point's arrival to its end."""
 
 from __future__ import annotations
 
@@ -7,181 +7,237 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum, auto
 
 from ..request import ConnectionMetadata
 from ..rpc.connection import Connection
+from ..rpc.context import ConnectionContext
+from ..rpc.local_end import LocalEnd
+from ..rpc.registration import CentralSystemPolicy, MessagePolicy
+from ..threads.pool import Workers
+from ..threads.stuck_handlers import StuckHandlerDetector
 from ..threads.timer import Timer
 from ..validation.catalogue import SUBPROTOCOLS
-from ..wire.transport import GOING_AWAY, POLICY_VIOLATION, PROTOCOL_ERROR, Transport
+from ..wire.http import HttpRequest
+from ..wire.transport import CloseCode, Transport
 from .acceptor import Acceptor, AdmittedRequest
-from .admission import Credentials
+from .admission import Security
 from .registry import Registry
 
-__all__ = ["Connect", "ConnectionServer"]
+__all__ = ["ConnectionServer", "ServerContext"]
 
 _logger = logging.getLogger(__name__)
 
-Connect = Callable[[Transport, ConnectionMetadata, Credentials | None], Connection]
-"""Makes the connection of a transport, for somebody who has proved itself in that way."""
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ServerContext:
+    """What a central system hands to its server.
+
+    Attributes:
+        end: handlers and options.
+        acceptor: does the handshakes.
+        registry: knows which charge points are connected.
+        executor: where handlers run.
+        timer: for deadlines and pings.
+        detector: knows which handlers run.
+        security: decides about credentials; None: nothing does.
+        enforce_registration: whether charge points have to be accepted before they may send.
+    """
+
+    end: LocalEnd
+    acceptor: Acceptor
+    registry: Registry
+    executor: Workers
+    timer: Timer
+    detector: StuckHandlerDetector
+    security: Security | None
+    enforce_registration: bool
+
+
+class ServingState(IntEnum):
+    """The life of a server; it only moves forward."""
+
+    OPEN = auto()
+    CLOSING = auto()
+    """No more connections, and no more CALLs of those that are there."""
+    ABORTING = auto()
+    """The time for closing is over."""
 
 
 class ConnectionServer:
-    """Attends to charge points until they have gone.
+    """Serves charge points until their connections have ended."""
 
-    Args:
-        acceptor: lets them in.
-        registry: knows who is connected.
-        connect: makes their connections.
-        timer: for those that get none.
-        close_timeout: seconds that a charge point has to answer a Close.
-
-    Attributes:
-        timer: may be changed while nobody is attended.
-    """
-
-    def __init__(
-        self, acceptor: Acceptor, registry: Registry, connect: Connect, timer: Timer, close_timeout: float
-    ) -> None:
-        self._acceptor = acceptor
-        self._registry = registry
-        self._connect = connect
-        self.timer = timer
-        self._close_timeout = close_timeout
-        self._changed = threading.Condition()  # guards the next; notified when a thread is through
-        self._attending: dict[
-            threading.Thread, bool
-        ] = {}  # whether it was started here, and so ends with its charge point
-        self._closing = False
-        self._aborting = False
+    def __init__(self, context: ServerContext) -> None:
+        self.context = context
+        self._acceptor = context.acceptor
+        self._registry = context.registry
+        self._close_timeout = context.end.options.timeouts.close
+        self._changed = threading.Condition()  # guards the next; notified when a thread has finished
+        # The threads that serve a connection. True for one that was started here, and so ends with its connection.
+        self._serving: dict[threading.Thread, bool] = {}
+        self._state = ServingState.OPEN
 
     def __repr__(self) -> str:
-        return f"<ConnectionServer threads={len(self._attending)}>"
+        return f"<ConnectionServer {self._state.name} threads={len(self._serving)}>"
 
     @property
     def owns_this_thread(self) -> bool:
-        """Whether a charge point is attended on the calling thread."""
-        return threading.current_thread() in self._attending
+        """Whether the calling thread serves a connection."""
+        return threading.current_thread() in self._serving
 
     # Arrival.
 
     def start_reader(self, sock: socket.socket) -> None:
-        """Attend to a new connection on a thread of its own.
+        """Serve a new connection on a thread of its own.
 
         Raises:
             RuntimeError: the system lets no thread start.
         """
-        reader = threading.Thread(target=self._receive, args=(sock,), name="ocppsync-reader", daemon=True)
+        reader = threading.Thread(target=self._accept, args=(sock,), name="ocppsync-reader", daemon=True)
         with self._changed:
-            self._attending[reader] = True
+            self._serving[reader] = True
         try:
             reader.start()
         except RuntimeError:
             self._leave(reader)
             raise
 
-    def _receive(self, sock: socket.socket) -> None:
+    def _accept(self, sock: socket.socket) -> None:
         # Ends: the handshake is bounded in time, and Connection.run ends with the connection.
         try:
-            visitor = self._acceptor.receive(sock)
-            if visitor is not None:
+            upgraded = self._acceptor.accept(sock)
+            if upgraded is not None:
                 try:
-                    self._attend(visitor, visitor.websocket)
+                    self._serve(upgraded, upgraded.websocket)
                 finally:
-                    self._acceptor.forget(visitor)
+                    upgraded.slot.release()
         finally:
             self._leave(threading.current_thread())
 
-    def serve_socket(self, sock: socket.socket, admission: AdmittedRequest) -> None:
-        """Attend to somebody who was let in, on the calling thread; returns when the connection has ended.
+    def admit(self, http_request: HttpRequest) -> AdmittedRequest:
+        """Decide about an upgrade request that another kind of server has read.
 
-        The socket is closed by then, and the admission forgotten.
+        An admitted request takes up a slot until `serve_socket` or `serve_transport` has returned, or until
+        ``slot.release()``.
+
+        Raises:
+            RefusalError: what to answer instead.
         """
-        with self._at_work(admission):
+        return self._acceptor.admit(http_request)
+
+    def serve_socket(self, sock: socket.socket, admitted: AdmittedRequest) -> None:
+        """Serve an admitted charge point on the calling thread; returns when the connection has ended.
+
+        The socket is closed then.
+        """
+        with self._on_this_thread(admitted):
             try:
-                visitor = self._acceptor.upgrade(self._acceptor.plain_stream(sock), admission)
-                self._attend(visitor, visitor.websocket)
+                upgraded = self._acceptor.upgrade(self._acceptor.plain_stream(sock), admitted)
+                self._serve(upgraded, upgraded.websocket)
             except OSError as error:
-                # It went before it could be told that it is in.
-                _logger.info("%s broke off: %s", admission.admitted.charge_point_id, error)
+                # The peer disconnected before the 101 response.
+                _logger.info("%s disconnected: %s", admitted.charge_point_id, error, extra=admitted.log_fields)
             finally:
                 with contextlib.suppress(OSError):
                     sock.close()
 
-    def serve_transport(self, transport: Transport, admission: AdmittedRequest) -> None:
-        """Attend to somebody who was let in and comes over a transport of another kind, as `serve_socket` does."""
-        with self._at_work(admission):
-            self._attend(admission, transport)
+    def serve_transport(self, transport: Transport, admitted: AdmittedRequest) -> None:
+        """Serve an admitted charge point over a transport of another kind, as `serve_socket` does."""
+        with self._on_this_thread(admitted):
+            self._serve(admitted, transport)
 
     @contextlib.contextmanager
-    def _at_work(self, admission: AdmittedRequest) -> Iterator[None]:
-        """Lend the calling thread to somebody who was let in."""
+    def _on_this_thread(self, admitted: AdmittedRequest) -> Iterator[None]:
         thread = threading.current_thread()
         name = thread.name
         with self._changed:
-            self._attending[thread] = False
+            self._serving[thread] = False
         try:
             yield
         finally:
-            self._acceptor.forget(admission)
+            admitted.slot.release()
             thread.name = name
             self._leave(thread)
 
     def _leave(self, thread: threading.Thread) -> None:
         with self._changed:
-            self._attending.pop(thread, None)
+            self._serving.pop(thread, None)
             self._changed.notify_all()
 
-    # Attending.
+    # A connection.
 
-    def _attend(self, admission: AdmittedRequest, transport: Transport) -> None:
-        admitted = admission.admitted
+    def _serve(self, admitted: AdmittedRequest, transport: Transport) -> None:
         threading.current_thread().name = f"ocppsync-reader-{admitted.charge_point_id}"
-        if self._closing:
-            # It was on its way through `authorize`, say, when everybody else was sent away.
+        if self._state is not ServingState.OPEN:
+            # `close()` began during authorization.
             transport.abort()
             transport.release()
             return
-        if admitted.subprotocol is None:
-            self._close_without_protocol(admitted.charge_point_id, transport)
+        subprotocol = admitted.decision.subprotocol
+        if subprotocol is None:
+            self._close_without_protocol(admitted, transport)
             return
-        version = SUBPROTOCOLS[admitted.subprotocol]
-        metadata = ConnectionMetadata(admitted.charge_point_id, version, admission.http_request)
-        connection = self._connect(transport, metadata, admitted.credentials)
-        host, port = admission.http_request.remote_address
-        _logger.info("%s connected from %s:%d (%s)", admitted.charge_point_id, host, port, admitted.subprotocol)
-        self._run(connection, transport, admission)
+        connection = self._make_connection(transport, admitted, SUBPROTOCOLS[subprotocol])
+        host, port = admitted.http_request.remote_address
+        text = "%s connected from %s:%d (%s)"
+        _logger.info(text, admitted.charge_point_id, host, port, subprotocol, extra=admitted.log_fields)
+        self._run(connection, transport, admitted)
 
-    def _run(self, connection: Connection, transport: Transport, admission: AdmittedRequest) -> None:
-        metadata = connection.metadata
+    def _make_connection(self, transport: Transport, admitted: AdmittedRequest, version: str) -> Connection:
+        server, credentials = self.context, admitted.decision.credentials
+        metadata = ConnectionMetadata(admitted.charge_point_id, version, admitted.http_request)
+        record = server.registry.record(metadata.charge_point_id)
+        security = None
+        if server.security is not None and credentials is not None:
+            security = server.security.checks(metadata, credentials)
+        context = ConnectionContext(
+            metadata=metadata,
+            messages=server.end.message_sets.messages(version),
+            policy=CentralSystemPolicy(record.registration) if server.enforce_registration else MessagePolicy(),
+            security=security,
+            router=server.end.router,
+            executor=server.executor,
+            timer=server.timer,
+            answers=record.answers,
+            detector=server.detector,
+            options=server.end.options,
+            log_fields=admitted.log_fields,
+        )
+        return Connection(transport, context)
+
+    def _run(self, connection: Connection, transport: Transport, admitted: AdmittedRequest) -> None:
+        charge_point_id, fields = admitted.charge_point_id, admitted.log_fields
         previous = self._registry.add(connection)
         if previous is not None:
-            _logger.warning("%s connected again; its earlier connection is closed", metadata.charge_point_id)
-            previous.end_requests("another connection of the same identity has taken over")
-            previous.close(POLICY_VIOLATION, "another connection of the same identity")
-        # The charge point's answer goes out now that it can be found here: whoever has seen it connect may ask it.
+            _logger.warning("%s connected again; its earlier connection is closed", charge_point_id, extra=fields)
+            previous.supersede()
+            previous.close(CloseCode.POLICY_VIOLATION, "another connection of the same identity")
+        # The 101 goes out only now: a client that has seen the charge point connect may send it requests.
         transport.open()
-        # Whoever closes may have looked for connections just before this one could be found.
-        if self._aborting:
+        # `close()` may have looked for connections just before this one was added.
+        if self._state is ServingState.ABORTING:
             connection.abort()
-        elif self._closing:
+        elif self._state is ServingState.CLOSING:
             connection.drain()
             _say_goodbye(connection)
         try:
             connection.run()
         finally:
-            # First, for whoever is told that it has gone may count on the room that it makes.
-            self._acceptor.forget(admission)
+            # Free the slot before listeners see "disconnected".
+            admitted.slot.release()
             self._registry.remove(connection)
-            _logger.info("%s disconnected (close code %s)", metadata.charge_point_id, connection.close_code)
+            _logger.info("%s disconnected (close code %s)", charge_point_id, connection.close_code, extra=fields)
 
-    def _close_without_protocol(self, charge_point_id: str, transport: Transport) -> None:
+    def _close_without_protocol(self, admitted: AdmittedRequest, transport: Transport) -> None:
         # J16 §3.2: complete the handshake without naming a subprotocol, then close at once.
-        _logger.warning("%s offers no subprotocol that is served here; its connection is closed", charge_point_id)
-        transport.on_closing = lambda: self.timer.call_later(self._close_timeout, transport.abort)
+        text = "%s offers no subprotocol that is served here; its connection is closed"
+        _logger.warning(text, admitted.charge_point_id, extra=admitted.log_fields)
+        transport.on_closing = lambda: self.context.timer.call_later(self._close_timeout, transport.abort)
         try:
             transport.open()
-            transport.close(PROTOCOL_ERROR, "no common subprotocol")
+            transport.close(CloseCode.PROTOCOL_ERROR, "no common subprotocol")
             while transport.receive() is not None:
                 pass
         finally:
@@ -190,19 +246,19 @@ class ConnectionServer:
     # The end.
 
     def drain(self) -> None:
-        """Let nobody else in, and hand out no more CALLs of those who are."""
-        self._closing = True
+        """Accept no more connections, and hand out no more CALLs."""
+        self._state = ServingState.CLOSING
         self._acceptor.close()
         for connection in self._registry.connections():
             connection.drain()
 
     def close(self) -> None:
-        """Send everybody away; returns when they have gone, or a little after the close timeout."""
+        """Close all connections; returns when they have ended, or a little after the close timeout."""
         for connection in self._registry.connections():
             _say_goodbye(connection)
         deadline = time.monotonic() + self._close_timeout
         self._wait(deadline)
-        self._aborting = True
+        self._state = ServingState.ABORTING
         for connection in self._registry.connections():
             connection.abort()
         self._wait(deadline + 1)
@@ -210,13 +266,13 @@ class ConnectionServer:
     def _wait(self, deadline: float) -> None:
         this = threading.current_thread()
         with self._changed:
-            started_here = [thread for thread, own in self._attending.items() if own and thread is not this]
-            self._changed.wait_for(lambda: not self._attending.keys() - {this}, max(0.0, deadline - time.monotonic()))
-            through = [thread for thread in started_here if thread not in self._attending]
+            started_here = [thread for thread, own in self._serving.items() if own]
+            self._changed.wait_for(lambda: not self._serving.keys() - {this}, max(0.0, deadline - time.monotonic()))
+            finished = [thread for thread in started_here if thread not in self._serving]
         # These are at their last line.
-        for thread in through:
+        for thread in finished:
             thread.join()
 
 
 def _say_goodbye(connection: Connection) -> None:
-    connection.close(GOING_AWAY, "the central system stops")
+    connection.close(CloseCode.GOING_AWAY, "the central system stops")

@@ -10,14 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal
 
-from ..central_system import CentralSystem
-from ..charge_point import _basic
+from ..central_system import CentralSystem, local_end_of, server_of
 from ..errors import CallErrorReceived, ConnectionLostError, NotConnectedError, OCPPRequestError, RequestTimeoutError
 from ..rpc import frames
 from ..rpc.frame_codec import FrameCodec
 from ..validation.catalogue import Version, unknown_action
 from ..wire.endpoint import Endpoint
-from ..wire.transport import NORMAL, TransportClosedError
+from ..wire.http import basic_authorization
+from ..wire.transport import CloseCode, TransportClosedError
 from .links import Link, link_in_memory, link_over_socket
 from .memory import MemoryTransport
 from .script import Expectation, PayloadMatcher, ReceivedCall, Script, differences, shown
@@ -73,9 +73,9 @@ class FakeChargePoint:
             raise ValueError("this central system has no port to connect to")
         before, question, query = path.partition("?")
         self._endpoint = Endpoint(f"ws://127.0.0.1:{cs.port or 80}{before}{question}{query}", charge_point_id)
-        self._headers = [*headers, *_basic(charge_point_id, password)]
+        self._headers = [*headers, *basic_authorization(charge_point_id, password)]
         self._codec = FrameCodec(version)
-        self._catalogue = cs._message_sets.messages(version).catalogue
+        self._catalogue = local_end_of(cs).message_sets.messages(version).catalogue
         self._link: Link | None = None
         # Guards all below; notified when any of it changes. Nothing is sent under it, and no user code runs.
         self._changed = threading.Condition()
@@ -117,7 +117,7 @@ class FakeChargePoint:
         link.start()
         return self
 
-    def close(self, code: int = NORMAL, reason: str = "", *, timeout: float = 5.0) -> None:
+    def close(self, code: int = CloseCode.NORMAL, reason: str = "", *, timeout: float = 5.0) -> None:
         """Close the connection, if there is one, and wait for the central system to do its part."""
         link = self._link
         if link is None:
@@ -408,7 +408,7 @@ class FakeChargePoint:
             if isinstance(frame, frames.CallFrame):
                 self._reply(self._codec.call_error(call.message_id, "NotImplemented", "the script has no answer"))
         elif expectation.delay:
-            self._cs._timer.call_later(expectation.delay, self._react, expectation, call)
+            server_of(self._cs).context.timer.call_later(expectation.delay, self._react, expectation, call)
         elif not expectation.hold:
             self._react(expectation, call)
 

@@ -31,8 +31,7 @@ def inline(cs: CentralSystem) -> Iterator[Clock]:
         RuntimeError: it was started.
     """
     clock = Clock()
-    cs._run_on(InlineExecutor(clock), clock)
-    with cs:
+    with cs.start(executor=InlineExecutor(clock), timer=clock):
         yield clock
 
 

@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from ..central_system import CentralSystem
+from ..central_system import CentralSystem, server_of
 from ..errors import HandshakeError
 from ..server.acceptor import AdmittedRequest
+from ..server.serving import ConnectionServer
 from ..validation.catalogue import SUBPROTOCOL_OF, Version
 from ..wire.endpoint import Endpoint, open_websocket
 from ..wire.http import Headers, HttpRequest, RefusalError
@@ -58,21 +59,25 @@ class _InlineLink:
     """
 
     def __init__(
-        self, cs: CentralSystem, executor: InlineExecutor, admission: AdmittedRequest, take: Take, ended: Ended
+        self,
+        server: ConnectionServer,
+        executor: InlineExecutor,
+        admitted: AdmittedRequest,
+        take: Take,
+        ended: Ended,
     ) -> None:
-        self._cs = cs
-        self._server = cs._server
+        self._server = server
         self._executor = executor
-        self._admission = admission
+        self._admitted = admitted
         self._take = take
         self._ended = ended
-        self._carrier, self.transport = memory_pair(admission.admitted.charge_point_id, cs._timer.now)
+        self._carrier, self.transport = memory_pair(admitted.charge_point_id, server.context.timer.now)
         self._carrier.on_arrival = self._settle
         self.transport.on_arrival = self._deliver
         self._reader: threading.Thread | None = None
 
     def start(self) -> None:
-        self._reader = _start_attending(self._cs, self._carrier, self._admission)
+        self._reader = _start_serving(self._server, self._carrier, self._admitted)
         self._settle()
 
     def _settle(self) -> None:
@@ -151,25 +156,31 @@ def link_in_memory(
     Raises:
         HandshakeError: it refuses; ``status`` is what it would have answered.
     """
+    server = server_of(cs)
     try:
-        admission = cs.admit(_http_request(endpoint, version, headers))
+        admitted = server.admit(_http_request(endpoint, version, headers))
     except RefusalError as refusal:
         raise HandshakeError(
             f"the central system refused the connection with HTTP {refusal.status}: {refusal.reason}",
             status=refusal.status,
         ) from None
-    if isinstance(cs._pool, InlineExecutor):
-        return _InlineLink(cs, cs._pool, admission, take, ended)
-    name = admission.admitted.charge_point_id
-    server, charge_point = memory_pair(name, cs._timer.now)
-    _start_attending(cs, server, admission)
-    server.wait_idle(DEADLINE)  # until it is known as connected
-    return _ThreadedLink(charge_point, name, take, ended)
+    executor = server.context.executor
+    if isinstance(executor, InlineExecutor):
+        return _InlineLink(server, executor, admitted, take, ended)
+    carrier, charge_point = memory_pair(admitted.charge_point_id, server.context.timer.now)
+    _start_serving(server, carrier, admitted)
+    carrier.wait_idle(DEADLINE)  # until it is known as connected
+    return _ThreadedLink(charge_point, admitted.charge_point_id, take, ended)
 
 
-def _start_attending(cs: CentralSystem, server: MemoryTransport, admission: AdmittedRequest) -> threading.Thread:
-    name = f"ocppsync-reader-{admission.admitted.charge_point_id}"
-    reader = threading.Thread(target=cs.serve_transport, args=(server, admission), name=name, daemon=True)
+def has_threads(cs: CentralSystem) -> bool:
+    """Return whether the handlers of a started central system run on threads; not those of `ocppsync.testing.inline`."""
+    return not isinstance(server_of(cs).context.executor, InlineExecutor)
+
+
+def _start_serving(server: ConnectionServer, carrier: MemoryTransport, admitted: AdmittedRequest) -> threading.Thread:
+    name = f"ocppsync-reader-{admitted.charge_point_id}"
+    reader = threading.Thread(target=server.serve_transport, args=(carrier, admitted), name=name, daemon=True)
     reader.start()
     return reader
 
@@ -203,7 +214,7 @@ def link_over_socket(
         HandshakeError: it refuses, or does not answer.
         RuntimeError: its handlers have no threads to run on.
     """
-    if isinstance(cs._pool, InlineExecutor):
+    if not has_threads(cs):
         raise RuntimeError("over a socket, handlers need threads; say inline = False")
     websocket = open_websocket(
         endpoint,

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..wire.transport import ABNORMAL, NORMAL, UNSUPPORTED_DATA, TransportClosedError
+from ..wire.transport import CloseCode, TransportClosedError
 
 __all__ = ["MemoryTransport", "memory_pair"]
 
@@ -132,7 +132,7 @@ class MemoryTransport:
         if item is None:
             self._ended = True
             if self.close_code is None:
-                self.close_code = ABNORMAL
+                self.close_code = CloseCode.ABNORMAL
             return None
         self.last_heard = self._now()
         if isinstance(item, _Close):
@@ -142,7 +142,7 @@ class MemoryTransport:
         elif isinstance(item, _Ping) and self.answers_pings:
             self._pass_on(_Pong())
         elif isinstance(item, bytes):
-            self.fail(UNSUPPORTED_DATA, "OCPP messages are text")
+            self.fail(CloseCode.UNSUPPORTED_DATA, "OCPP messages are text")
         return item if isinstance(item, str) else None
 
     def _take_close(self, close: _Close) -> None:
@@ -177,7 +177,7 @@ class MemoryTransport:
             return False
         return True
 
-    def close(self, code: int = NORMAL, reason: str = "") -> None:
+    def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """Begin the closing handshake; never waits."""
         with self._changed:
             if self._closing:

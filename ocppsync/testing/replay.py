@@ -20,8 +20,7 @@ from ..validation.catalogue import SUBPROTOCOL_OF, SUBPROTOCOLS, Version
 from ..wire.endpoint import Endpoint, open_websocket
 from ..wire.transport import TransportClosedError
 from ..wire.websocket import WebSocket
-from .inline import InlineExecutor
-from .links import link_in_memory
+from .links import has_threads, link_in_memory
 
 __all__ = ["Difference", "assert_replays", "replay"]
 
@@ -160,7 +159,7 @@ class _Memory:
         if version is None:
             raise ValueError(f"OCPP {session.version!r} is not spoken here")
         endpoint = Endpoint("ws://127.0.0.1", identity)
-        self._inline = isinstance(cs._pool, InlineExecutor)
+        self._inline = not has_threads(cs)
         self._link = link_in_memory(cs, endpoint, version, [], take=player.take, ended=player.end)
         if self._inline:
             player.answer_at_once = self.send_nowait

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import quote, urlsplit
 
 from ..errors import HandshakeError
@@ -61,6 +61,7 @@ def open_websocket(
     write_timeout: float,
     max_message_size: int,
     name: str,
+    log_fields: Mapping[str, object] | None = None,
     on_data: Callable[[bytes], object] | None = None,
 ) -> WebSocket:
     """Connect to a central system: TCP, TLS where the URL says wss, and the upgrade (J16 §3.1).
@@ -75,6 +76,7 @@ def open_websocket(
         write_timeout: seconds that one write may take.
         max_message_size: the longest message that is accepted, in bytes.
         name: the peer's name, for the log.
+        log_fields: attributes of log records about the connection.
         on_data: called with all bytes read, after TLS.
 
     Raises:
@@ -92,6 +94,7 @@ def open_websocket(
             deadline=deadline,
             max_message_size=max_message_size,
             name=name,
+            log_fields=log_fields,
         )
     except BaseException:
         stream.close()

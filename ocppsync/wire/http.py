@@ -274,3 +274,11 @@ def refusal_response(refusal: RefusalError) -> bytes:
         fields.append(("Connection", "close"))
     head = "".join(f"{name}: {value}\r\n" for name, value in fields)
     return f"HTTP/1.1 {status}\r\n{head}\r\n{body}".encode("latin-1")
+
+
+def basic_authorization(user: str, password: str | bytes | None) -> list[tuple[str, str]]:
+    """Return the header of HTTP Basic authentication, if there is a password (J16 §6.2.2)."""
+    if password is None:
+        return []
+    secret = password.encode() if isinstance(password, str) else password
+    return [("Authorization", "Basic " + base64.b64encode(user.encode() + b":" + secret).decode("ascii"))]

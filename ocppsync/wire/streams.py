@@ -58,6 +58,8 @@ class Stream:
         self.remote_address: tuple[str, int] = (str(address[0]), int(address[1])) if address else ("", 0)
         self.name = f"{self.remote_address[0]}:{self.remote_address[1]}"
         """The peer's name, for the log and for the thread of `flush_nowait`."""
+        self.log_fields: Mapping[str, object] | None = None
+        """The attributes of log records about the connection, once more is known of the peer."""
 
     def __repr__(self) -> str:
         state = "aborted" if self.aborted else "open"
@@ -89,7 +91,7 @@ class Stream:
             try:
                 self._on_data(data)
             except Exception:
-                _logger.exception("on_raw_socket_data failed")
+                _logger.exception("%s: on_raw_socket_data failed", self.name, extra=self.log_fields)
         return data
 
     def unread(self, data: bytes) -> None:
@@ -172,7 +174,7 @@ class Stream:
                 self.flush()
             except OSError as error:
                 if isinstance(error, TimeoutError):
-                    _logger.warning("%s does not read; its connection is given up", self.name)
+                    _logger.warning("%s does not read; its connection is aborted", self.name, extra=self.log_fields)
                 return
             with self._queue_lock:
                 # Whoever puts after this look finds the mark gone, and starts the next thread.

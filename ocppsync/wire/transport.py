@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import IntEnum
 from typing import Protocol
 
 from ..errors import OCPPError
 
-NORMAL, GOING_AWAY, PROTOCOL_ERROR, UNSUPPORTED_DATA = 1000, 1001, 1002, 1003
-ABNORMAL, INVALID_DATA, POLICY_VIOLATION, TOO_BIG = 1006, 1007, 1008, 1009
+
+class CloseCode(IntEnum):
+    """The WebSocket close codes that are used here (RFC 6455 §7.4.1)."""
+
+    NORMAL = 1000
+    GOING_AWAY = 1001
+    PROTOCOL_ERROR = 1002
+    UNSUPPORTED_DATA = 1003
+    ABNORMAL = 1006
+    """Never sent: stands for a connection that ended without a Close."""
+    INVALID_DATA = 1007
+    POLICY_VIOLATION = 1008
+    TOO_BIG = 1009
+
+    __str__ = int.__repr__  # in logs and texts the number, as Python 3.11 and later have it
 
 
 class TransportClosedError(OCPPError):
@@ -60,7 +74,7 @@ class Transport(Protocol):
         """Write a ping without ever waiting, as `send_nowait` does; return False when the connection has ended."""
         raise NotImplementedError
 
-    def close(self, code: int = NORMAL, reason: str = "") -> None:
+    def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """Begin the closing handshake; never waits. `receive` ends when the peer answers."""
 
     def fail(self, code: int, reason: str = "") -> None:

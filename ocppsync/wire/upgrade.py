@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import simple_websocket
@@ -107,6 +107,7 @@ def accept(
     extensions: str,
     max_message_size: int,
     name: str,
+    log_fields: Mapping[str, object] | None = None,
 ) -> WebSocket:
     """Answer a checked upgrade request with 101 and return the WebSocket; its `open` lets go of the answer (J16 §3.2).
 
@@ -117,7 +118,9 @@ def accept(
         extensions: the request's Sec-WebSocket-Extensions, or ``""`` to refuse compression.
         max_message_size: the longest message that is accepted, in bytes.
         name: the peer's name, for the log.
+        log_fields: attributes of log records about the connection.
     """
+    stream.log_fields = log_fields
     fields = [
         ("Upgrade", "WebSocket"),
         ("Connection", "Upgrade"),
@@ -164,6 +167,7 @@ def connect(
     deadline: float,
     max_message_size: int,
     name: str,
+    log_fields: Mapping[str, object] | None = None,
 ) -> WebSocket:
     """Ask a server for an upgrade and return the open WebSocket (J16 §3.1).
 
@@ -177,10 +181,12 @@ def connect(
         deadline: on `time.monotonic`.
         max_message_size: the longest message that is accepted, in bytes.
         name: the peer's name, for the log.
+        log_fields: attributes of log records about the connection.
 
     Raises:
         HandshakeError: the server refused, answered something else, or did not answer in time.
     """
+    stream.log_fields = log_fields
     deflate = Deflate(max_message_size, no_context_takeover=False) if compression else None
     try:
         request = Request(

@@ -27,7 +27,7 @@ from wsproto.utilities import ProtocolError as WebSocketProtocolError
 
 from .deflate import Deflate
 from .streams import Stream
-from .transport import ABNORMAL, INVALID_DATA, NORMAL, TOO_BIG, UNSUPPORTED_DATA, TransportClosedError
+from .transport import CloseCode, TransportClosedError
 from .websocket_frames import PING, PONG, Control, FrameReader, control_frame, text_frame
 
 _logger = logging.getLogger(__name__)
@@ -71,6 +71,7 @@ class WebSocket:
         self._frames = FrameReader(masked=not client, limit=max_message_size, fast_path=handshake_ws is None)
         self._limit = max_message_size
         self._name = stream.name = name
+        self._log_fields = stream.log_fields
         self.subprotocol = subprotocol
         self._events: Iterator[Event] | None = None if handshake_ws is None else handshake_ws.events()
         self._read_size = _READ_SIZE
@@ -116,7 +117,7 @@ class WebSocket:
             if message is not None:
                 return message
         if self.close_code is None:
-            self.close_code = ABNORMAL
+            self.close_code = CloseCode.ABNORMAL
         return None
 
     def _next(self) -> str | None:
@@ -165,7 +166,7 @@ class WebSocket:
         if isinstance(event, Ping):
             self._answer(event.response())
         elif isinstance(event, BytesMessage):
-            self.fail(UNSUPPORTED_DATA, "OCPP messages are text")
+            self.fail(CloseCode.UNSUPPORTED_DATA, "OCPP messages are text")
         elif isinstance(event, CloseConnection):
             self._take_close(event)
         return None
@@ -186,17 +187,19 @@ class WebSocket:
         return message
 
     def _fail_as_too_big(self) -> None:
-        _logger.warning("%s sent a message of more than %d bytes", self._name, self._limit)
-        self.fail(TOO_BIG, f"the limit is {self._limit} bytes")
+        _logger.warning("%s sent a message of more than %d bytes", self._name, self._limit, extra=self._log_fields)
+        self.fail(CloseCode.TOO_BIG, f"the limit is {self._limit} bytes")
 
     def _take_close(self, event: CloseConnection) -> None:
         if self._state in (ConnectionState.OPEN, ConnectionState.LOCAL_CLOSING):
             # No Close came: that is how wsproto says that it cannot read on.
-            if event.code == TOO_BIG:
+            if event.code == CloseCode.TOO_BIG:
                 self._fail_as_too_big()
                 return
-            _logger.warning("%s broke the WebSocket protocol: %s", self._name, event.reason)
-            self.fail(int(event.code), "not UTF-8" if event.code == INVALID_DATA else "not the WebSocket protocol")
+            _logger.warning("%s broke the WebSocket protocol: %s", self._name, event.reason, extra=self._log_fields)
+            self.fail(
+                int(event.code), "not UTF-8" if event.code == CloseCode.INVALID_DATA else "not the WebSocket protocol"
+            )
             return
         if self._state is ConnectionState.REMOTE_CLOSING:
             self.close_code, self.close_reason = int(event.code), event.reason or ""
@@ -238,7 +241,7 @@ class WebSocket:
             return False
         return True
 
-    def close(self, code: int = NORMAL, reason: str = "") -> None:
+    def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """Begin the closing handshake; never waits. `receive` ends when the peer answers."""
         # An application's text may hold what UTF-8 cannot; that must not keep the connection open.
         reason = reason.encode(errors="replace").decode()
@@ -270,7 +273,8 @@ class WebSocket:
             if not overfull:
                 self._largest = max(self._largest, self._buffer(what))
         if overfull:
-            _logger.warning("%s makes us write and does not read; its connection is given up", self._name)
+            text = "%s does not read the answers to what it sends; its connection is aborted"
+            _logger.warning(text, self._name, extra=self._log_fields)
             self.abort()
             raise TransportClosedError("the peer does not read", written=False)
         try:

@@ -14,7 +14,7 @@ import payloads
 import pytest
 from support import DEADLINE, Recorder
 
-from ocppsync import CallError
+from ocppsync import CallError, Limits, Timeouts
 from ocppsync.errors import InvalidResponseError
 from ocppsync.request import ConnectionMetadata
 from ocppsync.rpc.answer_memory import AnswerMemory
@@ -29,7 +29,7 @@ from ocppsync.validation.catalogue import SUBPROTOCOL_OF, Version
 from ocppsync.wire import upgrade
 from ocppsync.wire.http import read_request
 from ocppsync.wire.streams import Stream
-from ocppsync.wire.transport import INVALID_DATA
+from ocppsync.wire.transport import CloseCode
 from ocppsync.wire.websocket import WebSocket
 
 VERSIONS: tuple[Version, ...] = get_args(Version)
@@ -127,9 +127,9 @@ class Office:
                 request_timeout=DEADLINE,
                 reject_invalid_requests=True,
                 websocket_ping_interval=None,
-                close_timeout=DEADLINE,
-                max_queued_calls=10,
                 on_call_result_error=self.refusals,
+                limits=Limits(queued_calls=10),
+                timeouts=Timeouts(close=DEADLINE),
             ),
             router=self.router,
             messages=self.message_sets.messages(self.version),
@@ -350,7 +350,7 @@ def test_text_that_is_not_utf_8_ends_the_connection(version: Version) -> None:
     with connected_peer(version) as peer:
         peer.socket.sendall(b"\x81\x82\0\0\0\0\xff\xfe")  # a masked text frame of two bytes
         assert peer.read() is None
-        assert peer.websocket.close_code == INVALID_DATA
+        assert peer.websocket.close_code == CloseCode.INVALID_DATA
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -13,7 +13,7 @@ from bystander import besieged, heartbeat
 from support import Recorder
 from wire import DEADLINE, PING, PONG, TEXT, Peer, dial, frame, request
 
-from ocppsync import Limits
+from ocppsync import Limits, Timeouts
 from ocppsync.server import acceptor
 
 HEARTBEAT = '[2,"%d","Heartbeat",{}]'
@@ -139,7 +139,7 @@ def test_calls_that_nobody_waits_for(caplog: pytest.LogCaptureFixture) -> None:
         assert release.wait(4 * DEADLINE)
         return {"idTagInfo": {"status": "Accepted"}}
 
-    with besieged(caplog, max_queued_calls=10) as siege:
+    with besieged(caplog, limits=Limits(queued_calls=10)) as siege:
         siege.cs.on("Authorize")(authorize)
         with siege.attacker() as attacker:
             calls = "".join(f'[2,"{number}","Authorize",{{"idTag":"x"}}]\n' for number in range(1500)).splitlines()
@@ -165,7 +165,7 @@ def test_a_flood_is_told_again_after_it_was_calm(caplog: pytest.LogCaptureFixtur
         assert turns.acquire(timeout=DEADLINE)
         return {"idTagInfo": {"status": "Accepted"}}
 
-    with besieged(caplog, max_queued_calls=1) as siege:
+    with besieged(caplog, limits=Limits(queued_calls=1)) as siege:
         siege.cs.on("Authorize")(authorize)
         with siege.attacker() as attacker:
             for flood in range(2):
@@ -208,7 +208,7 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_the_same_fault_again_and_again_does_not_fill_the_log(caplog: pytest.LogCaptureFixture, fault: str) -> None:
     text, code = FAULTS[fault]
-    with besieged(caplog, limits=Limits(malformed_frames=None), max_queued_calls=1000) as siege:
+    with besieged(caplog, limits=Limits(malformed_messages=None, queued_calls=1000)) as siege:
         with siege.attacker() as attacker:
             for start in range(0, 500, 50):
                 # Each with an id of its own, or it would be a repeat.
@@ -231,7 +231,7 @@ def test_refusals_without_end_of_one_answer(caplog: pytest.LogCaptureFixture) ->
         told(error.description)
         assert release.wait(DEADLINE)
 
-    with besieged(caplog, max_queued_calls=5, on_call_result_error=hook) as siege:
+    with besieged(caplog, on_call_result_error=hook, limits=Limits(queued_calls=5)) as siege:
         with dial(siege.port) as attacker:
             attacker.upgrade("/attacker", Sec_WebSocket_Protocol="ocpp2.1")
             heartbeat(attacker, "1")
@@ -268,7 +268,7 @@ def test_identities_without_end(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.mark.slow
 def test_one_identity_that_comes_again_and_again(caplog: pytest.LogCaptureFixture) -> None:
-    with besieged(caplog, close_timeout=0.2) as siege:
+    with besieged(caplog, timeouts=Timeouts(close=0.2)) as siege:
         peers = [siege.attacker() for _ in range(50)]
         heartbeat(peers[-1], "1")
         for peer in peers[:-1]:
@@ -279,7 +279,7 @@ def test_one_identity_that_comes_again_and_again(caplog: pytest.LogCaptureFixtur
 
 
 def test_malformed_messages_end_the_connection(caplog: pytest.LogCaptureFixture) -> None:
-    with besieged(caplog, limits=Limits(malformed_frames=3)) as siege:
+    with besieged(caplog, limits=Limits(malformed_messages=3)) as siege:
         with siege.attacker() as attacker:
             for _ in range(3):
                 attacker.send_text("hello")

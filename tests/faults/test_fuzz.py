@@ -384,7 +384,7 @@ def test_bytes_in_place_of_frames(caplog: pytest.LogCaptureFixture) -> None:
     def note(text: str, metadata: Any) -> None:
         came.setdefault(metadata.charge_point_id, []).append(text)
 
-    with besieged(caplog, growth=256 * 1024 * 1024, on_raw_websocket_data=note, registration_gate=False) as siege:
+    with besieged(caplog, growth=256 * 1024 * 1024, on_raw_websocket_data=note, enforce_registration=False) as siege:
         for case, chance in cases(0.6):
             version = chance.choice(VERSIONS)
             deflate = version != "1.6" and chance.random() < 0.5

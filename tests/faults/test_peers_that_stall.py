@@ -14,7 +14,7 @@ import pytest
 from bystander import besieged, heartbeat
 from wire import DEADLINE, TEXT, Peer, dial, frame, request
 
-from ocppsync import Limits, OCPPRequestError, RequestTimeoutError
+from ocppsync import OCPPRequestError, RequestTimeoutError, Timeouts
 
 RESET = b"\1\0\0\0\0\0\0\0"
 """SO_LINGER of no seconds: closing resets the connection."""
@@ -85,7 +85,7 @@ def test_peers_that_read_no_answers_hold_no_handler_threads(caplog: pytest.LogCa
 
 
 def test_a_peer_that_reads_no_requests(caplog: pytest.LogCaptureFixture) -> None:
-    with besieged(caplog, write_timeout=0.3) as siege:
+    with besieged(caplog, timeouts=Timeouts(write=0.3)) as siege:
         with siege.attacker(receive_buffer=2048):
             payload = {"vendorId": "x", "data": "y" * 8_000_000}
             with pytest.raises(OCPPRequestError) as failed:
@@ -185,7 +185,7 @@ def drip(peer: Peer, data: bytes) -> int:
 
 @pytest.mark.slow
 def test_peers_that_drip_their_handshake(caplog: pytest.LogCaptureFixture) -> None:
-    with besieged(caplog, handshake_timeout=1.0) as siege:
+    with besieged(caplog, timeouts=Timeouts(handshake=1.0)) as siege:
         peers = [dial(siege.port) for _ in range(20)]
         dripping = [threading.Thread(target=drip, args=(peer, request("/attacker"))) for peer in peers]
         for thread in dripping:
@@ -201,7 +201,7 @@ def test_peers_that_drip_their_handshake(caplog: pytest.LogCaptureFixture) -> No
 def test_a_peer_that_drips_its_message_is_cut_off_when_it_is_idle(caplog: pytest.LogCaptureFixture) -> None:
     """Bytes are no message: whoever never finishes one is idle all the same."""
     # The bystanders must not be idle, however busy the machine is.
-    with besieged(caplog, limits=Limits(idle=2.0)) as siege:
+    with besieged(caplog, timeouts=Timeouts(idle=2.0)) as siege:
         with siege.attacker() as attacker:
             assert drip(attacker, b"\x81\xfe\x10\0\0\0\0\0" + b"[" * 1000) < 1000
         siege.wait_gone()
@@ -209,7 +209,7 @@ def test_a_peer_that_drips_its_message_is_cut_off_when_it_is_idle(caplog: pytest
 
 
 def test_a_peer_that_answers_no_close(caplog: pytest.LogCaptureFixture) -> None:
-    with besieged(caplog, close_timeout=0.2) as siege, siege.attacker() as attacker:
+    with besieged(caplog, timeouts=Timeouts(close=0.2)) as siege, siege.attacker() as attacker:
         assert siege.cs.close_connection("attacker")
         assert attacker.read_close()[0] == 1000
         siege.wait_gone()
@@ -217,7 +217,7 @@ def test_a_peer_that_answers_no_close(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_peers_that_fall_silent_before_they_say_anything(caplog: pytest.LogCaptureFixture) -> None:
-    with besieged(caplog, handshake_timeout=1.0) as siege:
+    with besieged(caplog, timeouts=Timeouts(handshake=1.0)) as siege:
         peers = [dial(siege.port) for _ in range(50)]
         for peer in peers:
             assert peer.read_response().status == 408

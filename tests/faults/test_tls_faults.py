@@ -15,7 +15,7 @@ from certificates import Authority
 from support import Recorder
 from wire import DEADLINE, TEXT, Peer, dial, frame, request
 
-from ocppsync import CentralSystem, ChargePoint, Limits
+from ocppsync import CentralSystem, ChargePoint, Limits, Timeouts
 from ocppsync.wire.transport import Transport
 
 
@@ -37,7 +37,7 @@ def test_long_messages_both_ways_while_pings_fly(authority: Authority, size: int
         "CP1",
         url=f"wss://localhost:{server.port}",
         ssl_context=authority.client_context(),
-        registration_gate=False,
+        enforce_registration=False,
     )
     server.on("DataTransfer")(echo)
     client.on("DataTransfer")(echo)
@@ -91,7 +91,7 @@ def client_hello(authority: Authority) -> bytes:
 @pytest.mark.parametrize("sent", [0, 1, 5, 100], ids=lambda sent: f"{sent} bytes")
 def test_slow_tls_handshakes_hold_up_nobody(authority: Authority, caplog: pytest.LogCaptureFixture, sent: int) -> None:
     hello = client_hello(authority)
-    with besieged(caplog, handshake_timeout=1.5, **secure(authority)) as siege:
+    with besieged(caplog, timeouts=Timeouts(handshake=1.5), **secure(authority)) as siege:
         peers = [dial(siege.port) for _ in range(30)]
         for peer in peers:
             peer.send(hello[:sent])

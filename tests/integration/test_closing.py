@@ -17,7 +17,7 @@ from support import BOOT, DEADLINE, Recorder, accept_boots, connected, raw, serv
 from websockets.exceptions import ConnectionClosed
 from wire import dial, request
 
-from ocppsync import CentralSystem, ChargePoint, ConnectionLostError, utc_now
+from ocppsync import CentralSystem, ChargePoint, ConnectionLostError, Timeouts, utc_now
 from ocppsync.server.acceptor import Acceptor
 from ocppsync.threads.pool import HandlerPool
 from ocppsync.wire.websocket import WebSocket
@@ -107,7 +107,7 @@ def test_who_comes_in_while_it_closes_is_told_as_well(monkeypatch: pytest.Monkey
 
 def test_a_handler_that_does_not_end_is_left_behind(caplog: pytest.LogCaptureFixture) -> None:
     started, release = threading.Event(), threading.Event()
-    cs = CentralSystem(0, host="127.0.0.1", close_timeout=0.2).start()
+    cs = CentralSystem(0, host="127.0.0.1", timeouts=Timeouts(close=0.2)).start()
 
     @cs.on("Heartbeat")
     def heartbeat(payload: Any, metadata: Any) -> Any:
@@ -130,7 +130,7 @@ def test_a_handler_that_does_not_end_is_left_behind(caplog: pytest.LogCaptureFix
 
 
 def test_a_silent_peer_does_not_hold_up_close() -> None:
-    cs = CentralSystem(0, host="127.0.0.1", close_timeout=0.3).start()
+    cs = CentralSystem(0, host="127.0.0.1", timeouts=Timeouts(close=0.3)).start()
     events = connected(cs)
     with raw(cs) as peer:
         events.wait(1)
@@ -157,7 +157,7 @@ def test_close_from_anywhere(where: str) -> None:
         return {"currentTime": utc_now()}
 
     hook = close if where == "raw hook" else None
-    cs = CentralSystem(0, handler, host="127.0.0.1", close_timeout=0.5, on_raw_websocket_data=hook).start()
+    cs = CentralSystem(0, handler, host="127.0.0.1", on_raw_websocket_data=hook, timeouts=Timeouts(close=0.5)).start()
     box.append(cs)
     if where == "after":
         cs.after("Heartbeat")(close)
@@ -184,7 +184,7 @@ def test_close_from_within_a_handshake() -> None:
         cs.close()
         return True
 
-    cs = CentralSystem(0, host="127.0.0.1", close_timeout=0.5, authorize=authorize).start()
+    cs = CentralSystem(0, host="127.0.0.1", authorize=authorize, timeouts=Timeouts(close=0.5)).start()
     with dial(cs.port) as peer:
         peer.send(request())
         peer.wait_for_end()
@@ -201,7 +201,7 @@ from ocppsync import CentralSystem, ChargePoint
 
 cs = CentralSystem(0, host="127.0.0.1").start()
 cs.on("Heartbeat")(lambda payload, metadata: {"currentTime": "2026-01-01T00:00:00Z"})
-point = ChargePoint("CP1", url=f"ws://127.0.0.1:{cs.port}", registration_gate=False).connect()
+point = ChargePoint("CP1", url=f"ws://127.0.0.1:{cs.port}", enforce_registration=False).connect()
 child = os.fork()
 if not child:
     cs.close()
@@ -237,7 +237,7 @@ def test_serve_forever_ends_with_close() -> None:
     cs = CentralSystem(0, host="127.0.0.1")
     server = threading.Thread(target=cs.serve_forever)
     server.start()
-    with ChargePoint("CP1", url=f"ws://127.0.0.1:{cs.port}", registration_gate=False) as cp:
+    with ChargePoint("CP1", url=f"ws://127.0.0.1:{cs.port}", enforce_registration=False) as cp:
         assert cp.connected
         cs.close()
         assert cp.wait_closed(DEADLINE)
@@ -276,7 +276,7 @@ cs = CentralSystem(0, handler, host="127.0.0.1", close_timeout=0.5).start()
 half_open = socket.create_connection(("127.0.0.1", cs.port))  # a handshake that never comes
 points = []
 for number in range(10):
-    point = ChargePoint(f"P{number}", url=f"ws://127.0.0.1:{cs.port}", registration_gate=False, close_timeout=0.5)
+    point = ChargePoint(f"P{number}", url=f"ws://127.0.0.1:{cs.port}", enforce_registration=False, close_timeout=0.5)
     point.on("ClearCache")(silent)
     points.append(point.connect())
 up = [point.submit_request("Heartbeat") for point in points for _ in range(3)]
@@ -328,7 +328,7 @@ def test_ctrl_c_in_serve_forever_closes_cleanly(running: bool) -> None:
     )
     assert process.stdout is not None
     port = int(process.stdout.readline())
-    point = ChargePoint("CP1", url=f"ws://127.0.0.1:{port}", registration_gate=False)
+    point = ChargePoint("CP1", url=f"ws://127.0.0.1:{port}", enforce_registration=False)
     if running:
         point.connect()
     process.send_signal(signal.SIGINT)
@@ -344,10 +344,10 @@ def test_close_during_a_handshake() -> None:
         asked.set()
         return release.wait(DEADLINE)
 
-    cs = CentralSystem(0, host="127.0.0.1", authorize=authorize, close_timeout=0.3).start()
+    cs = CentralSystem(0, host="127.0.0.1", authorize=authorize, timeouts=Timeouts(close=0.3)).start()
     events = connected(cs)
     outcome = Recorder()
-    point = ChargePoint("CP1", url=f"ws://127.0.0.1:{cs.port}", registration_gate=False)
+    point = ChargePoint("CP1", url=f"ws://127.0.0.1:{cs.port}", enforce_registration=False)
 
     def connect() -> None:
         try:
@@ -379,7 +379,7 @@ from ocppsync import CentralSystem, ChargePoint
 cs = CentralSystem(0, host="127.0.0.1", close_timeout=1).start()
 atexit.register(lambda: print("closed", [thread.name for thread in threading.enumerate() if "ocppsync" in thread.name]))
 atexit.register(cs.close, {grace})
-point = ChargePoint("CP1", url=f"ws://127.0.0.1:{{cs.port}}", registration_gate=False).connect()
+point = ChargePoint("CP1", url=f"ws://127.0.0.1:{{cs.port}}", enforce_registration=False).connect()
 atexit.register(point.close)
 started = threading.Event()
 
@@ -462,7 +462,7 @@ def test_calls_that_wait_when_it_closes_stay_unanswered(monkeypatch: pytest.Monk
 @pytest.mark.parametrize("busy", [False, True])
 def test_fifty_peers_that_do_not_read_do_not_hold_up_close(busy: bool) -> None:
     """The write timeout is longer than anybody should wait for the end."""
-    cs = CentralSystem(0, host="127.0.0.1", close_timeout=0.5, write_timeout=60).start()
+    cs = CentralSystem(0, host="127.0.0.1", timeouts=Timeouts(close=0.5, write=60)).start()
     cs.on("DataTransfer")(lambda payload, metadata: {"status": "Accepted", "data": "x" * 100_000})
     events = connected(cs)
     peers = []
@@ -489,7 +489,7 @@ def test_fifty_peers_that_do_not_read_do_not_hold_up_close(busy: bool) -> None:
 
 @pytest.mark.parametrize("sent", [b"", b"GET /CP1 HTTP/1.1\r\n", b"\x16\x03\x01"])
 def test_handshakes_that_are_under_way_end_with_it(sent: bytes) -> None:
-    cs = CentralSystem(0, host="127.0.0.1", handshake_timeout=DEADLINE * 10).start()
+    cs = CentralSystem(0, host="127.0.0.1", timeouts=Timeouts(handshake=DEADLINE * 10)).start()
     with dial(cs.port) as peer:
         peer.send(sent)
         cs.close()

@@ -27,7 +27,7 @@ def test_every_answer_is_right_with_500_connections() -> None:
 
         def connect(number: int) -> ChargePoint:
             point = ChargePoint(
-                f"P{number}", url=f"ws://127.0.0.1:{cs.port}", registration_gate=False, handler_threads=1
+                f"P{number}", url=f"ws://127.0.0.1:{cs.port}", enforce_registration=False, handler_threads=1
             )
 
             @point.on("DataTransfer")

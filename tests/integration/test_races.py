@@ -200,7 +200,7 @@ def test_an_observed_connection_carries_requests_both_ways_at_once() -> None:
     told = Recorder()
     with serving(observers=[told]) as cs:
         cs.on("DataTransfer")(lambda payload, metadata: {"status": "Accepted"})
-        with ChargePoint("CP1", url=f"ws://127.0.0.1:{cs.port}", registration_gate=False) as cp:
+        with ChargePoint("CP1", url=f"ws://127.0.0.1:{cs.port}", enforce_registration=False) as cp:
             cp.on("DataTransfer")(lambda payload, metadata: {"status": "Accepted"})
             count = 100
             futures = [cp.submit_request("DataTransfer", {"vendorId": "a"}) for _ in range(count)]

@@ -183,7 +183,7 @@ def test_the_registration_outlives_the_connection_and_is_the_stations_own(versio
 @pytest.mark.parametrize("status", NOT_ACCEPTED)
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_gate_can_be_switched_off(version: Version, status: str) -> None:
-    with office(registration_gate=False) as here, station(here.cs, version) as point:
+    with office(enforce_registration=False) as here, station(here.cs, version) as point:
         here.status = status
         messages = MessageSet(version, point)
         assert messages.boots() == status
@@ -488,7 +488,7 @@ def test_a_charge_point_stays_registered_when_it_reconnects(version: Version) ->
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_charge_point_without_a_gate(version: Version) -> None:
-    with site(version, registration_gate=False) as here:
+    with site(version, enforce_registration=False) as here:
         assert here.may_send("StatusNotification")
         here.boot("Rejected")
         assert here.may_send("StatusNotification")

@@ -15,10 +15,12 @@ from ocppsync import (
     ChargePoint,
     ConnectionLostError,
     InvalidResponseError,
+    Limits,
     NotConnectedError,
     OCPPError,
     OCPPRequestError,
     RequestTimeoutError,
+    Timeouts,
     ValidationError,
     utc_now,
 )
@@ -27,7 +29,7 @@ ACCEPTED = {"status": "Accepted"}
 
 
 def test_the_answer_is_returned() -> None:
-    with serving() as cs, ChargePoint("CP1", url=f"ws://127.0.0.1:{cs.port}", registration_gate=False) as cp:
+    with serving() as cs, ChargePoint("CP1", url=f"ws://127.0.0.1:{cs.port}", enforce_registration=False) as cp:
         cp.on("Reset")(lambda payload, metadata: {"status": "Accepted" if payload == {"type": "Soft"} else "Rejected"})
         assert cs.send_request("CP1", "Reset", {"type": "Soft"}) == {"status": "Accepted"}
         assert cs.submit_request("CP1", "Reset", {"type": "Hard"}).result(DEADLINE) == {"status": "Rejected"}
@@ -217,7 +219,7 @@ def test_a_peer_that_vanishes_fails_the_call_at_once() -> None:
 
 
 def test_callbacks_of_futures_may_send_requests() -> None:
-    with serving() as cs, ChargePoint("CP1", url=f"ws://127.0.0.1:{cs.port}", registration_gate=False) as cp:
+    with serving() as cs, ChargePoint("CP1", url=f"ws://127.0.0.1:{cs.port}", enforce_registration=False) as cp:
         cp.on("ClearCache")(lambda payload, metadata: ACCEPTED)
         cp.on("GetLocalListVersion")(lambda payload, metadata: {"listVersion": 1})
         answers = Recorder()
@@ -244,8 +246,8 @@ def test_a_handler_may_call_its_own_charge_point_and_another() -> None:
             return {"status": "Accepted", "currentTime": utc_now(), "interval": 1}
 
         with (
-            ChargePoint("A", url=url, registration_gate=False) as a,
-            ChargePoint("B", url=url, registration_gate=False) as b,
+            ChargePoint("A", url=url, enforce_registration=False) as a,
+            ChargePoint("B", url=url, enforce_registration=False) as b,
         ):
             a.on("GetLocalListVersion")(lambda payload, metadata: {"listVersion": 1})
             b.on("GetLocalListVersion")(lambda payload, metadata: {"listVersion": 2})
@@ -255,7 +257,7 @@ def test_a_handler_may_call_its_own_charge_point_and_another() -> None:
 def test_a_charge_points_handler_may_call_back() -> None:
     with serving() as cs:
         cs.on("Heartbeat")(lambda payload, metadata: {"currentTime": utc_now()})
-        with ChargePoint("A", url=f"ws://127.0.0.1:{cs.port}", registration_gate=False) as a:
+        with ChargePoint("A", url=f"ws://127.0.0.1:{cs.port}", enforce_registration=False) as a:
             beats = Recorder()
 
             @a.on("TriggerMessage")
@@ -270,7 +272,7 @@ def test_a_charge_points_handler_may_call_back() -> None:
 def test_calls_that_cross_are_both_answered() -> None:
     with serving(handler_threads=2) as cs:
         cs.on("Heartbeat")(lambda payload, metadata: {"currentTime": utc_now()})
-        with ChargePoint("A", url=f"ws://127.0.0.1:{cs.port}", registration_gate=False) as a:
+        with ChargePoint("A", url=f"ws://127.0.0.1:{cs.port}", enforce_registration=False) as a:
             a.on("ClearCache")(lambda payload, metadata: ACCEPTED)
             ours = [cs.submit_request("A", "ClearCache") for _ in range(200)]
             theirs = [a.submit_request("Heartbeat") for _ in range(200)]
@@ -288,9 +290,9 @@ def test_every_handler_thread_may_wait_for_the_same_charge_point() -> None:
             cs.send_request("hub", "ClearCache")
             return {"currentTime": utc_now()}
 
-        with ChargePoint("hub", url=url, registration_gate=False) as hub:
+        with ChargePoint("hub", url=url, enforce_registration=False) as hub:
             hub.on("ClearCache")(lambda payload, metadata: ACCEPTED)
-            points = [ChargePoint(f"P{number}", url=url, registration_gate=False).connect() for number in range(8)]
+            points = [ChargePoint(f"P{number}", url=url, enforce_registration=False).connect() for number in range(8)]
             futures = [point.submit_request("Heartbeat") for point in points for _ in range(5)]
             assert all(future.result(DEADLINE) for future in futures)
             for point in points:
@@ -372,7 +374,7 @@ def test_requests_to_different_charge_points_do_not_wait_for_each_other() -> Non
 
 
 def test_a_large_request_to_a_slow_reader_holds_up_nobody() -> None:
-    with serving(max_message_size=4 * 1024 * 1024, close_timeout=0.2) as cs:
+    with serving(limits=Limits(message_size=4 * 1024 * 1024), timeouts=Timeouts(close=0.2)) as cs:
         events = connected(cs)
         with raw(cs, max_size=None) as peer:
             events.wait(1)

@@ -12,7 +12,7 @@ from support import BOOT, DEADLINE, Recorder, accept_boots, connected, raw, serv
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from ocppsync import CallError, CentralSystem, ChargePoint, HandshakeError, Request, ValidationError, utc_now
+from ocppsync import CallError, CentralSystem, ChargePoint, HandshakeError, Limits, Request, ValidationError, utc_now
 
 ACCEPTED = {"status": "Accepted", "currentTime": "2026-01-01T00:00:00Z", "interval": 300}
 
@@ -200,7 +200,7 @@ def test_too_many_waiting_calls_are_answered_with_an_error() -> None:
         release.wait(DEADLINE)
         return {"currentTime": utc_now()}
 
-    with serving(handler, max_queued_calls=3) as cs, raw(cs) as peer:
+    with serving(handler, limits=Limits(queued_calls=3)) as cs, raw(cs) as peer:
         peer.send([2, "0", "Heartbeat", {}])
         assert started.wait(DEADLINE)
         for number in range(1, 10):

@@ -17,6 +17,7 @@ from ocppsync import (
     HandshakeError,
     NotConnectedError,
     RequestTimeoutError,
+    Timeouts,
     ValidationError,
 )
 
@@ -33,7 +34,7 @@ def url(cs: Any) -> str:
 
 
 def test_both_directions(central_system: Any) -> None:
-    with ChargePoint("CP|1", url=url(central_system), registration_gate=False) as cp:
+    with ChargePoint("CP|1", url=url(central_system), enforce_registration=False) as cp:
         cp.on("Reset")(lambda payload, metadata: {"status": "Accepted"})
         assert cp.send_request("BootNotification", BOOT)["status"] == "Accepted"  # type: ignore[typeddict-item]
         assert central_system.send_request("CP|1", "Reset", {"type": "Soft"}) == {"status": "Accepted"}
@@ -56,7 +57,7 @@ def test_the_single_handler_and_its_metadata(central_system: Any) -> None:
 
 def test_after_runs_once_the_answer_is_out(central_system: Any) -> None:
     done = Recorder()
-    with ChargePoint("CP1", url=url(central_system), registration_gate=False) as cp:
+    with ChargePoint("CP1", url=url(central_system), enforce_registration=False) as cp:
         cp.on("TriggerMessage")(lambda payload, metadata: {"status": "Accepted"})
         cp.after("TriggerMessage")(lambda payload, metadata: done(cp.send_request("BootNotification", BOOT)))  # type: ignore[arg-type]
         answer = central_system.send_request("CP1", "TriggerMessage", {"requestedMessage": "BootNotification"})
@@ -67,7 +68,7 @@ def test_after_runs_once_the_answer_is_out(central_system: Any) -> None:
 @pytest.mark.parametrize("status", [401, 403, 404, 429, 503])
 def test_a_refusal_carries_its_status(status: int) -> None:
     with serving(authorize=lambda request, charge_point_id: status) as cs:
-        cp = ChargePoint("CP1", url=url(cs), registration_gate=False)
+        cp = ChargePoint("CP1", url=url(cs), enforce_registration=False)
         with pytest.raises(HandshakeError, match=f"HTTP {status}") as error:
             cp.connect()
         assert error.value.status == status
@@ -79,13 +80,13 @@ def test_nobody_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     with pytest.raises(HandshakeError, match=f"cannot connect to 127.0.0.1:{port}") as error:
-        ChargePoint("CP1", url=f"ws://127.0.0.1:{port}", registration_gate=False).connect()
+        ChargePoint("CP1", url=f"ws://127.0.0.1:{port}", enforce_registration=False).connect()
     assert error.value.status is None
 
 
 def test_a_server_that_does_not_answer_ends_in_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        cp = ChargePoint("CP1", url=f"ws://127.0.0.1:{server.getsockname()[1]}", registration_gate=False)
+        cp = ChargePoint("CP1", url=f"ws://127.0.0.1:{server.getsockname()[1]}", enforce_registration=False)
         with pytest.raises(HandshakeError, match="in time"):
             cp.connect(timeout=0.2)
 
@@ -111,7 +112,7 @@ def test_a_server_that_is_no_central_system(answer: bytes) -> None:
         thread = threading.Thread(target=serve)
         thread.start()
         with pytest.raises(HandshakeError):
-            ChargePoint("CP1", url=f"ws://127.0.0.1:{server.getsockname()[1]}", registration_gate=False).connect(
+            ChargePoint("CP1", url=f"ws://127.0.0.1:{server.getsockname()[1]}", enforce_registration=False).connect(
                 timeout=DEADLINE
             )
         thread.join(DEADLINE)
@@ -165,7 +166,7 @@ def test_requests_without_a_connection() -> None:
 
 def test_the_listener_sees_the_end(central_system: Any) -> None:
     events = Recorder()
-    cp = ChargePoint("CP1", url=url(central_system), registration_gate=False)
+    cp = ChargePoint("CP1", url=url(central_system), enforce_registration=False)
     cp.add_connection_listener(events)
     cp.connect()
     assert events.wait(1) == ["connected"]
@@ -184,7 +185,7 @@ def test_the_listener_sees_the_end(central_system: Any) -> None:
 
 
 def test_connecting_twice_or_after_close_is_an_error(central_system: Any) -> None:
-    cp = ChargePoint("CP1", url=url(central_system), registration_gate=False)
+    cp = ChargePoint("CP1", url=url(central_system), enforce_registration=False)
     with cp, pytest.raises(RuntimeError, match="connected already"):
         cp.connect()
     with pytest.raises(RuntimeError, match="is closed"):
@@ -203,7 +204,7 @@ def test_a_central_system_that_vanishes_fails_the_requests() -> None:
             release.wait(DEADLINE)
             return {}
 
-        cp = ChargePoint("CP1", url=url(cs), registration_gate=False).connect()
+        cp = ChargePoint("CP1", url=url(cs), enforce_registration=False).connect()
         future = cp.submit_request("BootNotification", BOOT)  # type: ignore[arg-type]
         with pytest.raises(RequestTimeoutError):
             cp.send_request("Heartbeat", timeout=0.05)
@@ -223,12 +224,12 @@ def test_text_password_and_bytes_password() -> None:
 
     with serving(authorize=authorize) as cs:
         for password in ("pässword", b"\x00\xff:\x80"):
-            ChargePoint("CP1", url=url(cs), registration_gate=False, password=password).connect().close()
+            ChargePoint("CP1", url=url(cs), enforce_registration=False, password=password).connect().close()
     assert seen.items == [(b"CP1", "pässword".encode()), (b"CP1", b"\x00\xff:\x80")]
 
 
 def test_close_from_a_handler(central_system: Any) -> None:
-    cp = ChargePoint("CP1", url=url(central_system), registration_gate=False, close_timeout=0.5)
+    cp = ChargePoint("CP1", url=url(central_system), enforce_registration=False, timeouts=Timeouts(close=0.5))
     closed = threading.Event()
 
     @cp.on("Reset")

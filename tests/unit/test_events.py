@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support import BOOT, DEADLINE, Recorder, accept_boots, raw, serving
 
-from ocppsync import ChargePoint, HandshakeError, RequestTimeoutError, ValidationError
+from ocppsync import ChargePoint, HandshakeError, RequestTimeoutError, Timeouts, ValidationError
 from ocppsync.events import (
     Closed,
     Connected,
@@ -111,7 +111,7 @@ def test_failures_are_told() -> None:
 
 def test_a_handler_that_takes_too_long_has_failed() -> None:
     events, release = Recorder(), threading.Event()
-    with serving(observers=[events], handler_timeout=0.05) as cs:
+    with serving(observers=[events], timeouts=Timeouts(handler=0.05)) as cs:
         cs.on("Heartbeat")(lambda payload, metadata: release.wait(DEADLINE))
         with raw(cs) as peer:
             assert peer.call("1", "Heartbeat", {})[2] == "InternalError"

@@ -11,7 +11,7 @@ import pytest
 from support import DEADLINE, Recorder, connected, raw, serving
 from wire import PONG, dial, request
 
-from ocppsync import Limits, QueueFullError
+from ocppsync import Limits, QueueFullError, Timeouts
 
 
 def test_without_any_the_defaults_hold() -> None:
@@ -29,7 +29,7 @@ def test_without_any_the_defaults_hold() -> None:
         "handshakes",
         "handshakes_per_address",
         "failed_authentications",
-        "malformed_frames",
+        "malformed_messages",
         "queued_requests",
     ],
 )
@@ -148,7 +148,7 @@ def test_one_request_too_many_is_not_queued() -> None:
 
 
 def test_who_sends_nothing_is_closed(caplog: pytest.LogCaptureFixture) -> None:
-    with serving(limits=Limits(idle=0.2)) as cs, dial(cs.port) as peer:
+    with serving(timeouts=Timeouts(idle=0.2)) as cs, dial(cs.port) as peer:
         peer.upgrade()
         assert peer.read_close() == (1000, "nothing came for too long")
         peer.send_close(1000)
@@ -159,7 +159,7 @@ def test_who_sends_nothing_is_closed(caplog: pytest.LogCaptureFixture) -> None:
 def test_pongs_are_no_messages_and_messages_keep_a_connection_open() -> None:
     """A charge point that is stuck may still answer pings; what it no longer does is OCPP."""
     # Longer than a busy machine keeps anybody waiting: the busy one must not seem idle.
-    with serving(limits=Limits(idle=2.0), websocket_ping_interval=None) as cs, dial(cs.port) as busy:
+    with serving(websocket_ping_interval=None, timeouts=Timeouts(idle=2.0)) as cs, dial(cs.port) as busy:
         events = connected(cs)
         busy.upgrade("/busy")
         with dial(cs.port) as idle:

@@ -75,7 +75,7 @@ ALL = [SET_LIGHT, DIMMED, BLINK]
 @contextlib.contextmanager
 def pair(subprotocol: str = "ocpp2.1", known: Any = ALL) -> Iterator[tuple[CentralSystem, ChargePoint]]:
     with serving(vendor_actions=ALL) as cs:
-        options: Any = {"protocols": [subprotocol], "vendor_actions": known, "registration_gate": False}
+        options: Any = {"protocols": [subprotocol], "vendor_actions": known, "enforce_registration": False}
         with ChargePoint("CP1", url=f"ws://127.0.0.1:{cs.port}", **options) as cp:
             yield cs, cp
 
@@ -162,7 +162,7 @@ def test_the_single_handler_gets_it_as_plain_dicts() -> None:
             url=f"ws://127.0.0.1:{cs.port}",
             protocols=["ocpp2.0.1"],
             vendor_actions=ALL,
-            registration_gate=False,
+            enforce_registration=False,
         ) as cp,
     ):
         assert cp.send_request(DIMMED, {"level": 7}) == {"level": 0}

@@ -213,7 +213,7 @@ def test_every_message_of_a_charge_point_is_answered(serving: Program, payload: 
     # send_request raises where an answer is a CALLERROR or breaks its schema.
     messages, name = catalogue(version), f"EVERY-{version}"
     with ChargePoint(
-        name, url=f"ws://127.0.0.1:{port_of(serving)}", protocols=[f"ocpp{version}"], registration_gate=False
+        name, url=f"ws://127.0.0.1:{port_of(serving)}", protocols=[f"ocpp{version}"], enforce_registration=False
     ) as cp:
         for action in messages.actions:
             if messages.may_send("charge_point", action):
@@ -224,7 +224,7 @@ def test_every_message_of_a_charge_point_is_answered(serving: Program, payload: 
 
 def test_what_is_not_answered_is_shown_without_an_answer(serving: Program) -> None:
     with ChargePoint(
-        "STREAM", url=f"ws://127.0.0.1:{port_of(serving)}", protocols=["ocpp2.1"], registration_gate=False
+        "STREAM", url=f"ws://127.0.0.1:{port_of(serving)}", protocols=["ocpp2.1"], enforce_registration=False
     ) as cp:
         cp.send("NotifyPeriodicEventStream", minimal("2.1", "NotifyPeriodicEventStream", "request"))
         cp.send_request("Heartbeat", {}, timeout=10)

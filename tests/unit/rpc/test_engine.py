@@ -139,7 +139,7 @@ def test_a_malformed_call_with_a_readable_id_is_answered(text: str, version: str
     code = "FormationViolation" if version == "1.6" else code
     rpc = make_rpc(version)
     assert error_of(feed(rpc, text)) == ("1", code)
-    assert counted(rpc) == {"malformed_frames": 1}
+    assert counted(rpc) == {"malformed_messages": 1}
 
 
 def test_no_error_echoes_an_id_of_more_than_255_characters() -> None:
@@ -170,7 +170,7 @@ def test_a_malformed_answer_settles_its_call_with_the_fault(answer: str) -> None
     assert isinstance(event, Settle)
     assert event.call is call
     assert isinstance(event.answer, ProtocolError)
-    assert counted(rpc) == {"malformed_frames": 1}
+    assert counted(rpc) == {"malformed_messages": 1}
 
 
 @pytest.mark.parametrize("answer", ['[3,"our-1",{}]', '[4,"our-1","GenericError","",{}]', '[3,"our-1"]'])
@@ -226,7 +226,7 @@ def test_what_has_no_readable_id_is_counted_logged_and_never_answered(
 ) -> None:
     rpc = make_rpc()
     assert feed(rpc, text) is None
-    assert counted(rpc) == {"malformed_frames": 1}
+    assert counted(rpc) == {"malformed_messages": 1}
     assert len(caplog.records) == 1
 
 
@@ -368,7 +368,7 @@ class Calls(RuleBasedStateMachine):
         assert isinstance(event, Settle)
         assert event.call is call
         assert isinstance(event.answer, ProtocolError) == (template in ('[3,"%s"]', '[4,"%s",null]'))
-        self.expected.malformed_frames += isinstance(event.answer, ProtocolError)
+        self.expected.malformed_messages += isinstance(event.answer, ProtocolError)
         self.settle(call)
         self.write(event.next)
 
@@ -416,7 +416,7 @@ class Calls(RuleBasedStateMachine):
         assert feed(self.rpc, '[6,"our-1","Heartbeat",{}]') is None
         assert feed(self.rpc, "hello") is None
         self.expected.unknown_types += 1
-        self.expected.malformed_frames += 1
+        self.expected.malformed_messages += 1
 
     @rule()
     def end(self) -> None:
@@ -474,7 +474,7 @@ def test_what_has_no_readable_id_is_reported_with_the_id_that_stands_for_none(ve
     rpc, feed_2x = make_2x(version)
     event = feed_2x(text)
     assert event == Reply('[4,"-1","RpcFrameworkError","the message could not be read",{}]')
-    assert counted(rpc) == {"malformed_frames": 1}
+    assert counted(rpc) == {"malformed_messages": 1}
 
 
 @BOTH_2X
@@ -539,9 +539,9 @@ def test_a_send_is_dispatched_without_an_admission() -> None:
         ('[6,"1","Heartbeat",{}]', "dropped_sends"),
         ('[6,"1","Bogus\\nforged",{}]', "dropped_sends"),
         (f'[6,"{"i" * 37}","Beat",{{}}]', "dropped_sends"),
-        ('[6,"1","Beat"]', "malformed_frames"),
-        ('[6,"1",5,{}]', "malformed_frames"),
-        ('[6,1,"Beat",{}]', "malformed_frames"),
+        ('[6,"1","Beat"]', "malformed_messages"),
+        ('[6,"1",5,{}]', "malformed_messages"),
+        ('[6,1,"Beat",{}]', "malformed_messages"),
     ],
 )
 def test_a_send_with_anything_wrong_is_dropped_and_logged(
@@ -575,5 +575,5 @@ def test_a_malformed_refusal_is_never_answered_and_settles_nothing(text: str) ->
     rpc, feed_2x = make_2x("2.1")
     rpc.submit(outgoing("1"))
     assert feed_2x(text) is None
-    assert counted(rpc) == {"malformed_frames": 1}
+    assert counted(rpc) == {"malformed_messages": 1}
     assert "outstanding=Reset" in repr(rpc)

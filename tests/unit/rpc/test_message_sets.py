@@ -55,12 +55,12 @@ def test_a_program_that_meets_1_6_alone_reads_no_other_schemas() -> None:
 from ocppsync import CentralSystem, ChargePoint
 cs = CentralSystem(0, host="127.0.0.1")
 cs.on("Heartbeat")(lambda payload, metadata: {"currentTime": "2025-01-31T12:00:00Z"})
-with cs, ChargePoint("CP1", url=f"ws://127.0.0.1:{cs.port}", registration_gate=False) as cp:
+with cs, ChargePoint("CP1", url=f"ws://127.0.0.1:{cs.port}", enforce_registration=False) as cp:
     cp.on("Reset")(lambda payload, metadata: {"status": "Accepted"})
     cp.send_request("Heartbeat")
     cs.send_request("CP1", "Reset", {"type": "Soft"})
     read()
-    with ChargePoint("CP2", url=f"ws://127.0.0.1:{cs.port}", registration_gate=False, protocols=["ocpp2.1"]) as new:
+    with ChargePoint("CP2", url=f"ws://127.0.0.1:{cs.port}", enforce_registration=False, protocols=["ocpp2.1"]) as new:
         new.send_request("Heartbeat")
     read()
 """

@@ -17,6 +17,7 @@ from ocppsync import (
     NotConnectedError,
     NotRegisteredError,
     OCPPRequestError,
+    Timeouts,
     ValidationError,
     VendorAction,
     VersionMismatchError,
@@ -39,7 +40,7 @@ def met(subprotocol: str = "ocpp2.1", **options: Any) -> Iterator[tuple[CentralS
 
 
 def charge_point(cs: CentralSystem, **options: Any) -> ChargePoint:
-    settings: dict[str, Any] = {"protocols": ["ocpp2.1"], "vendor_actions": [PING], "registration_gate": False}
+    settings: dict[str, Any] = {"protocols": ["ocpp2.1"], "vendor_actions": [PING], "enforce_registration": False}
     return ChargePoint("CP1", url=f"ws://127.0.0.1:{cs.port}", **{**settings, **options})
 
 
@@ -104,7 +105,7 @@ def test_a_send_without_a_connection() -> None:
 
 
 def test_a_send_over_a_connection_that_is_being_closed_was_not_sent() -> None:
-    with serving(vendor_actions=[PING], close_timeout=0.2) as cs, dial(cs.port) as peer:
+    with serving(vendor_actions=[PING], timeouts=Timeouts(close=0.2)) as cs, dial(cs.port) as peer:
         events = connected(cs)
         peer.upgrade(Sec_WebSocket_Protocol="ocpp2.1")
         events.wait(1)
@@ -178,7 +179,7 @@ def test_a_station_that_was_not_accepted_sends_nothing() -> None:
         cs.on("BootNotification")(lambda *_: {"status": status[0], "currentTime": utc_now(), "interval": 60})
         cs.on("Heartbeat")(lambda *_: {"currentTime": utc_now()})
         cs.on("NotifyPeriodicEventStream")(lambda *_: None)
-        with charge_point(cs, registration_gate=True) as cp:
+        with charge_point(cs, enforce_registration=True) as cp:
             cp.on("TriggerMessage")(lambda *_: {"status": "Accepted"})
             for found in ("was not sent", "is pending"):
                 errors: list[OCPPRequestError] = []

@@ -19,6 +19,7 @@ from ends import reception_settings
 from support import Recorder
 from wire import DEADLINE, PING, TEXT, Frame, Response, close_payload, dial, frame, listening, request
 
+from ocppsync import Limits, Timeouts
 from ocppsync.server import acceptor as acceptor_module
 from ocppsync.server.acceptor import Acceptor, UpgradedConnection
 from ocppsync.server.admission import AdmissionPolicy
@@ -80,7 +81,7 @@ def desk(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> I
 
     @contextlib.contextmanager
     def desk(**options: Any) -> Iterator[DemoCentralSystem]:
-        settings = reception_settings(max_message_size=1000)
+        settings = reception_settings(limits=Limits(message_size=1000))
         settings |= {name: options.pop(name) for name in list(options) if name in settings}
         opened = DemoCentralSystem(AdmissionPolicy(**{"protocols": ("ocpp1.6",), **options}), settings)
         try:
@@ -369,7 +370,7 @@ def test_no_common_subprotocol_can_be_refused(desk: Desks, caplog: pytest.LogCap
 
 
 def test_a_peer_that_writes_on_can_read_why_it_was_refused(desk: Desks) -> None:
-    with desk(max_header_size=1000) as opened, dial(opened.port) as peer:
+    with desk(limits=Limits(header_size=1000)) as opened, dial(opened.port) as peer:
         peer.send(b"GET /CP1 HTTP/1.1\r\nX: " + b"x" * 300_000)
         assert peer.read_response().status == 431
         assert peer.read_rest() == b""
@@ -390,7 +391,7 @@ def test_a_peer_that_was_refused_and_stays_is_cut_off(desk: Desks) -> None:
 def test_the_size_of_the_head_is_bounded(desk: Desks, caplog: pytest.LogCaptureFixture, more: int) -> None:
     size = len(request(X=""))
     data = request(X="x" * (1000 - size + len("\r\n\r\n") + more))
-    with desk(max_header_size=1000) as opened:
+    with desk(limits=Limits(header_size=1000)) as opened:
         if not more:
             assert opened.visit(data).admitted.charge_point_id == "CP1"
             return
@@ -399,7 +400,7 @@ def test_the_size_of_the_head_is_bounded(desk: Desks, caplog: pytest.LogCaptureF
 
 
 def test_a_peer_that_says_nothing_is_turned_away_in_time(desk: Desks, caplog: pytest.LogCaptureFixture) -> None:
-    with desk(handshake_timeout=0.2) as opened, dial(opened.port) as peer:
+    with desk(timeouts=Timeouts(handshake=0.2)) as opened, dial(opened.port) as peer:
         began = time.monotonic()
         assert peer.read_response().status == 408
         assert 0.15 <= time.monotonic() - began < 2
@@ -408,7 +409,7 @@ def test_a_peer_that_says_nothing_is_turned_away_in_time(desk: Desks, caplog: py
 
 
 def test_a_peer_that_drips_is_turned_away_in_time(desk: Desks) -> None:
-    with desk(handshake_timeout=0.3) as opened, dial(opened.port) as peer:
+    with desk(timeouts=Timeouts(handshake=0.3)) as opened, dial(opened.port) as peer:
         began = time.monotonic()
         peer.sock.settimeout(0.02)
         for byte in request():
@@ -587,7 +588,7 @@ def test_a_slow_tls_handshake_holds_nobody_up_and_ends_in_time(
     desk: Desks, authority: Authority, caplog: pytest.LogCaptureFixture
 ) -> None:
     with (
-        desk(ssl_context=authority.server_context(), handshake_timeout=1.0) as opened,
+        desk(ssl_context=authority.server_context(), timeouts=Timeouts(handshake=1.0)) as opened,
         dial(opened.port) as silent,
     ):
         began = time.monotonic()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ocppsync import Limits, Timeouts
 from ocppsync.request import ConnectionMetadata
 from ocppsync.rpc.answer_memory import AnswerMemory
 from ocppsync.rpc.connection import Connection, ConnectionSettings
@@ -25,7 +26,11 @@ from ocppsync.wire.streams import Stream
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 SETTINGS = ConnectionSettings(
-    request_timeout=1, reject_invalid_requests=True, websocket_ping_interval=None, close_timeout=1, max_queued_calls=1
+    request_timeout=1,
+    reject_invalid_requests=True,
+    websocket_ping_interval=None,
+    limits=Limits(queued_calls=1),
+    timeouts=Timeouts(close=1),
 )
 
 

@@ -15,7 +15,7 @@ import pytest
 from support import DEADLINE, RawChargePoint, accept_boots, connected, raw, serving
 from websockets.exceptions import ConnectionClosedOK
 
-from ocppsync import CentralSystem, RequestTimeoutError, utc_now
+from ocppsync import CentralSystem, RequestTimeoutError, Timeouts, utc_now
 from ocppsync.testing.inline import Clock
 from ocppsync.threads.pool import HandlerPool
 from ocppsync.threads.stuck_handlers import StuckHandlerDetector
@@ -206,7 +206,7 @@ def heartbeat() -> Any:
 @contextlib.contextmanager
 def on_a_clock() -> Iterator[tuple[CentralSystem, Clock]]:
     """A central system whose handlers have threads and a minute, on a clock that the test moves."""
-    cs, clock = CentralSystem(0, host="127.0.0.1", handler_timeout=60, websocket_ping_interval=None), Clock()
+    cs, clock = CentralSystem(0, host="127.0.0.1", websocket_ping_interval=None, timeouts=Timeouts(handler=60)), Clock()
     cs._run_on(HandlerPool(4, "ocppsync-handler"), clock)
     with cs:
         yield cs, clock
@@ -335,7 +335,7 @@ def test_the_answer_to_a_handler_that_hangs_goes_to_the_newer_connection() -> No
 
 def test_without_a_bound_a_handler_takes_its_time() -> None:
     hanging = Hanging(heartbeat)
-    with serving(handler_timeout=None) as cs:
+    with serving(timeouts=Timeouts(handler=None)) as cs:
         cs.on("Heartbeat")(hanging)
         with raw(cs) as peer:
             peer.send([2, "1", "Heartbeat", {}])
@@ -347,7 +347,7 @@ def test_without_a_bound_a_handler_takes_its_time() -> None:
 def test_close_does_not_wait_for_deadlines() -> None:
     hanging = Hanging(heartbeat)
     before = time.monotonic()
-    with serving(handler_timeout=DEADLINE * 10) as cs:
+    with serving(timeouts=Timeouts(handler=DEADLINE * 10)) as cs:
         cs.on("Heartbeat")(hanging)
         events = connected(cs)
         with raw(cs) as peer:

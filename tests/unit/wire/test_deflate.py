@@ -28,7 +28,7 @@ from wire import (
     frame,
 )
 
-from ocppsync import CentralSystem, ChargePoint
+from ocppsync import CentralSystem, ChargePoint, Limits, Timeouts
 from ocppsync.threads.timer import Timer
 
 
@@ -60,7 +60,7 @@ def test_compression_with_ourselves() -> None:
     seen: list[bytes] = []
     with CentralSystem(0, host="127.0.0.1", compression=True, on_raw_socket_data=seen.append) as cs:
         cs.on("DataTransfer")(lambda payload, metadata: {"status": "Accepted", "data": payload["data"]})
-        with ChargePoint("CP1", url=f"ws://127.0.0.1:{cs.port}", registration_gate=False, compression=True) as cp:
+        with ChargePoint("CP1", url=f"ws://127.0.0.1:{cs.port}", enforce_registration=False, compression=True) as cp:
             for _ in range(3):
                 payload: Any = {"vendorId": "x", "data": "é" * 10_000}
                 assert cp.send_request("DataTransfer", payload) == {"status": "Accepted", "data": "é" * 10_000}
@@ -255,7 +255,7 @@ def test_our_client_offers_compression_with_2_x_unless_it_is_told_otherwise(
     with CentralSystem(0, host="127.0.0.1", authorize=authorize, compression=True) as cs:
         cs.on("DataTransfer")(lambda payload, metadata: {"status": "Accepted", "data": payload["data"]})
         url = f"ws://127.0.0.1:{cs.port}"
-        options: Any = {"protocols": protocols, "compression": compression, "registration_gate": False}
+        options: Any = {"protocols": protocols, "compression": compression, "enforce_registration": False}
         with ChargePoint("CP1", url=url, **options) as cp:
             for _ in range(2):
                 answer: Any = cp.send_request("DataTransfer", {"vendorId": "x", "data": "é" * 10_000})
@@ -268,7 +268,11 @@ def test_our_client_defuses_a_bomb_too() -> None:
         events = Recorder()
         cs.add_connection_listener(events)
         cp = ChargePoint(
-            "CP1", url=f"ws://127.0.0.1:{cs.port}", protocols=["ocpp2.1"], max_message_size=10_000, close_timeout=0.2
+            "CP1",
+            url=f"ws://127.0.0.1:{cs.port}",
+            protocols=["ocpp2.1"],
+            limits=Limits(message_size=10_000),
+            timeouts=Timeouts(close=0.2),
         )
         with cp:
             events.wait(1)
@@ -279,10 +283,10 @@ def test_our_client_defuses_a_bomb_too() -> None:
 
 def test_many_threads_that_send_in_one_context(background: Callable[..., Future[Any]]) -> None:
     seen = Recorder()
-    with CentralSystem(0, host="127.0.0.1", max_queued_calls=1000) as cs:
+    with CentralSystem(0, host="127.0.0.1", limits=Limits(queued_calls=1000)) as cs:
         cs.on("NotifyPeriodicEventStream")(lambda payload, metadata: seen((payload["id"], payload["pending"])))
         url = f"ws://127.0.0.1:{cs.port}"
-        with ChargePoint("CP1", url=url, protocols=["ocpp2.1"], registration_gate=False) as cp:
+        with ChargePoint("CP1", url=url, protocols=["ocpp2.1"], enforce_registration=False) as cp:
 
             def send(sender: int) -> None:
                 for number in range(40):

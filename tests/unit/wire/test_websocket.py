@@ -66,7 +66,7 @@ def test_each_connection_takes_one_thread() -> None:
         cs.add_connection_listener(events)
         for name in names:
             peers.enter_context(dial(cs.port)).upgrade(f"/{name}")
-        peers.enter_context(ChargePoint("ours", url=f"ws://127.0.0.1:{cs.port}", registration_gate=False))
+        peers.enter_context(ChargePoint("ours", url=f"ws://127.0.0.1:{cs.port}", enforce_registration=False))
         events.wait(6)
         threads = [thread.name for thread in threading.enumerate() if thread not in before]
         readers = sorted(name for name in threads if name.startswith("ocppsync-reader"))
