@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 from .options import check_positive, check_whole
 
@@ -51,7 +52,7 @@ class Limits:
 
     def __post_init__(self) -> None:
         for limit in fields(self):
-            value = getattr(self, limit.name)
+            value: Any = getattr(self, limit.name)
             if value is not None or limit.name in ("queued_calls", "message_size", "header_size"):
                 check_whole(**{limit.name: value})
 
@@ -80,6 +81,6 @@ class Timeouts:
 
     def __post_init__(self) -> None:
         for timeout in fields(self):
-            value = getattr(self, timeout.name)
+            value: Any = getattr(self, timeout.name)
             if value is not None or timeout.name in ("handshake", "write", "close"):
                 check_positive(**{timeout.name: value})

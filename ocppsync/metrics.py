@@ -56,8 +56,8 @@ class PrometheusObserver:
         self._opened = counter("connections_opened", "Connections that were opened", "version")
         self._closed = counter("connections_closed", "Connections that have ended", "version", "code")
         self._refused = counter("connections_refused", "Upgrade requests that were refused", "status")
-        self._received = counter("messages_received", "MessageSet that came", "version", "kind", "action")
-        self._sent = counter("messages_sent", "MessageSet that were sent", "version", "kind", "action")
+        self._received = counter("messages_received", "Messages that came", "version", "kind", "action")
+        self._sent = counter("messages_sent", "Messages that were sent", "version", "kind", "action")
         self._handling = Histogram(
             "ocpp_handling_seconds", "From a CALL that came to its answer", ["version", "action"], registry=registry
         )

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from .validation.catalogue import SUBPROTOCOLS
 
 
-def check_positive(**options: float) -> None:
+def check_positive(**options: float | None) -> None:
     """Raise ValueError unless every option is a finite number above 0; the text names the option."""
     for name, value in options.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
             raise ValueError(f"{name} must be a number above 0, not {value!r}")
 
 
-def check_whole(**options: int) -> None:
+def check_whole(**options: int | None) -> None:
     """Raise ValueError unless every option is a whole number above 0; the text names the option."""
     for name, value in options.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:

@@ -15,7 +15,7 @@ import pytest
 from support import accept_boots, connected
 from wire import DEADLINE, Peer, dial
 
-from ocppsync import CentralSystem, utc_now
+from ocppsync import CentralSystem, Timeouts, utc_now
 
 PATIENCE = 10.0
 """Seconds within which a bystander is answered; on an idle machine it takes a thousandth of them."""
@@ -133,7 +133,7 @@ def besieged(
     caplog.set_level(logging.INFO, "ocppsync")
     threads, descriptors, before = set(threading.enumerate()), open_sockets(), memory()
     # Long enough for a busy machine to read all that an attacker still sends, or a reset meets him while he does.
-    options.setdefault("close_timeout", 2.0)
+    options.setdefault("timeouts", Timeouts(close=2.0))
     cs = CentralSystem(0, host="127.0.0.1", **options)
     accept_boots(cs)
     cs.on("Heartbeat")(lambda payload, metadata: {"currentTime": utc_now()})

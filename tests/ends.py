@@ -23,7 +23,7 @@ from wire import (
     request,
 )
 
-from ocppsync.limits import Limits
+from ocppsync.limits import Limits, Timeouts
 from ocppsync.server.acceptor import Acceptor
 from ocppsync.server.admission import AdmissionPolicy
 from ocppsync.server.connection_limits import ConnectionLimiter
@@ -78,19 +78,16 @@ Connected = Callable[..., contextlib.AbstractContextManager[tuple[End, Peer]]]
 OurClient = Callable[..., contextlib.AbstractContextManager[tuple[End, Peer, str]]]
 
 
-def reception_settings(**options: Any) -> dict[str, Any]:
-    """The arguments of a `Acceptor` that lets everybody in, but for the gate; with some of them changed."""
+def acceptor_options(
+    *, limits: Limits | None = None, timeouts: Timeouts | None = None, **options: Any
+) -> dict[str, Any]:
+    """Return the arguments of an `Acceptor` without limits on handshakes, except its policy; some of them changed."""
+    unlimited = limits or Limits(handshakes=None, handshakes_per_address=None)
     return {
-        "limiter": ConnectionLimiter(Limits()),
+        "limiter": ConnectionLimiter(unlimited),
         "client_address": ClientAddress(()),
-        "max_handshakes": None,
-        "max_handshakes_per_address": None,
-        "ssl_context": None,
-        "handshake_timeout": DEADLINE,
-        "max_header_size": 16384,
-        "max_message_size": MIB,
-        "write_timeout": DEADLINE,
-        "on_raw_socket_data": None,
+        "limits": unlimited,
+        "timeouts": timeouts or Timeouts(handshake=DEADLINE, write=DEADLINE),
         **options,
     }
 
@@ -119,6 +116,8 @@ def open_connection(
     client_context: ssl.SSLContext | None = None,
     compression: bool = False,
     close_timeout: float = DEADLINE,
+    write_timeout: float = DEADLINE,
+    max_message_size: int = MIB,
     **options: Any,
 ) -> Iterator[tuple[End, Peer]]:
     """Open a connection: our end, past its handshake, and the raw peer.
@@ -127,17 +126,22 @@ def open_connection(
     request, and ``changes`` of the request's headers; ``close_timeout``; ``client_context`` for TLS.
     """
     acceptor = Acceptor(
-        AdmissionPolicy(protocols=("ocpp1.6",), compression=compression), **reception_settings(**options)
+        AdmissionPolicy(protocols=("ocpp1.6",), compression=compression),
+        **acceptor_options(
+            limits=Limits(handshakes=None, handshakes_per_address=None, message_size=max_message_size),
+            timeouts=Timeouts(handshake=DEADLINE, write=write_timeout),
+            **options,
+        ),
     )
     dialled, sock = dial_us(background, client_context, small=small)
-    received = background(acceptor.receive, sock)
+    received = background(acceptor.accept, sock)
     with dialled.result(DEADLINE) as peer:
         peer.send(request(**(changes or {})) + extra)
-        visitor = received.result(DEADLINE)
-        visitor.websocket.open()
+        upgraded = received.result(DEADLINE)
+        upgraded.websocket.open()
         answer = peer.read_response()
         assert answer.status == 101
-        end = End(visitor.websocket, timer, close_timeout, answer)
+        end = End(upgraded.websocket, timer, close_timeout, answer)
         try:
             yield end, peer
         finally:

@@ -7,6 +7,7 @@ import contextlib
 import json
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from typing import Any
 
 from websockets.sync.client import ClientConnection, connect
@@ -39,6 +40,51 @@ class Recorder:
     def wait_until(self, predicate: Callable[[list[Any]], bool]) -> None:
         with self._changed:
             assert self._changed.wait_for(lambda: predicate(self.items), DEADLINE), f"only {self.items} came"
+
+
+class WatchedLock:
+    """A real lock that lets a test come between two steps of what holds it.
+
+    Attributes:
+        after_release: called once, after the next release and without the lock.
+        busy: set when a thread has found the lock taken.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.after_release: Callable[[], object] | None = None
+        self.busy = threading.Event()
+
+    def locked(self) -> bool:
+        return self._lock.locked()
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            self.busy.set()
+            assert self._lock.acquire(timeout=DEADLINE), "the lock is held for ever"
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
+        hook, self.after_release = self.after_release, None
+        if hook is not None:
+            hook()
+
+    def meanwhile(self, function: Callable[[], Any]) -> Future[Any]:
+        """Begin it on another thread; return its future once it has found the lock taken, or is through."""
+        self.busy.clear()
+        future: Future[Any] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(function())
+            except BaseException as error:
+                future.set_exception(error)
+            finally:
+                self.busy.set()
+
+        threading.Thread(target=run, name="test-meanwhile", daemon=True).start()
+        assert self.busy.wait(DEADLINE)
+        return future
 
 
 class RawChargePoint:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..lenient import Lenient, Validation
 from ..options import check_positive
-from ..validation.catalogue import SUBPROTOCOLS, Role
+from ..validation.catalogue import Role
 from ..vendor import VendorAction, name_of
 from .connection import Connection
 from .context import ConnectionOptions
@@ -47,7 +47,7 @@ class LocalEnd:
         self.options = options
         self.message_sets = MessageSets(
             role,
-            [name for name in SUBPROTOCOLS if name in protocols],
+            tuple(dict.fromkeys(protocols)),
             vendor_actions=vendor_actions,
             lenient=lenient,
             validation=validation,

@@ -21,10 +21,18 @@ class ClientAddress:
 
     Args:
         trusted_proxies: addresses or networks.
+
+    Raises:
+        ValueError: one of them is neither.
     """
 
     def __init__(self, trusted_proxies: Sequence[str]) -> None:
-        self._trusted: tuple[_Network, ...] = tuple(ipaddress.ip_network(proxy) for proxy in trusted_proxies)
+        if isinstance(trusted_proxies, str):
+            raise ValueError(f"trusted_proxies must be a sequence of addresses, not {trusted_proxies!r}")
+        try:
+            self._trusted: tuple[_Network, ...] = tuple(ipaddress.ip_network(proxy) for proxy in trusted_proxies)
+        except ValueError as error:
+            raise ValueError(f"trusted_proxies: {error}") from None
 
     def __call__(self, peer: str, headers: Headers) -> str:
         """Return the address of the client: the last one of the chain that no trusted proxy stands for.

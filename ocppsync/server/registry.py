@@ -56,7 +56,7 @@ class Registry:
     ) -> None:
         self._executor = executor
         self._clock = clock
-        self._listeners: Listeners[ConnectionListener] = Listeners() if listeners is None else listeners
+        self.listeners: Listeners[ConnectionListener] = Listeners() if listeners is None else listeners
         self._lock = threading.Lock()  # guards everything below; never held over I/O or user code
         self._records: dict[str, IdentityRecord] = {}
         self._away: OrderedDict[str, None] = OrderedDict()  # the identities that are not connected, the longest first
@@ -118,5 +118,5 @@ class Registry:
         return record
 
     def _tell_soon(self, record: IdentityRecord, charge_point_id: str, status: ConnectionStatus) -> None:
-        if self._listeners:
-            record.events.submit(self._listeners.tell, charge_point_id, status)
+        if self.listeners:
+            record.events.submit(self.listeners.tell, charge_point_id, status)

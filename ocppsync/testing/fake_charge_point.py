@@ -134,7 +134,7 @@ class FakeChargePoint:
         link.join(5.0)
 
     def ignore_pings(self) -> None:
-        """ScriptedAnswer no pings any more, as a charge point does whose network has gone; in memory only."""
+        """Answer no pings any more, as a charge point does whose network has gone; in memory only."""
         carrier = self._linked().transport
         if not isinstance(carrier, MemoryTransport):
             raise RuntimeError("over a socket, pings are always answered")

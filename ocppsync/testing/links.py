@@ -174,7 +174,7 @@ def link_in_memory(
 
 
 def has_threads(cs: CentralSystem) -> bool:
-    """Return whether the handlers of a started central system run on threads; not those of `ocppsync.testing.inline`."""
+    """Return whether the handlers of a started central system run on threads, unlike with `inline`."""
     return not isinstance(server_of(cs).context.executor, InlineExecutor)
 
 

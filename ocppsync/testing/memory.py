@@ -208,7 +208,7 @@ class MemoryTransport:
         peer = self._peer
         if self._closing or self._aborted or peer is None:
             raise TransportClosedError("the connection is closed", written=False)
-        if peer._aborted or peer._ended:
+        if peer._aborted:
             raise TransportClosedError("the connection broke: the peer has gone", written=True)
         peer._put(item)
 

@@ -148,10 +148,10 @@ class HandlerPool:
         the calling thread where it is one of the pool's; it does not count.
         """
         with self._lock:
-            if not self._closed:
-                self._closed = True
-                for _ in self._threads:
-                    self._tasks.put(None)
+            self._closed = True
+            # A second close leaves more of them than are read.
+            for _ in self._threads:
+                self._tasks.put(None)
             threads = [thread for thread in self._threads if thread is not threading.current_thread()]
         deadline = time.monotonic() + timeout
         for thread in threads:
@@ -184,7 +184,7 @@ class SerialExecutor:
             if self._running:
                 return
             self._running = True
-        self._executor.submit(self._run_next)
+        self._executor.submit(self._run)
 
     def clear(self) -> list[_Task]:
         """Forget the tasks that still wait, and return them."""
@@ -192,18 +192,22 @@ class SerialExecutor:
             forgotten, self._waiting = self._waiting, []
         return forgotten
 
-    def _run_next(self) -> None:
+    def _run(self) -> None:
+        # What was taken is finished even if the executor is closed: listeners are told "disconnected" while it closes.
+        while self._run_next() and not self._executor.submit(self._run):
+            pass
+
+    def _run_next(self) -> bool:
+        """Run one task; return whether more wait."""
         with self._lock:
             if not self._waiting:
                 self._running = False
-                return
+                return False
             function, args = self._waiting.pop(0)
         run_logged(function, *args)
         with self._lock:
             self._running = bool(self._waiting)
-            if not self._running:
-                return
-        self._executor.submit(self._run_next)
+            return self._running
 
 
 def run_logged(function: Callable[..., object], *args: Any) -> None:

@@ -278,7 +278,8 @@ class TLSStream(Stream):
     @property
     def peer_certificate(self) -> Mapping[str, Any] | None:
         """The verified certificate of the peer, where there is one."""
-        return self._tls.getpeercert() or None
+        with self._tls_lock:
+            return self._tls.getpeercert() or None
 
     def handshake(self, deadline: float) -> None:
         """Agree on keys with the peer.
@@ -322,15 +323,13 @@ class TLSStream(Stream):
         while True:
             try:
                 with self._tls_lock:
-                    data = self._tls.read(size)
+                    return self._tls.read(size)
             except ssl.SSLWantReadError:
+                # Everything that came is read now; only here does the engine's own answer to it go out.
                 self._push_tls()
                 self._feed(max(size, 16384))
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
                 return b""
-            else:
-                self._push_tls()
-                return data
 
     def buffer(self, data: bytes) -> None:
         """Encrypt bytes and append them to what goes out next."""

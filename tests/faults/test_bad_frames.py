@@ -12,15 +12,14 @@ from typing import Any, get_args
 
 import payloads
 import pytest
+from contexts import make_context
 from support import DEADLINE, Recorder
 
 from ocppsync import CallError, Limits, Timeouts
 from ocppsync.errors import InvalidResponseError
-from ocppsync.request import ConnectionMetadata
-from ocppsync.rpc.answer_memory import AnswerMemory
-from ocppsync.rpc.connection import Connection, ConnectionSettings
+from ocppsync.rpc.connection import Connection
+from ocppsync.rpc.context import ConnectionOptions
 from ocppsync.rpc.message_sets import MessageSets
-from ocppsync.rpc.registration import MessagePolicy
 from ocppsync.rpc.router import Router
 from ocppsync.server.admission import AdmissionPolicy
 from ocppsync.threads.pool import HandlerPool
@@ -120,24 +119,22 @@ class Office:
             name=admitted.charge_point_id,
         )
         websocket.open()
-        connection = Connection(
-            websocket,
-            ConnectionMetadata(admitted.charge_point_id, self.version, request),
-            ConnectionSettings(
+        context = make_context(
+            admitted.charge_point_id,
+            self.version,
+            executor=self.pool,
+            timer=self.timer,
+            http_request=request,
+            router=self.router,
+            messages=self.message_sets.messages(self.version),
+            options=ConnectionOptions(
                 request_timeout=DEADLINE,
-                reject_invalid_requests=True,
-                websocket_ping_interval=None,
                 on_call_result_error=self.refusals,
                 limits=Limits(queued_calls=10),
                 timeouts=Timeouts(close=DEADLINE),
             ),
-            router=self.router,
-            messages=self.message_sets.messages(self.version),
-            gate=MessagePolicy(),
-            executor=self.pool,
-            timer=self.timer,
-            answers=AnswerMemory(),
         )
+        connection = Connection(websocket, context)
         stream.set_read_timeout(None)
         self.made(connection)
         connection.run()

@@ -122,8 +122,11 @@ def test_the_handshakes_of_a_trusted_proxy_could_be_anybodys(
 ) -> None:
     monkeypatch.setattr(acceptor, "_SLOW", 10 * DEADLINE)
     heard = Recorder()
-    limits = Limits(handshakes_per_address=1, trusted_proxies=["127.0.0.2"])
-    with besieged(caplog, limits=limits, on_raw_socket_data=heard) as siege, contextlib.ExitStack() as peers:
+    limits = Limits(handshakes_per_address=1)
+    with (
+        besieged(caplog, limits=limits, trusted_proxies=["127.0.0.2"], on_raw_socket_data=heard) as siege,
+        contextlib.ExitStack() as peers,
+    ):
         for _ in range(2):
             peers.enter_context(dial(siege.port, source="127.0.0.2")).send(b"GET /silent")
         heard.wait_until(lambda items: items.count(b"GET /silent") == 2)

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from bystander import SECRET, besieged
+from contexts import make_engine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -26,13 +27,13 @@ from wire import CLOSE, CONTINUATION, PING, TEXT, Peer, close_payload, dial, fra
 from ocppsync.errors import ProtocolError
 from ocppsync.rpc import frames
 from ocppsync.rpc.answer_memory import AnswerMemory
-from ocppsync.rpc.engine import AnswerRejected, Dispatch, OutgoingCall, Reply, Rpc, Settle
+from ocppsync.rpc.engine import AnswerRejected, ConnectionState, Dispatch, Engine, Late, OutgoingCall, Reply, Settle
 from ocppsync.rpc.frame_codec import FrameCodec
 
 SECONDS = float(os.environ.get("OCPPSYNC_FUZZ_SECONDS", "10"))
 SEED = os.environ.get("OCPPSYNC_FUZZ_SEED", "ocppsync")
 VERSIONS = ("1.6", "2.0.1", "2.1")
-DIALECTS = {version: FrameCodec(version) for version in VERSIONS}
+CODECS = {version: FrameCodec(version) for version in VERSIONS}
 
 # Frames.
 
@@ -53,33 +54,29 @@ FRAMES = st.one_of(
 TEXTS = st.text(max_size=40) | st.builds(json.dumps, FRAMES)
 
 
-def make_rpc(version: str) -> Rpc:
-    return Rpc(
-        DIALECTS[version],
-        refusal=lambda action, send: None if action in ("Heartbeat", "NotifyPeriodicEventStream") else "NotSupported",
-        answers=AnswerMemory(),
-        reply_to=object(),
-    )
+def serving(version: str) -> Engine:
+    served = ("Heartbeat", "NotifyPeriodicEventStream")
+    return make_engine(CODECS[version], lambda action, send: None if action in served else "NotSupported")
 
 
-def feed(rpc: Rpc, version: str, text: str) -> Any:
+def feed(engine: Engine, version: str, text: str) -> Any:
     """Do with a text what a connection does."""
     try:
-        received = DIALECTS[version].parse(text)
+        received = CODECS[version].parse(text)
     except ProtocolError as error:
-        return rpc.receive_malformed(error)
-    return rpc.receive(received, text)
+        return engine.receive_malformed(error)
+    return engine.receive(received, text)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 @given(texts=st.lists(TEXTS, max_size=6))
 def test_whatever_comes_is_answered_with_a_frame_or_not_at_all(version: str, texts: list[str]) -> None:
-    rpc = make_rpc(version)
+    engine = serving(version)
     for text in texts:
-        event = feed(rpc, version, text)
+        event = feed(engine, version, text)
         if isinstance(event, Reply):
             event.text.encode()  # goes out as UTF-8
-            answer = DIALECTS[version].parse(event.text)
+            answer = CODECS[version].parse(event.text)
             assert isinstance(answer, frames.CallErrorFrame)
             assert len(answer.message_id) <= 255
             assert len(answer.description) <= 255
@@ -94,9 +91,7 @@ class Conversation(RuleBasedStateMachine):
     @initialize()
     def connect(self) -> None:
         self.memory = AnswerMemory()
-        self.rpc = Rpc(
-            DIALECTS["2.1"], refusal=lambda action, send: None, answers=self.memory, reply_to=object(), peer="CP1"
-        )
+        self.engine = make_engine(CODECS["2.1"], answers=self.memory, reply_to=object())
         self.number = 0
         self.ours: list[OutgoingCall] = []
         self.settled: Counter[str] = Counter()
@@ -111,13 +106,13 @@ class Conversation(RuleBasedStateMachine):
     def we_call(self) -> None:
         call = OutgoingCall(self.new_id(), "Reset", "")
         self.ours.append(call)
-        assert (self.rpc.submit(call) is call) == (len(self.ours) == 1)
+        assert (self.engine.submit(call) is call) == (len(self.ours) == 1)
 
     @precondition(lambda self: self.ours)
     @rule(text=st.sampled_from(['[3,"%s",{}]', '[4,"%s","GenericError","",{}]', '[3,"%s"]', '[4,"%s",7,"",{}]']))
     def the_peer_answers(self, text: str) -> None:
         call = self.ours.pop(0)
-        event = feed(self.rpc, "2.1", text % call.message_id)
+        event = feed(self.engine, "2.1", text % call.message_id)
         assert isinstance(event, Settle)
         assert (event.call, event.next) == (call, self.ours[0] if self.ours else None)
         self.settled[call.message_id] += 1
@@ -128,27 +123,26 @@ class Conversation(RuleBasedStateMachine):
         call = data.draw(st.sampled_from(self.ours))
         first = call is self.ours[0]
         self.ours.remove(call)
-        withdrawn = self.rpc.withdraw(call)
-        assert withdrawn.was == ("outstanding" if first else "queued")
-        assert withdrawn.next is (self.ours[0] if first and self.ours else None)
+        assert self.engine.withdraw(call) == (True, self.ours[0] if first and self.ours else None)
         self.settled[call.message_id] += 1
 
     @precondition(lambda self: self.settled)
     @rule(data=st.data())
     def the_peer_answers_again_or_late(self, data: Any) -> None:
         message_id = data.draw(st.sampled_from(sorted(self.settled)))
-        assert feed(self.rpc, "2.1", f'[3,"{message_id}",{{}}]') is None
+        event = feed(self.engine, "2.1", f'[3,"{message_id}",{{}}]')
+        assert event is None or (isinstance(event, Late) and event.call.message_id == message_id)
 
     @rule()
     def the_peer_calls(self) -> None:
         message_id = self.new_id()
-        event = feed(self.rpc, "2.1", f'[2,"{message_id}","Heartbeat",{{}}]')
+        event = feed(self.engine, "2.1", f'[2,"{message_id}","Heartbeat",{{}}]')
         assert isinstance(event, Dispatch)
-        assert event.admission is not None
+        assert event.incoming is not None
         if len(self.owed) < 4:
-            self.owed[message_id] = event.admission
+            self.owed[message_id] = event.incoming
         else:
-            self.memory.finish(event.admission, None)
+            self.memory.finish(event.incoming, None)
 
     @precondition(lambda self: self.owed)
     @rule(data=st.data(), well=st.booleans())
@@ -163,12 +157,12 @@ class Conversation(RuleBasedStateMachine):
     def the_peer_repeats_what_is_being_handled(self, data: Any) -> None:
         message_id = data.draw(st.sampled_from(sorted(self.owed)[-1:]))
         if message_id == f"id-{self.number}":  # not so long ago that it is forgotten
-            assert feed(self.rpc, "2.1", f'[2,"{message_id}","Heartbeat",{{}}]') is None
+            assert feed(self.engine, "2.1", f'[2,"{message_id}","Heartbeat",{{}}]') is None
 
     @precondition(lambda self: self.answered)
     @rule()
     def the_peer_refuses_our_answer(self) -> None:
-        event = feed(self.rpc, "2.1", f'[5,"{self.answered[-1]}","FormatViolation","",{{}}]')
+        event = feed(self.engine, "2.1", f'[5,"{self.answered[-1]}","FormatViolation","",{{}}]')
         if self.answered[-1] == f"id-{self.number}":
             assert isinstance(event, AnswerRejected)
             assert event.action == "Heartbeat"
@@ -177,21 +171,21 @@ class Conversation(RuleBasedStateMachine):
 
     @rule(message_id=st.sampled_from(["", "-1", "nobody's"]))
     def the_peer_refuses_nothing(self, message_id: str) -> None:
-        assert feed(self.rpc, "2.1", f'[5,"{message_id}","FormatViolation","",{{}}]') is None
+        assert feed(self.engine, "2.1", f'[5,"{message_id}","FormatViolation","",{{}}]') is None
 
     @rule(payload=st.sampled_from(["{}", "null", "7"]))
     def the_peer_sends(self, payload: str) -> None:
-        event = feed(self.rpc, "2.1", f'[6,"{self.new_id()}","NotifyPeriodicEventStream",{payload}]')
+        event = feed(self.engine, "2.1", f'[6,"{self.new_id()}","NotifyPeriodicEventStream",{payload}]')
         assert isinstance(event, Dispatch)
-        assert event.admission is None, "nothing answers a SEND"
+        assert event.incoming is None, "nothing answers a SEND"
 
     @rule(text=st.sampled_from(['[6,"x"]', '[5,"x"]', "[6,7,8,9]", '[7,"x",{}]', "[3,7,{}]"]))
     def the_peer_says_nothing_that_is_answered(self, text: str) -> None:
-        assert feed(self.rpc, "2.1", text) is None
+        assert feed(self.engine, "2.1", text) is None
 
     @rule(text=st.sampled_from(["", "hello", "[2]", '[2,"x"]', '["2","x"]', '[2,"x",7,{}]']))
     def the_peer_is_not_understood(self, text: str) -> None:
-        event = feed(self.rpc, "2.1", text)
+        event = feed(self.engine, "2.1", text)
         assert isinstance(event, Reply)
         assert json.loads(event.text)[:3] == [
             4,
@@ -201,7 +195,7 @@ class Conversation(RuleBasedStateMachine):
 
     @rule()
     def the_connection_ends(self) -> None:
-        assert self.rpc.end() == self.ours
+        assert self.engine.end(ConnectionState.CLOSED) == self.ours
         for call in self.ours:
             self.settled[call.message_id] += 1
         assert set(self.settled.values()) <= {1}, "each is settled once"
@@ -210,7 +204,7 @@ class Conversation(RuleBasedStateMachine):
     @invariant()
     def nothing_is_lost(self) -> None:
         if hasattr(self, "rpc"):
-            assert self.rpc.queued == max(0, len(self.ours) - 1)
+            assert f"queued={max(0, len(self.ours) - 1)} " in repr(self.engine)
 
 
 TestConversation = Conversation.TestCase
@@ -398,7 +392,7 @@ def test_bytes_in_place_of_frames(caplog: pytest.LogCaptureFixture) -> None:
                 send_in_pieces(peer, data + frame(TEXT, '[2,"last","Heartbeat",{}]'), chance)
                 answers, complete = read_answers(peer)
             siege.wait_gone(case)
-            check_answers(DIALECTS[version], came.pop(case, []), answers, case, complete=complete)
+            check_answers(CODECS[version], came.pop(case, []), answers, case, complete=complete)
             whole += complete
             traceless(caplog, case)
             siege.events.items.clear()

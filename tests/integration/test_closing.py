@@ -253,7 +253,7 @@ def test_the_port_can_be_used_again_at_once() -> None:
 
 _SCRIPT = """
 import os, socket, sys, threading
-from ocppsync import CentralSystem, ChargePoint, ConnectionLostError
+from ocppsync import CentralSystem, ChargePoint, ConnectionLostError, Timeouts
 
 def descriptors():
     return sorted(os.readlink(f"/proc/self/fd/{fd}").split(":")[0] for fd in os.listdir("/proc/self/fd")
@@ -272,11 +272,11 @@ def silent(payload, metadata):
     release.wait(10)
     return {"status": "Accepted"}
 
-cs = CentralSystem(0, handler, host="127.0.0.1", close_timeout=0.5).start()
+cs = CentralSystem(0, handler, host="127.0.0.1", timeouts=Timeouts(close=0.5)).start()
 half_open = socket.create_connection(("127.0.0.1", cs.port))  # a handshake that never comes
 points = []
 for number in range(10):
-    point = ChargePoint(f"P{number}", url=f"ws://127.0.0.1:{cs.port}", enforce_registration=False, close_timeout=0.5)
+    point = ChargePoint(f"P{number}", url=f"ws://127.0.0.1:{cs.port}", enforce_registration=False, timeouts=Timeouts(close=0.5))
     point.on("ClearCache")(silent)
     points.append(point.connect())
 up = [point.submit_request("Heartbeat") for point in points for _ in range(3)]
@@ -374,9 +374,9 @@ def test_close_during_a_handshake() -> None:
 
 _AT_EXIT = """
 import atexit, sys, threading
-from ocppsync import CentralSystem, ChargePoint
+from ocppsync import CentralSystem, ChargePoint, Timeouts
 
-cs = CentralSystem(0, host="127.0.0.1", close_timeout=1).start()
+cs = CentralSystem(0, host="127.0.0.1", timeouts=Timeouts(close=1)).start()
 atexit.register(lambda: print("closed", [thread.name for thread in threading.enumerate() if "ocppsync" in thread.name]))
 atexit.register(cs.close, {grace})
 point = ChargePoint("CP1", url=f"ws://127.0.0.1:{{cs.port}}", enforce_registration=False).connect()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from contexts import make_engine
 from support import DEADLINE, Recorder, serving
 
 from ocppsync import CentralSystem, ChargePoint, SecurityProfiles
@@ -19,7 +20,6 @@ from ocppsync.events import MessageReceived, MessageSent
 from ocppsync.journal import Journal
 from ocppsync.rpc import frames
 from ocppsync.rpc.answer_memory import AnswerMemory, IncomingCall, Verdict
-from ocppsync.rpc.engine import Rpc
 from ocppsync.rpc.frame_codec import FrameCodec
 from ocppsync.rpc.message_sets import MessageSets
 from ocppsync.rpc.registration import Registration
@@ -61,7 +61,7 @@ def test_a_deadline_that_passes_while_the_answer_is_taken_changes_nothing() -> N
             clock.advance(60)
 
     cs = CentralSystem(None, observers=[pass_the_deadline], websocket_ping_interval=None)
-    cs._run_on(HandlerPool(2, "test-handler"), clock)
+    cs.start(executor=HandlerPool(2, "test-handler"), timer=clock)
     with cs, fake_charge_point(cs) as cp:
         cp.expect("Reset", {"status": "Accepted"})
         cp.expect("ClearCache", {"status": "Accepted"})
@@ -86,10 +86,10 @@ class _QuickMemory(AnswerMemory):
 
 
 def test_a_repeat_whose_handler_finishes_just_then_is_answered_once() -> None:
-    rpc = Rpc(FrameCodec("1.6"), refusal=lambda action, send: None, answers=_QuickMemory(), reply_to="reply_to")
+    engine = make_engine(FrameCodec("1.6"), answers=_QuickMemory())
     text = '[2,"1","Heartbeat",{}]'
-    assert rpc.receive(frames.parse(text), text) is not None
-    assert rpc.receive(frames.parse(text), text) is None
+    assert engine.receive(frames.parse(text), text) is not None
+    assert engine.receive(frames.parse(text), text) is None
 
 
 # The first task of a thread.
@@ -147,7 +147,7 @@ def test_every_hook_of_many_at_once_is_kept() -> None:
     hooks = at_once(
         [functools.partial(router.after("Heartbeat"), lambda payload, metadata: None) for _ in range(THREADS)]
     )
-    assert set(router.hooks("Heartbeat", "1.6")) == set(hooks)
+    assert set(router.route("Heartbeat", "1.6").hooks) == set(hooks)
 
 
 def test_no_trigger_of_many_at_once_is_forgotten() -> None:

@@ -34,6 +34,7 @@ CONSTANT = frozenset(
         "TypeVar",
         "auto",  # a member of an enumeration
         "field",  # of a dataclass: each of its objects gets its own
+        "Route",  # nothing changes it once it is made
         "frames.FrameRules",  # frozen, as are the next two
         "FrameRules",
         "Lenient",

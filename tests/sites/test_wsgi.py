@@ -19,6 +19,7 @@ from support import BOOT, DEADLINE, Recorder, accept_boots, connected
 from wire import CLOSE, dial, request
 
 from ocppsync import CentralSystem, ChargePoint, HandshakeError, Limits, NotConnectedError, SecurityProfiles
+from ocppsync.central_system import server_of
 from ocppsync.events import Refused
 from ocppsync.wsgi import Mount, close_with_worker, wsgi_app
 
@@ -253,7 +254,7 @@ def test_a_response_that_nobody_wants_counts_no_more() -> None:
         def drop(environ: Any, start_response: Any) -> Any:
             if environ["PATH_INFO"] == "/DROPPED":
                 app(environ, start_response).close()
-                inside.append(repr(cs._acceptor._limiter))
+                inside.append(repr(server_of(cs)._acceptor._limiter))
                 start_response("418 I'm a teapot", [])
                 return []
             return app(environ, start_response)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support import BOOT, DEADLINE, Recorder, accept_boots, serving
+from support import BOOT, DEADLINE, Recorder, WatchedLock, accept_boots, connected, serving
 
 from ocppsync import (
     CallErrorReceived,
@@ -20,6 +22,8 @@ from ocppsync import (
     Timeouts,
     ValidationError,
 )
+from ocppsync import charge_point as charge_point_module
+from ocppsync.rpc.connection import Connection
 
 
 @pytest.fixture
@@ -190,7 +194,7 @@ def test_connecting_twice_or_after_close_is_an_error(central_system: Any) -> Non
         cp.connect()
     with pytest.raises(RuntimeError, match="is closed"):
         cp.connect()
-    assert "closed" in repr(cp)
+    assert "CLOSED" in repr(cp)
     cp.close()
 
 
@@ -242,3 +246,176 @@ def test_close_from_a_handler(central_system: Any) -> None:
     with pytest.raises(ConnectionLostError):
         central_system.send_request("CP1", "Reset", {"type": "Hard"}, timeout=DEADLINE)
     assert closed.wait(DEADLINE)
+
+
+# Two threads at once.
+
+
+class Guarded(ChargePoint):
+    """A charge point that fails where what its lock guards is changed without it."""
+
+    watched: WatchedLock | None = None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        guarded = {"_connecting", "_closed", "_connection", "_reader", "_listeners", "_password", "_ssl_context"}
+        assert name not in guarded or self.watched is None or self.watched.locked(), (
+            f"{name} is changed without the lock"
+        )
+        super().__setattr__(name, value)
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "_reader":
+            assert self.watched is None or self.watched.locked(), f"{name} is read without the lock"
+        return super().__getattribute__(name)
+
+
+def guarded(cs: Any, **options: Any) -> Any:
+    cp: Any = Guarded("CP1", url=url(cs), enforce_registration=False, **options)
+    lock = WatchedLock()
+    cp._lock = lock
+    cp.watched = lock
+    return cp
+
+
+def test_the_state_is_kept_under_the_lock(central_system: Any, caplog: pytest.LogCaptureFixture) -> None:
+    cp = guarded(central_system)
+    events = Recorder()
+    cp.add_connection_listener(events)
+    cp.set_credentials(password="another", ssl_context=ssl.create_default_context())
+    cp.connect()
+    cp.disconnect()
+    assert cp.wait_closed(DEADLINE)
+    cp.connect()
+    cp.close()
+    assert events.wait(4) == ["connected", "disconnected"] * 2
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+def test_of_two_connects_at_once_one_fails() -> None:
+    failures = Recorder()
+
+    def authorize(request: Any, charge_point_id: str) -> bool:
+        if not failures.items:
+            try:
+                cp.connect()
+            except RuntimeError as error:
+                failures(str(error))
+            else:
+                failures("none")
+        return True
+
+    with serving(authorize=authorize) as cs:
+        cp = ChargePoint("CP1", url=url(cs), enforce_registration=False)
+        with cp:
+            assert failures.items == ["CP1 is connected already"]
+
+
+def test_a_connect_may_follow_one_that_failed() -> None:
+    answers = iter([403, True])
+    with serving(authorize=lambda request, charge_point_id: next(answers)) as cs:
+        cp = ChargePoint("CP1", url=url(cs), enforce_registration=False)
+        with pytest.raises(HandshakeError):
+            cp.connect()
+        with cp:
+            assert cp.connected
+
+
+def test_a_close_while_it_connects_leaves_nothing() -> None:
+    def authorize(request: Any, charge_point_id: str) -> bool:
+        cp.close()
+        return True
+
+    with serving(authorize=authorize) as cs:
+        events = connected(cs)
+        cp = ChargePoint("CP1", url=url(cs), enforce_registration=False)
+        with pytest.raises(HandshakeError, match="CP1 was closed while it connected"):
+            cp.connect()
+        assert not cp.connected
+        assert events.wait(2) == [("CP1", "connected"), ("CP1", "disconnected")]
+
+
+class Ended(Connection):
+    """A connection whose line breaks at once."""
+
+    def run(self) -> None:
+        self.abort()
+        super().run()
+
+
+def test_a_connection_that_ends_at_once_is_not_kept(central_system: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    cp = guarded(central_system)
+
+    class Quick(threading.Thread):
+        """A thread that starts slowly: a reader is at the lock by then, or through."""
+
+        watched = False
+
+        def start(self) -> None:
+            self.watched = self.name == "ocppsync-reader-CP1"
+            super().start()
+            if self.watched:
+                assert cp.watched.busy.wait(DEADLINE)
+
+        def run(self) -> None:
+            super().run()
+            if self.watched:
+                cp.watched.busy.set()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(charge_point_module, "Connection", Ended)
+        patch.setattr(threading, "Thread", Quick)
+        cp.connect()
+    assert cp.wait_closed(DEADLINE)
+    assert not cp.connected
+    with cp.connect():
+        assert cp.connected
+
+
+def test_a_reader_that_cannot_start_gives_the_socket_back(central_system: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Unstartable(threading.Thread):
+        def start(self) -> None:
+            if self.name == "ocppsync-reader-CP1":
+                raise RuntimeError("can't start new thread")
+            super().start()
+
+    events = connected(central_system)
+    cp = ChargePoint("CP1", url=url(central_system), enforce_registration=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading, "Thread", Unstartable)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            cp.connect()
+    assert not cp.connected
+    assert events.wait(2) == [("CP1", "connected"), ("CP1", "disconnected")]
+    with cp:
+        assert cp.connected
+
+
+@pytest.mark.parametrize("end", ["close", "disconnect"])
+def test_the_thread_that_reads_may_end_the_connection(central_system: Any, end: str) -> None:
+    failures = Recorder()
+
+    def hook(text: str, metadata: Any) -> None:
+        try:
+            getattr(cp, end)()
+        except RuntimeError as error:
+            failures(error)
+
+    cp = ChargePoint("CP1", url=url(central_system), enforce_registration=False, on_raw_websocket_data=hook)
+    cp.connect()
+    future = cp.submit_request("BootNotification", BOOT)  # type: ignore[arg-type]
+    assert cp.wait_closed(DEADLINE)
+    assert future.done()
+    assert failures.items == []
+    cp.close()
+
+
+def test_no_thread_is_left_after_a_close(central_system: Any) -> None:
+    names = ("ocppsync-handler-CP1", "ocppsync-timer-CP1")
+    cp: Any = ChargePoint("CP1", url=url(central_system), enforce_registration=False)
+    with cp:
+        cp.on("ClearCache")(lambda payload, metadata: {"status": "Accepted"})
+        assert central_system.send_request("CP1", "ClearCache") == {"status": "Accepted"}
+        assert cp.send_request("BootNotification", BOOT)
+        threads = [cp._reader, *(thread for thread in threading.enumerate() if thread.name.startswith(names))]
+        assert len(threads) >= 3
+    assert not any(thread.is_alive() for thread in threads)

@@ -11,14 +11,14 @@ import pytest
 from support import DEADLINE, Recorder, connected, raw, serving
 from wire import PONG, dial, request
 
-from ocppsync import Limits, QueueFullError, Timeouts
+from ocppsync import CentralSystem, Limits, QueueFullError, Timeouts
 
 
 def test_without_any_the_defaults_hold() -> None:
     limits = Limits()
-    assert (limits.connections, limits.failed_authentications, limits.idle) == (20_000, 10, None)
+    assert (limits.connections, limits.failed_authentications) == (20_000, 10)
     assert (limits.handshakes, limits.handshakes_per_address) == (500, 200)
-    assert limits.trusted_proxies == ()
+    assert Timeouts() == Timeouts(handler=60.0, handshake=10.0, write=20.0, close=5.0, idle=None)
 
 
 @pytest.mark.parametrize(
@@ -41,17 +41,33 @@ def test_a_number_is_a_whole_one_or_none(name: str, value: Any) -> None:
     Limits(**{name: 1})
 
 
-@pytest.mark.parametrize("value", [0, -1.0, float("nan")])
-def test_idle_is_a_time(value: float) -> None:
-    with pytest.raises(ValueError, match="idle"):
-        Limits(idle=value)
+@pytest.mark.parametrize("name", ["queued_calls", "message_size", "header_size"])
+@pytest.mark.parametrize("value", [0, -1, 1.5, True, "many", None])
+def test_a_number_that_has_to_be_there_is_a_whole_one(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be a whole number above 0"):
+        Limits(**{name: value})
+    Limits(**{name: 1})
+
+
+@pytest.mark.parametrize("name", ["handler", "handshake", "write", "close", "idle"])
+@pytest.mark.parametrize("value", [0, -1.0, float("nan"), float("inf"), True, "long"])
+def test_a_timeout_is_a_time(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be a number above 0"):
+        Timeouts(**{name: value})
+    Timeouts(**{name: 0.1})
+
+
+@pytest.mark.parametrize("name", ["handshake", "write", "close"])
+def test_a_timeout_that_has_to_be_there_is_not_none(name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        Timeouts(**{name: None})
 
 
 @pytest.mark.parametrize("proxies", [["proxy.example"], ["10.0.0.1/8"], "10.0.0.1", ["10.0.0.0/33"], [""]])
 def test_proxies_are_addresses_or_networks(proxies: Any) -> None:
     with pytest.raises(ValueError, match="trusted_proxies"):
-        Limits(trusted_proxies=proxies)
-    Limits(trusted_proxies=["10.0.0.0/8", "192.0.2.1", "2001:db8::/32", "::1"])
+        CentralSystem(None, trusted_proxies=proxies)
+    CentralSystem(None, trusted_proxies=["10.0.0.0/8", "192.0.2.1", "2001:db8::/32", "::1"])
 
 
 @pytest.mark.parametrize("limit", ["connections", "connections_per_address"])
@@ -107,8 +123,8 @@ def test_the_client_behind_a_trusted_proxy_is_the_one_that_counts(caplog: pytest
         seen(http_request.client_address, http_request.forwarded_for)
         return False
 
-    limits = Limits(failed_authentications=1, trusted_proxies=["127.0.0.0/8"])
-    with serving(authorize=authorize, limits=limits) as cs:
+    limits = Limits(failed_authentications=1)
+    with serving(authorize=authorize, limits=limits, trusted_proxies=["127.0.0.0/8"]) as cs:
         assert ask(cs.port, "/A", X_Forwarded_For="192.0.2.1").status == 401
         assert ask(cs.port, "/A", X_Forwarded_For="192.0.2.1").status == 429
         assert ask(cs.port, "/A", X_Forwarded_For="192.0.2.1, 192.0.2.2").status == 401
@@ -153,7 +169,7 @@ def test_who_sends_nothing_is_closed(caplog: pytest.LogCaptureFixture) -> None:
         assert peer.read_close() == (1000, "nothing came for too long")
         peer.send_close(1000)
         peer.wait_for_end()
-    assert caplog.text.count("CP1 sent nothing for 0.2 s; it is closed") == 1
+    assert caplog.text.count("CP1 sent nothing for 0.2 s; its connection is closed") == 1
 
 
 def test_pongs_are_no_messages_and_messages_keep_a_connection_open() -> None:

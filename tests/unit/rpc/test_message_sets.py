@@ -24,9 +24,9 @@ def test_a_vendors_schema_may_ask_for_every_format_in_every_version(version: str
     action = VendorAction("SetLink", {"type": "object", "properties": fields}, {"type": "object"})
     messages = MessageSets("central_system", vendor_actions=[action]).messages(version)
     good = {"at": "2025-01-31T12:00:00Z", "link": "https://example.com/a"}
-    assert messages.fault_of_inbound("SetLink", "request", good) is None
+    assert messages.check_inbound("SetLink", "request", good)[1] is None
     for name in good:
-        fault = messages.fault_of_inbound("SetLink", "request", {**good, name: "no"})
+        fault = messages.check_inbound("SetLink", "request", {**good, name: "no"})[1]
         assert fault is not None
         assert [violation.path for violation in fault.errors] == [name]
 

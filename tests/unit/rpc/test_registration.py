@@ -115,15 +115,19 @@ def test_what_a_station_does_about_a_call(version: str, action: str, pending: st
 def central_system(status: str) -> Any:
     gate = CentralSystemPolicy(registered(status))
     return (
-        gate.settled,
+        gate.on_answer,
         lambda action: gate.decide_inbound(action) == "handle",
-        lambda answer: gate.answered(*boot(answer)),
+        lambda answer: gate.before_answer(*boot(answer)),
     )
 
 
 def station(status: str) -> Any:
     gate = ChargePointPolicy(registered(status), "2.1")
-    return gate.answered, lambda action: gate.outbound_error(action) is None, lambda answer: gate.settled(*boot(answer))
+    return (
+        gate.before_answer,
+        lambda action: gate.outbound_error(action) is None,
+        lambda answer: gate.on_answer(*boot(answer)),
+    )
 
 
 def boot(answer: Any) -> tuple[str, Any, Any]:
@@ -222,15 +226,15 @@ def test_what_was_triggered_before_a_boot_is_not_remembered_after_it(status: str
 
 def test_the_answer_to_anything_else_is_no_boot() -> None:
     registration = registered("pending")
-    CentralSystemPolicy(registration).answered("DataTransfer", {}, {"status": "Accepted"})
-    ChargePointPolicy(registration, "1.6").settled("DataTransfer", {}, {"status": "Accepted"})
+    CentralSystemPolicy(registration).before_answer("DataTransfer", {}, {"status": "Accepted"})
+    ChargePointPolicy(registration, "1.6").on_answer("DataTransfer", {}, {"status": "Accepted"})
     assert registration.status == "pending"
 
 
 def test_an_open_gate_lets_everything_through() -> None:
     gate = MessagePolicy()
-    gate.answered("BootNotification", {}, {"status": "Rejected"})
-    gate.settled("BootNotification", {}, {"status": "Rejected"})
+    gate.before_answer("BootNotification", {}, {"status": "Rejected"})
+    gate.on_answer("BootNotification", {}, {"status": "Rejected"})
     assert gate.decide_inbound("Heartbeat") == "handle"
     assert gate.outbound_error("Heartbeat") is None
 

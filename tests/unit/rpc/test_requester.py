@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ from ocppsync import (
     NotConnectedError,
     NotRegisteredError,
     OCPPRequestError,
+    RequestTimeoutError,
     Timeouts,
     ValidationError,
     VendorAction,
@@ -198,3 +200,25 @@ def test_a_station_that_was_not_accepted_sends_nothing() -> None:
             status[0] = "Accepted"
             cp.send_request("BootNotification", BOOT_2X)
             cp.send("NotifyPeriodicEventStream", STREAM)
+
+
+# While the connection is being closed.
+
+
+def test_a_request_during_a_close_cuts_off_nothing_that_went_before_it() -> None:
+    with serving() as cs, dial(cs.port, receive_buffer=65536) as peer:
+        events = connected(cs)
+        peer.upgrade()
+        events.wait(1)
+        # More than the system takes while the peer does not read; the Close waits behind it.
+        data = "x" * 16_000_000
+        with pytest.raises(RequestTimeoutError):
+            cs.send_request("CP1", "DataTransfer", {"vendorId": "a", "data": data}, timeout=0.1)
+        cs.close_connection("CP1", 4000, "enough")
+        with pytest.raises(ConnectionLostError) as lost:
+            cs.send_request("CP1", "ClearCache")
+        assert lost.value.delivery == "not_sent"
+        assert json.loads(peer.read_text())[3]["data"] == data
+        assert peer.read_close() == (4000, "enough")
+        peer.send_close(4000)
+        peer.wait_for_end()

@@ -28,8 +28,6 @@ from ocppsync import (
     hash_password,
 )
 from ocppsync.request import ConnectionMetadata
-from ocppsync.rpc.registration import MessagePolicy
-from ocppsync.security.profiles import SecurityPolicy
 from ocppsync.server.admission import Credentials
 from ocppsync.wire.http import RefusalError
 from ocppsync.wsgi import _http_request
@@ -220,7 +218,9 @@ def test_where_there_are_no_passwords_nobody_is_asked_for_one() -> None:
     refused = refusal(SecurityProfiles(serial_number_of={"CP1": "SN1"}), asked(basic(KEY), secure=True))
     assert (refused.status, refused.headers) == (403, ())
     action, payload, _ = CHANGES["1.6"]
-    assert SecurityProfiles(serial_number_of={"CP1": "SN1"}).watch("CP1", "1.6", action, payload) is None
+    metadata = ConnectionMetadata("CP1", "1.6", asked())
+    checks = SecurityProfiles(serial_number_of={"CP1": "SN1"}).checks(metadata, Credentials(3, serial_number="SN1"))
+    assert checks.before_request(action, payload) is None
 
 
 def test_nothing_secret_is_in_a_repr() -> None:
@@ -290,11 +290,11 @@ def test_a_function_that_fails_refuses(hook: str, caplog: pytest.LogCaptureFixtu
 def test_the_serial_number_of_a_boot_is_that_of_the_certificate(version: str, station: Any, closed: bool) -> None:
     security = SecurityProfiles(serial_number_of={"CP1": "SN1"})
     metadata = ConnectionMetadata("CP1", version, asked())
-    gate = SecurityPolicy(MessagePolicy(), security, metadata, Credentials(3, serial_number="SN1"))
+    checks = security.checks(metadata, Credentials(3, serial_number="SN1"))
     boot = {"chargingStation": station, "reason": "PowerUp"}
-    assert bool(gate.fatal_violation("BootNotification", boot)) == closed
-    assert gate.fatal_violation("Heartbeat", boot) is None
-    by_password = SecurityPolicy(MessagePolicy(), security, metadata, Credentials(2, password_hash="x"))
+    assert bool(checks.fatal_violation("BootNotification", boot)) == closed
+    assert checks.fatal_violation("Heartbeat", boot) is None
+    by_password = security.checks(metadata, Credentials(2, password_hash="x"))
     assert by_password.fatal_violation("BootNotification", boot) is None
 
 

@@ -10,12 +10,13 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from certificates import Authority
-from ends import reception_settings
+from ends import acceptor_options
 from support import Recorder
 from wire import DEADLINE, PING, TEXT, Frame, Response, close_payload, dial, frame, listening, request
 
@@ -26,22 +27,22 @@ from ocppsync.server.admission import AdmissionPolicy
 from ocppsync.server.listener import Listener
 
 
-class DemoCentralSystem:
+class Door:
     """A acceptor behind a listener on a free port, and what became of its visitors."""
 
     def __init__(self, gate: AdmissionPolicy, settings: dict[str, Any]) -> None:
         self.acceptor = Acceptor(gate, **settings)
         self.outcomes = Recorder()
         """A `UpgradedConnection` or None for every connection whose handshake is over."""
-        self._listener = Listener("127.0.0.1", 0, self._receive)
+        self._listener = Listener("127.0.0.1", 0)
         self.port = self._listener.port
-        self._listener.start()
+        self._listener.start(self._receive)
 
     def _receive(self, sock: socket.socket) -> None:
-        threading.Thread(target=self._attend, args=(sock,), name="test-desk").start()
+        threading.Thread(target=self._accept, args=(sock,), name="test-desk").start()
 
-    def _attend(self, sock: socket.socket) -> None:
-        visitor = self.acceptor.receive(sock)
+    def _accept(self, sock: socket.socket) -> None:
+        visitor = self.acceptor.accept(sock)
         self.outcomes(visitor)
         if visitor is not None:
             visitor.websocket.open()
@@ -68,11 +69,11 @@ class DemoCentralSystem:
             return cast(UpgradedConnection, self.outcomes.wait()[0])
 
 
-Desks = Callable[..., contextlib.AbstractContextManager[DemoCentralSystem]]
+Doors = Callable[..., contextlib.AbstractContextManager[Door]]
 
 
 @pytest.fixture
-def desk(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[Desks]:
+def desk(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[Doors]:
     """Opens a desk. Options: those of `AdmissionPolicy` and of `Acceptor`."""
     # A peer that has read why it was refused, and stays, is waited for so long.
     monkeypatch.setattr(acceptor_module, "_LINGER", 0.2)
@@ -80,10 +81,14 @@ def desk(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> I
     before = threading.enumerate()
 
     @contextlib.contextmanager
-    def desk(**options: Any) -> Iterator[DemoCentralSystem]:
-        settings = reception_settings(limits=Limits(message_size=1000))
-        settings |= {name: options.pop(name) for name in list(options) if name in settings}
-        opened = DemoCentralSystem(AdmissionPolicy(**{"protocols": ("ocpp1.6",), **options}), settings)
+    def desk(**options: Any) -> Iterator[Door]:
+        limits: Limits = options.pop("limits", Limits())
+        limits = replace(limits, handshakes=None, handshakes_per_address=None, message_size=1000)
+        timeouts = replace(options.pop("timeouts", Timeouts(handshake=DEADLINE)), write=DEADLINE)
+        settings = acceptor_options(limits=limits, timeouts=timeouts)
+        known = ("limiter", "client_address", "ssl_context", "on_raw_socket_data", "observe")
+        settings |= {name: options.pop(name) for name in known if name in options}
+        opened = Door(AdmissionPolicy(**{"protocols": ("ocpp1.6",), **options}), settings)
         try:
             yield opened
         finally:
@@ -110,7 +115,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 # Those who are let in.
 
 
-def test_a_visitor_is_let_in(desk: Desks) -> None:
+def test_a_visitor_is_let_in(desk: Doors) -> None:
     with desk() as opened, dial(opened.port) as peer:
         response = peer.upgrade("/ocpp/CP%201?token=x", X_More="yes")
         headers = dict(response.headers)
@@ -122,7 +127,7 @@ def test_a_visitor_is_let_in(desk: Desks) -> None:
         }
         assert (response.reason, response.body) == ("Switching Protocols", "")
         visitor = opened.outcomes.wait()[0]
-        assert (visitor.admitted.charge_point_id, visitor.admitted.subprotocol) == ("CP 1", "ocpp1.6")
+        assert (visitor.decision.charge_point_id, visitor.decision.subprotocol) == ("CP 1", "ocpp1.6")
         seen = visitor.http_request
         assert (seen.method, seen.path, seen.query) == ("GET", "/ocpp/CP%201", "token=x")
         assert seen.headers["x-more"] == "yes"
@@ -144,9 +149,9 @@ def test_a_visitor_is_let_in(desk: Desks) -> None:
         pytest.param(request().replace(b"Host: ", b"hOST: \t "), id="more space after the colon"),
     ],
 )
-def test_unusual_requests_are_let_in(desk: Desks, data: bytes) -> None:
+def test_unusual_requests_are_let_in(desk: Doors, data: bytes) -> None:
     with desk() as opened:
-        assert opened.visit(data).admitted.charge_point_id == "CP1"
+        assert opened.visit(data).decision.charge_point_id == "CP1"
 
 
 @pytest.mark.parametrize(
@@ -160,15 +165,15 @@ def test_unusual_requests_are_let_in(desk: Desks, data: bytes) -> None:
     ],
 )
 def test_the_subprotocol(
-    desk: Desks, offer: str | None, options: dict[str, str], chosen: str | None, announced: str | None
+    desk: Doors, offer: str | None, options: dict[str, str], chosen: str | None, announced: str | None
 ) -> None:
     with desk(**options) as opened, dial(opened.port) as peer:
         response = peer.upgrade(Sec_WebSocket_Protocol=offer)
         assert response.header("Sec-WebSocket-Protocol") == announced
-        assert opened.outcomes.wait()[0].admitted.subprotocol == chosen
+        assert opened.outcomes.wait()[0].decision.subprotocol == chosen
 
 
-def test_authorize_decides_before_the_upgrade(desk: Desks) -> None:
+def test_authorize_decides_before_the_upgrade(desk: Doors) -> None:
     asked = Recorder()
     decide = threading.Event()
 
@@ -186,7 +191,7 @@ def test_authorize_decides_before_the_upgrade(desk: Desks) -> None:
         assert peer.read_response().status == 101
 
 
-def test_a_message_behind_the_request_stays_in_the_stream(desk: Desks) -> None:
+def test_a_message_behind_the_request_stays_in_the_stream(desk: Doors) -> None:
     with desk() as opened, dial(opened.port) as peer:
         peer.send(request() + frame(TEXT, "early") + frame(PING, "x"))
         assert opened.outcomes.wait()[0].websocket.receive() == "early"
@@ -256,7 +261,7 @@ NO_IDENTITY = "the path holds no charge point identity"
     ],
 )
 def test_a_refusal_says_no_more_than_its_status(
-    desk: Desks,
+    desk: Doors,
     caplog: pytest.LogCaptureFixture,
     data: bytes,
     status: int,
@@ -298,7 +303,7 @@ def test_a_refusal_says_no_more_than_its_status(
     ],
 )
 def test_what_is_no_request_is_refused_before_it_is_looked_at(
-    desk: Desks, caplog: pytest.LogCaptureFixture, data: bytes, status: int, reason: str
+    desk: Doors, caplog: pytest.LogCaptureFixture, data: bytes, status: int, reason: str
 ) -> None:
     with desk(authorize=lambda http_request, charge_point_id: pytest.fail("nobody to ask about")) as opened:
         assert opened.ask(data).status == status
@@ -318,7 +323,7 @@ def test_what_is_no_request_is_refused_before_it_is_looked_at(
     ],
 )
 def test_authorize_refuses(
-    desk: Desks, caplog: pytest.LogCaptureFixture, verdict: Any, status: int, phrase: str, challenge: str | None
+    desk: Doors, caplog: pytest.LogCaptureFixture, verdict: Any, status: int, phrase: str, challenge: str | None
 ) -> None:
     with desk(authorize=lambda http_request, charge_point_id: verdict) as opened:
         response = opened.ask(request("/ocpp/CP1?token=secret", Authorization="Basic c2VjcmV0"))
@@ -328,7 +333,7 @@ def test_authorize_refuses(
 
 
 @pytest.mark.parametrize("verdict", [None, "yes", 0, 1, 101, 200, 399, 600, 404.0], ids=repr)
-def test_a_verdict_that_is_none_refuses(desk: Desks, caplog: pytest.LogCaptureFixture, verdict: Any) -> None:
+def test_a_verdict_that_is_none_refuses(desk: Doors, caplog: pytest.LogCaptureFixture, verdict: Any) -> None:
     with desk(authorize=lambda http_request, charge_point_id: verdict) as opened:
         assert opened.ask(request()).status == 500
         assert lines(caplog) == [
@@ -339,7 +344,7 @@ def test_a_verdict_that_is_none_refuses(desk: Desks, caplog: pytest.LogCaptureFi
 
 @pytest.mark.parametrize("hook", ["authorize", "identify"])
 def test_a_hook_that_fails_refuses_and_keeps_why_to_the_log(
-    desk: Desks, caplog: pytest.LogCaptureFixture, hook: str
+    desk: Doors, caplog: pytest.LogCaptureFixture, hook: str
 ) -> None:
     def fail(*_: object) -> Any:
         raise LookupError("secret of the database")
@@ -353,14 +358,14 @@ def test_a_hook_that_fails_refuses_and_keeps_why_to_the_log(
 
 
 @pytest.mark.parametrize(("identity", "status"), [(None, 404), ("", 404), (7, 500)])
-def test_identify_decides_who_it_is(desk: Desks, identity: Any, status: int) -> None:
+def test_identify_decides_who_it_is(desk: Doors, identity: Any, status: int) -> None:
     with desk(identify=lambda http_request: identity) as opened:
         assert opened.ask(request()).status == status
     with desk(identify=lambda http_request: http_request.query) as opened:
-        assert opened.visit(request("/?CP2")).admitted.charge_point_id == "CP2"
+        assert opened.visit(request("/?CP2")).decision.charge_point_id == "CP2"
 
 
-def test_no_common_subprotocol_can_be_refused(desk: Desks, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_common_subprotocol_can_be_refused(desk: Doors, caplog: pytest.LogCaptureFixture) -> None:
     with desk(refuse_unknown_protocol=True) as opened:
         assert opened.ask(request(Sec_WebSocket_Protocol="ocpp2.0.1, x")).status == 400
         assert lines(caplog) == [
@@ -369,14 +374,14 @@ def test_no_common_subprotocol_can_be_refused(desk: Desks, caplog: pytest.LogCap
         ]
 
 
-def test_a_peer_that_writes_on_can_read_why_it_was_refused(desk: Desks) -> None:
+def test_a_peer_that_writes_on_can_read_why_it_was_refused(desk: Doors) -> None:
     with desk(limits=Limits(header_size=1000)) as opened, dial(opened.port) as peer:
         peer.send(b"GET /CP1 HTTP/1.1\r\nX: " + b"x" * 300_000)
         assert peer.read_response().status == 431
         assert peer.read_rest() == b""
 
 
-def test_a_peer_that_was_refused_and_stays_is_cut_off(desk: Desks) -> None:
+def test_a_peer_that_was_refused_and_stays_is_cut_off(desk: Doors) -> None:
     with desk() as opened, dial(opened.port) as peer:
         assert peer.ask(request(Upgrade=None)).status == 426
         began = time.monotonic()
@@ -388,18 +393,18 @@ def test_a_peer_that_was_refused_and_stays_is_cut_off(desk: Desks) -> None:
 
 
 @pytest.mark.parametrize("more", [0, 1])
-def test_the_size_of_the_head_is_bounded(desk: Desks, caplog: pytest.LogCaptureFixture, more: int) -> None:
+def test_the_size_of_the_head_is_bounded(desk: Doors, caplog: pytest.LogCaptureFixture, more: int) -> None:
     size = len(request(X=""))
     data = request(X="x" * (1000 - size + len("\r\n\r\n") + more))
     with desk(limits=Limits(header_size=1000)) as opened:
         if not more:
-            assert opened.visit(data).admitted.charge_point_id == "CP1"
+            assert opened.visit(data).decision.charge_point_id == "CP1"
             return
         assert opened.ask(data).status == 431
         assert lines(caplog) == ["refused 127.0.0.1:PORT - with HTTP 431: the request head is larger than 1000 bytes"]
 
 
-def test_a_peer_that_says_nothing_is_turned_away_in_time(desk: Desks, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_peer_that_says_nothing_is_turned_away_in_time(desk: Doors, caplog: pytest.LogCaptureFixture) -> None:
     with desk(timeouts=Timeouts(handshake=0.2)) as opened, dial(opened.port) as peer:
         began = time.monotonic()
         assert peer.read_response().status == 408
@@ -408,7 +413,7 @@ def test_a_peer_that_says_nothing_is_turned_away_in_time(desk: Desks, caplog: py
         assert lines(caplog) == ["refused 127.0.0.1:PORT - with HTTP 408: the request did not come in time"]
 
 
-def test_a_peer_that_drips_is_turned_away_in_time(desk: Desks) -> None:
+def test_a_peer_that_drips_is_turned_away_in_time(desk: Doors) -> None:
     with desk(timeouts=Timeouts(handshake=0.3)) as opened, dial(opened.port) as peer:
         began = time.monotonic()
         peer.sock.settimeout(0.02)
@@ -426,7 +431,7 @@ def test_a_peer_that_drips_is_turned_away_in_time(desk: Desks) -> None:
     [(b"", "the peer closed the connection"), (b"GET", "the peer closed the connection in the request head")],
 )
 def test_a_peer_that_goes_leaves_one_line(
-    desk: Desks, caplog: pytest.LogCaptureFixture, data: bytes, said: str
+    desk: Doors, caplog: pytest.LogCaptureFixture, data: bytes, said: str
 ) -> None:
     with desk() as opened:
         with dial(opened.port) as peer:
@@ -436,7 +441,7 @@ def test_a_peer_that_goes_leaves_one_line(
         assert lines(caplog, logging.WARNING) == []
 
 
-def test_a_peer_that_breaks_off_leaves_one_line(desk: Desks, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_peer_that_breaks_off_leaves_one_line(desk: Doors, caplog: pytest.LogCaptureFixture) -> None:
     with desk() as opened:
         with dial(opened.port) as peer:
             peer.send(b"GET")
@@ -446,20 +451,20 @@ def test_a_peer_that_breaks_off_leaves_one_line(desk: Desks, caplog: pytest.LogC
         assert lines(caplog, logging.WARNING) == []
 
 
-def test_one_that_was_gone_before_it_was_received(desk: Desks, caplog: pytest.LogCaptureFixture) -> None:
+def test_one_that_was_gone_before_it_was_received(desk: Doors, caplog: pytest.LogCaptureFixture) -> None:
     with desk() as opened, listening() as listener:
         with dial(listener.getsockname()[1]) as peer:
             peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         sock, _ = listener.accept()
         with pytest.raises(ConnectionResetError):
             sock.recv(1)
-        assert opened.acceptor.receive(sock) is None
+        assert opened.acceptor.accept(sock) is None
         assert sock.fileno() == -1
         (line,) = lines(caplog)
-        assert line.startswith("a connection ended before it began: ")
+        assert line.startswith("a connection ended before its handshake: ")
 
 
-def test_close_breaks_off_what_is_under_way(desk: Desks) -> None:
+def test_close_breaks_off_what_is_under_way(desk: Doors) -> None:
     with desk() as opened, dial(opened.port) as one, dial(opened.port) as other:
         one.send(b"GET /CP1")
         other.send(request(Upgrade=None))
@@ -475,7 +480,7 @@ def test_close_breaks_off_what_is_under_way(desk: Desks) -> None:
 
 
 def test_a_fault_in_the_handshake_harms_nobody_else(
-    desk: Desks, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    desk: Doors, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with desk() as opened:
         with monkeypatch.context() as patch, dial(opened.port) as peer:
@@ -491,7 +496,7 @@ def test_a_fault_in_the_handshake_harms_nobody_else(
 
 
 @pytest.mark.parametrize("secure", [False, True], ids=["ws", "wss"])
-def test_the_hook_gets_every_byte_after_tls(desk: Desks, authority: Authority, *, secure: bool) -> None:
+def test_the_hook_gets_every_byte_after_tls(desk: Doors, authority: Authority, *, secure: bool) -> None:
     seen: list[bytes] = []
     server, client = (authority.server_context(), authority.client_context()) if secure else (None, None)
     with (
@@ -505,19 +510,19 @@ def test_the_hook_gets_every_byte_after_tls(desk: Desks, authority: Authority, *
         assert b"".join(seen) == request() + hello
 
 
-def test_a_hook_that_fails_is_logged_and_harms_nothing(desk: Desks, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_hook_that_fails_is_logged_and_harms_nothing(desk: Doors, caplog: pytest.LogCaptureFixture) -> None:
     def fail(data: bytes) -> None:
         raise LookupError("of the application")
 
     with desk(on_raw_socket_data=fail) as opened, dial(opened.port) as peer:
         peer.upgrade()
-        assert set(lines(caplog)) == {"on_raw_socket_data failed"}
+        assert set(lines(caplog)) == {"127.0.0.1:PORT: on_raw_socket_data failed"}
 
 
 # TLS.
 
 
-def test_a_visitor_over_tls(desk: Desks, authority: Authority) -> None:
+def test_a_visitor_over_tls(desk: Doors, authority: Authority) -> None:
     server = authority.server_context(client_certificates=True)
     client = authority.client_context(authority.issue("SN1", hosts=()))
     with desk(ssl_context=server) as opened, dial(opened.port, ssl_context=client) as peer:
@@ -530,7 +535,7 @@ def test_a_visitor_over_tls(desk: Desks, authority: Authority) -> None:
         assert peer.read_text() == "good day"
 
 
-def test_a_refusal_over_tls(desk: Desks, authority: Authority) -> None:
+def test_a_refusal_over_tls(desk: Doors, authority: Authority) -> None:
     with (
         desk(ssl_context=authority.server_context()) as opened,
         dial(opened.port, ssl_context=authority.client_context()) as peer,
@@ -540,7 +545,7 @@ def test_a_refusal_over_tls(desk: Desks, authority: Authority) -> None:
 
 
 def test_a_client_that_does_not_trust_us(
-    desk: Desks, authority: Authority, caplog: pytest.LogCaptureFixture, tmp_path: Path
+    desk: Doors, authority: Authority, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     stranger = Authority(tmp_path, name="Another CA").client_context()
     with desk(ssl_context=authority.server_context()) as opened:
@@ -551,7 +556,7 @@ def test_a_client_that_does_not_trust_us(
 
 
 def test_a_client_without_the_certificate_that_is_asked_for(
-    desk: Desks, authority: Authority, caplog: pytest.LogCaptureFixture
+    desk: Doors, authority: Authority, caplog: pytest.LogCaptureFixture
 ) -> None:
     with desk(ssl_context=authority.server_context(client_certificates=True)) as opened:
         with (
@@ -564,7 +569,7 @@ def test_a_client_without_the_certificate_that_is_asked_for(
         assert lines(caplog) == ["no TLS with 127.0.0.1:PORT: PEER_DID_NOT_RETURN_A_CERTIFICATE"]
 
 
-def test_plain_http_on_the_tls_port(desk: Desks, authority: Authority, caplog: pytest.LogCaptureFixture) -> None:
+def test_plain_http_on_the_tls_port(desk: Doors, authority: Authority, caplog: pytest.LogCaptureFixture) -> None:
     with desk(ssl_context=authority.server_context()) as opened, dial(opened.port) as peer:
         peer.send(request())
         peer.wait_for_end()
@@ -574,7 +579,7 @@ def test_plain_http_on_the_tls_port(desk: Desks, authority: Authority, caplog: p
         ]
 
 
-def test_tls_on_the_plain_port(desk: Desks, authority: Authority, caplog: pytest.LogCaptureFixture) -> None:
+def test_tls_on_the_plain_port(desk: Doors, authority: Authority, caplog: pytest.LogCaptureFixture) -> None:
     with desk() as opened:
         with pytest.raises(OSError, match=r"EOF|reset|Broken pipe"):
             dial(opened.port, ssl_context=authority.client_context())
@@ -585,7 +590,7 @@ def test_tls_on_the_plain_port(desk: Desks, authority: Authority, caplog: pytest
 
 
 def test_a_slow_tls_handshake_holds_nobody_up_and_ends_in_time(
-    desk: Desks, authority: Authority, caplog: pytest.LogCaptureFixture
+    desk: Doors, authority: Authority, caplog: pytest.LogCaptureFixture
 ) -> None:
     with (
         desk(ssl_context=authority.server_context(), timeouts=Timeouts(handshake=1.0)) as opened,
@@ -605,7 +610,7 @@ def test_a_slow_tls_handshake_holds_nobody_up_and_ends_in_time(
 
 
 def test_a_peer_that_goes_in_the_tls_handshake(
-    desk: Desks, authority: Authority, caplog: pytest.LogCaptureFixture
+    desk: Doors, authority: Authority, caplog: pytest.LogCaptureFixture
 ) -> None:
     with desk(ssl_context=authority.server_context()) as opened:
         dial(opened.port).sock.close()
@@ -614,7 +619,7 @@ def test_a_peer_that_goes_in_the_tls_handshake(
         assert lines(caplog, logging.WARNING) == []
 
 
-def test_a_peer_that_ends_tls_without_saying_so(desk: Desks, authority: Authority) -> None:
+def test_a_peer_that_ends_tls_without_saying_so(desk: Doors, authority: Authority) -> None:
     with desk(ssl_context=authority.server_context()) as opened:
         with dial(opened.port, ssl_context=authority.client_context()) as peer:
             peer.upgrade()
@@ -623,7 +628,7 @@ def test_a_peer_that_ends_tls_without_saying_so(desk: Desks, authority: Authorit
         assert websocket.close_code == 1006
 
 
-def test_close_over_tls(desk: Desks, authority: Authority) -> None:
+def test_close_over_tls(desk: Doors, authority: Authority) -> None:
     with (
         desk(ssl_context=authority.server_context()) as opened,
         dial(opened.port, ssl_context=authority.client_context()) as peer,

@@ -50,11 +50,11 @@ def test_it_accepts_on_a_thread_of_its_own_once_started() -> None:
         assert sock.getblocking()
         dropping(sockets)(sock)
 
-    listener = Listener("127.0.0.1", 0, accepted)
+    listener = Listener("127.0.0.1", 0)
     try:
         with dial(listener.port) as early:
             assert not sockets.items
-            listener.start()
+            listener.start(accepted)
             assert sockets.wait() == [early.sock.getsockname()]
             with dial(listener.port) as late:
                 assert sockets.wait(2)[1] == late.sock.getsockname()
@@ -67,30 +67,30 @@ def test_a_busy_port_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as busy:
         port = busy.getsockname()[1]
         with pytest.raises(OSError, match=rf"cannot listen on 127\.0\.0\.1:{port}: Address already in use$") as caught:
-            Listener("127.0.0.1", port, dropping(Recorder()))
+            Listener("127.0.0.1", port)
     assert caught.value.errno == errno.EADDRINUSE
 
 
 def test_an_address_of_another_machine_is_named() -> None:
     with pytest.raises(OSError, match=r"cannot listen on 192\.0\.2\.1:0: Cannot assign requested address"):
-        Listener("192.0.2.1", 0, dropping(Recorder()))
+        Listener("192.0.2.1", 0)
 
 
 def test_the_port_can_be_listened_on_again_at_once() -> None:
     sockets = Recorder()
-    listener = Listener("127.0.0.1", 0, dropping(sockets))
-    listener.start()
+    listener = Listener("127.0.0.1", 0)
+    listener.start(dropping(sockets))
     with dial(listener.port) as peer:
         sockets.wait()
         assert peer.read_rest() == b"", "the server closed first, so the old connection lingers"
         listener.close()
-        again = Listener("127.0.0.1", listener.port, dropping(Recorder()))
+        again = Listener("127.0.0.1", listener.port)
         again.close()
 
 
 def test_close_ends_a_thread_that_waits_and_refuses_connections() -> None:
-    listener = Listener("127.0.0.1", 0, dropping(Recorder()))
-    listener.start()
+    listener = Listener("127.0.0.1", 0)
+    listener.start(dropping(Recorder()))
     began = time.monotonic()
     listener.close()
     listener.close()
@@ -101,7 +101,7 @@ def test_close_ends_a_thread_that_waits_and_refuses_connections() -> None:
 
 
 def test_close_without_start() -> None:
-    listener = Listener("127.0.0.1", 0, dropping(Recorder()))
+    listener = Listener("127.0.0.1", 0)
     listener.close()
     with pytest.raises(ConnectionRefusedError):
         dial(listener.port)
@@ -115,8 +115,8 @@ def test_close_from_its_own_thread() -> None:
         listener.close()
         closed.set()
 
-    listener = Listener("127.0.0.1", 0, close)
-    listener.start()
+    listener = Listener("127.0.0.1", 0)
+    listener.start(close)
     dial(listener.port).sock.close()
     assert closed.wait(DEADLINE)
 
@@ -127,8 +127,8 @@ def test_a_connection_that_cannot_be_handed_over_is_dropped_alone(caplog: pytest
     def fail_once(sock: socket.socket) -> None:
         dropping(sockets)(sock) if caplog.records else threading.Thread(target=1 / 0).start()
 
-    listener = Listener("127.0.0.1", 0, fail_once)
-    listener.start()
+    listener = Listener("127.0.0.1", 0)
+    listener.start(fail_once)
     try:
         with dial(listener.port) as first:
             assert first.read_rest() == b""
@@ -141,8 +141,8 @@ def test_a_connection_that_cannot_be_handed_over_is_dropped_alone(caplog: pytest
 
 def test_ipv6() -> None:
     sockets = Recorder()
-    listener = Listener("::1", 0, dropping(sockets))
-    listener.start()
+    listener = Listener("::1", 0)
+    listener.start(dropping(sockets))
     try:
         with socket.create_connection(("::1", listener.port), timeout=DEADLINE):
             assert sockets.wait()[0][0] == "::1"
@@ -163,8 +163,8 @@ def test_it_recovers_from_a_lack_of_file_descriptors() -> None:
 
         logged, sockets = Recorder(), Recorder()
         logging.getLogger("ocppsync").addHandler(Handler())
-        listener = Listener("127.0.0.1", 0, lambda sock: (sockets(sock.getpeername()), sock.close()))
-        listener.start()
+        listener = Listener("127.0.0.1", 0)
+        listener.start(lambda sock: (sockets(sock.getpeername()), sock.close()))
         peers = [socket.socket() for _ in range(3)]
         resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
         filling = []
@@ -198,7 +198,7 @@ def test_nothing_is_left_behind(tmp_path: Path) -> None:
         from certificates import Authority
         from support import Recorder
         from wire import BINARY, dial, request
-        from ocppsync import CentralSystem, ChargePoint, ConnectionLostError, HandshakeError
+        from ocppsync import CentralSystem, ChargePoint, ConnectionLostError, HandshakeError, Timeouts
 
         def descriptors():
             return sorted(os.readlink(entry) for entry in Path("/proc/self/fd").iterdir() if entry.exists())
@@ -241,7 +241,7 @@ def test_nothing_is_left_behind(tmp_path: Path) -> None:
 
         authority = Authority(Path(sys.argv[1]))
         server, client = authority.server_context(), authority.client_context()
-        options = dict(host="127.0.0.1", write_timeout=0.2, close_timeout=0.2)
+        options = dict(host="127.0.0.1", timeouts=Timeouts(write=0.2, close=0.2))
         options["authorize"] = lambda request, name: name != "nobody"
 
         def everything():

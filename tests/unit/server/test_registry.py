@@ -5,33 +5,22 @@ from __future__ import annotations
 import socket
 from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
+from contexts import make_context
+from support import DEADLINE, WatchedLock
 
-from ocppsync import Limits, Timeouts
-from ocppsync.request import ConnectionMetadata
-from ocppsync.rpc.answer_memory import AnswerMemory
-from ocppsync.rpc.connection import Connection, ConnectionSettings
-from ocppsync.rpc.message_sets import MessageSets
-from ocppsync.rpc.registration import MessagePolicy
-from ocppsync.rpc.router import Router
+from ocppsync.rpc.connection import Connection
 from ocppsync.server import registry as registry_module
 from ocppsync.server.registry import Registry
 from ocppsync.threads.pool import HandlerPool
 from ocppsync.threads.timer import Timer
 from ocppsync.wire import upgrade
-from ocppsync.wire.http import Headers, HttpRequest
 from ocppsync.wire.streams import Stream
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
-SETTINGS = ConnectionSettings(
-    request_timeout=1,
-    reject_invalid_requests=True,
-    websocket_ping_interval=None,
-    limits=Limits(queued_calls=1),
-    timeouts=Timeouts(close=1),
-)
 
 
 class Later:
@@ -58,21 +47,10 @@ def connect() -> Iterator[Callable[[str], Connection]]:
     websocket = upgrade.accept(
         stream, key=KEY, subprotocol="ocpp1.6", extensions="", max_message_size=1000, name="test"
     )
-    pool, timer, message_sets = HandlerPool(1, "test"), Timer("test"), MessageSets("central_system")
+    pool, timer = HandlerPool(1, "test"), Timer("test")
 
     def make(charge_point_id: str = "CP1") -> Connection:
-        request = HttpRequest("GET", f"/{charge_point_id}", "", Headers(), stream.remote_address)
-        return Connection(
-            websocket,
-            ConnectionMetadata(charge_point_id, "1.6", request),
-            SETTINGS,
-            router=Router(message_sets),
-            messages=message_sets.messages("1.6"),
-            gate=MessagePolicy(),
-            executor=pool,
-            timer=timer,
-            answers=AnswerMemory(),
-        )
+        return Connection(websocket, make_context(charge_point_id, executor=pool, timer=timer))
 
     yield make
     stream.close()
@@ -92,7 +70,7 @@ def registry(executor: Later) -> Registry:
 @pytest.fixture
 def told(registry: Registry) -> list[tuple[str, str]]:
     told: list[tuple[str, str]] = []
-    registry.add_listener(lambda *change: told.append(change))
+    registry.listeners.add(lambda *change: told.append(change))
     return told
 
 
@@ -169,8 +147,8 @@ def test_every_listener_is_told_even_where_another_fails(
         seen.append("first")
         raise SystemExit("the reason")
 
-    registry.add_listener(fail)
-    registry.add_listener(lambda *change: seen.append(change))
+    registry.listeners.add(fail)
+    registry.listeners.add(lambda *change: seen.append(change))
     registry.add(connect())
     executor.run()
     assert seen == ["first", ("CP1", "connected")]
@@ -182,10 +160,10 @@ def test_listeners_can_be_added_and_removed(registry: Registry, connect: Any, ex
 
     def listener(charge_point_id: str, status: str) -> None:
         seen.append(status)
-        registry.remove_listener(listener)
-        registry.add_listener(lambda *change: seen.append("another"))
+        registry.listeners.remove(listener)
+        registry.listeners.add(lambda *change: seen.append("another"))
 
-    registry.add_listener(listener)
+    registry.listeners.add(listener)
     connection = connect()
     registry.add(connection)
     executor.run()
@@ -193,7 +171,7 @@ def test_listeners_can_be_added_and_removed(registry: Registry, connect: Any, ex
     executor.run()
     assert seen == ["connected", "another"]
     with pytest.raises(ValueError):
-        registry.remove_listener(listener)
+        registry.listeners.remove(listener)
 
 
 def test_a_listener_that_was_added_twice_is_removed_once(
@@ -202,25 +180,30 @@ def test_a_listener_that_was_added_twice_is_removed_once(
     def listener(*change: str) -> None:
         told.append(change[1:])
 
-    registry.add_listener(listener)
-    registry.add_listener(listener)
-    registry.remove_listener(listener)
+    registry.listeners.add(listener)
+    registry.listeners.add(listener)
+    registry.listeners.remove(listener)
     registry.add(connect())
     executor.run()
     assert told == [("CP1", "connected"), ("connected",)]
+
+
+def test_without_listeners_nothing_runs(registry: Registry, connect: Any, executor: Later) -> None:
+    registry.add(connect())
+    assert not executor.tasks
 
 
 # What is remembered.
 
 
 def test_answers_and_registration_outlive_the_connection(registry: Registry, connect: Any) -> None:
-    station = registry.station("CP1")
+    station = registry.record("CP1")
     connection = connect()
     registry.add(connection)
-    assert registry.station("CP1") is station
+    assert registry.record("CP1") is station
     registry.remove(connection)
-    assert registry.station("CP1") is station
-    other = registry.station("CP2")
+    assert registry.record("CP1") is station
+    other = registry.record("CP2")
     assert other.answers is not station.answers
     assert other.registration is not station.registration
 
@@ -234,7 +217,7 @@ def test_only_so_many_absent_ones_are_remembered(
     names = [f"CP{number}" for number in range(5)]
     memories = {}
     for name in names:
-        memories[name] = registry.station(name)
+        memories[name] = registry.record(name)
         connection = connect(name)
         registry.add(connection)
         registry.remove(connection)
@@ -245,6 +228,159 @@ def test_only_so_many_absent_ones_are_remembered(
     another = connect("CP5")
     registry.add(another)
     registry.remove(another)
-    kept = [name for name in names if registry.station(name) is memories[name]]
+    kept = [name for name in names if registry.record(name) is memories[name]]
     assert kept == ["CP2", "CP4"]
     assert registry.get("present") is present
+
+
+def test_those_that_never_came_are_forgotten_as_well(
+    registry: Registry, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry_module, "_REMEMBERED", 3)
+    for number in range(5):
+        registry.record(f"CP{number}")
+    connection = connect("last")
+    registry.add(connection)
+    registry.remove(connection)
+    assert repr(registry) == "<Registry connected=0 remembered=3>"
+
+
+# Two threads at once.
+
+
+class Torn(dict[str, Any]):
+    """A dict that lets something happen in the middle of its use.
+
+    Attributes:
+        midway: called once, at the next look, change or walk.
+    """
+
+    midway: Callable[[], object] | None = None
+
+    def _interrupt(self) -> None:
+        midway, self.midway = self.midway, None
+        if midway is not None:
+            midway()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        found = super().get(key, default)
+        self._interrupt()
+        return found
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._interrupt()
+        super().__setitem__(key, value)
+
+    def __delitem__(self, key: str) -> None:
+        self._interrupt()
+        super().__delitem__(key)
+
+    def _walk(self, items: Iterator[Any]) -> Iterator[Any]:
+        yield next(items)
+        self._interrupt()
+        yield from items
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._walk(super().__iter__())
+
+    def values(self) -> Any:
+        return self._walk(iter(super().values()))
+
+
+class TornList(list[Any]):
+    """A list that lets something happen while it is copied: ``midway``, once."""
+
+    midway: Callable[[], object] | None = None
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from super().__iter__()
+        midway, self.midway = self.midway, None
+        if midway is not None:
+            midway()
+
+
+class Meeting:
+    """A registry that two threads use: the second begins in the middle of what the first does."""
+
+    def __init__(self, registry: Any) -> None:
+        self.lock = registry._lock = WatchedLock()
+        self.records = registry._records = Torn()
+        self.connected = registry._connected = Torn()
+        self.second: Future[Any] = Future()
+
+    def begin(self, function: Callable[..., object], *args: Any) -> Callable[[], None]:
+        def midway() -> None:
+            self.second = self.lock.meanwhile(lambda: function(*args))
+
+        return midway
+
+
+@pytest.fixture
+def meeting(registry: Registry) -> Meeting:
+    return Meeting(registry)
+
+
+def test_two_threads_get_the_same_station(registry: Registry, meeting: Meeting) -> None:
+    meeting.records.midway = meeting.begin(registry.record, "CP1")
+    assert registry.record("CP1") is meeting.second.result(DEADLINE)
+
+
+def test_of_two_connections_at_once_one_takes_over_from_the_other(
+    registry: Registry, meeting: Meeting, connect: Any, executor: Later, told: Any
+) -> None:
+    one, other = connect(), connect()
+    meeting.connected.midway = meeting.begin(registry.add, other)
+    assert registry.add(one) is None
+    assert meeting.second.result(DEADLINE) is one
+    assert registry.get("CP1") is registry.record("CP1").connection is other
+    executor.run()
+    assert told == [("CP1", "connected")]
+
+
+def test_one_that_comes_while_another_goes_stays(
+    registry: Registry, meeting: Meeting, connect: Any, executor: Later, told: Any
+) -> None:
+    one, other = connect(), connect()
+    registry.add(one)
+    meeting.connected.midway = meeting.begin(registry.add, other)
+    registry.remove(one)
+    assert meeting.second.result(DEADLINE) is None
+    assert registry.get("CP1") is other
+    executor.run()
+    assert told == [("CP1", "connected"), ("CP1", "disconnected"), ("CP1", "connected")]
+
+
+def test_one_that_comes_while_they_are_listed_is_in_the_next_list(
+    registry: Registry, meeting: Meeting, connect: Any
+) -> None:
+    first, second, third = connect("A"), connect("B"), connect("C")
+    registry.add(first)
+    meeting.connected.midway = meeting.begin(registry.add, second)
+    assert registry.connections() == [first]
+    meeting.second.result(DEADLINE)
+    meeting.connected.midway = meeting.begin(registry.add, third)
+    assert registry.charge_points() == ["A", "B"]
+    meeting.second.result(DEADLINE)
+    assert registry.charge_points() == ["A", "B", "C"]
+
+
+def test_no_listener_of_two_at_once_is_lost(registry: Any, meeting: Meeting, connect: Any, executor: Later) -> None:
+    told: list[str] = []
+
+    def listener(name: str) -> Callable[..., object]:
+        return lambda *change: told.append(name)
+
+    gone = listener("gone")
+    listeners: Any = registry.listeners
+    listeners._lock = meeting.lock
+    listeners._listeners = TornList([gone])
+    registry.listeners._listeners.midway = meeting.begin(registry.listeners.add, listener("first"))
+    registry.listeners.add(listener("second"))
+    meeting.second.result(DEADLINE)
+    registry.listeners._listeners = TornList(registry.listeners._listeners)
+    registry.listeners._listeners.midway = meeting.begin(registry.listeners.add, listener("third"))
+    registry.listeners.remove(gone)
+    meeting.second.result(DEADLINE)
+    registry.add(connect())
+    executor.run()
+    assert told == ["second", "first", "third"]

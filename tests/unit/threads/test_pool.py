@@ -14,7 +14,7 @@ from support import DEADLINE, Recorder
 from ocppsync.threads.pool import HandlerPool, SerialExecutor, run_logged
 
 
-class MessagePolicy:
+class Gate:
     """Tasks that tell when they have begun, and wait until they may end."""
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ def test_arguments_are_passed_on(make_pool: Any) -> None:
 
 
 def test_as_many_tasks_run_at_once_as_there_are_threads(make_pool: Any) -> None:
-    pool, gate = make_pool(3), MessagePolicy()
+    pool, gate = make_pool(3), Gate()
     for number in range(5):
         pool.submit(gate, number)
     assert sorted(gate.begun.wait(3)) == [0, 1, 2]
@@ -79,7 +79,7 @@ def test_as_many_tasks_run_at_once_as_there_are_threads(make_pool: Any) -> None:
 
 
 def test_threads_start_only_when_none_is_free(make_pool: Any) -> None:
-    pool, gate = make_pool(3), MessagePolicy()
+    pool, gate = make_pool(3), Gate()
     assert pool_threads() == []
     for _ in range(5):
         pool.submit(lambda: None)
@@ -152,7 +152,7 @@ def test_a_task_is_let_go_when_it_is_done(make_pool: Any) -> None:
 
 
 def test_a_pool_is_idle_when_nothing_runs_or_waits(make_pool: Any) -> None:
-    pool, gate = make_pool(1), MessagePolicy()
+    pool, gate = make_pool(1), Gate()
     assert pool.wait_idle(0)
     for number in range(5):
         pool.submit(gate, number)
@@ -171,7 +171,7 @@ def test_a_pool_is_idle_when_nothing_runs_or_waits(make_pool: Any) -> None:
 
 
 def test_a_task_may_wait_for_the_others(make_pool: Any) -> None:
-    pool, gate, seen = make_pool(2), MessagePolicy(), Recorder()
+    pool, gate, seen = make_pool(2), Gate(), Recorder()
     pool.submit(gate)
     gate.begun.wait()
     pool.submit(lambda: (seen(pool.wait_idle(0.01)), seen(pool.wait_idle(DEADLINE))))
@@ -184,7 +184,7 @@ def test_a_task_may_wait_for_the_others(make_pool: Any) -> None:
 
 
 def test_close_finishes_what_was_taken_and_takes_no_more(make_pool: Any) -> None:
-    pool, gate, done = make_pool(2), MessagePolicy(), Recorder()
+    pool, gate, done = make_pool(2), Gate(), Recorder()
     for number in range(2):
         pool.submit(gate, number)
     gate.begun.wait(2)
@@ -207,7 +207,7 @@ def test_an_unused_pool_can_be_closed(make_pool: Any) -> None:
 
 
 def test_close_does_not_wait_for_ever(make_pool: Any) -> None:
-    pool, gate = make_pool(2), MessagePolicy()
+    pool, gate = make_pool(2), Gate()
     pool.submit(gate)
     gate.begun.wait()
     assert not pool.close(0.01)
@@ -216,7 +216,7 @@ def test_close_does_not_wait_for_ever(make_pool: Any) -> None:
 
 
 def test_close_from_one_of_its_own_tasks(make_pool: Any) -> None:
-    pool, gate, seen = make_pool(2), MessagePolicy(), Recorder()
+    pool, gate, seen = make_pool(2), Gate(), Recorder()
     pool.submit(gate)
     gate.begun.wait()
     pool.submit(lambda: (seen(pool.close(0.01)), gate.open(), seen(pool.close(DEADLINE))))
@@ -225,7 +225,7 @@ def test_close_from_one_of_its_own_tasks(make_pool: Any) -> None:
 
 
 def test_repr_shows_the_state(make_pool: Any) -> None:
-    pool, gate = make_pool(2), MessagePolicy()
+    pool, gate = make_pool(2), Gate()
     assert repr(pool) == "<HandlerPool test-pool open threads=0/2 free=0>"
     pool.submit(gate)
     gate.begun.wait()
@@ -245,7 +245,7 @@ def no_more_threads(_: threading.Thread) -> None:
 
 
 def test_where_no_more_threads_start_those_that_run_will_do(make_pool: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    pool, gate, done = make_pool(4), MessagePolicy(), Recorder()
+    pool, gate, done = make_pool(4), Gate(), Recorder()
     pool.submit(gate)
     gate.begun.wait()
     monkeypatch.setattr(threading.Thread, "start", no_more_threads)
@@ -292,7 +292,7 @@ def test_strands_run_beside_each_other(make_pool: Any) -> None:
 
 
 def test_a_busy_strand_leaves_room_for_others(make_pool: Any) -> None:
-    pool, gate, done = make_pool(1), MessagePolicy(), Recorder()
+    pool, gate, done = make_pool(1), Gate(), Recorder()
     pool.submit(gate)
     gate.begun.wait()
     busy, other = SerialExecutor(pool), SerialExecutor(pool)
@@ -323,7 +323,7 @@ def test_a_task_may_add_to_its_own_strand(make_pool: Any) -> None:
 
 
 def test_a_strand_can_forget_what_waits(make_pool: Any) -> None:
-    pool, gate, done = make_pool(2), MessagePolicy(), Recorder()
+    pool, gate, done = make_pool(2), Gate(), Recorder()
     strand = SerialExecutor(pool)
     assert len(strand) == 0
     strand.submit(gate)
@@ -343,7 +343,7 @@ def test_a_strand_can_forget_what_waits(make_pool: Any) -> None:
 def test_a_strand_that_was_cleared_before_its_turn_starts_again(
     make_pool: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    pool, gate, done = make_pool(1), MessagePolicy(), Recorder()
+    pool, gate, done = make_pool(1), Gate(), Recorder()
     pool.submit(gate)
     gate.begun.wait()
     strand = SerialExecutor(pool)
@@ -362,3 +362,16 @@ def test_a_strand_over_a_closed_pool_drops_its_tasks(make_pool: Any) -> None:
     SerialExecutor(pool).submit(done, "late")
     assert pool.wait_idle(0)
     assert done.items == []
+
+
+def test_a_strand_finishes_what_it_took_before_the_pool_was_closed(make_pool: Any) -> None:
+    pool, gate, done = make_pool(2), Gate(), Recorder()
+    strand = SerialExecutor(pool)
+    strand.submit(gate)
+    gate.begun.wait()
+    for number in range(2):
+        strand.submit(done, number)
+    pool.close(0)
+    gate.open()
+    assert done.wait(2) == [0, 1]
+    assert pool.close(DEADLINE)

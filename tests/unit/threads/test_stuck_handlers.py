@@ -16,6 +16,7 @@ from support import DEADLINE, RawChargePoint, accept_boots, connected, raw, serv
 from websockets.exceptions import ConnectionClosedOK
 
 from ocppsync import CentralSystem, RequestTimeoutError, Timeouts, utc_now
+from ocppsync.central_system import server_of
 from ocppsync.testing.inline import Clock
 from ocppsync.threads.pool import HandlerPool
 from ocppsync.threads.stuck_handlers import StuckHandlerDetector
@@ -207,7 +208,7 @@ def heartbeat() -> Any:
 def on_a_clock() -> Iterator[tuple[CentralSystem, Clock]]:
     """A central system whose handlers have threads and a minute, on a clock that the test moves."""
     cs, clock = CentralSystem(0, host="127.0.0.1", websocket_ping_interval=None, timeouts=Timeouts(handler=60)), Clock()
-    cs._run_on(HandlerPool(4, "ocppsync-handler"), clock)
+    cs.start(executor=HandlerPool(4, "ocppsync-handler"), timer=clock)
     with cs:
         yield cs, clock
 
@@ -267,7 +268,7 @@ def test_calls_that_a_close_has_left_waiting_stay_unanswered(caplog: pytest.LogC
                 peer.send([2, str(number), "Heartbeat", {}])
             assert hanging.started.acquire(timeout=DEADLINE)
             wait_until_all_is_read(peer)
-            (connection,) = cs._registry.connections()
+            (connection,) = server_of(cs).context.registry.connections()
             connection.drain()  # as close() begins
             clock.advance(60)
             assert peer.read() == [4, "0", "InternalError", "it took too long", {}]

@@ -34,7 +34,7 @@ def bent(version: str = "1.6", **switches: Any) -> MessageSet:
 
 
 def fits(messages: MessageSet, action: str, kind: Kind, payload: Any) -> bool:
-    return messages.fault_of_inbound(action, kind, payload) is None
+    return messages.check_inbound(action, kind, payload)[1] is None
 
 
 # A vendor's action, whose own types stand beside the shared ones.
@@ -47,8 +47,8 @@ def test_the_own_types_of_a_vendors_action_are_tidied_and_reported(version: str)
     )
     messages = message_sets(lenient, vendor_actions=[LIGHTS]).messages(version)
     payload = {"lights": [{"mode": "on", "name": None}, {"mode": "0"}]}
-    assert messages.normalized(LIGHTS.name, "request", payload) == {"lights": [{"mode": "On"}, {"mode": "Off"}]}
-    fault = messages.fault_of_inbound(LIGHTS.name, "request", {"lights": [{"mode": "Up"}]})
+    assert messages.check_inbound(LIGHTS.name, "request", payload)[0] == {"lights": [{"mode": "On"}, {"mode": "Off"}]}
+    fault = messages.check_inbound(LIGHTS.name, "request", {"lights": [{"mode": "Up"}]})[1]
     assert fault is not None
     assert [(violation.path, violation.keyword) for violation in fault.errors] == [("lights[0].mode", "enum")]
 
@@ -109,16 +109,16 @@ LOCATED = "MeterValues.meterValue.sampledValue.location"
 )
 def test_optional_fields_that_are_null_are_left_out(action: str, kind: Kind, payload: Any, tidied: Any) -> None:
     kept = repr(payload)
-    assert bent(strip_nulls=True).normalized(action, kind, payload) == tidied
+    assert bent(strip_nulls=True).check_inbound(action, kind, payload)[0] == tidied
     assert repr(payload) == kept, "what came stays as it came"
-    assert bent().normalized(action, kind, payload) is payload
+    assert bent().check_inbound(action, kind, payload)[0] is payload
 
 
 @pytest.mark.parametrize("version", ["2.0.1", "2.1"])
 def test_nulls_in_what_only_a_vendor_knows_stay(version: str) -> None:
     payload = {"vendorId": "x", "data": {"a": None}, "customData": {"vendorId": "x", "b": None}}
     messages = bent(version, strip_nulls=True)
-    assert messages.normalized("DataTransfer", "request", {**payload, "messageId": None}) == payload
+    assert messages.check_inbound("DataTransfer", "request", {**payload, "messageId": None})[0] == payload
 
 
 # Enumerations.
@@ -132,25 +132,25 @@ def test_values_of_enumerations_in_any_case(found: Any, seen: Any) -> None:
         sampled = {"value": "Wh", "unit": unit}
         return {"connectorId": 1, "meterValue": [{"timestamp": "2025-01-31T12:00:00Z", "sampledValue": [sampled]}]}
 
-    assert bent(any_case_enums=True).normalized("MeterValues", "request", payload(found)) == payload(seen)
+    assert bent(any_case_enums=True).check_inbound("MeterValues", "request", payload(found))[0] == payload(seen)
 
 
 def test_spellings_go_before_case_and_behind_what_is_right() -> None:
     spellings = {"Reset.type": {"soft": "Hard", "Hard": "Soft", "reboot": "Hard"}, "Reset.status": {"ok": "Accepted"}}
     messages = bent(any_case_enums=True, spellings=spellings)
     for found, seen in {"soft": "Hard", "Hard": "Hard", "reboot": "Hard", "SOFT": "Soft", "no": "no"}.items():
-        assert messages.normalized("Reset", "request", {"type": found}) == {"type": seen}
-    assert messages.normalized("Reset", "response", {"status": "ok"}) == {"status": "Accepted"}
+        assert messages.check_inbound("Reset", "request", {"type": found})[0] == {"type": seen}
+    assert messages.check_inbound("Reset", "response", {"status": "ok"})[0] == {"status": "Accepted"}
 
 
 def test_spellings_count_at_their_place_alone() -> None:
     messages = bent(spellings={LOCATED: {"in": "Inlet"}})
     sampled = {"value": "in", "location": "in", "context": "in"}
     payload = {"meterValue": [{"sampledValue": [sampled, sampled]}], "unknown": "in"}
-    tidied = messages.normalized("MeterValues", "request", payload)
+    tidied = messages.check_inbound("MeterValues", "request", payload)[0]
     assert tidied["meterValue"][0]["sampledValue"] == [{**sampled, "location": "Inlet"}] * 2
     stop = {"transactionData": payload["meterValue"]}
-    assert messages.normalized("StopTransaction", "request", stop) == stop
+    assert messages.check_inbound("StopTransaction", "request", stop)[0] == stop
 
 
 # Lengths.
@@ -178,7 +178,7 @@ def test_the_longest_text_can_be_moved(version: str, place: str, kind: Kind) -> 
     assert not fits(messages, action, kind, filled(longest + 6))
     short = bent(version, max_lengths={place: 1})
     assert not fits(short, action, kind, filled(2)), "it may be less than the schema's"
-    assert short.fault_of_outbound(action, kind, filled(2)) is not None, "it counts in both directions"
+    assert short.check_outbound(action, kind, filled(2)) is not None, "it counts in both directions"
 
 
 def with_value(payload: Any, path: list[str], value: Any) -> Any:
@@ -215,8 +215,8 @@ def test_a_place_may_be_in_some_of_the_versions_only() -> None:
         max_lengths={"BootNotification.chargePointVendor": 30}, spellings={"Reset.type": {"os": "OnIdle"}}
     )
     both = message_sets(lenient)
-    assert both.messages("1.6").normalized("Reset", "request", {"type": "soft"}) == {"type": "soft"}
-    assert both.messages("2.1").normalized("Reset", "request", {"type": "os"}) == {"type": "OnIdle"}
+    assert both.messages("1.6").check_inbound("Reset", "request", {"type": "soft"})[0] == {"type": "soft"}
+    assert both.messages("2.1").check_inbound("Reset", "request", {"type": "os"})[0] == {"type": "OnIdle"}
 
 
 @pytest.mark.parametrize(

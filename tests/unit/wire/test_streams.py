@@ -87,7 +87,7 @@ def test_the_hook_sees_every_byte_once_and_may_fail(caplog: pytest.LogCaptureFix
         stream.unread(stream.recv(3))
         assert stream.recv(3) == b"abc"
     assert seen == [b"abc"]
-    assert [record.getMessage() for record in caplog.records] == ["on_raw_socket_data failed"]
+    assert [record.getMessage() for record in caplog.records] == [f"{stream.name}: on_raw_socket_data failed"]
 
 
 def test_the_read_timeout() -> None:
@@ -212,7 +212,7 @@ def test_what_is_left_by_flush_soon_gives_up_in_time(caplog: pytest.LogCaptureFi
         wait_for_no_flusher()
         assert stream.recv(1) == b""
         assert [record.getMessage() for record in caplog.records] == [
-            f"{peer.address} does not read; its connection is given up"
+            f"{peer.address} does not read; its connection is aborted"
         ]
 
 

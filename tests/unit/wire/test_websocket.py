@@ -213,7 +213,7 @@ def test_a_post_that_nobody_reads_ends_the_connection(connected: Connected, capl
             end.websocket.send_nowait("more")
         for flusher in flushers():
             flusher.join(DEADLINE)
-        assert warnings(caplog) == ["CP1 does not read; its connection is given up"]
+        assert warnings(caplog) == ["CP1 does not read; its connection is aborted"]
 
 
 def test_a_flood_of_pings_from_a_peer_that_never_reads_is_cut_off(
@@ -230,7 +230,7 @@ def test_a_flood_of_pings_from_a_peer_that_never_reads_is_cut_off(
             assert tracemalloc.get_traced_memory()[1] < 2 * MIB
         finally:
             tracemalloc.stop()
-        assert warnings(caplog) == ["CP1 makes us write and does not read; its connection is given up"]
+        assert warnings(caplog) == ["CP1 does not read the answers to what it sends; its connection is aborted"]
 
 
 # Too big.

@@ -1,0 +1,76 @@
+"""The context of a connection, for the tests that make a connection by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ocppsync.request import ConnectionMetadata
+from ocppsync.rpc.answer_memory import AnswerMemory
+from ocppsync.rpc.context import ConnectionContext, ConnectionOptions, log_fields
+from ocppsync.rpc.engine import Engine
+from ocppsync.rpc.frame_codec import FrameCodec
+from ocppsync.rpc.message_sets import MessageSets
+from ocppsync.rpc.registration import MessagePolicy
+from ocppsync.rpc.router import Route, Router
+from ocppsync.threads.stuck_handlers import StuckHandlerDetector
+from ocppsync.throttled_log import ThrottledLog
+from ocppsync.wire.http import Headers, HttpRequest
+
+
+def make_context(
+    charge_point_id: str = "CP1",
+    version: str = "1.6",
+    *,
+    executor: Any,
+    timer: Any,
+    options: ConnectionOptions | None = None,
+    http_request: HttpRequest | None = None,
+    **parts: Any,
+) -> ConnectionContext:
+    """Return the context of a central system's connection; ``parts`` are fields of it."""
+    message_sets = MessageSets("central_system")
+    request = http_request or HttpRequest("GET", f"/{charge_point_id}", "", Headers(), ("127.0.0.1", 1))
+    known: dict[str, Any] = {
+        "metadata": ConnectionMetadata(charge_point_id, version, request),
+        "messages": message_sets.messages(version),
+        "policy": MessagePolicy(),
+        "router": Router(message_sets),
+        "executor": executor,
+        "timer": timer,
+        "answers": AnswerMemory(timer.now),
+        "detector": StuckHandlerDetector(executor, timer),
+        "options": options or ConnectionOptions(),
+        "log_fields": log_fields(charge_point_id, 1),
+    }
+    return ConnectionContext(**{**known, **parts})
+
+
+def routes(refusal: Callable[[str, bool], str | None] = lambda action, send: None) -> Callable[[str], Route]:
+    """Return routes without handlers; ``refusal`` is given an action, and whether it is a SEND, and returns a code."""
+
+    def route(action: str) -> Route:
+        made = Route(None)
+        made.call_refusal, made.send_refusal = refusal(action, False), refusal(action, True)
+        return made
+
+    return route
+
+
+def make_engine(
+    codec: FrameCodec,
+    refusal: Callable[[str, bool], str | None] = lambda action, send: None,
+    *,
+    answers: AnswerMemory | None = None,
+    reply_to: object = "reply_to",
+    max_queued: int | None = None,
+) -> Engine:
+    """Return the engine of a connection that does not exist, for which nothing was sent yet."""
+    return Engine(
+        codec,
+        route=routes(refusal),
+        answers=answers or AnswerMemory(),
+        reply_to=reply_to,
+        throttled=ThrottledLog("CP1"),
+        max_queued=max_queued,
+    )
