@@ -1,4 +1,4 @@
-"""Our end of a WebSocket over a real connection, and the raw peer at the other, for the tests of the transport."""
+"""Our end of a stream or a WebSocket over a real connection, and the raw peer at the other, for tests of either."""
 
 from __future__ import annotations
 
@@ -78,11 +78,45 @@ Connected = Callable[..., contextlib.AbstractContextManager[tuple[End, Peer]]]
 OurClient = Callable[..., contextlib.AbstractContextManager[tuple[End, Peer, str]]]
 
 
+<<<<<<< ours
 def acceptor_options(
     *, limits: Limits | None = None, timeouts: Timeouts | None = None, **options: Any
 ) -> dict[str, Any]:
     """Return the arguments of an `Acceptor` without limits on handshakes, except its policy; some of them changed."""
     unlimited = limits or Limits(handshakes=None, handshakes_per_address=None)
+=======
+def flushers() -> list[threading.Thread]:
+    """Return the threads that write what a peer does not read at once."""
+    return [thread for thread in threading.enumerate() if thread.name.startswith("ocppsync-flush-")]
+
+
+def wait_for_no_flusher() -> None:
+    """Wait until all that was left to such threads is out, or given up."""
+    for thread in flushers():
+        thread.join(DEADLINE)
+    assert not flushers()
+
+
+@contextlib.contextmanager
+def plain(
+    *, small: bool = False, write_timeout: float = DEADLINE, on_data: Callable[[bytes], object] | None = None
+) -> Iterator[tuple[Stream, Peer]]:
+    """Open a stream and the raw peer at its other end; ``small`` buffers between them."""
+    with listening() as listener, dial(listener.getsockname()[1], receive_buffer=SMALL if small else None) as peer:
+        sock, _ = listener.accept()
+        sock.settimeout(None)
+        if small:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
+        stream = Stream(sock, write_timeout=write_timeout, on_data=on_data)
+        try:
+            yield stream, peer
+        finally:
+            stream.close()
+
+
+def reception_settings(**options: Any) -> dict[str, Any]:
+    """The arguments of a `Acceptor` that lets everybody in, but for the gate; with some of them changed."""
+>>>>>>> theirs
     return {
         "limiter": ConnectionLimiter(unlimited),
         "client_address": ClientAddress(()),

@@ -17,42 +17,13 @@ from typing import Any
 
 import pytest
 from certificates import Authority, Kind
-from ends import dial_us
+from ends import dial_us, flushers, plain, wait_for_no_flusher
 from wire import DEADLINE, Peer, accept, dial, listening
 
 from ocppsync.wire.streams import Stream, TLSStream
 
-SMALL = 4096
-"""A socket buffer that fills at once."""
 BIG = b"0123456789abcdef" * 65536
-"""1 MiB, which such buffers do not hold."""
-
-
-@contextlib.contextmanager
-def plain(
-    *, small: bool = False, write_timeout: float = DEADLINE, on_data: Callable[[bytes], object] | None = None
-) -> Iterator[tuple[Stream, Peer]]:
-    """A stream and the raw peer at its other end; ``small`` buffers between them."""
-    with listening() as listener, dial(listener.getsockname()[1], receive_buffer=SMALL if small else None) as peer:
-        sock, _ = listener.accept()
-        sock.settimeout(None)
-        if small:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
-        stream = Stream(sock, write_timeout=write_timeout, on_data=on_data)
-        try:
-            yield stream, peer
-        finally:
-            stream.close()
-
-
-def flushers() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name.startswith("ocppsync-flush-")]
-
-
-def wait_for_no_flusher() -> None:
-    for thread in flushers():
-        thread.join(DEADLINE)
-    assert not flushers()
+"""1 MiB, which small socket buffers do not hold."""
 
 
 # Reading.
@@ -265,12 +236,14 @@ def test_abort_wakes_a_reader_and_a_writer(background: Callable[..., Future[Any]
         assert isinstance(writing.exception(DEADLINE), OSError)
 
 
-def test_close_waits_until_nobody_writes(background: Callable[..., Future[Any]]) -> None:
-    with plain(small=True) as (stream, peer):
+def test_close_ends_a_write_that_waits_and_then_gives_the_socket_back(
+    background: Callable[..., Future[Any]],
+) -> None:
+    with plain(small=True, write_timeout=3 * DEADLINE) as (stream, peer):
         stream.buffer(BIG)
         writing = background(stream.flush)
         peer.read(1)
-        stream.close()
+        background(stream.close).result(DEADLINE)
         assert isinstance(writing.exception(DEADLINE), OSError)
         stream.abort()
         with pytest.raises(OSError, match="Bad file descriptor"):
@@ -399,6 +372,34 @@ def test_tls_as_the_client(authority: Authority, background: Callable[..., Futur
             certificate = stream.peer_certificate
             assert certificate is not None
             assert ("DNS", "localhost") in certificate["subjectAltName"]
+            stream.close()
+
+
+def test_tls_answers_a_server_that_asks_for_a_certificate_later(
+    authority: Authority, background: Callable[..., Future[Any]]
+) -> None:
+    """What the engine has to say to what came goes out though nothing is put."""
+    server = authority.server_context(client_certificates=True)
+    client = authority.client_context(authority.issue("serial number 2", hosts=()))
+    server.post_handshake_auth = client.post_handshake_auth = True
+    with listening() as listener:
+        accepting = background(accept, listener, ssl_context=server)
+        with socket.create_connection(listener.getsockname(), timeout=DEADLINE) as sock:
+            stream = TLSStream(sock, context=client, server_hostname="localhost", write_timeout=DEADLINE)
+            stream.handshake(time.monotonic() + DEADLINE)
+            with accepting.result(DEADLINE) as peer:
+                assert isinstance(peer.sock, ssl.SSLSocket)
+                reading = background(stream.recv, 1)
+                peer.sock.verify_client_post_handshake()
+                peer.sock.do_handshake()
+                deadline = time.monotonic() + DEADLINE
+                peer.sock.settimeout(0.05)
+                while not (certificate := peer.sock.getpeercert()) and time.monotonic() < deadline:
+                    with contextlib.suppress(TimeoutError):
+                        peer.sock.recv(1)
+                assert certificate
+                assert certificate["subject"] == ((("commonName", "serial number 2"),),)
+            assert reading.result(DEADLINE) == b""
             stream.close()
 
 

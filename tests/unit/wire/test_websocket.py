@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from certificates import Authority
-from ends import BIG, MIB, Connected, open_connection
+from ends import BIG, MIB, Connected, flushers, open_connection
 from support import Recorder
 from wire import (
     BINARY,
@@ -45,10 +45,6 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 @pytest.fixture
 def connected(timer: Timer, background: Callable[..., Future[Any]]) -> Connected:
     return functools.partial(open_connection, timer, background)
-
-
-def flushers() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name.startswith("ocppsync-flush-")]
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:

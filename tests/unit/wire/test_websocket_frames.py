@@ -64,6 +64,19 @@ def test_pings_and_pongs() -> None:
     ]
 
 
+@pytest.mark.parametrize("size", [2, 200, 65536])
+def test_a_text_comes_out_whole_wherever_its_frame_is_cut(size: int) -> None:
+    text = "x" * size
+    data = frame(1, text)
+    for cut in range(1, 20 if size > 20 else len(data)):
+        assert read(FrameReader(masked=True, limit=LIMIT), data[:cut], data[cut:]) == [text]
+
+
+def test_what_follows_in_a_message_of_wsprotos_is_its_too_though_it_looks_like_a_text() -> None:
+    odd, inner = frame(1, b"12345678", fin=False), frame(1, "x")
+    assert read(FrameReader(masked=True, limit=LIMIT), odd[:-8], inner) == [odd[:-8], inner]
+
+
 def test_a_close_is_wsprotos_and_what_follows_as_well() -> None:
     close, after = frame(8, b"\x03\xe8"), frame(1, "x")
     assert read(FrameReader(masked=True, limit=LIMIT), close + after) == [close, after]

@@ -1,0 +1,222 @@
+"""The WebSocket where a second thread, or the end, comes into the middle of what is done."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+from ends import BIG, Connected, End, open_connection
+from interleaved import MeetingLock, once, watch_field
+from support import Recorder
+from wire import BINARY, CONTINUATION, DEADLINE, TEXT, frame
+
+from ocppsync.threads.timer import Timer
+from ocppsync.wire.transport import TransportClosedError
+
+
+@pytest.fixture
+def connected(timer: Timer, background: Callable[..., Future[Any]]) -> Connected:
+    return functools.partial(open_connection, timer, background)
+
+
+def new_lock(monkeypatch: pytest.MonkeyPatch, end: End) -> MeetingLock:
+    """Put a lock in the place of the one that orders the frames."""
+    lock = MeetingLock()
+    monkeypatch.setattr(end.websocket, "_frame_lock", lock)
+    return lock
+
+
+# Two that write.
+
+
+def test_nothing_goes_out_behind_a_close(connected: Connected, monkeypatch: pytest.MonkeyPatch) -> None:
+    with connected() as (end, peer):
+        lock, stream, done = new_lock(monkeypatch, end), end.websocket._stream, []
+        put, close = stream.buffer, once(lambda: done.append(lock.let_in(end.websocket.close, 1001)))
+
+        def put_after_a_close(data: bytes) -> None:
+            close()
+            put(data)
+
+        monkeypatch.setattr(stream, "put", put_after_a_close)
+        end.websocket.send_nowait("last words")
+        assert peer.read_text() == "last words"
+        assert peer.read_close() == (1001, "")
+        done[0].result(DEADLINE)
+
+
+def test_of_two_closes_one_is_sent_and_reported(connected: Connected, monkeypatch: pytest.MonkeyPatch) -> None:
+    with connected() as (end, peer):
+        lock, done = new_lock(monkeypatch, end), []
+        close = once(lambda: done.append(lock.let_in(end.websocket.close, 1008, "also")))
+        watch_field(end.websocket, "_closing", after_get=close)
+        end.websocket.close(1001, "we stop")
+        done[0].result(DEADLINE)
+        assert peer.read_close() == (1001, "we stop")
+        assert end.closings.items == [True]
+        assert (end.websocket.close_code, end.websocket.close_reason) == (1001, "we stop")
+
+
+# Our Close during theirs.
+
+
+def test_our_close_is_out_before_the_end_though_theirs_comes_first(
+    connected: Connected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread that made it has not come to writing it when the reader is through with theirs."""
+    with connected() as (end, peer):
+        flush_nowait = end.websocket._stream.flush_nowait
+
+        def come_late() -> None:
+            peer.send_close(1000)
+            assert end.ended.wait(DEADLINE)
+            flush_nowait()
+
+        monkeypatch.setattr(end.websocket._stream, "flush_nowait", come_late)
+        end.websocket.close(1001, "we stop")
+        assert peer.read_close() == (1001, "we stop")
+        assert peer.read_rest() == b""
+        assert end.wait_for_end() == 1001
+
+
+def test_our_close_while_theirs_is_read_is_the_only_one(connected: Connected, monkeypatch: pytest.MonkeyPatch) -> None:
+    with connected() as (end, peer):
+        lock, done = new_lock(monkeypatch, end), []
+        close = once(lambda: done.append(lock.let_in(end.websocket.close, 1001)))
+        with lock:
+            judge = end.websocket._judge()
+
+        def close_while_wsproto_looks(state: object) -> None:
+            if end.websocket._events is not None:
+                close()
+
+        watch_field(judge, "_state", after_get=close_while_wsproto_looks)
+        peer.send_close(1000)
+        peer.read_close()
+        assert peer.read_rest() == b""
+        assert end.ended.wait(DEADLINE)
+        done[0].result(DEADLINE)
+
+
+def test_an_end_while_their_close_is_answered_is_an_end(connected: Connected, monkeypatch: pytest.MonkeyPatch) -> None:
+    with connected() as (end, peer):
+        flush_nowait = end.websocket._stream.flush_nowait
+
+        def end_first() -> None:
+            end.websocket.abort()
+            flush_nowait()
+
+        monkeypatch.setattr(end.websocket._stream, "flush_nowait", end_first)
+        peer.send_close(3000)
+        assert end.wait_for_end() == 3000
+
+
+# The connection ends while something is sent.
+
+
+def test_what_was_put_when_the_connection_ended_may_have_gone_out(
+    connected: Connected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connected() as (end, _):
+        new_lock(monkeypatch, end).before_release = end.websocket._stream.abort
+        with pytest.raises(TransportClosedError, match="broke") as caught:
+            end.websocket.send_nowait("hello?")
+        assert caught.value.written
+
+
+def test_what_comes_after_the_connection_has_ended_is_not_put(connected: Connected) -> None:
+    with connected() as (end, _):
+        end.websocket._stream.abort()
+        with pytest.raises(TransportClosedError) as caught:
+            end.websocket.send_nowait("too late")
+        assert not caught.value.written
+        assert not end.websocket.ping()
+        end.websocket.close(1001)
+        assert end.websocket._stream.backlog == 0
+        assert end.wait_for_end() == 1006
+
+
+def test_what_has_no_room_behind_what_a_peer_does_not_read_is_not_put(connected: Connected) -> None:
+    with connected(small=True) as (end, _):
+        with pytest.raises(TransportClosedError, match="does not read") as caught:
+            for _ in range(10):
+                end.websocket.send_nowait(BIG)
+        assert not caught.value.written
+        assert end.wait_for_end() == 1006
+
+
+def test_a_close_that_cannot_go_out_is_reported_all_the_same(
+    connected: Connected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connected() as (end, _):
+        new_lock(monkeypatch, end).before_release = end.websocket._stream.abort
+        end.websocket.close(1001)
+        assert end.closings.wait() == [True]
+        assert end.wait_for_end() == 1001
+
+
+def test_an_end_before_the_answer_to_the_handshake_is_left_to_receive(connected: Connected) -> None:
+    with connected() as (end, _):
+        end.websocket._stream.buffer(b"the answer")
+        end.websocket.abort()
+        end.websocket.open()
+        assert end.wait_for_end() == 1006
+
+
+# A connection that is given up.
+
+
+class _GivesUp(Recorder):
+    """MessageSet of which the first is one too many for who reads them."""
+
+    def __init__(self, end: End) -> None:
+        super().__init__()
+        self._end = end
+
+    def __call__(self, *item: Any) -> None:
+        super().__call__(*item)
+        self._end.websocket.fail(1008, "enough")
+
+
+def test_giving_up_leaves_what_waits_before_the_close_its_way(connected: Connected) -> None:
+    with connected(small=True) as (end, peer):
+        end.websocket.send_nowait(BIG)
+        peer.send_frame(BINARY, b"\0")
+        end.closings.wait()
+        assert peer.read_text() == BIG
+        assert peer.read_close() == (1003, "OCPP messages are text")
+
+
+def test_messages_behind_the_one_that_was_too_many_are_dropped(connected: Connected) -> None:
+    with connected() as (end, peer):
+        end.messages = _GivesUp(end)
+        peer.send(frame(TEXT, "one too many") + frame(TEXT, "another"))
+        assert peer.read_close() == (1008, "enough")
+        peer.send_close(1008)
+        peer.sock.close()
+        assert end.wait_for_end() == 1008
+        assert end.messages.items == ["one too many"]
+
+
+def test_what_is_dropped_is_not_kept(connected: Connected) -> None:
+    with connected() as (end, peer):
+        end.messages = _GivesUp(end)
+        peer.send_text("one too many")
+        assert peer.read_close() == (1008, "enough")
+        for _ in range(100):
+            peer.send_text("another")
+        peer.sock.close()
+        assert end.wait_for_end() == 1008
+        assert end.websocket._frames._buffer == b""
+
+
+def test_half_a_message_is_not_kept_when_the_other_half_will_not_be_read(connected: Connected) -> None:
+    with connected() as (end, peer):
+        peer.send(frame(TEXT, "half", fin=False) + frame(CONTINUATION, "", fin=False) + frame(BINARY, b"\0"))
+        assert peer.read_close()[0] == 1002
+        peer.sock.close()
+        assert end.wait_for_end() == 1002
+        assert end.websocket._parts == []
