@@ -12,11 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+<<<<<<< ours
 from contexts import make_engine
 from support import DEADLINE, Recorder, serving
+=======
+from support import DEADLINE, Recorder, raw, serving
+>>>>>>> theirs
 
-from ocppsync import CentralSystem, ChargePoint, SecurityProfiles
-from ocppsync.events import MessageReceived, MessageSent
+from ocppsync import CentralSystem, ChargePoint, SecurityProfiles, utc_now
+from ocppsync.events import Closed, MessageReceived, MessageSent
 from ocppsync.journal import Journal
 from ocppsync.rpc import frames
 from ocppsync.rpc.answer_memory import AnswerMemory, IncomingCall, Verdict
@@ -90,6 +94,38 @@ def test_a_repeat_whose_handler_finishes_just_then_is_answered_once() -> None:
     text = '[2,"1","Heartbeat",{}]'
     assert engine.receive(frames.parse(text), text) is not None
     assert engine.receive(frames.parse(text), text) is None
+
+
+def test_a_repeat_that_is_read_late_over_an_older_connection_does_not_take_the_answer_along() -> None:
+    held, begun, read_on, go_on = (threading.Event() for _ in range(4))
+    told = Recorder()
+
+    def hold_the_first(text: str, metadata: Any) -> None:
+        # On the reader of the older connection: what came over it is looked at after it was sent again.
+        if not held.is_set():
+            held.set()
+            assert read_on.wait(DEADLINE)
+
+    call = [2, "1", "StartTransaction", {"connectorId": 1, "idTag": "a", "meterStart": 0, "timestamp": utc_now()}]
+    answer = {"transactionId": 7, "idTagInfo": {"status": "Accepted"}}
+    with serving(on_raw_websocket_data=hold_the_first, observers=[told]) as cs:
+
+        @cs.on("StartTransaction")
+        def start(payload: Any, metadata: Any) -> Any:
+            begun.set()
+            assert go_on.wait(DEADLINE)
+            return answer
+
+        with raw(cs) as older:
+            older.send(call)
+            assert held.wait(DEADLINE)
+            with raw(cs) as newer:
+                newer.send(call)
+                assert begun.wait(DEADLINE)
+                read_on.set()
+                told.wait_until(lambda items: any(isinstance(event, Closed) for event in items))
+                go_on.set()
+                assert newer.read() == [3, "1", answer]
 
 
 # The first task of a thread.

@@ -135,6 +135,15 @@ def test_the_answer_goes_to_the_connection_that_asked_last() -> None:
     assert memory.finish(entry, ANSWER) == "new"
 
 
+def test_the_answer_stays_with_the_newest_connection() -> None:
+    memory = AnswerMemory()
+    memory.prefer("second")
+    entry = admit(memory, START, "first")[1]
+    assert admit(memory, START, "second") == (Verdict.IN_PROGRESS, entry)
+    assert admit(memory, START, "first") == (Verdict.IN_PROGRESS, entry)
+    assert memory.finish(entry, ANSWER) == "second"
+
+
 def test_the_answer_to_an_id_that_was_taken_over_goes_to_its_own_connection() -> None:
     memory = AnswerMemory()
     old = admit(memory, HEARTBEAT, "old")[1]
