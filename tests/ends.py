@@ -78,13 +78,6 @@ Connected = Callable[..., contextlib.AbstractContextManager[tuple[End, Peer]]]
 OurClient = Callable[..., contextlib.AbstractContextManager[tuple[End, Peer, str]]]
 
 
-<<<<<<< ours
-def acceptor_options(
-    *, limits: Limits | None = None, timeouts: Timeouts | None = None, **options: Any
-) -> dict[str, Any]:
-    """Return the arguments of an `Acceptor` without limits on handshakes, except its policy; some of them changed."""
-    unlimited = limits or Limits(handshakes=None, handshakes_per_address=None)
-=======
 def flushers() -> list[threading.Thread]:
     """Return the threads that write what a peer does not read at once."""
     return [thread for thread in threading.enumerate() if thread.name.startswith("ocppsync-flush-")]
@@ -114,9 +107,11 @@ def plain(
             stream.close()
 
 
-def reception_settings(**options: Any) -> dict[str, Any]:
-    """The arguments of a `Acceptor` that lets everybody in, but for the gate; with some of them changed."""
->>>>>>> theirs
+def acceptor_options(
+    *, limits: Limits | None = None, timeouts: Timeouts | None = None, **options: Any
+) -> dict[str, Any]:
+    """Return the arguments of an `Acceptor` without limits on handshakes, except its policy; some of them changed."""
+    unlimited = limits or Limits(handshakes=None, handshakes_per_address=None)
     return {
         "limiter": ConnectionLimiter(unlimited),
         "client_address": ClientAddress(()),

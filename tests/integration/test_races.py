@@ -12,12 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-<<<<<<< ours
 from contexts import make_engine
-from support import DEADLINE, Recorder, serving
-=======
 from support import DEADLINE, Recorder, raw, serving
->>>>>>> theirs
 
 from ocppsync import CentralSystem, ChargePoint, SecurityProfiles, utc_now
 from ocppsync.events import Closed, MessageReceived, MessageSent

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from intruder import Intruder
 
 from ocppsync.rpc import frames
 from ocppsync.rpc.answer_memory import KEPT_ANSWERS, KEPT_SECONDS, AnswerMemory, IncomingCall, Verdict
@@ -250,3 +253,53 @@ def test_a_number_and_its_text_are_two_ids() -> None:
         # The same, with a blank in it.
         assert memory.admit(call, text.replace(",", ", "), "reply_to")[0] is Verdict.REPLAY
     assert memory.answered(1) == memory.answered("1") == "Heartbeat"
+
+
+# Two connections of one station at once.
+
+
+class _Watched(Clock):
+    """A clock that has another thread come when it is looked at."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.come: Callable[[], object] | None = None
+
+    def __call__(self) -> float:
+        if self.come is not None:
+            self.come()
+        return super().__call__()
+
+
+def test_a_call_that_comes_over_two_connections_at_once_is_handled_once() -> None:
+    clock = _Watched()
+    memory = AnswerMemory(clock)
+    intruder = Intruder(lambda: verdict(memory, START, "later"))
+    memory._lock = intruder.lock
+    clock.come = intruder.come
+    what, entry = admit(memory, START, "earlier")
+    assert {what, intruder.result()} == {Verdict.NEW, Verdict.IN_PROGRESS}
+    assert memory.finish(entry, ANSWER) == "later"
+
+
+class _Interrupted(OrderedDict[frames.MessageId, IncomingCall]):
+    """Has another thread come after a CALL was looked up."""
+
+    come: Callable[[], object]
+
+    def get(self, key: frames.MessageId, default: Any = None) -> Any:
+        entry = super().get(key, default)
+        self.come()
+        return entry
+
+
+def test_an_error_forgets_no_call_that_takes_its_id_over_at_that_moment() -> None:
+    memory = AnswerMemory()
+    _, entry = admit(memory, HEARTBEAT, "earlier")
+    intruder = Intruder(lambda: verdict(memory, HEARTBEAT, "later"))
+    entries = _Interrupted(memory._entries)
+    entries.come = intruder.come
+    memory._lock, memory._entries = intruder.lock, entries
+    assert memory.finish(entry, None) == "earlier"
+    assert intruder.result() is Verdict.NEW
+    assert verdict(memory, HEARTBEAT, "later") is Verdict.IN_PROGRESS, "it is being handled"

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections import Counter
+from collections.abc import Callable, Hashable
 
 import pytest
+from intruder import Intruder
 
 from ocppsync.limits import Limits
 from ocppsync.server import connection_limits
@@ -244,3 +247,89 @@ def test_whoever_failed_longest_ago_is_forgotten_first(clock: Clock, monkeypatch
     assert repr(limiter) == "<ConnectionLimiter inside=0 failures=4>"
     assert refusal(limiter, THERE, "CP1") is None
     assert refusal(limiter, HERE, "CP1") is not None
+
+
+# Two threads in the same slot.
+
+
+class _Interrupted(Counter[Hashable]):
+    """Has another thread come between the look at a number and the change of it."""
+
+    def __init__(self, come: Callable[[], object]) -> None:
+        super().__init__()
+        self.come = come
+
+    def __getitem__(self, key: Hashable) -> int:
+        number = super().__getitem__(key)
+        self.come()
+        return number
+
+
+@pytest.mark.parametrize("limits", [Limits(connections_per_address=1), Limits(connections=1)])
+def test_the_last_place_is_given_to_one_of_two_that_come_at_once(limits: Limits) -> None:
+    limiter = ConnectionLimiter(limits)
+    intruder = Intruder(lambda: refusal(limiter, HERE))
+    limiter._lock = intruder.lock
+    limiter._inside = _Interrupted(intruder.come)
+    assert refusal(limiter, HERE) is None
+    assert intruder.result() == (503, 30)
+
+
+def test_one_that_comes_while_another_leaves_is_counted() -> None:
+    limiter = ConnectionLimiter(Limits(connections_per_address=2))
+    limiter._inside = inside = _Interrupted(lambda: None)
+    slot = limiter.acquire(HERE)
+    intruder = Intruder(lambda: limiter.acquire(HERE))
+    limiter._lock = intruder.lock
+    inside.come = intruder.come
+    slot.release()
+    intruder.result()
+    assert [refusal(limiter, HERE) for _ in range(2)] == [None, (503, 30)]
+    assert repr(limiter) == "<ConnectionLimiter inside=2 failures=0>"
+
+
+class _Watched(Clock):
+    """A clock that has another thread come when it is looked at."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.come: Callable[[], object] | None = None
+
+    def __call__(self) -> float:
+        if self.come is not None:
+            self.come()
+        return super().__call__()
+
+
+def test_the_last_guess_is_given_to_one_of_two_that_come_at_once() -> None:
+    clock = _Watched()
+    limiter = ConnectionLimiter(Limits(failed_authentications=1), clock)
+    intruder = Intruder(lambda: refusal(limiter, HERE, "CP1"))
+    limiter._lock = intruder.lock
+    clock.come = intruder.come
+    with limiter.attempt(HERE, "CP1"):
+        assert intruder.result() is not None
+
+
+def test_two_failures_at_once_are_both_counted() -> None:
+    clock = _Watched()
+    limiter = ConnectionLimiter(Limits(failed_authentications=2), clock)
+    intruder = Intruder(lambda: limiter._end(HERE, (HERE, "CP1"), True))
+    for _ in range(2):
+        limiter._begin(HERE, (HERE, "CP1"), 2)
+    limiter._lock = intruder.lock
+    clock.come = intruder.come
+    limiter._end(HERE, (HERE, "CP1"), True)
+    intruder.result()
+    clock.come = None
+    assert refusal(limiter, HERE, "CP1") == (429, 25)
+
+
+def test_nothing_is_kept_of_who_has_left() -> None:
+    limiter = ConnectionLimiter(Limits(connections_per_address=1))
+    for _ in range(2):
+        slot = limiter.acquire(HERE)
+        with limiter.attempt(HERE, "CP1"):
+            pass
+        slot.release()
+    assert (len(limiter._inside), len(limiter._under_way)) == (0, 0)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import select
 import socket
 import subprocess
 import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from intruder import LingeringThread
 from support import Recorder
 from wire import DEADLINE, dial
 
+from ocppsync.server import listener as listener_module
 from ocppsync.server.listener import Listener
 
 
@@ -98,6 +103,15 @@ def test_close_ends_a_thread_that_waits_and_refuses_connections() -> None:
     assert f"ocppsync-accept-{listener.port}" not in [thread.name for thread in threading.enumerate()]
     with pytest.raises(ConnectionRefusedError):
         dial(listener.port)
+
+
+def test_the_thread_has_ended_when_close_returns(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(threading, "Thread", LingeringThread)
+        listener = Listener("127.0.0.1", 0, dropping(Recorder()))
+    listener.start()
+    listener.close()
+    assert not listener._thread.is_alive()
 
 
 def test_close_without_start() -> None:
@@ -188,6 +202,151 @@ def test_it_recovers_from_a_lack_of_file_descriptors() -> None:
         print("done")
         """
     )
+
+
+class _Faulty:
+    """A listening socket that does something else first where it is to accept.
+
+    Args:
+        real: the socket.
+        instead: is called with it in `accept`; what it raises comes out.
+    """
+
+    def __init__(self, real: socket.socket, instead: Callable[[socket.socket], object]) -> None:
+        self._real = real
+        self._instead = instead
+
+    def accept(self) -> Any:
+        self._instead(self._real)
+        return self._real.accept()
+
+    def fileno(self) -> int:
+        return self._real.fileno()
+
+    def close(self) -> None:
+        self._real.close()
+
+
+@contextlib.contextmanager
+def faulty(instead: Callable[[socket.socket], object], sockets: Recorder) -> Iterator[Listener]:
+    listener = Listener("127.0.0.1", 0, dropping(sockets))
+    listener._socket = _Faulty(listener._socket, instead)  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
+    listener.start()
+    try:
+        yield listener
+    finally:
+        listener.close()
+
+
+def test_a_connection_that_has_gone_before_it_is_accepted_holds_nothing_up(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    gone, sockets = Recorder(), Recorder()
+
+    def take_away(real: socket.socket) -> None:
+        if not gone.items:
+            sock, address = real.accept()
+            sock.close()
+            gone(address)
+
+    with faulty(take_away, sockets) as listener:
+        with dial(listener.port):
+            gone.wait()
+        closing = threading.Thread(target=listener.close, name="test-closer")
+        closing.start()
+        closing.join(DEADLINE / 2)
+        held_up = closing.is_alive()
+        if held_up:
+            dial(listener.port).sock.close()  # or the test would never end
+            closing.join(DEADLINE)
+    assert not held_up
+    assert sockets.items == []
+    assert caplog.records == []
+
+
+_POLL = select.poll
+
+
+class _Poll:
+    """A poll that notes how long it may wait."""
+
+    def __init__(self, waits: list[float | None]) -> None:
+        self._real = _POLL()
+        self._waits = waits
+
+    def register(self, *arguments: Any) -> None:
+        self._real.register(*arguments)
+
+    def poll(self, timeout: float | None = None) -> Any:
+        self._waits.append(timeout)
+        return self._real.poll(timeout)
+
+
+def test_a_lack_that_lasts_is_waited_out_and_told_ever_more_seldom(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    waits: list[float | None] = []
+    monkeypatch.setattr(listener_module, "_PAUSE", 0.001)
+    monkeypatch.setattr(listener_module.select, "poll", lambda: _Poll(waits))
+    attempts, sockets = Recorder(), Recorder()
+
+    def lack(real: socket.socket) -> None:
+        attempts(None)
+        if len(attempts.items) not in (10, 12):
+            raise OSError(errno.EMFILE, "Too many open files")
+
+    with faulty(lack, sockets) as listener:
+        with dial(listener.port):
+            sockets.wait()
+        with dial(listener.port):
+            sockets.wait(2)
+    told = [record.getMessage().partition(" time")[0].rpartition(" ")[2] for record in caplog.records]
+    assert told == ["1.", "2.", "4.", "8.", "1."]
+    assert [wait for wait in waits if wait is not None] == [1.0] * 10
+
+
+def test_a_socket_that_was_accepted_blocks_whatever_the_default() -> None:
+    timeouts = Recorder()
+
+    def accepted(sock: socket.socket) -> None:
+        timeouts((sock.gettimeout(),))
+        sock.close()
+
+    listener = Listener("127.0.0.1", 0, accepted)
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(5)
+    listener.start()
+    try:
+        dial(listener.port).sock.close()
+        assert timeouts.wait() == [(None,)]
+    finally:
+        socket.setdefaulttimeout(before)
+        listener.close()
+
+
+def test_a_thread_that_has_closed_its_listener_looks_at_no_descriptor_of_another() -> None:
+    others: list[socket.socket] = []
+    closed = threading.Event()
+
+    def close(sock: socket.socket) -> None:
+        sock.close()
+        numbers = {listener._socket.fileno(), listener._wake_reader.fileno()}
+        listener.close()
+        # The system gives out the lowest numbers first: those that have just become free.
+        while not numbers <= {other.fileno() for other in others} and len(others) < 100:
+            others.extend(socket.socketpair())  # on which nothing ever comes
+        closed.set()
+
+    listener = Listener("127.0.0.1", 0, close)
+    listener.start()
+    try:
+        dial(listener.port).sock.close()
+        assert closed.wait(DEADLINE)
+        listener._thread.join(DEADLINE)
+        assert not listener._thread.is_alive()
+    finally:
+        for other in others:
+            other.close()
 
 
 def test_nothing_is_left_behind(tmp_path: Path) -> None:

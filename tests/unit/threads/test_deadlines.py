@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
+from intruder import Intruder
 
 from ocppsync.testing.inline import Clock
 from ocppsync.threads.deadlines import Deadlines
+from ocppsync.threads.timer import TimerHandle
 
 
 class Job:
@@ -119,3 +124,92 @@ def test_nothing_is_left_of_a_connection_that_ended(clock: Clock, order: str) ->
         deadlines.end(job)
     clock.advance(0)
     assert clock.jump() is False
+
+
+def test_a_job_that_outlives_its_connection_expires_all_the_same(clock: Clock) -> None:
+    expired: list[Job] = []
+    deadlines = Deadlines[Job](clock, 10, expired.append)
+    job = Job()
+    deadlines.begin(job)
+    deadlines.close()
+    clock.advance(10)
+    assert expired == [job]
+    assert appointments(clock) == 0
+
+
+def test_a_connection_without_jobs_ends(clock: Clock) -> None:
+    deadlines = Deadlines[Job](clock, 10, lambda job: None)
+    deadlines.close()
+    deadlines.close()
+    assert not clock.jump()
+
+
+def test_a_job_that_begins_after_the_end_is_watched(clock: Clock) -> None:
+    expired: list[Job] = []
+    deadlines = Deadlines[Job](clock, 10, expired.append)
+    first, second = Job(), Job()
+    deadlines.begin(first)
+    deadlines.end(first)
+    deadlines.close()
+    deadlines.begin(second)
+    clock.advance(10)
+    assert expired == [second]
+
+
+def test_a_connection_that_ends_while_a_job_expires_makes_no_second_appointment(clock: Clock) -> None:
+    late = Job()
+
+    def expire(job: Job) -> None:
+        if job is not late:
+            deadlines.close()
+            deadlines.begin(late)
+
+    deadlines = Deadlines[Job](clock, 10, expire)
+    deadlines.begin(Job())
+    clock.advance(10)
+    assert appointments(clock) == 1
+
+
+class _Interrupted(Clock):
+    """A clock that has another thread come where it is asked for something."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.on_now: Callable[[], object] | None = None
+        self.on_call_at: Callable[[], object] | None = None
+
+    def now(self) -> float:
+        if self.on_now is not None:
+            self.on_now()
+        return super().now()
+
+    def call_at(self, when: float, function: Callable[..., object], *args: Any) -> TimerHandle:
+        if self.on_call_at is not None:
+            self.on_call_at()
+        return super().call_at(when, function, *args)
+
+
+def test_two_jobs_that_begin_at_once_make_one_appointment() -> None:
+    clock = _Interrupted()
+    deadlines = Deadlines[Job](clock, 10, lambda job: None)
+    intruder = Intruder(lambda: deadlines.begin(Job()))
+    deadlines._lock = intruder.lock
+    clock.on_call_at = intruder.come
+    deadlines.begin(Job())
+    intruder.result()
+    assert appointments(clock) == 1
+
+
+def test_a_job_that_ends_as_it_is_found_overdue_leaves_the_others_watched() -> None:
+    clock = _Interrupted()
+    expired: list[Job] = []
+    deadlines = Deadlines[Job](clock, 10, expired.append)
+    first, second = Job(), Job()
+    for job in (first, second):
+        deadlines.begin(job)
+    intruder = Intruder(lambda: deadlines.end(first))
+    deadlines._lock = intruder.lock
+    clock.on_now = intruder.come
+    clock.advance(10)
+    intruder.result()
+    assert expired == [first, second], "it had not ended when it was found"

@@ -1,0 +1,162 @@
+"""Handshakes at once: who gives way, who is counted, and what a close meets in the middle."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from ends import reception_settings
+from intruder import Intruder
+from wire import Peer, dial, listening, request
+
+from ocppsync.server import acceptor as acceptor_module
+from ocppsync.server.acceptor import Acceptor
+from ocppsync.wire.streams import Stream
+
+
+class Door:
+    """A acceptor without threads, and streams for it."""
+
+    def __init__(self, stack: contextlib.ExitStack, **options: Any) -> None:
+        self._stack = stack
+        self._listener = stack.enter_context(listening())
+        self.acceptor = Acceptor(MessagePolicy(protocols=("ocpp1.6",)), **reception_settings(**options))
+
+    def knock(self) -> tuple[Stream, Peer]:
+        """Return the stream of a new connection, whose handshake may begin, and its peer."""
+        peer = self._stack.enter_context(dial(self._listener.getsockname()[1]))
+        stream = Stream(self._listener.accept()[0], write_timeout=1)
+        self._stack.callback(stream.close)
+        return stream, peer
+
+    def receive(self, data: bytes) -> tuple[Any, Peer]:
+        """Receive a connection whose peer has sent ``data``; return what came of it, and the peer."""
+        peer = self._stack.enter_context(dial(self._listener.getsockname()[1]))
+        peer.send(data)
+        return self.acceptor.receive(self._listener.accept()[0]), peer
+
+    @property
+    def under_way(self) -> tuple[int, dict[str, int]]:
+        return len(self.acceptor._handshakes), dict(self.acceptor._by_peer)
+
+
+@pytest.fixture
+def door() -> Iterator[Callable[..., Door]]:
+    with contextlib.ExitStack() as stack:
+        yield lambda **options: Door(stack, **options)
+
+
+@pytest.fixture
+def all_are_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acceptor_module, "_SLOW", -1.0)
+
+
+@pytest.fixture
+def none_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acceptor_module, "_SLOW", 1000.0)
+    monkeypatch.setattr(acceptor_module, "_LINGER", 0.05)
+
+
+LIMITS = ["max_handshakes", "max_handshakes_per_address"]
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+@pytest.mark.usefixtures("all_are_slow")
+def test_the_slowest_handshakes_give_way_in_turn(door: Callable[..., Door], limit: str) -> None:
+    opened = door(**{limit: 2})
+    streams, peers = zip(*(opened.knock() for _ in range(4)), strict=True)
+    assert all(map(opened.acceptor._make_room, streams))
+    for peer in peers[:2]:
+        assert peer.read_rest() == b""
+    assert opened.under_way == (2, {"127.0.0.1": 2})
+    for stream in streams:
+        opened.acceptor._end_handshake(stream)  # also of those that have given way
+    assert opened.under_way == (0, {})
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+@pytest.mark.usefixtures("none_is_slow")
+def test_where_none_is_slow_the_last_one_is_sent_away(door: Callable[..., Door], limit: str) -> None:
+    opened = door(**{limit: 1})
+    first, _ = opened.knock()
+    assert opened.acceptor._make_room(first)
+    visitor, peer = opened.receive(request())
+    assert visitor is None
+    assert peer.read_response().status == 503
+    assert opened.under_way == (1, {"127.0.0.1": 1})
+    opened.acceptor._end_handshake(first)
+    visitor, peer = opened.receive(request(Upgrade=None))
+    assert peer.read_response().status == 426
+    assert opened.under_way == (0, {})
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+@pytest.mark.usefixtures("all_are_slow")
+def test_a_crowd_is_told_once_and_again_after_it_was_calm(
+    door: Callable[..., Door], caplog: pytest.LogCaptureFixture, limit: str
+) -> None:
+    opened = door(**{limit: 4})
+    caplog.set_level(logging.WARNING, "ocppsync.handshake")
+    streams = [opened.knock()[0] for _ in range(12)]
+
+    def come(first: int, last: int) -> int:
+        for stream in streams[first:last]:
+            assert opened.acceptor._make_room(stream)
+        return len(caplog.records)
+
+    def go(first: int, last: int) -> None:
+        for stream in streams[first:last]:
+            opened.acceptor._end_handshake(stream)
+
+    assert come(0, 6) == 1
+    go(4, 5)  # room for one: that is not calm
+    assert come(6, 8) == 1
+    go(0, 8)
+    assert come(8, 12) == 1
+    assert come(4, 5) == 2
+
+
+def test_a_handshake_that_begins_after_the_close_is_broken_off(door: Callable[..., Door]) -> None:
+    opened = door()
+    opened.acceptor.close()
+    stream, peer = opened.knock()
+    assert opened.acceptor._make_room(stream)
+    assert peer.read_rest() == b""
+
+
+class _Handshakes(dict[Stream, Any]):
+    """Has another thread come while this one looks at all of them."""
+
+    come: Callable[[], object]
+
+    def __iter__(self) -> Iterator[Stream]:
+        for stream in super().__iter__():
+            yield stream
+            self.come()
+
+
+def test_a_handshake_that_begins_during_the_close_is_broken_off(door: Callable[..., Door]) -> None:
+    opened = door()
+    acceptor = opened.acceptor
+    streams, peers = zip(*(opened.knock() for _ in range(3)), strict=True)
+    for stream in streams[:2]:
+        assert acceptor._make_room(stream)
+    intruder = Intruder(lambda: acceptor._make_room(streams[2]))
+    handshakes = _Handshakes(acceptor._handshakes)
+    handshakes.come = intruder.come
+    acceptor._lock, acceptor._handshakes = intruder.lock, handshakes
+    acceptor.close()
+    assert intruder.result()
+    for peer in peers:
+        assert peer.read_rest() == b""
+
+
+def test_an_upgrade_that_fails_makes_room(door: Callable[..., Door], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acceptor_module.upgrade, "accept", lambda *_, **__: 1 / 0)
+    opened = door()
+    assert opened.receive(request())[0] is None
+    assert "inside=0" in repr(opened.acceptor._limiter)
+    assert opened.under_way == (0, {})

@@ -1,0 +1,394 @@
+"""CALLs where two threads meet: the handler and its deadline, the reader and a close, an answer and its connection."""
+
+from __future__ import annotations
+
+import gc
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from intruder import Intruder
+
+from ocppsync.events import HandlerFailed, Observer
+from ocppsync.request import ConnectionMetadata
+from ocppsync.rpc.answer_memory import AnswerMemory, IncomingCall
+from ocppsync.rpc.connection import Connection, ConnectionSettings
+from ocppsync.rpc.frames import Call
+from ocppsync.rpc.message_sets import MessageSets
+from ocppsync.rpc.registration import MessagePolicy
+from ocppsync.rpc.responder import _Job
+from ocppsync.rpc.router import Router
+from ocppsync.testing.inline import Clock, InlineExecutor
+from ocppsync.testing.memory import memory_pair
+from ocppsync.threads.pool import SerialExecutor
+from ocppsync.wire.http import Headers, HttpRequest
+
+HEARTBEAT = {"currentTime": "2026-01-01T00:00:00Z"}
+START = {"connectorId": 1, "idTag": "x", "meterStart": 0, "timestamp": "2026-01-01T00:00:00Z"}
+STARTED = {"transactionId": 1, "idTagInfo": {"status": "Accepted"}}
+STREAM = {"id": 1, "pending": 0, "basetime": "2026-01-01T00:00:00Z", "data": [{"t": 0.5, "v": "1"}]}
+
+
+class Station:
+    """What the connections of one charge point share, and the handlers; everything runs when the test says so."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.executor = InlineExecutor(self.clock)
+        self.clock.after_step = None  # handlers run in `run` alone
+        self.answers = AnswerMemory(self.clock.now)
+        self.message_sets = MessageSets("central_system")
+        self.router = Router(self.message_sets)
+        self.handled: list[str] = []
+        for action, answer in (("Heartbeat", HEARTBEAT), ("StartTransaction", STARTED), ("DataTransfer", None)):
+            self._serve(action, answer)
+        self._serve("NotifyPeriodicEventStream", {})
+
+    def _serve(self, action: str, answer: Any) -> None:
+        def handle(payload: Any, metadata: Any) -> Any:
+            self.handled.append(metadata.message_id)
+            if answer is None:
+                raise SystemExit
+            return answer
+
+        self.router.on(action)(handle)
+
+    def run(self) -> None:
+        """Run the handlers that wait."""
+        self.executor.run()
+
+
+class Line:
+    """A connection without a reader: the test's thread is the reader."""
+
+    def __init__(
+        self,
+        station: Station,
+        version: str = "1.6",
+        *,
+        max_queued: int = 100,
+        observe: Observer | None = None,
+        gate: MessagePolicy | None = None,
+    ) -> None:
+        self.ours, self.theirs = memory_pair("CP1", station.clock.now)
+        request = HttpRequest("GET", "/CP1", "", Headers(), ("127.0.0.1", 0))
+        self.connection = Connection(
+            self.ours,
+            ConnectionMetadata("CP1", version, request),
+            ConnectionSettings(
+                request_timeout=30,
+                reject_invalid_requests=True,
+                websocket_ping_interval=None,
+                close_timeout=5,
+                max_queued_calls=max_queued,
+                observe=observe,
+                handler_timeout=60,
+            ),
+            router=station.router,
+            messages=station.message_sets.messages(version),
+            gate=gate or MessagePolicy(),
+            executor=station.executor,
+            timer=station.clock,
+            answers=station.answers,
+        )
+        self.responder = self.connection._responder
+
+    def come(self, message_id: str, action: str = "Heartbeat", payload: Any = None, *, kind: int = 2) -> None:
+        """Receive a CALL or SEND from the charge point."""
+        self.connection._receive(json.dumps([kind, message_id, action, payload or {}]))
+
+    def answers(self) -> list[Any]:
+        """Return what the charge point has got since the last time."""
+        return [json.loads(text) for text in iter(self.theirs.receive_now, None)]
+
+
+@pytest.fixture
+def station() -> Station:
+    return Station()
+
+
+def problems(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+# The handler and its deadline.
+
+
+def test_a_deadline_that_passes_just_before_the_handler_answers_sends_nothing_more(station: Station) -> None:
+    told: list[object] = []
+    line = Line(station, observe=told.append)
+    deadlines = line.responder._deadlines
+    assert deadlines is not None
+    expire = deadlines._expire
+
+    def expire_late(job: Any) -> None:
+        # The timer has taken the CALL for overdue, and the handler gets ahead of it.
+        station.run()
+        expire(job)
+
+    deadlines._expire = expire_late
+    line.come("1")
+    station.clock.advance(60)
+    assert line.answers() == [[3, "1", HEARTBEAT]]
+    assert not [event for event in told if isinstance(event, HandlerFailed)]
+    line.come("1")
+    assert line.answers() == [[3, "1", HEARTBEAT]], "the answer that was given is the one that is kept"
+
+
+def test_a_call_is_claimed_by_one_of_two_threads_that_come_at_once() -> None:
+    class _Read(_Job):
+        """Has the other thread come between the look at the mark and the change of it."""
+
+        __slots__ = ()
+
+        @property
+        def _answered(self) -> bool:  # type: ignore[override]  # pyright: ignore[reportIncompatibleVariableOverride]
+            answered: bool = _Job._answered.__get__(self)  # type: ignore[attr-defined]
+            intruder.come()
+            return answered
+
+        @_answered.setter
+        def _answered(self, value: bool) -> None:
+            _Job._answered.__set__(self, value)  # type: ignore[attr-defined]
+
+    job = _Read(Call("1", "Heartbeat", {}), IncomingCall("1", "Heartbeat", "", None, 0.0))
+    intruder = Intruder(job.claim)
+    job._lock = intruder.lock
+    assert job.claim()
+    assert not intruder.result()
+
+
+# What is not handled.
+
+
+def test_a_call_that_was_refused_for_want_of_room_is_handled_when_it_comes_again(station: Station) -> None:
+    line = Line(station, max_queued=1)
+    for message_id in ("1", "2"):
+        line.come(message_id)
+    assert [answer[:3] for answer in line.answers()] == [[4, "2", "GenericError"]]
+    station.run()
+    line.come("2")
+    station.run()
+    assert [answer[:2] for answer in line.answers()] == [[3, "1"], [3, "2"]]
+    assert station.handled == ["1", "2"]
+
+
+def test_sends_that_find_no_room_are_dropped(station: Station) -> None:
+    line = Line(station, "2.1", max_queued=1)
+    for number in range(5):
+        line.come(str(number), "NotifyPeriodicEventStream", STREAM, kind=6)
+    station.run()
+    assert station.handled == ["0"]
+    assert line.answers() == []
+    line.come("5", "NotifyPeriodicEventStream", STREAM, kind=6)
+    station.run()
+    assert station.handled == ["0", "5"]
+
+
+class _AtOnce(InlineExecutor):
+    """Runs a task before `submit` returns, as a thread would that is quick."""
+
+    def submit(self, function: Callable[..., object], *args: Any) -> bool:
+        submitted = super().submit(function, *args)
+        self.run()
+        return submitted
+
+
+def test_what_comes_during_a_close_is_neither_handled_nor_answered(station: Station) -> None:
+    station.executor = _AtOnce(station.clock)
+    line = Line(station, "2.1")
+    line.come("0")
+    line.connection.drain()
+    line.come("1")
+    line.come("2", "NotifyPeriodicEventStream", STREAM, kind=6)
+    assert station.handled == ["0"]
+    assert line.answers() == [[3, "0", HEARTBEAT]]
+
+
+@pytest.mark.parametrize("order", ["before the close", "during the close"])
+def test_a_call_that_a_close_leaves_unanswered_is_handled_over_another_connection(station: Station, order: str) -> None:
+    closing = Line(station)
+    if order == "during the close":
+        closing.connection.drain()
+    closing.come("1", "StartTransaction", START)
+    closing.connection.drain()
+    station.run()
+    assert station.handled == []
+    later = Line(station)
+    later.come("1", "StartTransaction", START)
+    station.run()
+    assert later.answers() == [[3, "1", STARTED]]
+    assert closing.answers() == []
+    assert station.handled == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("action", "payload", "kind"),
+    [("StartTransaction", START, 2), ("NotifyPeriodicEventStream", STREAM, 6)],
+    ids=["CALL", "SEND"],
+)
+def test_a_close_that_begins_while_a_message_is_taken_leaves_it_unhandled(
+    station: Station, monkeypatch: pytest.MonkeyPatch, action: str, payload: Any, kind: int
+) -> None:
+    line = Line(station, "2.1" if kind == 6 else "1.6")
+    submit = SerialExecutor.submit
+
+    def submit_late(strand: SerialExecutor, function: Any, *args: Any) -> None:
+        # The reader has seen that there is no close, and one begins before the message is handed out.
+        line.connection.drain()
+        submit(strand, function, *args)
+
+    monkeypatch.setattr(SerialExecutor, "submit", submit_late)
+    line.come("1", action, payload, kind=kind)
+    station.run()
+    assert station.handled == []
+    assert line.answers() == []
+    station.clock.advance(60)
+    assert line.answers() == [], "what is not handled has no deadline either"
+
+
+def test_a_flood_is_told_once_and_again_after_all_was_handled(
+    station: Station, caplog: pytest.LogCaptureFixture
+) -> None:
+    line = Line(station, max_queued=2)
+
+    def told() -> int:
+        return caplog.text.count("sends CALLs faster than they are handled")
+
+    def flood(first: int) -> None:
+        for number in range(first, first + 5):
+            line.come(str(number))
+
+    flood(0)
+    assert told() == 1
+    station.executor._run_one()  # room for one: the flood is not over
+    flood(10)
+    assert told() == 1
+    station.run()
+    flood(20)
+    assert told() == 2
+    line.connection.drain()
+    station.run()
+    flood(30)
+    assert told() == 2, "nothing is handed out any more, and so nothing is too fast"
+
+
+# The end of the connection.
+
+
+def test_no_appointment_is_left_of_a_connection_that_ended(station: Station) -> None:
+    line = Line(station)
+    line.come("1")
+    station.run()
+    line.theirs.close()
+    line.connection.run()
+    assert not station.clock.jump()
+
+
+def test_a_handler_that_outlives_its_connection_keeps_its_deadline_and_no_more(station: Station) -> None:
+    line = Line(station)
+    line.come("1")
+    line.theirs.close()
+    line.connection.run()
+    station.run()
+    assert station.handled == ["1"]
+    assert not station.clock.jump()
+
+
+def test_nothing_runs_after_an_answer_that_could_not_be_sent(
+    station: Station, caplog: pytest.LogCaptureFixture
+) -> None:
+    ran: list[str] = []
+    station.router.after("Heartbeat")(lambda payload, metadata: ran.append(metadata.message_id))
+    line = Line(station)
+    line.come("1")
+    station.run()
+    assert ran == ["1"]
+    line.come("2")
+    line.ours.abort()
+    station.run()
+    assert station.handled == ["1", "2"]
+    assert ran == ["1"]
+    assert problems(caplog) == []
+
+
+@pytest.mark.parametrize("end", ["the handler ends", "the deadline passes"])
+def test_an_answer_whose_last_connection_has_gone_is_dropped(
+    station: Station, caplog: pytest.LogCaptureFixture, end: str
+) -> None:
+    earlier = Line(station)
+    earlier.come("1", "StartTransaction", START)
+    later = Line(station)
+    later.come("1", "StartTransaction", START)
+    del later
+    gc.collect()
+    if end == "the handler ends":
+        station.run()
+    else:
+        station.clock.advance(60)
+    assert earlier.answers() == [], "the charge point has asked again over the later connection"
+    assert problems(caplog) == []
+
+
+def test_a_refusal_that_cannot_be_sent_harms_nothing(station: Station, caplog: pytest.LogCaptureFixture) -> None:
+    line = Line(station)
+    line.ours.abort()
+    line.come("1", "Nothing")
+    assert problems(caplog) == []
+
+
+def test_a_handler_that_exits_is_answered_for(station: Station) -> None:
+    line = Line(station)
+    line.come("1", "DataTransfer", {"vendorId": "x"})
+    line.come("2")
+    station.run()
+    assert [answer[:3] for answer in line.answers()] == [[4, "1", "InternalError"], [3, "2", HEARTBEAT]]
+
+
+def test_a_handler_of_a_send_that_exits_is_told_of(station: Station) -> None:
+    told: list[object] = []
+    line = Line(station, "2.1", observe=told.append)
+
+    def leave(payload: Any, metadata: Any) -> Any:
+        raise SystemExit
+
+    station.router.on("NotifyPeriodicEventStream", "2.1")(leave)
+    line.come("1", "NotifyPeriodicEventStream", STREAM, kind=6)
+    station.run()
+    assert [event.action for event in told if isinstance(event, HandlerFailed)] == ["NotifyPeriodicEventStream"]
+
+
+def test_what_fails_after_an_answer_is_named(station: Station, caplog: pytest.LogCaptureFixture) -> None:
+    def fail(payload: Any, metadata: Any) -> None:
+        raise RuntimeError("the hook broke")
+
+    station.router.after("Heartbeat")(fail)
+    Line(station).come("1")
+    station.run()
+    assert [text.partition(": <function")[0] for text in problems(caplog)] == ["CP1: what runs after Heartbeat failed"]
+
+
+class _Attentive(MessagePolicy):
+    """Keeps what it is told of answers."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, Any]] = []
+
+    def answered(self, action: str, payload: Any, answer: Any) -> None:
+        self.told.append((action, answer))
+
+
+def test_an_error_is_no_answer_to_the_gate_and_nothing_runs_after_it(station: Station) -> None:
+    gate = _Attentive()
+    line = Line(station, gate=gate)
+    ran: list[Any] = []
+    for action in ("DataTransfer", "Heartbeat"):
+        station.router.after(action)(lambda payload, metadata: ran.append(payload))
+    line.come("1", "DataTransfer", {"vendorId": "x"})
+    line.come("2")
+    station.run()
+    assert [answer[0] for answer in line.answers()] == [4, 3]
+    assert gate.told == [("Heartbeat", HEARTBEAT)]
+    assert ran == [{}]

@@ -1,0 +1,389 @@
+"""The threads on which charge points are attended: who comes during a close, who is waited for, what is given back."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+from intruder import Intruder, LingeringThread
+from support import DEADLINE, connected, raw
+from websockets.exceptions import ConnectionClosed
+from wire import dial, listening, request
+
+from ocppsync import CentralSystem, Limits
+from ocppsync.rpc.connection import Connection
+from ocppsync.server.acceptor import IncomingCall
+from ocppsync.server.serving import ConnectionServer
+from ocppsync.testing.inline import Clock, InlineExecutor
+from ocppsync.testing.memory import MemoryTransport, memory_pair
+from ocppsync.threads.pool import HandlerPool
+from ocppsync.wire.http import Headers, HttpRequest, RefusalError
+from ocppsync.wire.transport import ABNORMAL, GOING_AWAY, POLICY_VIOLATION, PROTOCOL_ERROR
+
+Background = Callable[..., Future[Any]]
+
+
+def let_in(cs: CentralSystem, charge_point_id: str = "CP1", protocol: str = "ocpp1.6") -> IncomingCall:
+    """Let a charge point in whose upgrade another server has read."""
+    fields = (
+        ("Host", "127.0.0.1"),
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ("Sec-WebSocket-Protocol", protocol),
+    )
+    return cs.admit(HttpRequest("GET", f"/{charge_point_id}", "", Headers(fields), ("127.0.0.1", 0)))
+
+
+def inside(cs: CentralSystem) -> str:
+    return repr(cs._acceptor._limiter).partition("inside=")[2].partition(" ")[0]
+
+
+def threads(serving: ConnectionServer) -> str:
+    return repr(serving).partition("threads=")[2].rstrip(">")
+
+
+@contextlib.contextmanager
+def attending(cs: CentralSystem, background: Background, text: str) -> Iterator[tuple[Future[Any], MemoryTransport]]:
+    """Attend on another thread to a charge point that has sent a text; yield its future and the charge point's end."""
+    ours, theirs = memory_pair("CP1")
+    theirs.send_nowait(text)
+    attended = background(cs.serve_transport, ours, let_in(cs))
+    try:
+        yield attended, theirs
+    finally:
+        ours.abort()
+        attended.result(DEADLINE)
+
+
+# During a close.
+
+
+def test_a_charge_point_that_comes_after_the_others_were_sent_away_is_not_connected(background: Background) -> None:
+    told: list[object] = []
+    with CentralSystem(None, observers=[told.append]) as cs:
+        admission = let_in(cs)
+        cs._server.drain()
+        ours, theirs = memory_pair("CP1")
+        attended = background(cs.serve_transport, ours, admission)
+        try:
+            attended.result(DEADLINE / 2)
+        finally:
+            came = theirs.receive_now()
+            ours.abort()
+        assert came is None
+        assert (theirs.ended, theirs.close_code) == (True, ABNORMAL)
+        assert ours.released
+        assert inside(cs) == "0"
+    assert told == []
+
+
+@pytest.mark.parametrize(("far", "code"), [("draining", GOING_AWAY), ("aborting", ABNORMAL)])
+def test_a_charge_point_that_could_not_be_found_by_a_close_is_sent_away_all_the_same(
+    background: Background, far: str, code: int
+) -> None:
+    handled: list[str] = []
+    # A close that waited for the charge point whose thread it is called on would take so long.
+    with CentralSystem(None, close_timeout=DEADLINE) as cs:
+        cs.on("Heartbeat")(lambda payload, metadata: handled.append(metadata.message_id))
+        serving = cs._server
+        connect = serving._connect
+
+        def close_meanwhile(*arguments: Any) -> Connection:
+            connection = connect(*arguments)
+            serving.drain()
+            if far == "aborting":
+                serving.close()
+            return connection
+
+        serving._connect = close_meanwhile
+        began = time.monotonic()
+        with attending(cs, background, '[2,"1","Heartbeat",{}]') as (attended, theirs):
+            assert background(theirs.receive).result(DEADLINE / 2) is None
+            assert theirs.close_code == code
+            attended.result(DEADLINE / 2)
+        assert time.monotonic() - began < DEADLINE / 2
+    assert handled == []
+
+
+# Whom a close waits for.
+
+
+@pytest.mark.parametrize("peer", ["polite", "silent"])
+def test_the_threads_of_the_readers_have_ended_when_close_returns(peer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    cs = CentralSystem(0, host="127.0.0.1", close_timeout=DEADLINE if peer == "polite" else 0.05)
+    # By this clock no Close is ever overdue: a silent peer goes by the end of `close` alone.
+    cs._run_on(HandlerPool(2, "ocppsync-handler"), Clock())
+    cs.start()
+    events = connected(cs)
+    monkeypatch.setattr(threading, "Thread", LingeringThread)
+    with dial(cs.port) as charge_point:
+        charge_point.upgrade()
+        events.wait()
+        closer = threading.Thread(target=cs.close, name="test-closer")
+        closer.start()
+        assert charge_point.read_close()[0] == GOING_AWAY
+        if peer == "polite":
+            charge_point.send_close(GOING_AWAY)
+        closer.join(DEADLINE)
+        assert not closer.is_alive()
+        readers = [thread for thread in threading.enumerate() if thread.name.startswith("ocppsync-reader")]
+        try:
+            assert readers == []
+        finally:
+            for thread in readers:
+                thread.join(DEADLINE)
+    assert threads(cs._server) == "0"
+
+
+def test_a_close_does_not_wait_for_the_end_of_a_thread_that_was_lent(background: Background) -> None:
+    go_on = threading.Event()
+    with CentralSystem(None) as cs:
+        events = connected(cs)
+        ours, theirs = memory_pair("CP1")
+        admission = let_in(cs)
+
+        def attend_and_stay() -> None:
+            cs.serve_transport(ours, admission)
+            go_on.wait(DEADLINE)
+
+        lent = background(attend_and_stay)
+        events.wait()
+        try:
+            closing = background(cs.close)
+            assert background(theirs.receive).result(DEADLINE / 2) is None
+            closing.result(DEADLINE / 2)
+            assert not lent.done()
+        finally:
+            ours.abort()
+            go_on.set()
+
+
+def test_a_reader_that_does_not_end_holds_a_close_up_no_longer_than_granted(background: Background) -> None:
+    with CentralSystem(0, host="127.0.0.1", handshake_timeout=DEADLINE * 10) as cs, dial(cs.port) as peer:
+        peer.send(b"GET /CP1 HTTP/1.1\r\n")
+        serving = cs._server
+        with listening() as listener, dial(listener.getsockname()[1]):
+            serving.start_reader(listener.accept()[0])
+            try:
+                background(serving._wait, time.monotonic()).result(DEADLINE / 2)
+            finally:
+                cs._acceptor.close()
+
+
+class _Threads(dict[threading.Thread, bool]):
+    """Has the other thread come while this one looks at who is there."""
+
+    def __init__(self, come: Callable[[], object]) -> None:
+        super().__init__({threading.Thread(): False, threading.Thread(): False})
+        self._come = come
+
+    def items(self) -> Any:
+        for item in super().items():
+            yield item
+            self._come()
+
+
+@pytest.mark.parametrize("way", ["over its own port", "over another server"])
+def test_a_charge_point_may_come_while_a_close_looks_who_is_there(way: str) -> None:
+    with CentralSystem(None) as cs, listening() as listener:
+        serving = cs._server
+
+        def come() -> None:
+            if way == "over its own port":
+                serving.start_reader(sock)
+            else:
+                cs.serve_transport(ours, admission)
+
+        ours, theirs = memory_pair("CP1")
+        theirs.abort()
+        admission = let_in(cs)
+        dial(listener.getsockname()[1]).sock.close()
+        sock, _ = listener.accept()
+        intruder = Intruder(come)
+        serving._changed = threading.Condition(intruder.lock)
+        serving._attending = _Threads(intruder.come)
+        with contextlib.closing(sock):
+            serving._wait(time.monotonic())
+            intruder.result()
+            for thread in threading.enumerate():
+                if thread.name.startswith("ocppsync-reader"):
+                    thread.join(DEADLINE)
+        assert threads(serving) == "2"
+        serving._attending.clear()
+
+
+def test_a_close_lets_charge_points_answer_before_it_breaks_them_off(background: Background) -> None:
+    seen: list[str] = []
+    with CentralSystem(None) as cs:
+        events = connected(cs)
+        serving = cs._server
+        wait = serving._wait
+        ours, theirs = memory_pair("CP1")
+
+        def look_and_wait(deadline: float) -> None:
+            seen.append(repr(ours).split()[2])
+            wait(deadline)
+
+        serving._wait = look_and_wait  # type: ignore[method-assign]
+        attended = background(cs.serve_transport, ours, let_in(cs))
+        events.wait()
+        answered = background(theirs.receive)
+        cs.close()
+        assert answered.result(DEADLINE) is None
+        attended.result(DEADLINE)
+    assert seen[0] == "closing"
+
+
+def test_a_charge_point_without_a_protocol_has_time_to_answer_the_close(background: Background) -> None:
+    cs = CentralSystem(None)
+    cs._run_on(HandlerPool(2, "ocppsync-handler"), Clock())
+    with cs:
+        ours, theirs = memory_pair("CP1")
+        attended = background(cs.serve_transport, ours, let_in(cs, protocol="ocpp0.9"))
+        try:
+            assert ours.wait_idle(DEADLINE)
+            assert not ours.released
+            assert theirs.receive() is None
+            attended.result(DEADLINE)
+            assert (ours.released, theirs.close_code) == (True, PROTOCOL_ERROR)
+        finally:
+            ours.abort()
+
+
+# What is given back.
+
+
+def test_a_reader_that_cannot_start_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    ours, theirs = socket.socketpair()
+    with CentralSystem(None) as cs, ours, theirs:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            with pytest.raises(RuntimeError, match="can't start new thread"):
+                cs._server.start_reader(ours)
+        assert threads(cs._server) == "0"
+
+
+def test_a_connection_without_a_thread_is_closed_and_the_next_one_is_served(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    start = threading.Thread.start
+
+    def refuse_readers(thread: threading.Thread) -> None:
+        if thread.name.startswith("ocppsync-reader"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with CentralSystem(0, host="127.0.0.1") as cs:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse_readers)
+            with dial(cs.port) as peer:
+                peer.wait_for_end()
+        with dial(cs.port) as peer:
+            peer.upgrade()
+    assert "a new connection was dropped" in caplog.text
+
+
+class _AtOnce(InlineExecutor):
+    """Runs a task before `submit` returns, as a thread would that is quick."""
+
+    def submit(self, function: Callable[..., object], *args: Any) -> bool:
+        submitted = super().submit(function, *args)
+        self.run()
+        return submitted
+
+
+def test_there_is_room_again_when_a_charge_point_is_told_to_have_gone() -> None:
+    clock = Clock()
+    cs = CentralSystem(None, limits=Limits(connections=1))
+    cs._run_on(_AtOnce(clock), clock)
+    seen: list[tuple[str, str]] = []
+    with cs:
+        cs.add_connection_listener(lambda charge_point_id, status: seen.append((status, inside(cs))))
+        ours, theirs = memory_pair("CP1", clock.now)
+        admission = let_in(cs)
+        with pytest.raises(RefusalError, match="1 connections already"):
+            let_in(cs, "CP2")
+        theirs.close()
+        cs.serve_transport(ours, admission)
+    assert seen == [("connected", "1"), ("disconnected", "0")]
+
+
+def test_a_thread_that_was_lent_gets_its_name_back() -> None:
+    names: list[str] = []
+    this = threading.current_thread()
+    name = this.name
+
+    def look(text: str, metadata: Any) -> None:
+        assert cs._server.owns_this_thread, "a close from here must not wait for it"
+        names.append(this.name)
+
+    with CentralSystem(None, on_raw_websocket_data=look) as cs:
+        ours, theirs = memory_pair("CP1")
+        theirs.send_nowait('[2,"1","Heartbeat",{}]')
+        theirs.close()
+        cs.serve_transport(ours, let_in(cs))
+        assert (names, this.name) == (["ocppsync-reader-CP1"], name)
+        assert threads(cs._server) == "0"
+
+
+def test_a_charge_point_without_a_protocol_makes_room(caplog: pytest.LogCaptureFixture) -> None:
+    with CentralSystem(0, host="127.0.0.1") as cs, dial(cs.port) as peer:
+        assert peer.ask(request(Sec_WebSocket_Protocol=None)).status == 101
+        assert peer.read_close()[0] == 1002
+        peer.send_close(1002)
+        peer.wait_for_end()
+    assert inside(cs) == "0"
+
+
+def test_a_silent_charge_point_without_a_protocol_is_cut_off() -> None:
+    with CentralSystem(0, host="127.0.0.1", close_timeout=0.1) as cs, dial(cs.port) as peer:
+        assert peer.ask(request(Sec_WebSocket_Protocol=None)).status == 101
+        assert peer.read_close()[0] == 1002
+        peer.wait_for_end()
+
+
+def test_a_charge_point_that_went_before_it_was_attended_leaves_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "ocppsync.central_system")
+    with CentralSystem(None) as cs, listening() as listener:
+        admission = let_in(cs)
+        with dial(listener.getsockname()[1]) as peer:
+            peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        sock, _ = listener.accept()
+        with pytest.raises(ConnectionResetError):
+            sock.recv(1)
+        cs.attend(sock, admission)
+        assert sock.fileno() == -1
+        assert (inside(cs), threads(cs._server)) == ("0", "0")
+    assert "CP1 broke off" in caplog.text
+
+
+def test_a_later_connection_takes_over_from_an_earlier_one() -> None:
+    with CentralSystem(0, host="127.0.0.1") as cs:
+        events = connected(cs)
+        with raw(cs) as earlier:
+            events.wait()
+            outstanding = cs.submit_request("CP1", "ClearCache", timeout=1000)
+            assert earlier.read()[2] == "ClearCache"
+            with dial(cs.port) as later:
+                later.upgrade()
+                error = outstanding.exception(DEADLINE)
+                assert "another connection of the same identity has taken over" in str(error)
+                assert cs.charge_points == ["CP1"]
+                with pytest.raises(ConnectionClosed) as closed:
+                    earlier.websocket.recv(DEADLINE)
+                assert closed.value.rcvd is not None
+                assert closed.value.rcvd.code == POLICY_VIOLATION
+        events.wait(2)
+    assert events.items == [("CP1", "connected"), ("CP1", "disconnected")]
