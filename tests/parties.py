@@ -80,7 +80,7 @@ def class_station(world: World, chance: Random, name: str) -> None:
         elif act == "disconnect":
             point.disconnect()
         elif act == "drop":
-            connection = chance.choice([point._connection, world.cs._registry.get(name)])
+            connection = chance.choice([point._connection, world.server_of(cs).context.registry.get(name)])
             if connection is not None:
                 world.drops[name] += 1
                 connection.abort()

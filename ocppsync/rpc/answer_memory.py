@@ -62,8 +62,8 @@ class IncomingCall:
 class AnswerMemory:
     """The last CALLs of one charge point and their answers; it outlives the charge point's connections.
 
-    A ``reply_to`` stands for the connection that a CALL came over; the answer goes to the one that asked last. It holds
-    the connection weakly, because the memory outlives it.
+    A ``reply_to`` stands for the connection that a CALL came over; the answer goes to the one that asked last, but never
+    from the newest connection to an older one. It holds the connection weakly, because the memory outlives it.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -72,6 +72,12 @@ class AnswerMemory:
         # and a handler may finish just as its deadline passes.
         self._lock = threading.Lock()
         self._entries: OrderedDict[frames.MessageId, IncomingCall] = OrderedDict()
+        self._newest: object = None
+
+    def prefer(self, reply_to: object) -> None:
+        """Take note which connection is the newest."""
+        with self._lock:
+            self._newest = reply_to
 
     def admit(self, call: frames.CallFrame, text: str, reply_to: object) -> tuple[Verdict, IncomingCall]:
         """Return what to do with ``call``, which came as ``text``; for REPLAY the answer is in the `IncomingCall`."""
@@ -83,7 +89,9 @@ class AnswerMemory:
                 if entry.reply_to is not reply_to:
                     return Verdict.NEW, self._begin(call, text, reply_to)
                 return Verdict.CONFLICT, entry
-            entry.reply_to = reply_to
+            # What came over an older connection may be read after its repeat over the newest.
+            if entry.reply_to is not self._newest:
+                entry.reply_to = reply_to
             if entry.answer is not None:
                 return Verdict.REPLAY, entry
             entry.asked_at = self._clock()

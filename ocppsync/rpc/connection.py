@@ -45,12 +45,14 @@ class Connection:
         self._throttled = ThrottledLog(context.metadata.charge_point_id, context.log_fields)  # for the reader
         outbox = Outbox(transport, context)
         self._responder = Responder(context, outbox)
+        self.reply_to: object = weakref.ref(self._responder)
+        """Stands for this connection in the answer memory."""
         self._engine = Engine(
             context.messages.codec,
             route=self._route,
             refuses_at_once=self._refuses_at_once,
             answers=context.answers,
-            reply_to=weakref.ref(self._responder),
+            reply_to=self.reply_to,
             throttled=self._throttled,
             max_queued=context.options.limits.queued_requests,
         )

@@ -77,6 +77,7 @@ class Registry:
             record = self._record(charge_point_id)
             previous, record.connection = record.connection, connection
             self._connected[charge_point_id] = connection
+            record.answers.prefer(connection.reply_to)
             self._away.pop(charge_point_id, None)
             if previous is None:
                 self._tell_soon(record, charge_point_id, "connected")
