@@ -17,6 +17,7 @@ from schedules import BOUND, PATIENT, World, answer_of, nap, nonce_of, payload_o
 from wire import CLOSE, PING, PONG, TEXT, dial
 
 from ocppsync import ChargePoint, HandshakeError, utc_now
+from ocppsync.central_system import server_of
 
 CLASS_STATIONS, RAW_STATIONS, REPEATER = ("CP0", "CP1"), ("RAW0",), "REPEATER"
 _NO_ROOM = ["GenericError", "too many CALLs are waiting"]
@@ -80,7 +81,7 @@ def class_station(world: World, chance: Random, name: str) -> None:
         elif act == "disconnect":
             point.disconnect()
         elif act == "drop":
-            connection = chance.choice([point._connection, world.server_of(cs).context.registry.get(name)])
+            connection = chance.choice([point._connection, server_of(world.cs).context.registry.get(name)])
             if connection is not None:
                 world.drops[name] += 1
                 connection.abort()
