@@ -1,4 +1,4 @@
-"""The central systems and the chargers of the scenarios that count connections and requests."""
+"""Runs central systems and chargers for the scenarios that measure connections and requests."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ from servers import OCPP_PACKAGE, OURS
 
 HERE = Path(__file__).resolve().parent
 _PEERS: dict[str, tuple[str, tuple[str, ...]]] = {
-    # peer: its program, and the modules that it needs
+    # peer: program, required modules
     OURS.name: ("programs/central_ocppsync.py", ()),
     OCPP_PACKAGE.name: ("programs/central_ocpp.py", ("ocpp", "websockets")),
 }
 
 
 def python(program: str, *arguments: object) -> list[str]:
-    """Return how a program of the benchmarks is started."""
+    """Return the command that starts a Python program of the benchmarks."""
     return [sys.executable, str(HERE / program), *map(str, arguments)]
 
 
 @contextlib.contextmanager
 def central_system(plan: Plan, peer: str, certificate: Sequence[str] = ()) -> Iterator[tuple[Program, int]]:
-    """Run the central system of a peer; the certificate and its key are for TLS. The other thing is its port."""
+    """Run the central system of a peer, and yield it and its port. ``certificate`` has the two files for TLS."""
     with running(python(_PEERS[peer][0], *certificate), plan.server_core) as program:
         yield program, int(program.read())
 
 
 @contextlib.contextmanager
 def fleet(plan: Plan, port: int, chargers: int, at_once: int) -> Iterator[dict[str, float]]:
-    """Run chargers that are all in by now, and answer; what comes is how long they took, as `fleet.py` has it."""
+    """Run chargers that answer CALLs. When all are connected, yield the result of `fleet.py`."""
     options = ("--chargers", chargers, "--at-once", at_once)
     with running(python("fleet.py", port, "stay", *options), plan.load_core) as program:
         yield json.loads(program.read())
 
 
 def installed_peers(name: str) -> list[str]:
-    """Return the peers that can be run for a scenario; standard error tells of the others."""
+    """Return the peers that can run a scenario; report the others to standard error."""
     return [peer for peer, (_, modules) in _PEERS.items() if installed(name, peer, modules)]
 
 
 def installed(name: str, peer: str, modules: Sequence[str]) -> bool:
-    """Return whether a peer's modules are there; standard error tells if they are not."""
+    """Return whether a peer's modules are installed; report missing ones to standard error."""
     missing = [module for module in modules if importlib.util.find_spec(module) is None]
     if missing:
-        print(f"{name}: no {peer} here, for {' and '.join(missing)} is not installed", file=sys.stderr)
+        print(f"{name}: skipping {peer}: not installed: {', '.join(missing)}", file=sys.stderr)
     return not missing

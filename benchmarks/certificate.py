@@ -1,4 +1,4 @@
-"""A certificate for this machine, which nobody checks."""
+"""Makes a self-signed certificate for TLS benchmarks; the load generators do not verify it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cryptography.x509.oid import NameOID
 
 
 def write_certificate(directory: Path) -> tuple[str, str]:
-    """Write an elliptic key and its own certificate, good for a day; return the files of both, the key last."""
+    """Write an EC key and a self-signed certificate, valid for a day; return the files of certificate and key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.datetime.now(datetime.timezone.utc)

@@ -1,4 +1,4 @@
-"""What a scenario finds, and what it is told: the common ground of every benchmark."""
+"""The input and the results of every scenario."""
 
 from __future__ import annotations
 
@@ -8,43 +8,43 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Plan:
-    """How long and on which cores to measure."""
+    """How long to measure, and on which cores."""
 
     server_core: int
     load_core: int
-    #: Repetitions of each measurement; peers take turns within each.
+    #: Repetitions of each measurement; the peers take turns.
     repetitions: int
-    #: Seconds of each measurement.
+    #: Seconds for each measurement.
     seconds: float
-    #: A run that only shows that everything works: few connections, one repetition.
+    #: Only check that everything works, with few connections.
     smoke: bool = False
 
 
 @dataclass(frozen=True)
 class Figure:
-    """What one peer did in one scenario: a value for each repetition."""
+    """The result of one peer in one scenario, with a value for each repetition."""
 
-    #: As "validated MeterValues".
+    #: Such as "validated MeterValues".
     scenario: str
-    #: As "100 connections"; empty if there is only one.
+    #: Such as "100 connections"; empty if there is only one.
     variant: str
-    #: As "ocppsync", "ocpp package" or "echo on websockets.sync".
+    #: Such as "ocppsync", "ocpp package" or "echo on websockets.sync".
     peer: str
-    #: As "messages/s" or "kB".
+    #: Such as "messages/s" or "kB".
     unit: str
     values: tuple[float, ...]
-    #: Whether more is better; of memory and latency it is not.
+    #: False for memory and latency.
     more_is_better: bool = True
 
     @property
     def median(self) -> float:
-        """Return the middle value."""
+        """The median of the values."""
         return statistics.median(self.values)
 
 
 @dataclass(frozen=True)
 class Failure:
-    """What one peer, or a whole scenario, could not do."""
+    """A peer, or a whole scenario, that failed."""
 
     scenario: str
     variant: str

@@ -1,14 +1,14 @@
-"""Many charge points in one process, on raw sockets: epoll, one thread, no library.
+"""Many charge points in one process, on raw sockets, with epoll, one thread and no library.
 
     python benchmarks/fleet.py PORT stay --chargers 1000 --at-once 50
     python benchmarks/fleet.py PORT handshakes --at-once 50 --seconds 3
 
-``stay`` connects chargers, so many at once, each of which sends a BootNotification. When the last has its answer, it
-prints how long that took and how many had to try again. Then it answers every CALL at once until its standard input
-ends. ``handshakes`` upgrades connections and resets each of them (RST, no Close) as soon as it has its 101, for so many
-seconds, and prints how many that were a second. A reset leaves no port in TIME_WAIT; there would soon be none left.
+``stay`` connects chargers, ``--at-once`` at a time; each sends a BootNotification. After the last answer, it prints how
+long that took and how many chargers had to try again. Then it answers every CALL at once until its standard input ends.
+``handshakes`` upgrades connections for ``--seconds`` seconds, resets each one (RST, no Close) after its 101, and prints
+the rate a second. A reset leaves no port in TIME_WAIT; otherwise the ports would soon run out.
 
-The other end is any server that speaks OCPP 1.6 on 127.0.0.1. What is printed is a line of JSON.
+The server can be any OCPP 1.6 server on 127.0.0.1. The output is a line of JSON.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ from processes import allow_many_sockets
 from wire import CLOSE, PING, PONG, TEXT, frame_head, split_frame, trusting_context
 
 BOOT = b'[2,"boot","BootNotification",{"chargePointVendor":"Acme","chargePointModel":"One"}]'
-# All with the same key, for no server looks for more than its length.
+# One key for all connections: servers check only its length.
 UPGRADE = (
     "GET /{name} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: ocpp1.6\r\n"
     "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
 )
 PAUSE = 0.2
-"""Seconds after which a charger whose connection was refused tries again."""
+"""Seconds until a charger tries again after a refused connection."""
 _RESET = struct.pack("ii", 1, 0)
 _TOTAL_RETRANSMISSIONS = 100
-"""Where they stand in the kernel's struct tcp_info, as an unsigned int."""
+"""Offset of this unsigned int in the kernel's struct tcp_info."""
 
 
 class Charger:
-    """One charge point, and how far it has come."""
+    """One charge point, and the stage of its connection."""
 
     __slots__ = ("booted", "buffer", "name", "refusals", "sock", "stage")
 
@@ -60,15 +60,15 @@ class Charger:
 
     def send(self, text: bytes, opcode: int = TEXT) -> None:
         """Send a frame."""
-        self.put(frame_head(len(text), opcode) + text)
+        self.send_bytes(frame_head(len(text), opcode) + text)
 
-    def put(self, data: bytes) -> None:
-        """Write what has to fit into the socket's buffer, as nobody here sends much."""
+    def send_bytes(self, data: bytes) -> None:
+        """Send all data at once; it must fit into the send buffer, since chargers send little."""
         if self.sock.send(data) != len(data):
-            raise SystemExit(f"{self.name} could not send all at once")
+            raise SystemExit(f"{self.name}: the server does not read: the send buffer is full")
 
     def read(self) -> bool:
-        """Take in what has come; return whether there was anything."""
+        """Read the available data into the buffer; return whether there was any."""
         try:
             data = self.sock.recv(65536)
         except (BlockingIOError, ssl.SSLWantReadError):
@@ -79,7 +79,7 @@ class Charger:
         return True
 
     def frame(self) -> tuple[int, bytes] | None:
-        """Return the opcode and the payload of the next frame, if it is complete."""
+        """Return the opcode and payload of the next frame, or None if it is incomplete."""
         found = split_frame(self.buffer)
         if found is None:
             return None
@@ -87,13 +87,13 @@ class Charger:
         return opcode, text
 
     def retransmitted(self) -> bool:
-        """Return whether the kernel had to send something again, because the server's backlog was full."""
+        """Return whether the kernel had to retransmit because the server's backlog was full."""
         info = self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TOTAL_RETRANSMISSIONS + 4)
         return any(info[_TOTAL_RETRANSMISSIONS:])
 
 
 class Fleet:
-    """Brings connections from the first SYN to the last frame; what then is to be done is for those derived from it."""
+    """Runs connections from the SYN to the last frame; subclasses handle the upgrade and the messages."""
 
     def __init__(self, port: int, context: ssl.SSLContext | None = None) -> None:
         self._address = ("127.0.0.1", port)
@@ -102,12 +102,12 @@ class Fleet:
         self._chargers: dict[int, Charger] = {}
         self._refused: deque[tuple[float, Charger]] = deque()
 
-    def opened(self, charger: Charger) -> None:
-        """Do what comes after the 101."""
+    def on_open(self, charger: Charger) -> None:
+        """Handle the 101."""
         raise NotImplementedError
 
-    def heard(self, charger: Charger, text: bytes) -> None:
-        """Do what a message asks for."""
+    def on_message(self, charger: Charger, text: bytes) -> None:
+        """Handle a message."""
         raise NotImplementedError
 
     def connect(self, charger: Charger) -> None:
@@ -123,25 +123,25 @@ class Fleet:
         self._epoll.register(sock, select.EPOLLOUT)
 
     def reset(self, charger: Charger) -> None:
-        """End the connection at once."""
+        """Reset the connection (RST)."""
         del self._chargers[charger.sock.fileno()]
         charger.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         charger.sock.close()
 
-    def turn(self, timeout: float = 1.0) -> None:
-        """Do what is due, or wait a little for it."""
+    def run_once(self, timeout: float = 1.0) -> None:
+        """Start due retries and process events; wait up to ``timeout`` seconds for one."""
         while self._refused and self._refused[0][0] <= time.monotonic():
             self.connect(self._refused.popleft()[1])
         for number, _ in self._epoll.poll(min(timeout, PAUSE) if self._refused else timeout):
             charger = self._chargers.get(number)
             if charger is None:
-                continue  # standard input
+                continue  # the event is for standard input
             try:
                 self._advance(charger)
             except OSError as error:
-                self._lost(charger, error)
+                self._retry_later(charger, error)
 
-    def _lost(self, charger: Charger, error: OSError) -> None:
+    def _retry_later(self, charger: Charger, error: OSError) -> None:
         if charger.booted:
             raise SystemExit(f"{charger.name} lost its connection: {error}")
         self.reset(charger)
@@ -151,15 +151,15 @@ class Fleet:
     def _advance(self, charger: Charger) -> None:
         if charger.stage == "open":
             while charger.read():
-                self._hear(charger)
+                self._handle_frames(charger)
                 if self._context is None:
-                    return  # epoll tells of the rest, as it does not of what TLS holds
+                    return  # epoll reports more data on the socket, but not data inside the TLS object
         elif charger.stage == "upgrading":
             self._finish_upgrade(charger)
         else:
-            self._begin(charger)
+            self._start_upgrade(charger)
 
-    def _begin(self, charger: Charger) -> None:
+    def _start_upgrade(self, charger: Charger) -> None:
         if charger.stage == "connecting":
             if code := charger.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
                 raise OSError(code, os.strerror(code))
@@ -172,7 +172,7 @@ class Fleet:
             except ssl.SSLWantReadError:
                 self._epoll.modify(charger.sock, select.EPOLLIN)
                 return
-        charger.put(UPGRADE.format(name=charger.name).encode())
+        charger.send_bytes(UPGRADE.format(name=charger.name).encode())
         charger.stage = "upgrading"
         self._epoll.modify(charger.sock, select.EPOLLIN)
 
@@ -184,33 +184,33 @@ class Fleet:
         if not head.startswith(b"HTTP/1.1 101 "):
             raise ConnectionRefusedError(errno.ECONNREFUSED, head[:60])
         charger.stage, charger.buffer = "open", rest
-        self.opened(charger)
+        self.on_open(charger)
         if rest:
-            self._hear(charger)
+            self._handle_frames(charger)
 
-    def _hear(self, charger: Charger) -> None:
+    def _handle_frames(self, charger: Charger) -> None:
         while (frame := charger.frame()) is not None:
             opcode, text = frame
             if opcode == TEXT:
-                self.heard(charger, text)
+                self.on_message(charger, text)
             elif opcode == PING:
                 charger.send(text, PONG)
             elif opcode == CLOSE:
                 raise ConnectionResetError(errno.ECONNRESET, f"the server sent Close {text!r}")
 
 
-class Staying(Fleet):
+class StayingFleet(Fleet):
     """Connects chargers that stay and answer."""
 
-    def gather(self, count: int, at_once: int) -> dict[str, float]:
-        """Return what it took to bring all of them in."""
-        self._coming = (Charger(f"CP{number}") for number in range(count))
+    def connect_all(self, count: int, at_once: int) -> dict[str, float]:
+        """Connect ``count`` chargers; return the seconds until all have booted, and how many tried again."""
+        self._not_connected = (Charger(f"CP{number}") for number in range(count))
         self._booted = self._tried_again = 0
         began = time.monotonic()
-        for charger in itertools.islice(self._coming, at_once):
+        for charger in itertools.islice(self._not_connected, at_once):
             self.connect(charger)
         while self._booted < count:
-            self.turn()
+            self.run_once()
         return {"seconds": time.monotonic() - began, "tried_again": self._tried_again}
 
     def answer(self) -> None:
@@ -219,51 +219,51 @@ class Staying(Fleet):
         stdin = select.poll()
         stdin.register(sys.stdin, select.POLLIN)
         while not stdin.poll(0):
-            self.turn()
+            self.run_once()
 
-    def opened(self, charger: Charger) -> None:
+    def on_open(self, charger: Charger) -> None:
         charger.send(BOOT)
 
-    def heard(self, charger: Charger, text: bytes) -> None:
+    def on_message(self, charger: Charger, text: bytes) -> None:
         if text.startswith(b"[2,"):
             charger.send(b'[3,"%b",{"status":"Unlocked"}]' % text.split(b'"', 2)[1])
         elif text.startswith(b'[3,"boot",') and not charger.booted:
             charger.booted = True
             self._booted += 1
             self._tried_again += charger.refusals > 0 or charger.retransmitted()
-            for newcomer in itertools.islice(self._coming, 1):
-                self.connect(newcomer)
+            for next_charger in itertools.islice(self._not_connected, 1):
+                self.connect(next_charger)
         else:
-            raise SystemExit(f"{charger.name} did not expect {text[:200]!r}")
+            raise SystemExit(f"{charger.name}: unexpected message {text[:200]!r}")
 
 
-class Passing(Fleet):
-    """Connects chargers that go as soon as they are in."""
+class PassingFleet(Fleet):
+    """Connects chargers that leave after the upgrade."""
 
     def measure(self, at_once: int, seconds: float) -> dict[str, float]:
-        """Return the handshakes a second, after some to warm up."""
+        """Return the handshakes a second, after a warm-up."""
         self._numbers = itertools.count()
         self._done = 0
         for _ in range(at_once):
             self._connect_next()
         while self._done < at_once:
-            self.turn()
+            self.run_once()
         began, before = time.monotonic(), self._done
         while (now := time.monotonic()) < began + seconds or self._done == before:
-            self.turn()
+            self.run_once()
         return {"rate": (self._done - before) / (now - began)}
 
     def _connect_next(self) -> None:
         self.connect(Charger(f"CP{next(self._numbers)}"))
 
-    def opened(self, charger: Charger) -> None:
+    def on_open(self, charger: Charger) -> None:
         self._done += 1
         self.reset(charger)
         self._connect_next()
 
 
 def main() -> int:
-    """Run it."""
+    """Run the fleet; return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("port", type=int)
     parser.add_argument("what", choices=("stay", "handshakes"))
@@ -275,10 +275,10 @@ def main() -> int:
     allow_many_sockets()
     context = trusting_context() if options.tls else None
     if options.what == "handshakes":
-        print(json.dumps(Passing(options.port, context).measure(options.at_once, options.seconds)))
+        print(json.dumps(PassingFleet(options.port, context).measure(options.at_once, options.seconds)))
         return 0
-    fleet = Staying(options.port, context)
-    print(json.dumps(fleet.gather(options.chargers, options.at_once)), flush=True)
+    fleet = StayingFleet(options.port, context)
+    print(json.dumps(fleet.connect_all(options.chargers, options.at_once)), flush=True)
     fleet.answer()
     return 0
 

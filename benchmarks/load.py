@@ -1,12 +1,12 @@
-"""Many charge points in one process: raw frames, one thread, no library.
+"""A load generator: many charge points in one process, with raw frames, one thread and no library.
 
     python benchmarks/load.py PORT --message MeterValues --connections 10 100 --seconds 5
     python benchmarks/load.py PORT --message MeterValues --connections 10000 --seconds 5 --every 30
 
-As the first line stands, each asks as fast as it is answered (a closed loop); with ``--every`` each asks once in so
-many seconds, answered or not (a fixed rate), and a latency counts from the moment at which its message was due, not
-from the one at which it could be sent. Prints one line of JSON for each number of connections. The other end is any
-server that speaks OCPP on 127.0.0.1.
+Without ``--every``, each charge point sends its next CALL when the last one is answered (a closed loop). With it, each
+sends a CALL every so many seconds, answered or not (a fixed rate); a latency counts from the time when the CALL was
+due, not from the time when it could be sent. Prints one line of JSON for each number of connections. The server can be
+any OCPP server on 127.0.0.1.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from messages import MESSAGES, Message
 from wire import PING, PONG, TEXT, frame_head, split_frame, trusting_context
 
 _BATCH = 64
-"""Handshakes under way at once: fewer than any server's backlog."""
-_PATIENCE = 30.0
-"""Seconds for an answer, after which the server has failed."""
-_COARSE = 0.002
-"""Seconds that epoll may be late; what is nearer than that is waited for by asking again and again."""
+"""Handshakes in progress at once: below the backlog of every server."""
+_ANSWER_TIMEOUT = 30.0
+"""Seconds to wait for an answer before the measurement fails."""
+_EPOLL_SLACK = 0.002
+"""Seconds that epoll may be late; shorter waits poll in a loop."""
 _WHOLE_TEXT = 0x80 | TEXT
 _NOTHING_YET = (BlockingIOError, ssl.SSLWantReadError)
 
 
 class LoadError(Exception):
-    """The server did not do as it should; the text says how."""
+    """The server did something wrong; the text says what."""
 
 
 class Frame:
-    """The frame of a message, but for its message id."""
+    """The frame of a message, without its message id."""
 
     def __init__(self, message: Message) -> None:
         rest = f'",{json.dumps([message.action, message.payload], separators=(",", ":"))[1:]}'.encode()
@@ -49,7 +49,7 @@ class Frame:
 
 
 class Charger:
-    """One connection that has one CALL outstanding at most."""
+    """One connection with at most one outstanding CALL."""
 
     __slots__ = ("_buffer", "_expected", "_frame", "_number", "_recv", "_send", "due", "sock")
 
@@ -60,7 +60,7 @@ class Charger:
         self._number = 0
         self._expected = b""
         self._buffer = b""
-        #: When the CALL that is outstanding should have been sent; 0 if none is.
+        #: When the outstanding CALL was due; 0 if there is none.
         self.due = 0.0
 
     def ask(self) -> None:
@@ -70,24 +70,24 @@ class Charger:
         self._expected = b'[3,"%s",' % message_id
         frame = self._frame.start + message_id + self._frame.end
         if self._send(frame) != len(frame):
-            raise LoadError("the server does not read what it is sent")
+            raise LoadError("the server does not read: the send buffer is full")
 
     def read(self) -> bool:
-        """Read what is there; return whether the answer is complete."""
+        """Read the available data; return whether the answer is complete."""
         try:
             data = self._recv(4096)
         except _NOTHING_YET:
             return False
-        # Nearly always it is the answer and nothing else.
+        # Fast path: nearly always the data is exactly the answer.
         if len(data) > 4 and data[0] == _WHOLE_TEXT and not self._buffer:
             length, offset = data[1], 2
             if length == 126:
                 length, offset = data[2] << 8 | data[3], 4
             if len(data) == offset + length and data.startswith(self._expected, offset):
                 return True
-        return self._read_with_care(data)
+        return self._read_frames(data)
 
-    def _read_with_care(self, data: bytes) -> bool:
+    def _read_frames(self, data: bytes) -> bool:
         if not data:
             raise LoadError("the server closed a connection")
         self._buffer += data
@@ -98,7 +98,7 @@ class Charger:
                 self._send(frame_head(len(text), PONG) + text)
             elif opcode != PONG:
                 if opcode != TEXT or not text.startswith(self._expected):
-                    raise LoadError(f"this is not the answer: {text[:200]!r}")
+                    raise LoadError(f"expected an answer that starts with {self._expected!r}, got {text[:200]!r}")
                 answered = True
         return answered
 
@@ -115,7 +115,7 @@ class Fleet:
         self._chargers: dict[int, Charger] = {}
 
     def grow(self, size: int) -> None:
-        """Connect until there are so many."""
+        """Connect until there are ``size`` connections."""
         while (missing := size - len(self._chargers)) > 0:
             first = len(self._chargers)
             batch = [self._open(f"CP{first + number:05d}") for number in range(min(_BATCH, missing))]
@@ -124,17 +124,17 @@ class Fleet:
                 sock.setblocking(False)
                 self._poll.register(sock, select.EPOLLIN)
                 self._chargers[sock.fileno()] = Charger(sock, self._frame)
-            self._attend()
+            self._read_pending()
 
-    def _attend(self) -> None:
-        """Take the answers that are outstanding, and answer the pings of those that already wait."""
+    def _read_pending(self) -> None:
+        """Read outstanding answers and reply to pings on the connections that are already open."""
         for number, _ in self._poll.poll(0):
             charger = self._chargers[number]
             if charger.read():
                 charger.due = 0.0
 
     def _open(self, name: str) -> socket.socket:
-        sock = socket.create_connection(("127.0.0.1", self._port), timeout=_PATIENCE)
+        sock = socket.create_connection(("127.0.0.1", self._port), timeout=_ANSWER_TIMEOUT)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._tls is not None:
             sock = self._tls.wrap_socket(sock)
@@ -149,17 +149,17 @@ class Fleet:
     # Closed loop.
 
     def ask_all(self) -> None:
-        """Let every charger that is not waiting for an answer send a CALL."""
+        """Send a CALL on every connection without an outstanding one."""
         for charger in self._chargers.values():
             if not charger.due:
                 charger.due = 1.0
                 charger.ask()
 
     def run(self, seconds: float) -> float:
-        """Let each ask again as soon as it is answered; return the answers a second."""
+        """Send the next CALL on each connection after each answer; return the answers a second."""
         poll, chargers, answers = self._poll.poll, self._chargers, 0
         began = now = last = time.perf_counter()
-        # An answer at least, however slow the server is: none would be no rate.
+        # At least one answer, however slow the server is: the rate must not be 0.
         while now < began + seconds or not answers:
             for number, _ in poll(1.0):
                 charger = chargers[number]
@@ -168,14 +168,14 @@ class Fleet:
                     charger.ask()
                     last = now
             now = time.perf_counter()
-            if now - last > _PATIENCE:
-                raise LoadError("the server does not answer any more")
+            if now - last > _ANSWER_TIMEOUT:
+                raise LoadError(f"no answer from the server for {_ANSWER_TIMEOUT:g} s")
         return answers / (now - began)
 
     # Fixed rate.
 
     def pace(self, every: float, seconds: float) -> list[float]:
-        """Let each ask once in ``every`` seconds, one after the other; return the latencies in seconds."""
+        """Send a CALL on each connection every ``every`` seconds, in turn; return the latencies in seconds."""
         chargers = list(self._chargers.values())
         latencies: list[float] = []
         step, count = every / len(chargers), int(seconds * len(chargers) / every)
@@ -189,13 +189,13 @@ class Fleet:
                 charger.due = due
                 charger.ask()
                 sent += 1
-            if now > began + seconds + _PATIENCE:
+            if now > began + seconds + _ANSWER_TIMEOUT:
                 raise LoadError(f"{count - len(latencies)} CALLs were not answered")
             latencies += self._answers_until(began + sent * step if sent < count else now + 1.0)
         return latencies
 
     def _answers_until(self, due: float) -> Iterator[float]:
-        wait = due - time.perf_counter() - _COARSE
+        wait = due - time.perf_counter() - _EPOLL_SLACK
         for number, _ in self._poll.poll(max(0.0, wait)):
             charger = self._chargers[number]
             if charger.read():
@@ -208,28 +208,30 @@ def _finish_upgrade(sock: socket.socket) -> None:
     while b"\r\n\r\n" not in head:
         data = sock.recv(4096)
         if not data:
-            raise LoadError("the server closed a connection in the handshake")
+            raise LoadError("the server closed a connection during the handshake")
         head += data
     if b" 101 " not in head.partition(b"\r\n")[0]:
-        raise LoadError(f"the server refused: {head[:80]!r}")
+        raise LoadError(f"the server refused the upgrade: {head[:80]!r}")
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Return the value below which ``share`` of them lie, from 0 to 1."""
+    """Return the value below which ``share`` (0 to 1) of the values lie."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 def main() -> int:
-    """Run it; return the exit status."""
+    """Run the load; return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("port", type=int)
     parser.add_argument("--message", choices=MESSAGES, default="MeterValues")
-    parser.add_argument("--connections", type=int, nargs="+", default=[100], help="one after the other, ever more")
+    parser.add_argument(
+        "--connections", type=int, nargs="+", default=[100], help="numbers of connections, in increasing order"
+    )
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--warm-up", type=float, default=0.5, help="seconds before each measurement")
-    parser.add_argument("--every", type=float, help="seconds from one CALL of a charger to its next: a fixed rate")
-    parser.add_argument("--tls", action="store_true", help="any certificate will do")
+    parser.add_argument("--every", type=float, help="seconds between two CALLs of a charger: a fixed rate")
+    parser.add_argument("--tls", action="store_true", help="use TLS, without verifying the certificate")
     options = parser.parse_args()
     fleet = Fleet(options.port, MESSAGES[options.message], tls=options.tls)
     try:

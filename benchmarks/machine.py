@@ -1,4 +1,4 @@
-"""Where a run took place, and with which versions."""
+"""Describes the machine and the versions of a run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NODE_PACKAGES = ("@voltbras/ts-ocpp", "ocpp-rpc")
 
 
 def describe() -> dict[str, str]:
-    """Return what is worth knowing, each under its name."""
+    """Return the date, the machine and the versions, by name."""
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "processor": f"{_processor()}, {os.cpu_count()} cores",

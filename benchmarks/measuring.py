@@ -1,4 +1,4 @@
-"""Measurements of the peers, turn by turn."""
+"""Measures the peers in turns."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from servers import Peer, serving
 
 _LOAD = Path(__file__).resolve().parent / "load.py"
 _SLACK = 150.0
-"""Seconds that a load may take beyond a measurement: most of them to connect."""
+"""Seconds that a load may take in addition to a measurement, mostly to connect."""
 
 
-def ask(
+def run_load(
     plan: Plan,
     peer: Peer,
     message: str,
@@ -27,10 +27,10 @@ def ask(
     options: Sequence[str] = (),
     server_options: Sequence[str] = (),
 ) -> Iterator[dict[str, float]]:
-    """Start a server, ask it over ever more connections, and yield what `load.py` finds at each number of them.
+    """Start a server and yield the result of `load.py` for each number of connections, in increasing order.
 
     Raises:
-        ProgramError: the server does not start, or does not answer as it should; what was found before is good.
+        ProgramError: the server does not start, or gives a wrong answer; results yielded before are valid.
     """
     command = ["--message", message, "--connections", *map(str, connections), *options]
     with (
@@ -43,7 +43,7 @@ def ask(
 
 @dataclass
 class Series:
-    """The values of one figure, as they come in."""
+    """Collects the values of one figure."""
 
     scenario: str
     variant: str
@@ -54,12 +54,12 @@ class Series:
     failure: str = ""
 
     def add(self, value: float) -> None:
-        """Note a value, and tell of it."""
+        """Add a value and report it."""
         self.values.append(value)
         say(f"{self.scenario}, {self.variant}, {self.peer}: {value:.4g} {self.unit}")
 
     def result(self) -> Iterator[Figure | Failure]:
-        """Yield what came of it."""
+        """Yield the figure if there are values, and the failure if there is one."""
         if self.values:
             yield Figure(self.scenario, self.variant, self.peer, self.unit, tuple(self.values), self.more_is_better)
         if self.failure:
@@ -67,11 +67,11 @@ class Series:
 
 
 Measurement = Callable[[], Iterator[float]]
-"""Yields a value for each of its series, in their order."""
+"""Yields one value for each of its series, in order."""
 
 
 def take_turns(plan: Plan, measurements: Mapping[Measurement, Sequence[Series]]) -> Iterator[Figure | Failure]:
-    """Repeat the measurements, each in its turn; then yield the figures, and what failed in any repetition."""
+    """Repeat the measurements in turns; then yield the figures, and the failures of all repetitions."""
     for _ in range(plan.repetitions):
         for measure, series in measurements.items():
             _measure(measure, series)
@@ -81,11 +81,11 @@ def take_turns(plan: Plan, measurements: Mapping[Measurement, Sequence[Series]])
 
 
 def _measure(measure: Measurement, series: Sequence[Series]) -> None:
-    open_ones = iter(series)
+    remaining = iter(series)
     try:
         for value in measure():
-            next(open_ones).add(value)
+            next(remaining).add(value)
     except ProgramError as error:
-        for one in open_ones:
+        for one in remaining:
             one.failure = one.failure or str(error)
             say(f"{one.scenario}, {one.variant}, {one.peer}: FAILED: {error}")

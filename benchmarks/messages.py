@@ -1,4 +1,4 @@
-"""What the charge points of the benchmarks say, and what they are answered."""
+"""The CALLs that the charge points of the benchmarks send, and their answers."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Message:
-    """A CALL and the payload of its answer, which every peer gives in the same shape."""
+    """A CALL and the payload of its answer; all peers send an answer of the same shape."""
 
     action: str
     payload: dict[str, Any] = field(repr=False)
-    #: As JSON: servers that only echo send it as it stands.
+    #: JSON text; the echo servers send it as it is.
     answer: str = "{}"
     protocol: str = "ocpp1.6"
 

@@ -1,4 +1,4 @@
-"""The plots of a run: lines where the number of connections grows, bars where it does not."""
+"""Draws the plots of a run: lines over the number of connections, or bars if that does not vary."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ mpl.rcParams.update(
         "axes.titleweight": "bold",
         "axes.titlelocation": "left",
         "svg.fonttype": "path",
-        # The same figures give the same file.
+        # Makes the file reproducible.
         "svg.hashsalt": "ocppsync",
     }
 )
@@ -46,14 +46,14 @@ _COLOURS = {
     ECHO_WEBSOCKETS_ASYNCIO.name: "#9e9e9e",
     ECHO_RAW.name: "#e0e0e0",
 }
-"""Ceilings are grey."""
+"""Upper bounds are grey."""
 _MORE_COLOURS = ("#1565c0", "#6d4c41", "#ad1457", "#9e9d24")
-_SHARED = 4.0
-"""Parts of a plot have one scale if their longest bars do not differ more than this."""
+_SHARED_SCALE_FACTOR = 4.0
+"""The parts of a plot share a scale if their longest bars differ by less than this factor."""
 
 
 def draw(scenarios: Mapping[str, Sequence[Figure]], directory: Path) -> dict[str, str]:
-    """Draw each scenario; return the names of the files."""
+    """Draw each scenario; return the file names by scenario."""
     names = {}
     for scenario, figures in scenarios.items():
         canvas = _lines(scenario, figures) if _by_connections(figures) else _bars(scenario, figures)
@@ -73,7 +73,7 @@ def _by_connections(figures: Sequence[Figure]) -> bool:
 
 
 def colours(peers: Sequence[str]) -> dict[str, str]:
-    """Return a colour for each peer, the same one in every plot for those that are in `servers`."""
+    """Return a colour for each peer. The peers in `servers` have the same colour in every plot."""
     more = itertools.cycle(_MORE_COLOURS)
     return {peer: _COLOURS.get(peer) or next(more) for peer in peers}
 
@@ -102,7 +102,7 @@ def _lines(scenario: str, figures: Sequence[Figure]) -> Canvas:
     axes = canvas.add_subplot()
     palette = colours(_peers(figures))
     last = max(_connections(figure) or 0 for figure in figures)
-    # The legend lists them from top to bottom as their lines end.
+    # The legend lists the peers in the order in which their lines end, from top to bottom.
     ends = {figure.peer: figure.median for figure in figures if _connections(figure) == last}
     for peer in sorted(palette, key=lambda one: -ends.get(one, 0.0)):
         _line(axes, [figure for figure in figures if figure.peer == peer], palette[peer])
@@ -122,7 +122,7 @@ def _lines(scenario: str, figures: Sequence[Figure]) -> Canvas:
 
 
 def _line(axes: Axes, figures: Sequence[Figure], colour: str) -> None:
-    """Draw the medians of a peer, and a band from its lowest to its highest values."""
+    """Draw the medians of a peer, and a band from its lowest to its highest value."""
     own = sorted(figures, key=lambda figure: _connections(figure) or 0)
     across = [_connections(figure) or 0 for figure in own]
     peer = own[0].peer
@@ -151,8 +151,8 @@ def _bars(scenario: str, figures: Sequence[Figure]) -> Canvas:
     canvas = Canvas(figsize=(9, 0.32 * sum(sizes) + 0.5), layout="constrained")
     plots = canvas.subplots(len(parts), 1, squeeze=False, gridspec_kw={"height_ratios": sizes})
     palette = colours(_peers(figures))
-    for axes, part, most in zip(plots[:, 0], parts, _scales(parts), strict=True):
-        _bar_part(axes, part, palette, most)
+    for axes, part, longest in zip(plots[:, 0], parts, _scales(parts), strict=True):
+        _bar_part(axes, part, palette, longest)
         if len(parts) > 1:
             axes.set_title(part[0].variant)
     _head(canvas, scenario if len(parts) > 1 or not variants[0] else f"{scenario}, {variants[0]}")
@@ -160,29 +160,29 @@ def _bars(scenario: str, figures: Sequence[Figure]) -> Canvas:
 
 
 def _scales(parts: Sequence[Sequence[Figure]]) -> list[float]:
-    """Return up to where the axis of each part goes."""
-    most = [max(max(figure.values) for figure in part) or 1.0 for part in parts]
+    """Return the highest value on the axis of each part."""
+    longest = [max(max(figure.values) for figure in part) or 1.0 for part in parts]
     same_unit = len({figure.unit for part in parts for figure in part}) == 1
-    if same_unit and max(most) < _SHARED * min(most):
-        return [max(most)] * len(parts)
-    return most
+    if same_unit and max(longest) < _SHARED_SCALE_FACTOR * min(longest):
+        return [max(longest)] * len(parts)
+    return longest
 
 
-def _bar_part(axes: Axes, figures: Sequence[Figure], palette: Mapping[str, str], most: float) -> None:
+def _bar_part(axes: Axes, figures: Sequence[Figure], palette: Mapping[str, str], longest: float) -> None:
     names = [figure.peer for figure in figures]
     medians = [figure.median for figure in figures]
     spread = [
         [figure.median - min(figure.values) for figure in figures],
         [max(figure.values) - figure.median for figure in figures],
     ]
-    places = range(len(figures))
-    axes.barh(places, medians, xerr=spread, color=[palette[name] for name in names], ecolor="#424242", capsize=3)
-    axes.set_yticks(places, names)
+    positions = range(len(figures))
+    axes.barh(positions, medians, xerr=spread, color=[palette[name] for name in names], ecolor="#424242", capsize=3)
+    axes.set_yticks(positions, names)
     axes.invert_yaxis()
-    axes.set_xlim(0, most * 1.15)
-    for place, figure in zip(places, figures, strict=True):
+    axes.set_xlim(0, longest * 1.15)
+    for position, figure in zip(positions, figures, strict=True):
         axes.annotate(
-            _readable(figure.median), (max(figure.values), place), (6, 0), textcoords="offset points", va="center"
+            _readable(figure.median), (max(figure.values), position), (6, 0), textcoords="offset points", va="center"
         )
     axes.xaxis.set_major_formatter(FuncFormatter(_readable))
     axes.set_xlabel(_better(figures[0]))

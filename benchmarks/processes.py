@@ -1,4 +1,4 @@
-"""The programs of a benchmark: each on its core, listened to, and ended."""
+"""Runs the programs of a benchmark, each on its own core."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-PATIENCE = 150.0
-"""Seconds that a program may keep one waiting for a line."""
+READ_TIMEOUT = 150.0
+"""Seconds to wait for a line from a program."""
 
 
 class ProgramError(Exception):
-    """A program ended too early, or did not say what it should; the text has its last line."""
+    """A program ended too early or printed something unexpected; the text has its last line of output."""
 
 
 class Program:
-    """A program that prints lines, and may be told some.
+    """A running program that prints lines and may read some.
 
     Args:
-        command: how it is started.
-        core: where it runs, from its first thread on.
+        command: starts it.
+        core: the core that all of its threads run on.
 
     Attributes:
-        pid: its process.
+        pid: its process id.
     """
 
     def __init__(self, command: Sequence[str], core: int) -> None:
-        # Not a pipe: nobody reads it while the program runs.
+        # Not a pipe: it is not read while the program runs, and would fill up.
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (kill closes it)
         with _pinned(core):
             self._process = subprocess.Popen(
@@ -39,52 +39,52 @@ class Program:
             )
         self.pid = self._process.pid
         self._name = Path(command[min(1, len(command) - 1)]).name
-        self._patience = 0.0
+        self._timed_out_after = 0.0
 
-    def read(self, patience: float = PATIENCE) -> str:
-        """Return the next line that it prints.
+    def read(self, timeout: float = READ_TIMEOUT) -> str:
+        """Return the next line of its output.
 
         Raises:
-            ProgramError: it has ended, or said nothing for ``patience`` seconds and is killed.
+            ProgramError: it has ended, or printed nothing for ``timeout`` seconds and was killed.
         """
         assert self._process.stdout is not None
-        watchdog = threading.Timer(patience, self._give_up, (patience,))
+        watchdog = threading.Timer(timeout, self._kill_after_timeout, (timeout,))
         watchdog.start()
         try:
             line = self._process.stdout.readline()
         finally:
             watchdog.cancel()
         if not line:
-            raise ProgramError(f"{self._name}: {self._last_words()}")
+            raise ProgramError(f"{self._name}: {self._failure_text()}")
         return line.strip()
 
     def ask(self, line: str) -> str:
-        """Tell it a line, and return what it answers."""
+        """Send it a line and return the next line of its output."""
         assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it has ended, and `read` says why
+        with contextlib.suppress(BrokenPipeError):  # it has ended; `read` raises with the reason
             print(line, file=self._process.stdin, flush=True)
         return self.read()
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill the process."""
         self._process.kill()
         self._process.communicate()
         self._errors.close()
 
-    def _give_up(self, patience: float) -> None:
-        self._patience = patience
+    def _kill_after_timeout(self, timeout: float) -> None:
+        self._timed_out_after = timeout
         self._process.kill()
 
-    def _last_words(self) -> str:
-        if self._patience:
-            return f"it said nothing for {self._patience:.0f} s"
+    def _failure_text(self) -> str:
+        if self._timed_out_after:
+            return f"no output for {self._timed_out_after:.0f} s"
         self._errors.seek(0)
-        return (self._errors.read().strip().splitlines() or ["it ended without a word"])[-1]
+        return (self._errors.read().strip().splitlines() or ["ended without an error text"])[-1]
 
 
 @contextlib.contextmanager
 def running(command: Sequence[str], core: int) -> Iterator[Program]:
-    """Run a program on a core, and end it."""
+    """Run a program on a core, and kill it at the end."""
     program = Program(command, core)
     try:
         yield program
@@ -94,7 +94,7 @@ def running(command: Sequence[str], core: int) -> Iterator[Program]:
 
 @contextlib.contextmanager
 def _pinned(core: int) -> Iterator[None]:
-    """Let all that is started meanwhile run on this core."""
+    """Pin this thread, and what it starts meanwhile, to a core."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
     try:
@@ -104,7 +104,7 @@ def _pinned(core: int) -> Iterator[None]:
 
 
 def allow_many_sockets() -> int:
-    """Let this process, and those that it starts, open as many files as the system allows; return how many."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    return most
+    """Raise the limit of open files for this process and its children as far as the system allows; return it."""
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
+    return hard_limit

@@ -1,8 +1,8 @@
-"""What a run found, for people (a page with tables and plots) and for programs (JSON).
+"""Writes the results of a run as a page with tables and plots, and as JSON.
 
     python benchmarks/report.py benchmarks/results/results.json
 
-Writes page and plots anew, beside the file.
+Writes the page and the plots again, into the directory of the file.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _TIMES = "\N{MULTIPLICATION SIGN}"
 
 @dataclass(frozen=True)
 class Run:
-    """All that is known of a run."""
+    """The machine, the method and the results of a run."""
 
     machine: Mapping[str, str]
     #: How it was measured.
@@ -35,12 +35,12 @@ class Run:
     failures: Sequence[Failure]
 
     def to_json(self) -> str:
-        """Return it as text."""
+        """Return the run as JSON text."""
         return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Run:
-        """Return the run that `to_json` has written."""
+        """Return the run from the text that `to_json` returned."""
         run: dict[str, Any] = json.loads(text)
         figures = [Figure(**{**one, "values": tuple(one["values"])}) for one in run["figures"]]
         return cls(run["machine"], run["method"], figures, [Failure(**one) for one in run["failures"]])
@@ -54,7 +54,7 @@ class Run:
 
 
 def write(run: Run, directory: Path) -> None:
-    """Write results.json, RESULTS.md and, where there is matplotlib, the plots."""
+    """Write results.json, RESULTS.md and, if matplotlib is installed, the plots."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "results.json").write_text(run.to_json(), encoding="utf-8")
     plots = _draw(run, directory)
@@ -75,7 +75,7 @@ def _draw(run: Run, directory: Path) -> Mapping[str, str]:
 
 def _page(run: Run, plots: Mapping[str, str]) -> Iterator[str]:
     yield "# Results\n"
-    yield "Written by `python benchmarks/run.py`; `results.json` has every single value.\n"
+    yield "Written by `python benchmarks/run.py`; `results.json` has every value.\n"
     facts = {**run.method, **dict(_ceilings(run)), **run.machine}
     yield from _table(["", ""], ([name, value] for name, value in facts.items()), "ll")
     yield "\n## Targets\n"
@@ -92,14 +92,14 @@ def _page(run: Run, plots: Mapping[str, str]) -> Iterator[str]:
 
 
 def _ceilings(run: Run) -> Iterator[tuple[str, str]]:
-    """Yield, for each scenario where it was measured, how much faster the load can ask than any server answers."""
+    """Yield how far the load generator's maximum is above the fastest server, by scenario."""
     for scenario, figures in run.scenarios().items():
         ceilings = [figure.median for figure in figures if figure.peer == ECHO_RAW.name]
         servers = [figure for figure in figures if figure.peer != ECHO_RAW.name]
         if ceilings and servers:
             fastest = max(servers, key=lambda figure: figure.median)
             share = number(ceilings[0] / fastest.median)
-            text = f"{number(ceilings[0])} {fastest.unit} against an echo that does nothing else"
+            text = f"{number(ceilings[0])} {fastest.unit} with a minimal echo server"
             yield f"load generator, {scenario}", f"{text}, {share} {_TIMES} the fastest server ({fastest.peer})"
 
 
@@ -111,7 +111,7 @@ def _target_rows(figures: Sequence[Figure]) -> Iterator[list[str]]:
         if value is None:
             yield [text, bound, _NONE, "not measured"]
             continue
-        verdict = "met" if target.is_met(value) else f"**missed** by {target.lacking(value):.0f} %"
+        verdict = "met" if target.is_met(value) else f"**missed** by {target.shortfall(value):.0f} %"
         yield [text, bound, f"{number(value)} {target.unit}", verdict]
 
 
@@ -135,7 +135,7 @@ def _scenario_table(figures: Sequence[Figure]) -> Iterator[str]:
 
 
 def _lead(ours: Figure | None, peer: Figure) -> str:
-    """Return how many times better ours is; below 1 it is worse."""
+    """Return how many times better ocppsync is; below 1 it is worse."""
     better, worse = (ours, peer) if peer.more_is_better else (peer, ours)
     if ours is None or ours is peer or better is None or worse is None or not worse.median:
         return _NONE
@@ -143,7 +143,7 @@ def _lead(ours: Figure | None, peer: Figure) -> str:
 
 
 def number(value: float) -> str:
-    """Return a number with as many digits as one reads: three, or all before the point."""
+    """Return a number with three significant digits, or with all digits before the decimal point."""
     if abs(value) >= 100:
         return f"{value:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
     return f"{value:.3g}"
@@ -158,7 +158,7 @@ def _table(heads: Sequence[str], rows: Iterator[list[str]] | list[list[str]], al
 
 
 def main() -> int:
-    """Run it; return the exit status."""
+    """Write the page and the plots; return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("file", type=Path)
     file = parser.parse_args().file

@@ -1,10 +1,10 @@
-"""Every benchmark, with one command: a table and plots, beside the peers, in one run.
+"""Runs every benchmark against the peers, and writes tables and plots.
 
     python benchmarks/run.py
     python benchmarks/run.py --only throughput tls --repetitions 5
 
-Writes RESULTS.md, the plots and results.json into ``--out``. Needs the extra ``bench``; the peers that run on Node.js
-are installed into benchmarks/peers/ if it is there. Exits with 1 if anything failed.
+Writes RESULTS.md, the plots and results.json into ``--out``. Needs the extra ``bench``. If Node.js is installed, the
+peers that run on it are installed into benchmarks/peers/. The exit status is 1 if anything failed.
 """
 
 from __future__ import annotations
@@ -26,37 +26,37 @@ from servers import install_node_peers
 
 HERE = Path(__file__).resolve().parent
 _FIRST = "throughput"
-"""What a reader looks for first."""
+"""The scenario to run first: most readers look for it first."""
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """A module of `scenarios`."""
+    """A module of the package `scenarios`."""
 
     name: str
     run: Callable[[Plan], Iterator[Figure | Failure]]
 
 
 def scenarios() -> tuple[dict[str, Scenario], list[Failure]]:
-    """Return what can be run, by name, and what cannot be imported."""
+    """Return the scenarios by name, and a failure for each module that cannot be imported."""
     found, failures = {}, []
     files = (HERE / "scenarios").glob("[!_]*.py")
     for file in sorted(files, key=lambda file: (file.stem != _FIRST, file.stem)):
         try:
             module = importlib.import_module(f"scenarios.{file.stem}")
         except Exception as error:
-            failures.append(Failure(file.stem, "", "", _spelled(error)))
+            failures.append(Failure(file.stem, "", "", _describe(error)))
         else:
             found[module.NAME] = Scenario(module.NAME, module.run)
     return found, failures
 
 
-def _spelled(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def perform(scenario: Scenario, plan: Plan) -> Iterator[Figure | Failure]:
-    """Yield what a scenario finds, and in the end its own failure, if it fails."""
+    """Yield the results of a scenario; if the scenario itself fails, yield that failure last."""
     say(f"{scenario.name}:")
     began = elapsed()
     try:
@@ -65,27 +65,27 @@ def perform(scenario: Scenario, plan: Plan) -> Iterator[Figure | Failure]:
                 say(f"{found.scenario}, {found.variant}, {found.peer}: median {found.median:.4g} {found.unit}")
             yield found
     except Exception as error:
-        say(f"{scenario.name} FAILED: {_spelled(error)}")
-        yield Failure(scenario.name, "", "", _spelled(error))
+        say(f"{scenario.name} FAILED: {_describe(error)}")
+        yield Failure(scenario.name, "", "", _describe(error))
     say(f"{scenario.name} took {elapsed() - began:.0f} s")
 
 
 def make_plan(options: argparse.Namespace) -> Plan:
-    """Return the plan for the options, on the cores that this process may use."""
+    """Return the plan for these options, with the first and the last core that this process may use."""
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) == 1:
-        say("there is one core only: server and load share it, and the figures say little")
+        say("only one core is available: the server and the load share it, so the figures mean little")
     return Plan(cores[0], cores[-1], options.repetitions, options.seconds, smoke=options.smoke)
 
 
 def arguments(names: list[str]) -> argparse.Namespace:
-    """Return the options of the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", nargs="+", choices=names, metavar="SCENARIO", help=", ".join(names))
-    parser.add_argument("--smoke", action="store_true", help="only show that everything works, in seconds")
-    parser.add_argument("--repetitions", type=int, help="of each measurement; 3, or 1 with --smoke")
-    parser.add_argument("--seconds", type=float, help="of each measurement; 1.5, or 0.2 with --smoke")
-    parser.add_argument("--out", type=Path, default=HERE / "results")
+    parser.add_argument("--smoke", action="store_true", help="only check that everything works; takes seconds")
+    parser.add_argument("--repetitions", type=int, help="repetitions of each measurement (default: 3, with --smoke 1)")
+    parser.add_argument("--seconds", type=float, help="seconds for each measurement (default: 1.5, with --smoke 0.2)")
+    parser.add_argument("--out", type=Path, default=HERE / "results", help="directory for the results")
     options = parser.parse_args()
     options.repetitions = options.repetitions or (1 if options.smoke else 3)
     options.seconds = options.seconds or (0.2 if options.smoke else 1.5)
@@ -93,7 +93,7 @@ def arguments(names: list[str]) -> argparse.Namespace:
 
 
 def main() -> int:
-    """Run it; return the exit status."""
+    """Run the benchmarks; return the exit status."""
     known, failures = scenarios()
     options = arguments(list(known))
     plan = make_plan(options)
@@ -101,7 +101,7 @@ def main() -> int:
     if not options.smoke:
         say("npm install in benchmarks/peers/")
         if (reason := install_node_peers()) is not None:
-            say(f"without the peers on Node.js: {reason}")
+            say(f"skipping the peers on Node.js: {reason}")
     figures: list[Figure] = []
     for name in options.only or known:
         for found in perform(known[name], plan):
@@ -110,7 +110,7 @@ def main() -> int:
             else:
                 failures.append(found)
     method = {
-        "measured": f"{plan.repetitions} times {plan.seconds:g} s, the peers taking turns",
+        "measured": f"{plan.repetitions} times {plan.seconds:g} s, with the peers in turns",
         "cores": f"the server on core {plan.server_core}, the load on core {plan.load_core}",
         "took": f"{elapsed() / 60:.1f} min",
     }

@@ -1,4 +1,4 @@
-"""The peers: how each server is started, and what it can do."""
+"""The peers: how to start each server, and what it supports."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ class Peer:
     """A server to measure."""
 
     name: str
-    #: In `PEERS`.
+    #: File name in `PEERS`.
     program: str
     protocols: tuple[str, ...] = _RPC
     options: tuple[str, ...] = ()
-    #: It answers without a look at what it was asked: a ceiling for those that validate.
+    #: Answers without validating requests: an upper bound for the peers that do.
     echo: bool = False
-    #: It is started with the files of a certificate and its key.
+    #: Can be started with the files of a certificate and its key.
     tls: bool = False
-    #: Over more connections it answers next to nothing, and is not asked.
-    most_connections: int = 10_000
+    #: Not measured with more connections: it would answer next to nothing.
+    max_connections: int = 10_000
 
     @property
-    def is_there(self) -> bool:
-        """Return whether it can be started."""
+    def available(self) -> bool:
+        """Whether it can be started here."""
         return not self.program.endswith(".mjs") or (node() is not None and (PEERS / "node_modules").is_dir())
 
     def command(self, message: Message) -> list[str]:
-        """Return how it is started."""
+        """Return the command that starts it."""
         interpreter = node() if self.program.endswith(".mjs") else sys.executable
         assert interpreter is not None
         options = [*self.options, *(["--answer", message.answer] if self.echo else [])]
@@ -47,13 +47,13 @@ class Peer:
 
 
 OURS = Peer("ocppsync", "ours.py", tls=True)
-#: As docs/performance.md has it for thousands of charge points that all speak at once.
+#: The setting that docs/performance.md recommends for thousands of busy connections.
 OURS_PATIENT = Peer("ocppsync, switch interval 50 ms", "ours.py", options=("--switch-interval", "0.05"))
 OCPP_PACKAGE = Peer("ocpp package", "ocpp_package.py", tls=True)
 TS_OCPP = Peer("ts-ocpp", "ts_ocpp.mjs", protocols=("ocpp1.6",))
 OCPP_RPC = Peer("ocpp-rpc, strict", "ocpp_rpc.mjs")
-ECHO_SIMPLE_WEBSOCKET = Peer("echo on simple-websocket", "echo_simple_websocket.py", echo=True, most_connections=1_000)
-ECHO_WEBSOCKETS_SYNC = Peer("echo on websockets.sync", "echo_websockets_sync.py", echo=True, most_connections=1_000)
+ECHO_SIMPLE_WEBSOCKET = Peer("echo on simple-websocket", "echo_simple_websocket.py", echo=True, max_connections=1_000)
+ECHO_WEBSOCKETS_SYNC = Peer("echo on websockets.sync", "echo_websockets_sync.py", echo=True, max_connections=1_000)
 ECHO_WEBSOCKETS_ASYNCIO = Peer("echo on asyncio websockets", "echo_websockets_asyncio.py", echo=True)
 ECHO_RAW = Peer("load generator's ceiling", "echo_raw.py", echo=True)
 
@@ -61,38 +61,38 @@ VALIDATING = (OURS, OURS_PATIENT, OCPP_PACKAGE, TS_OCPP, OCPP_RPC)
 ECHOES = (ECHO_SIMPLE_WEBSOCKET, ECHO_WEBSOCKETS_SYNC, ECHO_WEBSOCKETS_ASYNCIO, ECHO_RAW)
 
 
-def able(peers: Sequence[Peer], message: Message) -> list[Peer]:
-    """Return those that are there and speak the message's version."""
-    return [peer for peer in peers if peer.is_there and message.protocol in peer.protocols]
+def available_peers(peers: Sequence[Peer], message: Message) -> list[Peer]:
+    """Return the peers that can be started here and support the message's OCPP version."""
+    return [peer for peer in peers if peer.available and message.protocol in peer.protocols]
 
 
 def node() -> str | None:
-    """Return the path of Node.js."""
+    """Return the path of Node.js, or None if it is not installed."""
     return shutil.which("node")
 
 
 def install_node_peers() -> str | None:
-    """Install the peers that run on Node.js; return why they are left out, or None."""
+    """Install the peers that run on Node.js; return why that is not possible, or None."""
     npm = shutil.which("npm")
     if node() is None or npm is None:
-        return "Node.js and npm are not both there"
+        return "Node.js or npm is not installed"
     command = [npm, "install", "--no-audit", "--no-fund", "--loglevel=error"]
     done = subprocess.run(command, cwd=PEERS, capture_output=True, text=True, timeout=300, check=False)
     if done.returncode:
         shutil.rmtree(PEERS / "node_modules", ignore_errors=True)
-        return f"npm install failed: {(done.stderr.strip() or 'no word why').splitlines()[0]}"
+        return f"npm install failed: {(done.stderr.strip() or 'no error text').splitlines()[0]}"
     return None
 
 
 @contextlib.contextmanager
 def serving(peer: Peer, message: Message, core: int, extra: Sequence[str] = ()) -> Iterator[int]:
-    """Start a server on a core, yield its port, and kill it in the end.
+    """Start a server on a core, yield its port, and kill it at the end.
 
     Raises:
-        ProgramError: it does not start.
+        ProgramError: the server does not start.
     """
     with running([*peer.command(message), *extra], core) as server:
         line = server.read()
         if not line.isdecimal():
-            raise ProgramError(f"{peer.name} does not start: {line}")
+            raise ProgramError(f"{peer.name} did not start: expected a port, got {line!r}")
         yield int(line)

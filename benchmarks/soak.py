@@ -1,10 +1,11 @@
-"""Lets charge points and a central system call each other while connections drop, come twice and the server restarts.
+"""Exchanges calls between charge points and a central system while connections drop and the server restarts.
 
     python benchmarks/soak.py --seconds 1200 --chargers 500
 
-Every call has a number. In the end each one was answered with its own number, or failed with the exception that the
-disturbance accounts for; no handler saw a number twice; the registry knows just who is connected; and threads, sockets
-and memory are back where they started. Exits with 1 where that is not so.
+Disturbances drop connections, close them, connect one identity twice and restart the server. Every call has a number.
+At the end, each call was answered with its own number, or failed with an exception that a disturbance explains; no
+handler got a number twice; the registry has exactly the connected charge points; and threads, sockets and memory are
+back at their initial level. Otherwise the exit status is 1.
 """
 
 from __future__ import annotations
@@ -35,20 +36,20 @@ from ocppsync import (
 VENDOR = "com.example.soak"
 TIMEOUT = 30.0
 EXPECTED = (ConnectionLostError, NotConnectedError, HandshakeError)
-"""What a dropped connection or a stopped server may do to a call."""
-_TOLERANCE = 5_000
-"""Blocks of memory: a charge point alone takes some hundred."""
-PATIENCE = 60.0
-"""Seconds for everything to come to rest at the end."""
+"""The exceptions that a dropped connection or a stopped server may cause."""
+_MAX_GROWTH = 5_000
+"""Memory blocks; one charge point takes some hundred."""
+SETTLE_TIMEOUT = 60.0
+"""Seconds to wait at the end until nothing changes any more."""
 
 
 class Ledger:
-    """What became of each call."""
+    """Records the outcome of each call."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
-        self._handled = bytearray()  # a byte a call: a set would be what grows
+        self._handled = bytearray()  # one byte for each call: a set would take most of the memory
         self.outcomes: Counter[str] = Counter()
         self.faults: list[str] = []
 
@@ -66,7 +67,7 @@ class Ledger:
         return {"status": "Accepted", "data": payload["data"]}
 
     def call(self, side: str, send: Callable[[str, Any], Any]) -> None:
-        """Make a call and note what became of it."""
+        """Make a call and record its outcome."""
         number = self.next_number()
         try:
             answer = send("DataTransfer", {"vendorId": VENDOR, "data": number})
@@ -91,7 +92,7 @@ class Ledger:
 
 
 class Soak:
-    """One run."""
+    """One run: a central system, its charge points, and the disturbances."""
 
     def __init__(self, chargers: int, threads: int, seed: int, pace: float) -> None:
         self._random = Random(seed)
@@ -126,7 +127,7 @@ class Soak:
     # Work.
 
     def run(self, seconds: float) -> None:
-        """Work for so many seconds, and come to rest."""
+        """Make calls and disturbances for ``seconds`` seconds, then wait until all calls have ended."""
         workers = [
             *(self._thread(self._call_from_charger) for _ in range(self._threads)),
             *(self._thread(self._call_from_central_system) for _ in range(self._threads)),
@@ -137,9 +138,9 @@ class Soak:
         self._stop.wait(seconds)
         self._stop.set()
         for worker in workers:
-            worker.join(PATIENCE)
+            worker.join(SETTLE_TIMEOUT)
             if worker.is_alive():
-                self.ledger.fault(f"{worker.name} hangs")
+                self.ledger.fault(f"{worker.name} has not ended after {SETTLE_TIMEOUT:g} s")
 
     def _thread(self, work: Callable[[Random], None], pause: float = 0.0) -> threading.Thread:
         random = Random(self._random.random())
@@ -161,9 +162,9 @@ class Soak:
         try:
             charger.connect(TIMEOUT)
         except HandshakeError:
-            self._stop.wait(0.05)  # the server restarts
+            self._stop.wait(0.05)  # the server is restarting
         except RuntimeError:
-            pass  # another thread was faster
+            pass  # another thread has connected it
 
     def _call_from_central_system(self, random: Random) -> None:
         name = random.choice(self._chargers).charge_point_id
@@ -177,7 +178,14 @@ class Soak:
     # Disturbances.
 
     def _disturb(self, random: Random) -> None:
-        kinds = [self._drop, self._drop, self._hang_up, self._hang_up, self._come_twice, self._come_twice]
+        kinds = [
+            self._drop,
+            self._drop,
+            self._close_connection,
+            self._close_connection,
+            self._connect_twice,
+            self._connect_twice,
+        ]
         kind = self._restart if random.random() < 0.02 else random.choice(kinds)
         self.disturbances[kind.__name__.lstrip("_")] += 1
         kind(random.choice(self._chargers))
@@ -187,10 +195,10 @@ class Soak:
         if connection is not None:
             connection.abort()
 
-    def _hang_up(self, charger: ChargePoint) -> None:
+    def _close_connection(self, charger: ChargePoint) -> None:
         self._central_system.close_connection(charger.charge_point_id)
 
-    def _come_twice(self, charger: ChargePoint) -> None:
+    def _connect_twice(self, charger: ChargePoint) -> None:
         twin = self._charger(charger.charge_point_id)
         self._connect(twin)
         twin.close()
@@ -199,33 +207,33 @@ class Soak:
         self._central_system.close(grace=1.0)
         self._central_system = self._open(self._port or 0)
 
-    # The end.
+    # The checks at the end.
 
     def check_registry(self) -> None:
-        """Look whether the central system knows just who is connected."""
+        """Check that the registry has exactly the connected charge points."""
         for charger in self._chargers:
             if not charger.connected:
                 self._connect(charger)
-        self._expect([charger.charge_point_id for charger in self._chargers if charger.connected])
+        self._expect_registered([charger.charge_point_id for charger in self._chargers if charger.connected])
         staying = self._chargers[::2]
         for charger in self._chargers[1::2]:
             charger.disconnect()
-        self._expect([charger.charge_point_id for charger in staying])
+        self._expect_registered([charger.charge_point_id for charger in staying])
 
-    def _expect(self, names: list[str]) -> None:
-        if not _comes_true(lambda: self._central_system.charge_points == sorted(names)):
+    def _expect_registered(self, names: list[str]) -> None:
+        if not _wait_until(lambda: self._central_system.charge_points == sorted(names)):
             found = self._central_system.charge_points
-            self.ledger.fault(f"{len(found)} charge points are registered where {len(names)} are connected")
+            self.ledger.fault(f"{len(found)} charge points are registered, but {len(names)} are connected")
 
     def close(self) -> None:
-        """End everything."""
+        """Close all charge points and the central system."""
         for charger in self._chargers:
             charger.close()
         self._central_system.close()
 
 
-def _comes_true(predicate: Callable[[], bool]) -> bool:
-    waiting, deadline = threading.Event(), time.monotonic() + PATIENCE
+def _wait_until(predicate: Callable[[], bool]) -> bool:
+    waiting, deadline = threading.Event(), time.monotonic() + SETTLE_TIMEOUT
     while not predicate():
         if time.monotonic() > deadline:
             return False
@@ -241,7 +249,7 @@ def _resources() -> dict[str, int]:
     return {
         "threads": threading.active_count(),
         "sockets": sockets,
-        # What Python holds, to the block; what the system has given also grows with the most that was ever needed.
+        # Blocks in use now; the resident size also depends on the peak.
         "memory_blocks": sys.getallocatedblocks(),
         "resident_kib": pages * os.sysconf("SC_PAGE_SIZE") // 1024,
     }
@@ -252,18 +260,18 @@ def _descriptors() -> Iterator[str]:
         try:
             yield os.readlink(f"/proc/self/fd/{entry}")  # noqa: PTH115
         except OSError:
-            continue  # the one that lists them
+            continue  # the descriptor of this listing, closed by now
 
 
 def work_for(seconds: float, options: argparse.Namespace, threads: int) -> list[str]:
-    """Work for so many seconds, print what happened, and return what was wrong."""
+    """Run for ``seconds`` seconds, print the outcomes, and return the faults."""
     began, soak = time.monotonic(), Soak(options.chargers, options.threads, options.seed, options.pace)
     soak.run(seconds)
     soak.check_registry()
     soak.close()
     ledger = soak.ledger
-    if not _comes_true(lambda: threading.active_count() <= threads):
-        ledger.fault(f"threads are left: {sorted(thread.name for thread in threading.enumerate())[:20]}")
+    if not _wait_until(lambda: threading.active_count() <= threads):
+        ledger.fault(f"threads still running: {sorted(thread.name for thread in threading.enumerate())[:20]}")
     print(f"{ledger.outcomes.total()} calls in {time.monotonic() - began:.0f} s")
     for outcome, count in sorted(ledger.outcomes.items()):
         print(f"  {outcome}: {count}")
@@ -272,23 +280,23 @@ def work_for(seconds: float, options: argparse.Namespace, threads: int) -> list[
 
 
 def main() -> int:
-    """Run it; return the exit status."""
+    """Run the soak test; return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--chargers", type=int, default=500)
-    parser.add_argument("--threads", type=int, default=8, help="on each side, that make calls")
-    parser.add_argument("--pace", type=float, default=1.0, help="of the disturbances; four a second at 1")
+    parser.add_argument("--threads", type=int, default=8, help="threads that make calls, on each side")
+    parser.add_argument("--pace", type=float, default=1.0, help="rate of the disturbances; 1 is four a second")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     logging.basicConfig(level=logging.CRITICAL)
     threads = threading.active_count()
     resources = [_resources()]
-    # The first round makes what stays: threads' stacks, caches, compiled schemas.
+    # The first round allocates what stays: thread stacks, caches, compiled schemas.
     for seconds in (min(10.0, options.seconds / 4), options.seconds):
         faults = work_for(seconds, options, threads)
         resources.append(_resources())
         if resources[-1]["sockets"] > resources[0]["sockets"]:
-            faults.append("sockets are left")
+            faults.append(f"sockets still open: {resources[-1]['sockets'] - resources[0]['sockets']}")
         print("  before:", resources[-2])
         print("  after: ", resources[-1])
         for fault in faults[:20]:
@@ -296,8 +304,8 @@ def main() -> int:
         if faults:
             return 1
     grown = resources[2]["memory_blocks"] - resources[1]["memory_blocks"]
-    print(f"{grown} blocks of memory more are in use after the second round than after the first")
-    return 1 if grown > _TOLERANCE else 0
+    print(f"memory blocks after the second round, compared with the first: {grown:+d}")
+    return 1 if grown > _MAX_GROWTH else 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What ocppsync is to reach, and whether it does."""
+"""The performance targets of ocppsync."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from servers import ECHO_SIMPLE_WEBSOCKET, OCPP_PACKAGE, OCPP_RPC, OURS, TS_OCPP
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a figure stands."""
+class FigureKey:
+    """Names a figure: its scenario, variant and peer."""
 
     scenario: str
     variant: str
     peer: str = OURS.name
 
     def find(self, figures: Sequence[Figure]) -> float | None:
-        """Return its median, or None if it was not measured."""
+        """Return the median of the figure, or None if it was not measured."""
         for figure in figures:
             if (figure.scenario, figure.variant, figure.peer) == (self.scenario, self.variant, self.peer):
                 return figure.median
@@ -31,19 +31,19 @@ class Target:
 
     text: str
     bound: float
-    place: Place
-    #: What the figure is divided by; None: it is taken as it is.
-    base: Place | None = None
-    #: "x" for a ratio, or the figure's unit.
+    key: FigureKey
+    #: The figure to divide by; None: no division.
+    base: FigureKey | None = None
+    #: The multiplication sign for a ratio, or the figure's unit.
     unit: str = "\N{MULTIPLICATION SIGN}"
-    #: Whether the bound is the most that is allowed, not the least.
+    #: Whether the bound is an upper one.
     at_most: bool = False
-    #: Something to strive for.
+    #: Whether this is a long-term aim.
     is_aim: bool = False
 
     def value(self, figures: Sequence[Figure]) -> float | None:
-        """Return what was reached, or None if it was not measured."""
-        figure = self.place.find(figures)
+        """Return the value reached, or None if it was not measured."""
+        figure = self.key.find(figures)
         if self.base is None or figure is None:
             return figure
         base = self.base.find(figures)
@@ -53,15 +53,15 @@ class Target:
         """Return whether a value is within the bound."""
         return value <= self.bound if self.at_most else value >= self.bound
 
-    def lacking(self, value: float) -> float:
-        """Return by how many per cent of the bound a value misses it."""
+    def shortfall(self, value: float) -> float:
+        """Return by how many per cent of the bound a value misses the bound."""
         return 100 * abs(value - self.bound) / self.bound
 
 
 def _against(message: str, bound: float, peer: str, *, is_aim: bool = False) -> Target:
-    place = Place(f"validated {message}", "100 connections")
-    text = f"validated {message} at 100 connections, beside {peer}"
-    return Target(text, bound, place, Place(place.scenario, place.variant, peer), is_aim=is_aim)
+    key = FigureKey(f"validated {message}", "100 connections")
+    text = f"validated {message} at 100 connections, relative to {peer}"
+    return Target(text, bound, key, FigureKey(key.scenario, key.variant, peer), is_aim=is_aim)
 
 
 _METER_VALUES = "validated MeterValues"
@@ -71,15 +71,17 @@ TARGETS = (
     _against("TransactionEvent", 8, OCPP_PACKAGE.name),
     _against("Heartbeat", 0.85, ECHO_SIMPLE_WEBSOCKET.name),
     Target(
-        "validated MeterValues: what 100 connections do, beside 1000",
+        "validated MeterValues at 100 connections, relative to 1000",
         1.5,
-        Place(_METER_VALUES, "100 connections"),
-        Place(_METER_VALUES, "1000 connections"),
+        FigureKey(_METER_VALUES, "100 connections"),
+        FigureKey(_METER_VALUES, "1000 connections"),
         at_most=True,
     ),
-    Target("memory of an idle connection, of 10000", 36, Place("idle memory", "10000 connections"), None, "kB", True),
-    Target("handshakes", 1_000, Place("handshakes", "plain"), None, "/s"),
-    Target("MeterValues over TLS, beside plain", 0.7, Place("TLS", "TLS"), Place("TLS", "plain")),
+    Target(
+        "memory of an idle connection, of 10000", 36, FigureKey("idle memory", "10000 connections"), None, "kB", True
+    ),
+    Target("handshakes", 1_000, FigureKey("handshakes", "plain"), None, "/s"),
+    Target("MeterValues over TLS, relative to plain", 0.7, FigureKey("TLS", "TLS"), FigureKey("TLS", "plain")),
     _against("MeterValues", 1, OCPP_RPC.name, is_aim=True),
     _against("TransactionEvent", 1, OCPP_RPC.name, is_aim=True),
 )

@@ -1,4 +1,4 @@
-"""What the loads know of WebSockets: frames as they stand on the wire, and TLS that trusts anybody."""
+"""What the load generators need of WebSocket and TLS: frames as bytes, and a context without verification."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ TEXT, CLOSE, PING, PONG = 0x1, 0x8, 0x9, 0xA
 
 
 def frame_head(size: int, opcode: int = TEXT) -> bytes:
-    """Return what goes before a payload of so many bytes, fewer than 64 KiB.
+    """Return the header of a frame with a payload of ``size`` bytes, below 64 KiB.
 
-    It is masked with zeros: that costs nothing here, and the server the same as any other mask.
+    The mask is zero: it costs nothing here, and costs the server the same as any other mask.
     """
     first = 0x80 | opcode
     head = struct.pack("!BB", first, 0x80 | size) if size < 126 else struct.pack("!BBH", first, 0xFE, size)
@@ -19,7 +19,7 @@ def frame_head(size: int, opcode: int = TEXT) -> bytes:
 
 
 def split_frame(buffer: bytes) -> tuple[int, bytes, bytes] | None:
-    """Return the opcode and the payload of the first frame of a server, and what follows it; None: it is not whole."""
+    """Return the opcode and payload of a server's first frame, and the rest; None if the frame is incomplete."""
     if len(buffer) < 2:
         return None
     size, begin = buffer[1], 2
@@ -31,7 +31,7 @@ def split_frame(buffer: bytes) -> tuple[int, bytes, bytes] | None:
 
 
 def trusting_context() -> ssl.SSLContext:
-    """Return a context that takes any certificate: to check it costs the load something, and the server nothing."""
+    """Return a context that accepts any certificate: verifying one would cost the load time, but not the server."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

@@ -1,9 +1,9 @@
-"""The ceiling of the load itself: as little as a server can do, so that what is measured is who asks.
+"""The load generator's ceiling: a minimal server, so that the load generator is what is measured.
 
     python benchmarks/peers/echo_raw.py [--answer PAYLOAD]
 
-One thread, epoll, no library. It takes for granted what only `load.py` keeps to: a message comes in one piece, and its
-mask is zero. The answer to a CALL is its message id, cut out, and a payload that is always the same. Prints its port.
+One thread, epoll, no library. It relies on two properties of `load.py`: each message arrives in one piece, with a zero
+mask. The answer to a CALL has the copied message id and a fixed payload. Prints its port.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _serve(listening: socket.socket, answer: bytes) -> None:
 
 
 def main() -> None:
-    """Serve until it is killed."""
+    """Serve until the process is killed."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--answer", default="{}")
     answer = parser.parse_args().answer.encode()

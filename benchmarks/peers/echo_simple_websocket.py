@@ -1,9 +1,9 @@
-"""A ceiling: what threads and simple-websocket reach when nothing is validated, nor even parsed.
+"""An upper bound: threads and simple-websocket, without parsing or validation.
 
     python benchmarks/peers/echo_simple_websocket.py [--answer PAYLOAD]
 
-A thread accepts, another one serves each connection through the library's own ``Server``, which starts a third that
-reads. The answer to a CALL is its message id, cut out, and a payload that is always the same. Prints its port.
+One thread accepts connections. Each connection has a thread that answers through the library's own ``Server``, and one
+that ``Server`` starts to read. The answer to a CALL has the copied message id and a fixed payload. Prints its port.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ def _read_head(sock: socket.socket) -> dict[str, str]:
     while b"\r\n\r\n" not in head:
         data = sock.recv(4096)
         if not data:
-            raise ConnectionError("it ended before it had begun")
+            raise ConnectionError("the client closed the connection during the handshake")
         head += data
     return dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:] if line)
 
 
-def _attend(sock: socket.socket, answer: str) -> None:
+def _handle(sock: socket.socket, answer: str) -> None:
     websocket = _Server(sock, _read_head(sock))
     while True:
         try:
@@ -44,7 +44,7 @@ def _attend(sock: socket.socket, answer: str) -> None:
 
 
 def main() -> None:
-    """Serve until it is killed."""
+    """Serve until the process is killed."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--answer", default="{}")
     answer = parser.parse_args().answer
@@ -53,7 +53,7 @@ def main() -> None:
         while True:
             sock, _ = listening.accept()
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            threading.Thread(target=_attend, args=(sock, answer), daemon=True).start()
+            threading.Thread(target=_handle, args=(sock, answer), daemon=True).start()
 
 
 if __name__ == "__main__":

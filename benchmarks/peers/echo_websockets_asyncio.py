@@ -1,8 +1,8 @@
-"""A ceiling: what asyncio `websockets` reaches when nothing is validated, nor even parsed.
+"""An upper bound: asyncio `websockets`, without parsing or validation.
 
     python benchmarks/peers/echo_websockets_asyncio.py [--answer PAYLOAD]
 
-The answer to a CALL is its message id, cut out, and a payload that is always the same. Prints its port once it listens.
+The answer to a CALL has the copied message id and a fixed payload. Prints its port once it listens.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from websockets.asyncio.server import ServerConnection, serve
 
 
 async def main() -> None:
-    """Serve until it is killed."""
+    """Serve until the process is killed."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--answer", default="{}")
     answer = parser.parse_args().answer
 
-    async def attend(websocket: ServerConnection) -> None:
+    async def handle(websocket: ServerConnection) -> None:
         async for call in websocket:
             # [2,"<36 characters>",
             await websocket.send(f"[3,{call[3:41]!s},{answer}]")
 
     logging.disable(logging.CRITICAL)
     protocols: Any = ["ocpp1.6", "ocpp2.0.1"]
-    async with serve(attend, "127.0.0.1", 0, subprotocols=protocols) as server:
+    async with serve(handle, "127.0.0.1", 0, subprotocols=protocols) as server:
         print(next(iter(server.sockets)).getsockname()[1], flush=True)
         await server.serve_forever()
 

@@ -1,8 +1,8 @@
-"""A central system on the package `ocpp` and asyncio `websockets`: as its documentation shows it, its log switched off.
+"""A central system with the package `ocpp` and asyncio `websockets`, as in its documentation, without its log.
 
     python benchmarks/peers/ocpp_package.py [--tls CERTIFICATE KEY]
 
-It validates what comes in and what goes out, as it does by default. Prints its port once it listens.
+It validates requests and answers, as by default. Prints its port once it listens.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ACCEPTED = IdTokenInfoType(status=AuthorizationStatusEnumType.accepted)
 
 
 class Point16(ChargePoint16):
-    """A charge point of 1.6, as the central system sees it."""
+    """The central system's side of a 1.6 charge point."""
 
     @on("Heartbeat")
     def heartbeat(self) -> Any:
@@ -39,12 +39,12 @@ class Point16(ChargePoint16):
 
     @on("MeterValues")
     def meter_values(self, **fields: Any) -> Any:
-        """Answer with nothing."""
+        """Answer with an empty payload."""
         return answers_16.MeterValues()
 
 
 class Point201(ChargePoint201):
-    """A charging station of 2.0.1, as the central system sees it."""
+    """The central system's side of a 2.0.1 charging station."""
 
     @on("TransactionEvent")
     def transaction_event(self, **fields: Any) -> Any:
@@ -52,7 +52,7 @@ class Point201(ChargePoint201):
         return answers_201.TransactionEvent(id_token_info=ACCEPTED)
 
 
-async def attend(websocket: ServerConnection) -> None:
+async def handle(websocket: ServerConnection) -> None:
     """Serve a connection."""
     assert websocket.request is not None
     kind = Point201 if websocket.subprotocol == "ocpp2.0.1" else Point16
@@ -61,7 +61,7 @@ async def attend(websocket: ServerConnection) -> None:
 
 
 async def main() -> None:
-    """Serve until it is killed."""
+    """Serve until the process is killed."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--tls", nargs=2, metavar=("CERTIFICATE", "KEY"))
     files = parser.parse_args().tls
@@ -71,7 +71,7 @@ async def main() -> None:
         context.load_cert_chain(*files)
     logging.disable(logging.CRITICAL)
     protocols: Any = ["ocpp1.6", "ocpp2.0.1"]
-    async with serve(attend, "127.0.0.1", 0, subprotocols=protocols, ssl=context) as server:
+    async with serve(handle, "127.0.0.1", 0, subprotocols=protocols, ssl=context) as server:
         print(next(iter(server.sockets)).getsockname()[1], flush=True)
         await server.serve_forever()
 

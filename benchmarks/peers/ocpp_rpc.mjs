@@ -1,4 +1,4 @@
-// A central system on ocpp-rpc, which in strict mode validates what comes in and what goes out.
+// A central system with ocpp-rpc; in strict mode it validates requests and answers.
 // Prints its port once it listens.
 import { RPCServer } from "ocpp-rpc";
 

@@ -1,4 +1,4 @@
-"""A central system on ocppsync, as its documentation shows it.
+"""A central system with ocppsync, as in its documentation.
 
     python benchmarks/peers/ours.py [--tls CERTIFICATE KEY] [--switch-interval SECONDS]
 
@@ -15,7 +15,7 @@ from ocppsync import CentralSystem, Limits, server_context, utc_now
 
 
 def main() -> None:
-    """Serve until it is killed."""
+    """Serve until the process is killed."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--tls", nargs=2, metavar=("CERTIFICATE", "KEY"))
     parser.add_argument("--switch-interval", type=float, default=sys.getswitchinterval(), metavar="SECONDS")
@@ -27,7 +27,7 @@ def main() -> None:
         host="127.0.0.1",
         protocols=["ocpp1.6", "ocpp2.0.1"],
         ssl_context=server_context([(files[0], files[1])]) if files else None,
-        # All charge points come from this machine.
+        # All charge points connect from one address.
         limits=Limits(connections_per_address=None, handshakes_per_address=None),
     )
 

@@ -1,4 +1,4 @@
-// A central system on @voltbras/ts-ocpp, which validates what comes in, but not what goes out, and speaks 1.6 alone.
+// A central system with @voltbras/ts-ocpp; it validates requests, but not answers, and supports only 1.6.
 // Prints its port once it listens.
 import ocpp from "@voltbras/ts-ocpp";
 
@@ -16,5 +16,5 @@ const central = new ocpp.CentralSystem(
   },
   "127.0.0.1",
 );
-// It does not tell its port in any other way.
+// The library has no other way to get the port.
 central.httpServer.once("listening", () => console.log(central.httpServer.address().port));

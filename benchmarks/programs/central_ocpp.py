@@ -1,8 +1,8 @@
-"""A central system of the package `ocpp` on `websockets` for the scenarios that count connections and requests.
+"""A central system with `ocpp` and `websockets`, for the scenarios that measure connections and requests.
 
     python benchmarks/programs/central_ocpp.py [CERTIFICATE KEY]
 
-Prints its port. For each line ``WHAT SECONDS`` on its standard input it measures the answers a second, and prints them.
+Prints its port. For each line ``MEASUREMENT SECONDS`` on standard input, it measures and prints the answers a second.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from ocpp.v16 import ChargePoint, call, call_result  # type: ignore[import-untyp
 from websockets.asyncio.server import ServerConnection, serve
 
 TASKS = 16
-# As ocppsync has them.
+# The same as in central_ocppsync.py.
 BACKLOG = 1024
-PATIENCE = 120.0
+HANDSHAKE_TIMEOUT = 120.0
 
 
 class Point(ChargePoint):  # type: ignore[misc, unused-ignore]
-    """A charge point that is welcome."""
+    """The central system's side of a charge point."""
 
     @on("BootNotification")  # type: ignore[untyped-decorator, unused-ignore]
     def boot(self, **fields: Any) -> Any:
-        """Let it in."""
+        """Accept the charge point."""
         now = datetime.datetime.now(datetime.timezone.utc).isoformat()
         return call_result.BootNotification(current_time=now, interval=300, status="Accepted")
 
@@ -41,7 +41,7 @@ Points = list[Point]
 
 
 async def all_at_once(points: Points, seconds: float) -> float:
-    """Ask all chargers at once, and again when the last has answered."""
+    """Send to all chargers at once, and again after the last answer; return the answers a second."""
     began, answers = time.monotonic(), 0
     while (now := time.monotonic()) < began + seconds or not answers:
         await asyncio.gather(*(_ask(point) for point in points))
@@ -50,7 +50,7 @@ async def all_at_once(points: Points, seconds: float) -> float:
 
 
 async def some_at_a_time(points: Points, seconds: float) -> float:
-    """Ask all chargers in turn, from some tasks."""
+    """Send to all chargers in turn from several tasks; return the answers a second."""
     turns = itertools.cycle(points)
     began = time.monotonic()
 
@@ -66,7 +66,7 @@ async def some_at_a_time(points: Points, seconds: float) -> float:
 
 
 async def threads_to_one(points: Points, seconds: float) -> float:
-    """Ask one charger from some tasks."""
+    """Send to one charger from several tasks; return the answers a second."""
     return await some_at_a_time(points[:1], seconds)
 
 
@@ -76,15 +76,15 @@ async def _ask(point: Point) -> None:
         raise SystemExit(f"{point.id} answered {answer}")
 
 
-MEASURES = {"all-at-once": all_at_once, "some-at-a-time": some_at_a_time, "threads-to-one": threads_to_one}
+MEASUREMENTS = {"all-at-once": all_at_once, "some-at-a-time": some_at_a_time, "threads-to-one": threads_to_one}
 
 
 async def main() -> None:
-    """Run it."""
+    """Serve, and measure on request, until standard input ends."""
     logging.disable(logging.CRITICAL)
     points: Points = []
 
-    async def attend(connection: ServerConnection) -> None:
+    async def handle(connection: ServerConnection) -> None:
         point = Point("CP", connection)
         points.append(point)
         try:
@@ -96,14 +96,14 @@ async def main() -> None:
     if sys.argv[1:]:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*sys.argv[1:3])
-    options: dict[str, Any] = {"backlog": BACKLOG, "open_timeout": PATIENCE, "ssl": context}
+    options: dict[str, Any] = {"backlog": BACKLOG, "open_timeout": HANDSHAKE_TIMEOUT, "ssl": context}
     if context is not None:
-        options["ssl_handshake_timeout"] = PATIENCE
-    async with serve(attend, "127.0.0.1", 0, subprotocols=[websockets.Subprotocol("ocpp1.6")], **options) as server:
+        options["ssl_handshake_timeout"] = HANDSHAKE_TIMEOUT
+    async with serve(handle, "127.0.0.1", 0, subprotocols=[websockets.Subprotocol("ocpp1.6")], **options) as server:
         print(next(iter(server.sockets)).getsockname()[1], flush=True)
         while line := await asyncio.to_thread(sys.stdin.readline):
-            what, seconds = line.split()
-            print(await MEASURES[what](points, float(seconds)), flush=True)
+            name, seconds = line.split()
+            print(await MEASUREMENTS[name](points, float(seconds)), flush=True)
 
 
 if __name__ == "__main__":

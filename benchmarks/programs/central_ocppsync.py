@@ -1,8 +1,8 @@
-"""A central system of ocppsync for the scenarios that count connections and requests.
+"""A central system with ocppsync, for the scenarios that measure connections and requests.
 
     python benchmarks/programs/central_ocppsync.py [CERTIFICATE KEY]
 
-Prints its port. For each line ``WHAT SECONDS`` on its standard input it measures the answers a second, and prints them.
+Prints its port. For each line ``MEASUREMENT SECONDS`` on standard input, it measures and prints the answers a second.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from typing import Any
 from ocppsync import CentralSystem, Limits, Timeouts, utc_now
 
 THREADS = 16
-# All chargers come from one address, and in a storm all at once. By default it would send many of them away, and their
-# second try would be what is measured.
+# All chargers connect from one address, and in a storm all at once. With the default limits, many would be refused, and
+# the benchmark would measure their second attempt.
 UNLIMITED = Limits(connections=None, connections_per_address=None, handshakes=None, handshakes_per_address=None)
-PATIENCE = 120.0
+HANDSHAKE_TIMEOUT = 120.0
 
 
 def all_at_once(cs: CentralSystem, seconds: float) -> float:
-    """Ask all chargers with futures, and again when the last has answered."""
+    """Send to all chargers with futures, and again after the last answer; return the answers a second."""
     names = cs.charge_points
     began, answers = time.monotonic(), 0
     while (now := time.monotonic()) < began + seconds or not answers:
@@ -37,17 +37,17 @@ def all_at_once(cs: CentralSystem, seconds: float) -> float:
 
 
 def some_at_a_time(cs: CentralSystem, seconds: float) -> float:
-    """Ask all chargers in turn, from some threads."""
+    """Send to all chargers in turn from several threads; return the answers a second."""
     return _from_threads(cs, cs.charge_points, seconds)
 
 
 def threads_to_one(cs: CentralSystem, seconds: float) -> float:
-    """Ask one charger from some threads."""
+    """Send to one charger from several threads; return the answers a second."""
     return _from_threads(cs, cs.charge_points[:1], seconds)
 
 
 def _from_threads(cs: CentralSystem, names: list[str], seconds: float) -> float:
-    turns = itertools.cycle(names)  # next() of it is one step of the interpreter, so it needs no lock
+    turns = itertools.cycle(names)  # next() is a single step of the interpreter, so it needs no lock
     began = time.monotonic()
 
     def work() -> int:
@@ -62,16 +62,16 @@ def _from_threads(cs: CentralSystem, names: list[str], seconds: float) -> float:
     return answers / (time.monotonic() - began)
 
 
-MEASURES = {"all-at-once": all_at_once, "some-at-a-time": some_at_a_time, "threads-to-one": threads_to_one}
+MEASUREMENTS = {"all-at-once": all_at_once, "some-at-a-time": some_at_a_time, "threads-to-one": threads_to_one}
 
 
 def boot(payload: Any, metadata: Any) -> Any:
-    """Let a charge point in."""
+    """Accept a charge point."""
     return {"status": "Accepted", "currentTime": utc_now(), "interval": 300}
 
 
 def main() -> int:
-    """Run it."""
+    """Serve, and measure on request, until standard input ends."""
     logging.disable(logging.CRITICAL)
     context = None
     if sys.argv[1:]:
@@ -82,6 +82,7 @@ def main() -> int:
         host="127.0.0.1",
         protocols=["ocpp1.6"],
         limits=UNLIMITED,
+        handshake_timeout=HANDSHAKE_TIMEOUT,
         ssl_context=context,
         timeouts=Timeouts(handshake=PATIENCE),
     )
@@ -89,8 +90,8 @@ def main() -> int:
     with cs:
         print(cs.port, flush=True)
         for line in sys.stdin:
-            what, seconds = line.split()
-            print(MEASURES[what](cs, float(seconds)), flush=True)
+            name, seconds = line.split()
+            print(MEASUREMENTS[name](cs, float(seconds)), flush=True)
     return 0
 
 

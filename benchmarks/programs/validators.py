@@ -1,10 +1,10 @@
-"""How many microseconds a validator takes for a request, once it is made.
+"""Measures how many microseconds a validator takes for a request.
 
     python benchmarks/programs/validators.py VALIDATOR SECONDS
 
-For each line ``["1.6","Heartbeat",{}]`` on its standard input it measures that long or longer, and prints them.
-Every validator gets the schemas of ocppsync and has to look at date-times. That of `jsonschema` needs a rule for it,
-and gets the one of ocppsync; the others have their own.
+For each line such as ``["1.6","Heartbeat",{}]`` on standard input, it measures for at least SECONDS seconds and prints
+the microseconds. Creating the validator is not included. Every validator gets the schemas of ocppsync and must check
+date-times. `jsonschema` needs a rule for that, and gets the one of ocppsync; the others have their own.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ Check = Callable[[Any], object]
 
 
 def ocppsync(version: Version, action: str) -> Check:
-    """Return what raises an exception, or returns False, for a payload that breaks the schema."""
+    """Return a check that raises an exception or returns False for an invalid payload."""
     check = validator(version).check
     return lambda payload: check(action, "request", payload) is None
 
 
 def jsonschema(version: Version, action: str) -> Check:
-    """Return the same, of that package."""
+    """Return the same check, made with `jsonschema`."""
     module: Any = importlib.import_module("jsonschema")
     checker = module.FormatChecker(formats=())
     for name, rule in FORMATS[version].items():
@@ -41,13 +41,13 @@ def jsonschema(version: Version, action: str) -> Check:
 
 
 def fastjsonschema(version: Version, action: str) -> Check:
-    """Return the same, of that package."""
+    """Return the same check, made with `fastjsonschema`."""
     check: Check = importlib.import_module("fastjsonschema").compile(_schema(version, action), use_default=False)
     return check
 
 
 def jsonschema_rs(version: Version, action: str) -> Check:
-    """Return the same, of that package."""
+    """Return the same check, made with `jsonschema_rs`."""
     module: Any = importlib.import_module("jsonschema_rs")
     check: Check = module.Draft202012Validator(_schema(version, action), validate_formats=True).is_valid
     return check
@@ -63,17 +63,17 @@ def _schema(version: Version, action: str) -> dict[str, Any]:
 def _accepts(check: Check, payload: object) -> bool:
     try:
         return check(payload) is not False
-    except Exception:  # each package has its own
+    except Exception:  # each package has its own class
         return False
 
 
-def _broken(payload: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return payloads that have to be refused: a field too many, and a date-time that is none."""
-    wrong = [{**payload, "extra": 1}]
+def _invalid_payloads(payload: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return invalid payloads: one with an extra field, and one with an invalid date-time."""
+    invalid = [{**payload, "extra": 1}]
     if "meterValue" in payload:
-        wrong.append(copy.deepcopy(payload))
-        wrong[-1]["meterValue"][0]["timestamp"] = "yesterday"
-    return wrong
+        invalid.append(copy.deepcopy(payload))
+        invalid[-1]["meterValue"][0]["timestamp"] = "yesterday"
+    return invalid
 
 
 def _microseconds(check: Check, payload: object, seconds: float) -> float:
@@ -90,13 +90,13 @@ def _microseconds(check: Check, payload: object, seconds: float) -> float:
 
 
 def main() -> int:
-    """Run it."""
+    """Measure each line of standard input; return the exit status."""
     make, seconds = VALIDATORS[sys.argv[1]], float(sys.argv[2])
     for line in sys.stdin:
         version, action, payload = json.loads(line)
         check = make(version, action)
-        if not _accepts(check, payload) or any(_accepts(check, wrong) for wrong in _broken(payload)):
-            raise SystemExit(f"{sys.argv[1]} takes a right {action} for a wrong one, or a wrong one for a right one")
+        if not _accepts(check, payload) or any(_accepts(check, invalid) for invalid in _invalid_payloads(payload)):
+            raise SystemExit(f"{sys.argv[1]} rejects a valid {action}, or accepts an invalid one")
         print(_microseconds(check, payload, seconds), flush=True)
     return 0
 

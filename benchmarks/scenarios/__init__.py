@@ -1,1 +1,1 @@
-"""What is measured: each module has a ``NAME``, and a ``run(plan)`` that yields what it finds."""
+"""The scenarios: each module has a ``NAME``, and a ``run(plan)`` that yields figures and failures."""

@@ -1,14 +1,14 @@
-"""How fast charge points get in: handshakes a second, and the storm after an outage.
+"""Handshakes a second, and a reconnect storm after an outage.
 
-A handshake is the TCP connection, TLS with a new session and an elliptic key where there is TLS, and the upgrade. 50
-are always under way. Each connection is reset (RST, without a Close) when its 101 is there, and a charger with another
-name takes its place; what it costs to take leave of the one that has gone is in the figure. With TLS the load works
-about as hard as the server, which bounds how fast one can be found to be.
+A handshake is the TCP connection, TLS (with a new session and an EC key, in the TLS variant), and the upgrade. 50 are
+always in progress. Each connection is reset (RST, without a Close) after its 101, and another charger connects in its
+place; the figure includes the cost of cleaning up. With TLS the load generator works about as hard as the server, which
+limits the rate that can be measured.
 
-In the storm 5 000 chargers connect at the same moment. Each sends a BootNotification once it is in. The figure is the
-seconds from the first SYN to the last answer. Both listen with a backlog of 1024, beyond which the kernel sends again
-after a second; who is refused or reset tries again after 0.2 s. The limits of ocppsync that guard against such a crowd
-from one address, and the timeouts of both for a handshake, are out of the way.
+In the storm, 5 000 chargers connect at the same moment, and each sends a BootNotification after the upgrade. The figure
+is the seconds from the first SYN to the last answer. Both central systems listen with a backlog of 1024, beyond which
+the kernel sends again after a second; a charger that is refused or reset tries again after 0.2 s. The limits of
+ocppsync on connections and handshakes, and the handshake timeouts of both, are out of the way.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MAX_STORMS = 3
 
 
 def run(plan: Plan) -> Iterator[Figure | Failure]:
-    """Measure it."""
+    """Yield the handshakes a second, and the seconds of the storm."""
     peers = installed_peers(NAME)
     yield from _handshakes(plan, peers)
     yield from _storms(plan, peers)
@@ -40,7 +40,7 @@ def _handshakes(plan: Plan, peers: Sequence[str]) -> Iterator[Figure | Failure]:
     with tempfile.TemporaryDirectory() as directory:
         variants: dict[str, Sequence[str]] = {"plain": ()}
         if installed(NAME, "TLS", ["cryptography"]):
-            from certificate import write_certificate  # which needs it
+            from certificate import write_certificate  # needs cryptography
 
             variants["TLS"] = write_certificate(Path(directory))
         yield from take_turns(
@@ -59,9 +59,9 @@ def _rate(plan: Plan, peer: str, certificate: Sequence[str]) -> Measurement:
     def measure() -> Iterator[float]:
         with (
             central_system(plan, peer, certificate) as (_, port),
-            running(python("fleet.py", port, "handshakes", *options), plan.load_core) as passing,
+            running(python("fleet.py", port, "handshakes", *options), plan.load_core) as load,
         ):
-            yield float(json.loads(passing.read())["rate"])
+            yield float(json.loads(load.read())["rate"])
 
     return measure
 

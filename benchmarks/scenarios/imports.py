@@ -1,7 +1,7 @@
-"""How long a program takes to start that imports no more than its central system, beside one that imports nothing.
+"""Start time of a program that imports only its central system, compared with one that imports nothing.
 
-Each is a fresh process; a first one, which is not counted, leaves compiled files behind. A value is the middle of
-several starts, from before the process is made until it has ended.
+Each start is a new process; a first one, which is not counted, compiles the files. A value is the median of several
+starts, each from before the process is created until it has ended.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from measuring import Measurement, Series, take_turns
 NAME = "imports"
 _OCPP = "from ocpp.v16 import ChargePoint; from websockets.asyncio.server import serve"
 _PROGRAMS: dict[str, tuple[str, tuple[str, ...]]] = {
-    # peer: what it imports, and the modules that have to be there
+    # peer: program, required modules
     "ocppsync": ("from ocppsync import CentralSystem", ()),
     "ocpp package": (_OCPP, ("ocpp", "websockets")),
     "empty interpreter": ("pass", ()),
@@ -29,7 +29,7 @@ _STARTS = 5
 
 
 def run(plan: Plan) -> Iterator[Figure | Failure]:
-    """Measure it."""
+    """Yield the milliseconds of a start, for each peer."""
     peers = [peer for peer, (_, modules) in _PROGRAMS.items() if installed(NAME, peer, modules)]
     for peer in peers:
         _milliseconds(plan, peer)
@@ -46,7 +46,7 @@ def _time(plan: Plan, peer: str) -> Measurement:
 
 
 def _milliseconds(plan: Plan, peer: str) -> float:
-    # It sets its core itself, for it may be done before anybody else can.
+    # The process pins itself: it may end before this process could pin it.
     program = f"import os; os.sched_setaffinity(0, {{{plan.server_core}}}); {_PROGRAMS[peer][0]}"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     began = time.perf_counter()

@@ -1,22 +1,22 @@
-"""How long an answer takes at a load as a large operator has it: each charger sends MeterValues every 30 s."""
+"""Latency of answers under the load of a large operator: each charger sends MeterValues every 30 s."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from figures import Failure, Figure, Plan
-from measuring import Measurement, Series, ask, take_turns
+from measuring import Measurement, Series, run_load, take_turns
 from messages import MESSAGES
-from servers import ECHO_WEBSOCKETS_ASYNCIO, VALIDATING, Peer, able
+from servers import ECHO_WEBSOCKETS_ASYNCIO, VALIDATING, Peer, available_peers
 
 NAME = "latency"
 CHARGERS = 10_000
 EVERY = 30.0
-"""Seconds between two messages of a charger."""
+"""Seconds between two messages of one charger."""
 
 
 def run(plan: Plan) -> Iterator[Figure | Failure]:
-    """Yield the middle and the 99th percentile of the latencies."""
+    """Yield the median and the 99th percentile of the latencies, in milliseconds."""
     chargers, every = (20, 0.5) if plan.smoke else (CHARGERS, EVERY)
     peers = [*VALIDATING, ECHO_WEBSOCKETS_ASYNCIO]
     scenario = f"latency with {chargers} chargers"
@@ -26,18 +26,18 @@ def run(plan: Plan) -> Iterator[Figure | Failure]:
             _latencies(plan, peer, chargers, every): [
                 Series(scenario, variant, peer.name, "ms", more_is_better=False) for variant in ("p50", "p99")
             ]
-            for peer in able(peers, MESSAGES["MeterValues"])
+            for peer in available_peers(peers, MESSAGES["MeterValues"])
         },
     )
 
 
 def _latencies(plan: Plan, peer: Peer, chargers: int, every: float) -> Measurement:
-    # The rare slow answers need a longer look.
+    # Rare slow answers need a longer measurement.
     seconds = 2 * plan.seconds
     options = ("--every", str(every), "--seconds", str(seconds), "--warm-up", str(seconds / 4))
 
     def measure() -> Iterator[float]:
-        for found in ask(plan, peer, "MeterValues", [chargers], options):
+        for found in run_load(plan, peer, "MeterValues", [chargers], options):
             yield 1_000 * found["p50"]
             yield 1_000 * found["p99"]
 

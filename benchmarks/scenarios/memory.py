@@ -1,12 +1,12 @@
-"""How much memory of its own a central system needs for a connection on which nothing happens.
+"""Memory that a central system needs for an idle connection.
 
-10 000 charge points connect, 50 at a time, and send a BootNotification each. Then the resident memory of the process
-(VmRSS) is compared with what it was after one charge point had come and gone. The process shares next to nothing of
-it with others, so that its PSS is the same.
+10 000 charge points connect, 50 at a time, and send a BootNotification each. The resident memory of the process (VmRSS)
+is compared with its value after one charge point has connected and disconnected. The process shares next to no memory
+with others, so its PSS is the same.
 
-A second figure adds what the kernel keeps for the process alone: its page tables (VmPTE), and a stack of 16 kB for each
-of its threads. A thread for each connection costs more there than a single one for all. The sockets, whose buffers are
-empty, are the same for everybody, and are not counted.
+A second figure adds the kernel memory of the process: its page tables (VmPTE), and a stack of 16 kB for each thread. A
+thread for each connection costs more there than one for all. The sockets, with empty buffers, cost every peer the same
+and are not counted.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from processes import Program, allow_many_sockets
 NAME = "memory"
 _MAX_REPETITIONS = 2
 _SPARE = 500
-"""Descriptors and threads for everything else."""
-_MAPPINGS = 2
-"""That a thread takes: its stack, and the guard page below."""
+"""File descriptors and threads for everything else."""
+_MAPPINGS_PER_THREAD = 2
+"""The stack of a thread, and the guard page below."""
 _KERNEL_STACK = 16
-"""Of a thread, in kB, on the 64-bit systems that Linux runs on."""
+"""The kernel stack of a thread in kB, on 64-bit Linux."""
 
 
 def run(plan: Plan) -> Iterator[Figure | Failure]:
-    """Measure it."""
-    connections = 100 if plan.smoke else _possible(10_000)
+    """Yield the kB for each connection, of the process and with kernel memory."""
+    connections = 100 if plan.smoke else _possible_connections(10_000)
     variants = f"{connections} connections", f"{connections} connections, with the kernel's part"
     yield from take_turns(
         dataclasses.replace(plan, repetitions=min(plan.repetitions, _MAX_REPETITIONS)),
@@ -49,15 +49,15 @@ def run(plan: Plan) -> Iterator[Figure | Failure]:
 
 
 def _memory(plan: Plan, peer: str, connections: int) -> Measurement:
-    """Yield the kB that a connection takes in the process, and with what the kernel keeps for it."""
+    """Yield the kB for each connection, first of the process, then with kernel memory."""
 
     def measure() -> Iterator[float]:
         with central_system(plan, peer) as (program, port):
             with fleet(plan, port, 1, 1):
                 pass
-            before = _settled(program)
+            before = _stable_status(program)
             with fleet(plan, port, connections, at_once=min(connections, 50)):
-                after = _settled(program)
+                after = _stable_status(program)
         resident, tables, threads = ((after[key] - before[key]) / connections for key in ("VmRSS", "VmPTE", "Threads"))
         yield resident
         yield resident + tables + threads * _KERNEL_STACK
@@ -65,37 +65,37 @@ def _memory(plan: Plan, peer: str, connections: int) -> Measurement:
     return measure
 
 
-def _settled(program: Program) -> dict[str, int]:
-    """Return the state of a process whose memory has come to rest."""
-    state = _state(program)
+def _stable_status(program: Program) -> dict[str, int]:
+    """Return the status of a process, once its memory no longer changes."""
+    status = _status(program)
     while True:
         time.sleep(0.3)
-        previous, state = state, _state(program)
-        if abs(state["VmRSS"] - previous["VmRSS"]) < 64 and state["Threads"] == previous["Threads"]:
-            return state
+        previous, status = status, _status(program)
+        if abs(status["VmRSS"] - previous["VmRSS"]) < 64 and status["Threads"] == previous["Threads"]:
+            return status
 
 
-def _state(program: Program) -> dict[str, int]:
-    """Return the numbers of a process, those of its memory in kB."""
+def _status(program: Program) -> dict[str, int]:
+    """Return the memory of a process in kB, and the number of its threads."""
     lines = Path(f"/proc/{program.pid}/status").read_text(encoding="ascii").splitlines()
     entries = (line.partition(":")[::2] for line in lines)
     return {key: int(value.split()[0]) for key, value in entries if key in ("VmRSS", "VmPTE", "Threads")}
 
 
-def _possible(wanted: int) -> int:
-    """Return how many connections the system lets a process have that starts a thread for each."""
+def _possible_connections(wanted: int) -> int:
+    """Return how many connections, at most ``wanted``, the system allows with a thread for each."""
     bounds = {
         "RLIMIT_NOFILE": allow_many_sockets(),
         "RLIMIT_NPROC": resource.getrlimit(resource.RLIMIT_NPROC)[0],
         "threads-max": _setting("kernel/threads-max"),
         "pid_max": _setting("kernel/pid_max"),
-        "max_map_count": _setting("vm/max_map_count") // _MAPPINGS,
-        "pids.max": _most_in_group(),
+        "max_map_count": _setting("vm/max_map_count") // _MAPPINGS_PER_THREAD,
+        "pids.max": _cgroup_max_threads(),
     }
     name, bound = min(((name, bound) for name, bound in bounds.items() if bound != resource.RLIM_INFINITY), key=_second)
     if bound - _SPARE >= wanted:
         return wanted
-    print(f"{NAME}: {bound - _SPARE} connections instead of {wanted}, for {name} is {bound}", file=sys.stderr)
+    print(f"{NAME}: {bound - _SPARE} connections instead of {wanted}: {name} is {bound}", file=sys.stderr)
     return bound - _SPARE
 
 
@@ -107,8 +107,8 @@ def _setting(name: str) -> int:
     return int(Path("/proc/sys", name).read_text(encoding="ascii"))
 
 
-def _most_in_group() -> int:
-    """Return how many threads the control group of a container may have."""
+def _cgroup_max_threads() -> int:
+    """Return the maximum number of threads in the control group of a container."""
     for file in ("/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/pids/pids.max"):
         if Path(file).exists() and (text := Path(file).read_text(encoding="ascii").strip()) != "max":
             return int(text)

@@ -1,11 +1,11 @@
-"""How many answers a second a central system gets out of its chargers, which answer at once.
+"""Answers a second to the requests of a central system; the chargers answer at once.
 
-Each repetition starts a central system and 1 000 chargers on raw sockets, which share the other core. The central
-system sends UnlockConnector, checked on its way as is the answer:
+Each repetition starts a central system, and 1 000 chargers on raw sockets that share the other core. The central system
+sends UnlockConnector; request and answer are validated:
 
-* to all chargers at once, and again when the last has answered: futures of `submit_request`, `asyncio.gather`;
-* to all chargers in turn from 16 threads with `send_request`, and from 16 tasks;
-* to one charger from 16 threads and tasks. It has one request at a time (J16 §4.1.1): this is how fast they take turns.
+* to all chargers at once, and again after the last answer: with futures of `submit_request`, or `asyncio.gather`;
+* to all chargers in turn, from 16 threads with `send_request`, or from 16 tasks;
+* to one charger, from 16 threads or tasks. A charger has one request at a time (J16 §4.1.1), so they take turns.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _AT_ONCE = 50
 
 
 def run(plan: Plan) -> Iterator[Figure | Failure]:
-    """Measure it."""
+    """Yield the answers a second of each peer."""
     chargers = 20 if plan.smoke else 1000
     measures = {
         "all-at-once": ("send_request fan-out", f"{chargers} chargers at once"),
@@ -42,8 +42,8 @@ def run(plan: Plan) -> Iterator[Figure | Failure]:
 def _rates(plan: Plan, peer: str, chargers: int, measures: list[str]) -> Measurement:
     def measure() -> Iterator[float]:
         with central_system(plan, peer) as (program, port), fleet(plan, port, chargers, _AT_ONCE):
-            for what in measures:
-                program.ask(f"{what} 0")
-                yield float(program.ask(f"{what} {plan.seconds}"))
+            for measure_name in measures:
+                program.ask(f"{measure_name} 0")
+                yield float(program.ask(f"{measure_name} {plan.seconds}"))
 
     return measure

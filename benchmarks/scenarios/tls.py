@@ -1,4 +1,4 @@
-"""What TLS costs: the same load with and without."""
+"""The cost of TLS: the same load, plain and encrypted."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from pathlib import Path
 
 from certificate import write_certificate
 from figures import Failure, Figure, Plan
-from measuring import Measurement, Series, ask, take_turns
+from measuring import Measurement, Series, run_load, take_turns
 from messages import MESSAGES
-from servers import VALIDATING, Peer, able
+from servers import VALIDATING, Peer, available_peers
 
 NAME = "tls"
 MESSAGE = "MeterValues"
 
 
 def run(plan: Plan) -> Iterator[Figure | Failure]:
-    """Yield the answers a second of those that serve TLS here, plain and encrypted."""
+    """Yield the answers a second of the peers that support TLS here, plain and encrypted."""
     connections = 5 if plan.smoke else 100
     with tempfile.TemporaryDirectory() as directory:
         files = write_certificate(Path(directory))
-        peers = [peer for peer in able(VALIDATING, MESSAGES[MESSAGE]) if peer.tls]
+        peers = [peer for peer in available_peers(VALIDATING, MESSAGES[MESSAGE]) if peer.tls]
         yield from take_turns(
             plan,
             {
@@ -38,7 +38,7 @@ def _rate(plan: Plan, peer: Peer, connections: int, files: tuple[str, ...]) -> M
     options = ["--seconds", str(plan.seconds), "--warm-up", str(min(0.5, plan.seconds / 4))]
 
     def measure() -> Iterator[float]:
-        for found in ask(
+        for found in run_load(
             plan,
             peer,
             MESSAGE,

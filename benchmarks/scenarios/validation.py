@@ -1,8 +1,8 @@
-"""How long validation alone takes for a message, of ocppsync and of other validators with the same schemas.
+"""Time of validation alone for each message, in ocppsync and in other validators with the same schemas.
 
-A process of its own for each, on the server's core, makes the validators once, looks whether they take what is right
-and refuse what is wrong, a date-time included, and then judges the same payload for some time. The TransactionEvent has
-every object that one can have, and three values.
+Each validator runs in its own process, on the server's core. The process creates the validator once, checks that it
+accepts valid payloads and rejects invalid ones (an invalid date-time included), and then validates the same payload
+repeatedly. The TransactionEvent has every object that one can have, and three values.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from processes import running
 
 NAME = "validation"
 _PEERS = ("ocppsync", "jsonschema", "fastjsonschema", "jsonschema_rs")
-_SHARE = 0.05
-"""Of the seconds of a measurement: nothing here waits for anything, so that little time is enough."""
+_TIME_SHARE = 0.05
+"""Share of the seconds of a measurement: nothing here waits, so a short time is enough."""
 
 
 def run(plan: Plan) -> Iterator[Figure | Failure]:
-    """Measure it."""
+    """Yield the microseconds for each message and validator."""
     yield from take_turns(
         plan,
         {
@@ -38,7 +38,7 @@ def run(plan: Plan) -> Iterator[Figure | Failure]:
 
 def _microseconds(plan: Plan, peer: str) -> Measurement:
     def measure() -> Iterator[float]:
-        command = python("programs/validators.py", peer, plan.seconds * _SHARE)
+        command = python("programs/validators.py", peer, plan.seconds * _TIME_SHARE)
         with running(command, plan.server_core) as program:
             for message in MESSAGES.values():
                 version = message.protocol.removeprefix("ocpp")

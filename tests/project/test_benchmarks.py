@@ -1,4 +1,4 @@
-"""The benchmarks run; what they measure is nobody's business here."""
+"""The benchmarks run and report; the measured values are not tested."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def figure(peer: str, *values: float, **fields: Any) -> dict[str, Any]:
 
 
 def write_page(directory: Path, *figures: dict[str, Any]) -> str:
-    """Return the page that is made of some figures."""
+    """Return the page that `report.py` writes for some figures."""
     file = directory / "results.json"
     run = {"machine": {"processor": "fast"}, "method": {}, "figures": figures, "failures": []}
     file.write_text(json.dumps(run), encoding="utf-8")
@@ -52,7 +52,7 @@ def test_the_soak_accounts_for_every_call() -> None:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_a_scenario_finds_something(scenario: str, tmp_path: Path) -> None:
+def test_a_scenario_yields_figures_and_plots(scenario: str, tmp_path: Path) -> None:
     done = start(BENCHMARKS / "run.py", "--smoke", "--only", scenario, "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     figures = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["figures"]
@@ -64,20 +64,20 @@ def test_a_scenario_finds_something(scenario: str, tmp_path: Path) -> None:
     assert all((tmp_path / plot).is_file() for plot in plots)
 
 
-def test_there_are_scenarios() -> None:
+def test_scenarios_are_found() -> None:
     assert {"throughput", "latency", "tls"} <= set(SCENARIOS)
 
 
 @pytest.mark.timeout(300)
-def test_a_scenario_that_fails_is_named_and_stops_no_other(tmp_path: Path) -> None:
+def test_a_failing_scenario_is_reported_and_does_not_stop_the_others(tmp_path: Path) -> None:
     copy = shutil.copytree(BENCHMARKS, tmp_path / "benchmarks", ignore=shutil.ignore_patterns("node_modules"))
-    broken = 'NAME = "broken"\n\ndef run(plan):\n    raise RuntimeError("no such luck")\n    yield\n'
+    broken = 'NAME = "broken"\n\ndef run(plan):\n    raise RuntimeError("on purpose")\n    yield\n'
     (copy / "scenarios" / "broken.py").write_text(broken, encoding="utf-8")
-    (copy / "scenarios" / "absent.py").write_text("import there_is_no_such_module\n", encoding="utf-8")
+    (copy / "scenarios" / "absent.py").write_text("import missing_module\n", encoding="utf-8")
     done = start(copy / "run.py", "--smoke", "--only", "broken", "tls", "--out", tmp_path)
     assert done.returncode == 1, done.stderr
     page = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
-    assert re.search(r"^\| broken .* RuntimeError: no such luck \|$", page, re.MULTILINE)
+    assert re.search(r"^\| broken .* RuntimeError: on purpose \|$", page, re.MULTILINE)
     assert re.search(r"^\| absent .* ModuleNotFoundError: ", page, re.MULTILINE)
     assert "\n## TLS\n" in page
 
@@ -93,12 +93,12 @@ def test_the_page_compares_medians_and_says_which_targets_are_met(tmp_path: Path
     )
     assert "| 100 connections | ocpp package | 1\u202f000 | 900 | 1\u202f100 | messages/s | 6 \u00d7 |" in page
     assert "| p50 | ocpp package | 5 | 5 | 5 | ms | 2.5 \u00d7 |" in page
-    assert "beside ocpp package | \u2265 5 \u00d7 | 6 \u00d7 | met |" in page
-    assert "beside ts-ocpp | \u2265 3 \u00d7 | 2.4 \u00d7 | **missed** by 20 % |" in page
+    assert "relative to ocpp package | \u2265 5 \u00d7 | 6 \u00d7 | met |" in page
+    assert "relative to ts-ocpp | \u2265 3 \u00d7 | 2.4 \u00d7 | **missed** by 20 % |" in page
     assert "| handshakes | \u2265 1000 /s | \u2013 | not measured |" in page
 
 
-def test_the_load_gives_up_on_a_server_that_refuses(tmp_path: Path) -> None:
+def test_the_load_fails_if_the_server_refuses_the_connection(tmp_path: Path) -> None:
     done = start(BENCHMARKS / "load.py", "1", "--connections", "1", "--seconds", "0.1")
     assert done.returncode == 1
     assert done.stderr.startswith("ConnectionRefusedError")
