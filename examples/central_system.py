@@ -1,6 +1,6 @@
-"""A central system that lets every charger charge, and reads its configuration once it has booted.
+"""A central system that accepts every charge point and every card, and reads the configuration after a boot.
 
-Run ``python examples/central_system.py [port]``; 0 picks a free one. Ctrl-C or SIGTERM ends it.
+Run ``python examples/central_system.py [port]``; port 0 picks a free one. Stop it with Ctrl-C or SIGTERM.
 """
 
 import itertools
@@ -11,7 +11,7 @@ import sys
 from ocppsync import CentralSystem, OCPPRequestError, RequestMetadata, utc_now
 from ocppsync import v16 as ocpp
 
-# Handlers run on several threads: logging keeps their lines whole, which print does not.
+# Handlers run on several threads. logging writes whole lines; print may mix them.
 logging.basicConfig(format="%(message)s", stream=sys.stdout)
 log = logging.getLogger("example")
 log.setLevel(logging.INFO)
@@ -22,7 +22,7 @@ transaction_ids = itertools.count(1)
 
 @cs.on("BootNotification")
 def boot(payload: ocpp.BootNotificationRequest, metadata: RequestMetadata) -> ocpp.BootNotificationResponse:
-    log.info("%s: %s %s boots", metadata.charge_point_id, payload["chargePointVendor"], payload["chargePointModel"])
+    log.info("%s: %s %s booted", metadata.charge_point_id, payload["chargePointVendor"], payload["chargePointModel"])
     return {"status": "Accepted", "currentTime": utc_now(), "interval": 300}
 
 
@@ -45,7 +45,7 @@ def authorize(payload: ocpp.AuthorizeRequest, metadata: RequestMetadata) -> ocpp
 @cs.on("StartTransaction")
 def start(payload: ocpp.StartTransactionRequest, metadata: RequestMetadata) -> ocpp.StartTransactionResponse:
     transaction_id = next(transaction_ids)
-    log.info("%s: transaction %d of %s starts", metadata.charge_point_id, transaction_id, payload["idTag"])
+    log.info("%s: %s started transaction %d", metadata.charge_point_id, payload["idTag"], transaction_id)
     return {"transactionId": transaction_id, "idTagInfo": {"status": "Accepted"}}
 
 
@@ -57,7 +57,7 @@ def meter_values(payload: ocpp.MeterValuesRequest, metadata: RequestMetadata) ->
 
 @cs.on("StopTransaction")
 def stop(payload: ocpp.StopTransactionRequest, metadata: RequestMetadata) -> ocpp.StopTransactionResponse:
-    log.info("%s: transaction %d stops", metadata.charge_point_id, payload["transactionId"])
+    log.info("%s: transaction %d stopped", metadata.charge_point_id, payload["transactionId"])
     return {}
 
 
@@ -72,7 +72,7 @@ def status(payload: ocpp.StatusNotificationRequest, metadata: RequestMetadata) -
 
 
 if __name__ == "__main__":
-    # SIGTERM does what Ctrl-C does, and serve_forever closes.
+    # Make SIGTERM raise KeyboardInterrupt, as Ctrl-C does; serve_forever then closes the central system.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    log.info("Chargers may connect to port %d", cs.port)
+    log.info("Listening on port %d", cs.port)
     cs.serve_forever()

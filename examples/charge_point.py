@@ -1,6 +1,6 @@
-"""A charge point that boots, charges once and leaves.
+"""A charge point that boots, runs one transaction and disconnects.
 
-Run ``python examples/charge_point.py [url [identity]]`` while a central system listens, for example ``ocppsync serve``.
+Run ``python examples/charge_point.py [url [identity]]`` while a central system is running, such as ``ocppsync serve``.
 """
 
 import sys
@@ -40,7 +40,7 @@ def charge() -> None:
 
 if __name__ == "__main__":
     try:
-        with cp:  # connects, and in the end closes
+        with cp:  # connects, and closes at the end
             charge()
     except OCPPError as error:
         sys.exit(f"{IDENTITY}: {error}")

@@ -1,7 +1,7 @@
-"""A central system whose main thread sends commands, while charge points come and go on threads of their own.
+"""A central system that sends commands from the main thread, while other threads serve the charge points.
 
-Run ``python examples/send_from_anywhere.py [port]``, and enter lines such as ``CP1 Reset {"type": "Soft"}``. The end of
-the input, Ctrl-C or SIGTERM ends it.
+Run ``python examples/send_from_anywhere.py [port]``, and enter lines such as ``CP1 Reset {"type": "Soft"}``. Stop it
+with the end of the input, Ctrl-C or SIGTERM.
 """
 
 import json
@@ -22,14 +22,14 @@ from ocppsync import (
     utc_now,
 )
 
-# Several threads have something to say here: logging keeps their lines whole, which print does not.
+# Several threads print here. logging writes whole lines; print may mix them.
 logging.basicConfig(format="%(message)s", stream=sys.stdout)
 log = logging.getLogger("example")
 log.setLevel(logging.INFO)
 
 
 def handler(request: Request[str, Any], metadata: RequestMetadata) -> dict[str, Any] | None:
-    """Answer every charge point; what is not known here gets the CALLERROR NotImplemented."""
+    """Return the answer to a request; None answers other actions with CALLERROR NotImplemented."""
     if request.action == "BootNotification":
         return {"status": "Accepted", "currentTime": utc_now(), "interval": 300}
     if request.action == "Heartbeat":
@@ -37,23 +37,24 @@ def handler(request: Request[str, Any], metadata: RequestMetadata) -> dict[str, 
     return {} if request.action in ("StatusNotification", "MeterValues") else None
 
 
-def tell(charge_point_id: str, status: ConnectionStatus) -> None:
-    """Run by the library, on a thread of its pool."""
+def log_connection(charge_point_id: str, status: ConnectionStatus) -> None:
+    """Log a charge point that connects or disconnects; runs on a handler thread."""
     log.info("%s %s", charge_point_id, status)
 
 
 def send(cs: CentralSystem, line: str) -> str:
-    """Send the command in a line, wait for its answer, and return that in words."""
+    """Send the command in a line, wait for the answer, and return the result as text."""
     charge_point_id, action, payload = (*line.split(maxsplit=2), "", "")[:3]
-    command: Any = action  # what is only known at run time is passed as Any
+    command: Any = action  # Any, because type checkers cannot know the action
     try:
         answer = cs.send_request(charge_point_id, command, json.loads(payload or "{}"), timeout=10)
     except NotConnectedError:
-        return f"{charge_point_id} is not connected; {', '.join(cs.charge_points) or 'nobody'} is"
+        return f"{charge_point_id} is not connected; connected: {', '.join(cs.charge_points) or 'none'}"
     except RequestTimeoutError as error:
-        return f"{charge_point_id} did not answer; it may have acted all the same ({error.delivery})"
+        effect = "nothing was sent" if error.delivery == "not_sent" else "it may have acted"
+        return f"{charge_point_id} did not answer in time; {effect}"
     except CallErrorReceived as error:
-        return f"{charge_point_id} declined: {error.code} {error.description}"
+        return f"{charge_point_id} answered with CALLERROR {error.code}: {error.description}"
     except (OCPPError, ValueError) as error:
         return f"{error}"
     return f"{charge_point_id} answered {answer}"
@@ -62,8 +63,8 @@ def send(cs: CentralSystem, line: str) -> str:
 def main() -> None:
     """Serve until the input ends."""
     with CentralSystem(int(sys.argv[1]) if len(sys.argv) > 1 else 9000, handler) as cs:
-        cs.add_connection_listener(tell)
-        log.info("Chargers may connect to port %d", cs.port)
+        cs.add_connection_listener(log_connection)
+        log.info("Listening on port %d", cs.port)
         for line in sys.stdin:
             if line.strip():
                 log.info("%s", send(cs, line))
@@ -74,4 +75,4 @@ if __name__ == "__main__":
     try:
         main()
     except KeyboardInterrupt:
-        log.info("Goodbye")
+        log.info("Stopped")

@@ -1,1 +1,1 @@
-"""The schema bundles, one JSON file per OCPP version; installed as the package ``ocppsync.schemas``."""
+"""The schema bundles, one JSON file for each version of OCPP; installed as the package ``ocppsync.schemas``."""

@@ -1,4 +1,4 @@
-"""What the schema bundles say, for those who write source from it, and how such source is laid out."""
+"""Reads the schema bundles, maps schemas to Python types, and lays out generated source."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Side(NamedTuple):
     term: str
     peer: str
     initiator: str
-    """How the bundle marks the messages that only this side may send."""
+    """The value of ``initiator`` in a bundle for messages that only this side may send."""
     peer_parameters: tuple[str, ...] = ()
-    """What says which peer is meant, where there is more than one."""
+    """The parameters that select the peer, for a side with several peers."""
 
 
 CENTRAL_SYSTEM = Side("CentralSystem", "central system", "charge point", "csms", ("charge_point_id: str",))
@@ -36,7 +36,7 @@ class Message(NamedTuple):
     block: str
     request: Mapping[str, Any]
     response: Mapping[str, Any] | None = None
-    """None: it is a SEND, which has no answer (4/21 §4.2.4)."""
+    """None for a SEND, which has no answer (4/21 §4.2.4)."""
 
     @property
     def literal(self) -> str:
@@ -44,7 +44,7 @@ class Message(NamedTuple):
 
 
 class Bundle(NamedTuple):
-    """The messages of one version, and the module that gets their types."""
+    """The messages of one version of OCPP."""
 
     file: str
     version: str
@@ -57,27 +57,27 @@ class Bundle(NamedTuple):
 
 
 def read_bundle(path: Path) -> Bundle:
-    """Return what is in the file of a bundle, the actions sorted."""
+    """Return the bundle in a file, with its actions sorted."""
     bundle = json.loads(path.read_text(encoding="utf-8"))
     messages = [Message(action, **facts) for action, facts in sorted(bundle["actions"].items())]
     return Bundle(path.name, bundle["version"], bundle["$defs"], messages)
 
 
 def sent_by(side: Side, messages: Iterable[Message]) -> list[Message]:
-    """Return what ``side`` may send."""
+    """Return the messages that ``side`` may send."""
     return [message for message in messages if message.initiator in (side.initiator, "both")]
 
 
 def received_by(side: Side, messages: Iterable[Message]) -> list[Message]:
-    """Return what the peers of ``side`` may send."""
+    """Return the messages that the peers of ``side`` may send."""
     return [message for message in messages if message.initiator != side.initiator]
 
 
 def type_of(schema: Mapping[str, Any]) -> str:
-    """Return the Python type of a schema; an object that allows more keys than it names is a plain dict.
+    """Return the Python type of a schema; a plain dict for an object that allows additional keys.
 
     Raises:
-        ValueError: it has none here; objects that name all their keys belong into ``$defs``.
+        ValueError: the schema has no Python type. Objects without additional keys must be in ``$defs``.
     """
     if "$ref" in schema:
         return str(schema["$ref"]).rpartition("/")[2]
@@ -96,19 +96,19 @@ def type_of(schema: Mapping[str, Any]) -> str:
 
 
 def is_closed(schema: Mapping[str, Any]) -> bool:
-    """Tell whether the schema of an object names all the keys that it allows."""
+    """Return whether the schema of an object allows no additional keys."""
     return schema.get("additionalProperties") is False
 
 
 def quoted(values: Iterable[str]) -> list[str]:
-    """Return each value as a literal of Python's."""
+    """Return each value as a Python literal."""
     return [json.dumps(value) for value in values]
 
 
 def layout(head: str, items: Sequence[str], tail: str, indent: int = 0, explode: bool = False) -> str:
-    """Return ``head``, ``items`` and ``tail`` on one line, on three, or with one item a line, whichever fits first.
+    """Return ``head``, ``items`` and ``tail`` in the first layout that fits: on one line, on three, or one item a line.
 
-    ``explode`` passes over the three lines, as the formatter does between square brackets.
+    ``explode`` skips the layout on three lines, as the formatter does between square brackets.
     """
     margin = " " * indent
     joined = ", ".join(items)

@@ -1,7 +1,7 @@
-"""Writes the types of ocppsync, ``v*.py`` and ``methods.pyi``, from the schema bundles in ``schemas/``.
+"""Generates ``ocppsync/v*.py`` and ``methods.pyi`` from the schema bundles in ``schemas/``.
 
-With ``--check`` nothing is written: the exit status is 1, and the difference is shown, when a file is out of date.
-The text is laid out as ``ruff format`` would lay it out, so the formatter has nothing left to do.
+With ``--check`` it writes nothing. If a file is out of date, it prints the difference and exits with status 1. The
+output is formatted as by ``ruff format``.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from message_types import module_text
 from method_stub import stub_text
 
 BUNDLES = ("ocpp16.json", "ocpp201.json", "ocpp21.json")
-"""The oldest version first."""
+"""From the oldest version to the newest."""
 LINES_SHOWN = 20
-"""How much of a difference ``--check`` prints."""
+"""How many lines of a difference ``--check`` prints."""
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def texts(schemas: Path) -> dict[str, str]:
-    """Return the source of each file by its name, from the bundles in a directory."""
+    """Return the source of each generated file by name, from the bundles in a directory."""
     bundles = [read_bundle(schemas / name) for name in BUNDLES]
     modules = {f"{bundle.module}.py": module_text(bundle) for bundle in bundles}
     return {**modules, "methods.pyi": stub_text(bundles)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the files, or with ``--check`` compare them; returns the exit status."""
+    """Write the files, or compare them with ``--check``; return the exit status."""
     parser = argparse.ArgumentParser(description="Write ocppsync/v*.py and methods.pyi from the schema bundles.")
-    parser.add_argument("--check", action="store_true", help="write nothing; fail when a file is out of date")
-    parser.add_argument("--schemas", type=Path, default=ROOT / "schemas", help="where the bundles are")
-    parser.add_argument("--output", type=Path, default=ROOT / "ocppsync", help="where the files are")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if a file is out of date")
+    parser.add_argument("--schemas", type=Path, default=ROOT / "schemas", help="directory of the bundles")
+    parser.add_argument("--output", type=Path, default=ROOT / "ocppsync", help="directory of the generated files")
     options = parser.parse_args(arguments)
     stale = False
     for name, text in texts(options.schemas).items():
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _is_stale(path: Path, text: str) -> bool:
-    """Tell whether a file differs from ``text``, and print how."""
+    """Return whether a file differs from ``text``, and print the difference."""
     found = path.read_text(encoding="utf-8") if path.exists() else ""
     if found == text:
         return False

@@ -82,9 +82,8 @@ def main() -> int:
         host="127.0.0.1",
         protocols=["ocpp1.6"],
         limits=UNLIMITED,
-        handshake_timeout=HANDSHAKE_TIMEOUT,
         ssl_context=context,
-        timeouts=Timeouts(handshake=PATIENCE),
+        timeouts=Timeouts(handshake=HANDSHAKE_TIMEOUT),
     )
     cs.on("BootNotification")(boot)
     with cs:

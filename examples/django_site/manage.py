@@ -1,4 +1,4 @@
-"""Django's commands for this site: ``python examples/django_site/manage.py migrate`` makes its database."""
+"""Django's commands for this site. ``python examples/django_site/manage.py migrate`` creates the database."""
 
 from __future__ import annotations
 

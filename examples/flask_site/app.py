@@ -1,9 +1,10 @@
-"""A site that shows chargers as they charge, and sends them commands.
+"""A site that shows chargers and their sessions, and sends commands to them.
 
-Run ``python examples/flask_site/app.py [port]``, or with gunicorn ``gunicorn -c examples/flask_site/gunicorn.conf.py``;
-chargers connect to ``ws://127.0.0.1:8000/ocpp``, and ``--simulate 3`` brings some. DATABASE names the file, which is
-chargers.sqlite otherwise, and TIMEOUT the seconds that a charger has to answer. There is no login: it is for this
-machine alone until you add yours.
+Run ``python examples/flask_site/app.py [port]``, or ``gunicorn -c examples/flask_site/gunicorn.conf.py``. Chargers
+connect to ``ws://127.0.0.1:8000/ocpp``; ``--simulate 3`` starts three simulated ones.
+
+The environment variable DATABASE is the path of the database (default: chargers.sqlite), TIMEOUT the seconds to wait
+for an answer (default: 10). There is no login: before you open the site to other machines, add one.
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ app.register_blueprint(ocpp_blueprint(central.cs), url_prefix="/ocpp")
 
 @app.before_request
 def refuse_other_sites() -> ResponseReturnValue | None:
-    # A form on another site must not send commands from here.
+    # A form on another site must not send commands through this one.
     origin = flask.request.headers.get("Origin")
     if flask.request.method == "POST" and origin is not None and urlsplit(origin).netloc != flask.request.host:
-        return "This form is not of this site.", 403
+        return "This form was sent from another site.", 403
     return None
 
 
@@ -65,14 +66,14 @@ def command(name: str) -> ResponseReturnValue:
     good = central.command(name, action, payload)
     if good or "quick" in flask.request.form:
         return flask.redirect(flask.url_for("charger", name=name, action=flask.request.form.get("shown", action)), 303)
-    # What was filled in stays there, to be mended.
+    # Keep the values in the form, so that the user can correct them.
     return _charger_page(name, action, flask.request.form), 422
 
 
 @app.get("/events")
 def events() -> flask.Response:
     stream = central.updates.stream(flask.request.args.get("charger"))
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx would keep them to itself
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # or nginx buffers the events
     return flask.Response(stream, mimetype="text/event-stream", headers=headers)
 
 
@@ -102,7 +103,7 @@ def _running(name: str) -> Row | None:
 
 
 def _page(name: str, **values: Any) -> str:
-    # A page that is open already asks for the part of it that changes.
+    # An open page requests only the part that changes.
     part = "live" in flask.request.args
     return flask.render_template(f"_{name}.html" if part else f"{name}.html", **values)
 
@@ -113,7 +114,7 @@ def _endpoint() -> str:
 
 @app.template_filter()
 def clock(text: str) -> str:
-    """Return a timestamp for people; the time zone is UTC."""
+    """Return a readable timestamp in UTC, without the date if it is today."""
     at = datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(timezone.utc)
     return f"{at:%H:%M:%S}" if at.date() == datetime.now(timezone.utc).date() else f"{at:%d %b %Y, %H:%M}"
 
@@ -126,7 +127,7 @@ def kwh(energy: float) -> str:
 
 @app.template_filter()
 def points(readings: list[Row]) -> list[tuple[float, float, float | None]]:
-    """Return the readings for the chart: seconds since 1970, W, and percent."""
+    """Return the readings for the chart: seconds since 1970, power in W, charge in percent."""
     return [
         (datetime.fromisoformat(row["at"].replace("Z", "+00:00")).timestamp(), row["power"], row["charge"])
         for row in readings
@@ -136,11 +137,11 @@ def points(readings: list[Row]) -> list[tuple[float, float, float | None]]:
 
 def main() -> None:
     """Serve the site with Werkzeug's server."""
-    parser = argparse.ArgumentParser(description="A site that shows and commands chargers.")
+    parser = argparse.ArgumentParser(description="A site that shows chargers and sends commands to them.")
     parser.add_argument("port", nargs="?", type=int, default=8000)
-    parser.add_argument("--simulate", type=int, default=0, metavar="N", help="bring N simulated chargers")
+    parser.add_argument("--simulate", type=int, default=0, metavar="N", help="start N simulated chargers")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM does what Ctrl-C does
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     url = f"ws://127.0.0.1:{options.port}/ocpp"
     simulated = [SimulatedChargePoint(f"DEMO-{number + 1}", url).start() for number in range(options.simulate)]
     try:

@@ -1,4 +1,4 @@
-"""What the site remembers, in SQLite: chargers, their connectors, transactions, meter readings and commands."""
+"""The SQLite database of the site: chargers, connectors, transactions, meter readings and commands."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ SELECT session.*, COALESCE(meter_stop, (SELECT MAX(energy) FROM reading WHERE se
 
 
 class Store:
-    """The database; every method may be called from any thread.
+    """The database. All methods are thread-safe.
 
     Args:
-        path: its file, which is made if it is not there.
+        path: the database file; created if it does not exist.
     """
 
     def __init__(self, path: str | Path) -> None:
-        self._lock = threading.Lock()  # one statement at a time: the connection is shared by all threads
+        self._lock = threading.Lock()  # all threads share the connection: one statement at a time
         self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._database.row_factory = sqlite3.Row
         self._database.executescript(_SCHEMA)
@@ -66,10 +66,10 @@ class Store:
         with self._lock:
             return [dict(row) for row in self._database.execute(statement, values)]
 
-    # What chargers tell.
+    # Written by chargers.
 
-    def see(self, charger: str) -> None:
-        """Note that a charger is there, or was until now."""
+    def mark_seen(self, charger: str) -> None:
+        """Set the time when a charger was last seen to now; add the charger if it is new."""
         self._run(
             "INSERT INTO charger (id, seen) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET seen = excluded.seen",
             charger,
@@ -77,16 +77,16 @@ class Store:
         )
 
     def boot(self, charger: str, vendor: str, model: str) -> None:
-        """Note what a charger is."""
-        self.see(charger)
+        """Store the vendor and model of a charger."""
+        self.mark_seen(charger)
         self._run("UPDATE charger SET vendor = ?, model = ? WHERE id = ?", vendor, model, charger)
 
     def set_status(self, charger: str, number: int, status: str, error: str) -> None:
-        """Note the state of a connector; 0 is the charger itself."""
+        """Store the status of a connector; number 0 is the charger itself."""
         self._run("INSERT OR REPLACE INTO connector VALUES (?, ?, ?, ?, ?)", charger, number, status, error, utc_now())
 
     def start_session(self, charger: str, connector: int, id_tag: str, started: str, meter_start: int) -> int:
-        """Begin a transaction, and return its id."""
+        """Add a transaction and return its id."""
         return self._run(
             "INSERT INTO session (charger, connector, id_tag, started, meter_start) VALUES (?, ?, ?, ?, ?)",
             charger,
@@ -110,10 +110,10 @@ class Store:
     def add_reading(
         self, session: int, at: str, energy: float | None, power: float | None, charge: float | None
     ) -> None:
-        """Add a reading: energy in Wh, power in W, the battery's charge in percent."""
+        """Add a meter reading: energy in Wh, power in W, state of charge in percent."""
         self._run("INSERT INTO reading VALUES (?, ?, ?, ?, ?)", session, at, energy, power, charge)
 
-    # What people ask.
+    # Read by pages, and commands.
 
     def chargers(self) -> list[Row]:
         """Return all chargers, each with its connectors."""
@@ -125,16 +125,16 @@ class Store:
         """Return a charger with its connectors, or None."""
         return next((row for row in self.chargers() if row["id"] == charger), None)
 
-    def sessions(self, charger: str, most: int = 10) -> list[Row]:
-        """Return the latest transactions, the newest first, each with its energy in Wh."""
-        return self._rows(_SESSIONS, charger, most)
+    def sessions(self, charger: str, limit: int = 10) -> list[Row]:
+        """Return the latest transactions, newest first, each with its energy in Wh."""
+        return self._rows(_SESSIONS, charger, limit)
 
     def readings(self, session: int) -> list[Row]:
-        """Return the readings of a transaction in order."""
+        """Return the readings of a transaction in order of time."""
         return self._rows("SELECT * FROM reading WHERE session = ? ORDER BY at", session)
 
     def add_command(self, charger: str, action: str, payload: str, good: bool, outcome: str, answer: str) -> int:
-        """Note what somebody sent to a charger and what came of it; return its number."""
+        """Store a command and its outcome; return the id of the command."""
         return self._run(
             "INSERT INTO command (charger, at, action, payload, good, outcome, answer) VALUES (?, ?, ?, ?, ?, ?, ?)",
             charger,
@@ -146,6 +146,6 @@ class Store:
             answer,
         )
 
-    def commands(self, charger: str, most: int = 8) -> list[Row]:
-        """Return the latest commands, the newest first."""
-        return self._rows("SELECT * FROM command WHERE charger = ? ORDER BY id DESC LIMIT ?", charger, most)
+    def commands(self, charger: str, limit: int = 8) -> list[Row]:
+        """Return the latest commands, newest first."""
+        return self._rows("SELECT * FROM command WHERE charger = ? ORDER BY id DESC LIMIT ?", charger, limit)

@@ -1,6 +1,6 @@
-"""A small application: it knows who may charge, counts what was charged, and notes which chargers are in trouble.
+"""A small application that authorizes cards, adds up their energy, and records problems of charge points.
 
-Its tests are beside it; ``python -m unittest discover examples/unit_tests`` runs them.
+Run its tests with ``python -m unittest discover examples/unit_tests``.
 """
 
 import itertools
@@ -13,18 +13,18 @@ from ocppsync import v16 as ocpp
 
 
 class Site:
-    """What is known of the chargers and the cards."""
+    """The state of the site: cards, energy, transactions, problems."""
 
     def __init__(self, cards: set[str]) -> None:
         self.cards = cards
-        self.lock = threading.Lock()  # guards all below: handlers run on several threads
-        self.energy = Counter[str]()  # Wh by card
-        self.sessions: dict[int, tuple[str, str, int]] = {}  # charger, card and meter by transaction
-        self.troubled: dict[str, str] = {}  # why, by charger
+        self.lock = threading.Lock()  # guards the fields below: handlers run on several threads
+        self.energy = Counter[str]()  # card: Wh
+        self.sessions: dict[int, tuple[str, str, int]] = {}  # transaction: charge point, card and meter reading
+        self.problems: dict[str, str] = {}  # charge point: reason
 
-    def note_trouble(self, charge_point_id: str, why: str) -> None:
+    def add_problem(self, charge_point_id: str, reason: str) -> None:
         with self.lock:
-            self.troubled[charge_point_id] = why
+            self.problems[charge_point_id] = reason
 
     def is_charging(self, charge_point_id: str) -> bool:
         with self.lock:
@@ -41,17 +41,17 @@ def make_central_system(port: int | None, site: Site) -> CentralSystem:
         return {"status": "Accepted" if known else "Rejected", "currentTime": utc_now(), "interval": 300}
 
     @cs.after("BootNotification")
-    def set_up(payload: ocpp.BootNotificationRequest, metadata: RequestMetadata) -> None:
+    def configure(payload: ocpp.BootNotificationRequest, metadata: RequestMetadata) -> None:
         if payload["chargePointVendor"] != "Acme":
             return
         setting: ocpp.ChangeConfigurationRequest = {"key": "MeterValueSampleInterval", "value": "60"}
         try:
             answer = cs.send_request(metadata.charge_point_id, "ChangeConfiguration", setting, timeout=10)
         except OCPPRequestError as error:
-            site.note_trouble(metadata.charge_point_id, type(error).__name__)
+            site.add_problem(metadata.charge_point_id, type(error).__name__)
         else:
             if answer["status"] != "Accepted":
-                site.note_trouble(metadata.charge_point_id, answer["status"])
+                site.add_problem(metadata.charge_point_id, answer["status"])
 
     @cs.on("Authorize")
     def authorize(payload: ocpp.AuthorizeRequest, metadata: RequestMetadata) -> ocpp.AuthorizeResponse:
@@ -74,29 +74,29 @@ def make_central_system(port: int | None, site: Site) -> CentralSystem:
             site.energy[card] += payload["meterStop"] - meter_start
         return {}
 
-    def note_loss(charge_point_id: str, status: str) -> None:
+    def record_disconnection(charge_point_id: str, status: str) -> None:
         if status == "disconnected" and site.is_charging(charge_point_id):
-            site.note_trouble(charge_point_id, "lost while charging")
+            site.add_problem(charge_point_id, "disconnected while charging")
 
-    cs.add_connection_listener(note_loss)
+    cs.add_connection_listener(record_disconnection)
     return cs
 
 
-def reset_idle_chargers(cs: CentralSystem, site: Site) -> list[str]:
-    """Reset every charger that does not charge; return those that agreed."""
+def reset_idle_charge_points(cs: CentralSystem, site: Site) -> list[str]:
+    """Reset every charge point without a transaction; return those that accepted."""
     idle = [name for name in cs.charge_points if not site.is_charging(name)]
     futures = {name: cs.submit_request(name, "Reset", {"type": "Soft"}, timeout=20) for name in idle}
-    agreed = []
+    accepted = []
     for name, future in futures.items():
         try:
             if future.result()["status"] == "Accepted":
-                agreed.append(name)
+                accepted.append(name)
         except OCPPRequestError as error:
-            site.note_trouble(name, type(error).__name__)
-    return agreed
+            site.add_problem(name, type(error).__name__)
+    return accepted
 
 
 if __name__ == "__main__":
     central_system = make_central_system(int(sys.argv[1]) if len(sys.argv) > 1 else 9000, Site({"04A1B2C3"}))
-    print(f"Chargers may connect to port {central_system.port}", flush=True)
+    print(f"Listening on port {central_system.port}", flush=True)
     central_system.serve_forever()

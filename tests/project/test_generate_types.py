@@ -237,9 +237,9 @@ def test_an_enumeration_may_stand_in_its_field(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("definitions", "request_schema", "complaint"),
     [
-        ({"PingRequest": message()}, message(), "more than one meaning for PingRequest"),
-        ({"Request": message()}, message(), "more than one meaning for Request"),
-        ({"Action": {"type": "string", "enum": ["A"]}}, message(), "more than one meaning for Action"),
+        ({"PingRequest": message()}, message(), "names used twice: PingRequest"),
+        ({"Request": message()}, message(), "names used twice: Request"),
+        ({"Action": {"type": "string", "enum": ["A"]}}, message(), "names used twice: Action"),
         ({"Area": message({"a": {"$ref": "#/$defs/Area"}})}, message(), "nodes are in a cycle"),
         ({}, message({"a": {"type": "null"}}), "no Python type for"),
         ({}, message({"a": message()}), "no Python type for"),

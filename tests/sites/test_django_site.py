@@ -89,7 +89,7 @@ def test_a_charger_is_listed_and_reset(port: int) -> None:
         assert seen is not None
         age = datetime.now(timezone.utc) - datetime.fromisoformat(f"{seen[1]}+00:00")
         assert age < timedelta(minutes=5)
-        assert visitor.reset("CP /1") == "success: CP /1 resets."
+        assert visitor.reset("CP /1") == "success: CP /1 is resetting."
     assert "role=" not in visitor.look()
 
 
@@ -154,4 +154,4 @@ def test_a_reload_keeps_the_site_going(program: Program, port: int) -> None:
         program.wait_for("Worker exiting")
         cp.connect()
         cp.send_request("BootNotification", BOOT)
-        assert UpgradedConnection(port).reset("CP1") == "success: CP1 resets."
+        assert UpgradedConnection(port).reset("CP1") == "success: CP1 is resetting."

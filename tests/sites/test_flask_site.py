@@ -108,7 +108,7 @@ def test_what_can_go_wrong_is_said_in_words_that_help(port: int) -> None:
         )
     wait_for(lambda: "Offline" in ask(port, "/chargers/CP1")[1])
     assert send(port, "CP1", "Reset", {"type": "Soft", "quick": "1"})[0] == 303
-    assert "Not connected, and nothing was sent." in outcome(port)
+    assert "Not connected; nothing was sent." in outcome(port)
 
 
 def test_a_charger_that_does_not_answer_is_told_from_one_that_declines(port: int) -> None:
@@ -126,7 +126,7 @@ def test_a_charger_that_does_not_answer_is_told_from_one_that_declines(port: int
         send(port, "CP1", "Reset", {"type": "Soft"})
         over.set()
         assert asked.is_set()
-        assert "No answer in time. It may still act on it: look at its state first." in outcome(port)
+        assert "No answer in time. It may still act: check its state first." in outcome(port)
 
 
 def test_a_form_becomes_the_payload_of_its_action(port: int) -> None:
@@ -285,7 +285,7 @@ def test_a_person_charges_a_vehicle(program: Program, port: int, browser: webdri
         assert charger.answers.configuration["heartbeatinterval"].value == "120"
     wait.until(lambda _: "Offline" in text_of(browser, ".panel"))
     press(browser, "Reset")
-    wait.until(lambda _: "Not connected, and nothing was sent." in text_of(browser, "#outcome"))
+    wait.until(lambda _: "Not connected; nothing was sent." in text_of(browser, "#outcome"))
     severe = [entry for entry in browser.get_log("browser") if "422" not in entry["message"]]
     assert severe == []
 

@@ -1,1 +1,1 @@
-"""A site that lists chargers and resets them; see ``manage.py`` and ``gunicorn.conf.py``."""
+"""A site that lists chargers and resets them. Run it with ``manage.py`` and ``gunicorn.conf.py``."""

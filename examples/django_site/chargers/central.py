@@ -1,4 +1,4 @@
-"""The central system of the site: what chargers say goes into the database."""
+"""The central system of the site: stores what chargers report in the database."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ cs = CentralSystem(port=None, protocols=["ocpp1.6"], request_timeout=10)
 
 
 def with_database(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Let go of the thread's database connection, as Django itself does around each of its requests."""
+    """Close stale database connections of the thread before and after a call, as Django does around a request."""
 
     @functools.wraps(function)
     def wrapped(*arguments: Any) -> Any:
@@ -32,8 +32,8 @@ def with_database(function: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def _note(identity: str, **values: Any) -> None:
-    # In one statement: handlers of one charger may run at the same time.
+def _store(identity: str, **values: Any) -> None:
+    # One statement, because a handler and a listener may store the same charger at once.
     Charger.objects.bulk_create(
         [Charger(identity=identity, **values)],
         update_conflicts=True,
@@ -43,33 +43,33 @@ def _note(identity: str, **values: Any) -> None:
 
 
 @with_database
-def note_connection(identity: str, status: str) -> None:
-    """Remember when a charger came, or went."""
-    _note(identity)
+def store_connection(identity: str, status: str) -> None:
+    """Store when a charger connects or disconnects."""
+    _store(identity)
 
 
-cs.add_connection_listener(note_connection)
+cs.add_connection_listener(store_connection)
 
 
 @cs.on("BootNotification")
 @with_database
 def boot(payload: ocpp.BootNotificationRequest, metadata: RequestMetadata) -> ocpp.BootNotificationResponse:
-    """Remember what a charger is."""
-    _note(metadata.charge_point_id, vendor=payload["chargePointVendor"], model=payload["chargePointModel"])
+    """Store the vendor and model of a charger."""
+    _store(metadata.charge_point_id, vendor=payload["chargePointVendor"], model=payload["chargePointModel"])
     return {"status": "Accepted", "currentTime": utc_now(), "interval": 300}
 
 
 @cs.on("StatusNotification")
 @with_database
 def status(payload: ocpp.StatusNotificationRequest, metadata: RequestMetadata) -> ocpp.StatusNotificationResponse:
-    """Remember what a charger does."""
-    _note(metadata.charge_point_id, status=payload["status"])
+    """Store the status of a charger."""
+    _store(metadata.charge_point_id, status=payload["status"])
     return {}
 
 
 @cs.on("Heartbeat")
 @with_database
 def heartbeat(payload: ocpp.HeartbeatRequest, metadata: RequestMetadata) -> ocpp.HeartbeatResponse:
-    """Remember that a charger is alive."""
-    _note(metadata.charge_point_id)
+    """Store when a charger was last seen."""
+    _store(metadata.charge_point_id)
     return {"currentTime": utc_now()}

@@ -1,4 +1,4 @@
-"""What is remembered of a charger."""
+"""The database model of a charger."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.db import models
 class Charger(models.Model):
     """A charger that has connected at least once."""
 
-    objects: Any = models.Manager()  # Django's own, named for the type checkers
+    objects: Any = models.Manager()  # Django's default, declared for type checkers
 
     identity = models.CharField(max_length=255, primary_key=True)
     vendor = models.CharField(max_length=50, default="")

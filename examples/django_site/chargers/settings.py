@@ -1,4 +1,4 @@
-"""The settings of the site: DATABASE names the file, which is chargers.sqlite otherwise."""
+"""Django settings. The environment variable DATABASE is the path of the database (default: chargers.sqlite)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages of the site; what is below /ocpp never comes here."""
+"""The pages of the site. Paths below /ocpp never reach Django."""
 
 from __future__ import annotations
 

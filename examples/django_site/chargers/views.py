@@ -1,4 +1,4 @@
-"""The list of the chargers, and the button that resets one."""
+"""The list of chargers, and the reset button."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ def overview(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def reset(request: HttpRequest, identity: str) -> HttpResponse:
-    """Reset a charger, and tell what came of it in words that help."""
+    """Reset a charger, and show the result as a message that the user can act on."""
     try:
         answer = cs.send_request(identity, "Reset", {"type": "Soft"})
     except NotConnectedError:
         messages.error(request, f"{identity} is not connected; nothing was sent. Check its power and network.")
     except RequestTimeoutError:
-        messages.warning(request, f"{identity} did not answer; it may still reset.")
+        messages.warning(request, f"{identity} did not answer in time; it may still reset.")
     except CallErrorReceived as error:
         messages.error(request, f"{identity} cannot reset: {error.code}. {error.description}")
     except OCPPRequestError as error:
-        messages.error(request, f"It failed: {error}")
+        messages.error(request, f"The request failed: {error}")
     else:
         if answer["status"] == "Accepted":
-            messages.success(request, f"{identity} resets.")
+            messages.success(request, f"{identity} is resetting.")
         else:
             messages.warning(request, f"{identity} declined to reset.")
     return redirect("overview")

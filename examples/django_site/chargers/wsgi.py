@@ -1,4 +1,4 @@
-"""What a server serves: Django, and beside it the central system below /ocpp."""
+"""The WSGI application: the central system below /ocpp, and Django for all other paths."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ocppsync.wsgi import Mount
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chargers.settings")
 django_application: Any = get_wsgi_application()
 
-# Not before Django is ready: it uses models.
+# Imported after Django has loaded, because it uses models.
 from .central import cs  # noqa: E402
 
 application = Mount(django_application, cs, "/ocpp")

@@ -1,6 +1,6 @@
 "use strict";
 
-// The part of the page that changes is fetched again after each event; the form beside it is left alone.
+// After each event, the live part of the page is fetched again. The form beside it stays as it is.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -64,7 +64,7 @@ function watch(live) {
       const response = await fetch(url);
       if (response.ok) show(await response.text());
     } catch {
-      // The stream says when the site is back.
+      // The site is down: when the stream reconnects, it refreshes again.
     }
     busy = false;
     if (again) {
@@ -86,7 +86,7 @@ function watch(live) {
   events.onopen = () => {
     link.textContent = "live";
     link.classList.add("live");
-    refresh(); // what has changed since the page was made
+    refresh(); // for changes since the page was loaded
   };
   events.onerror = () => {
     link.textContent = "reconnecting";
