@@ -17,7 +17,7 @@ import pytest
 from run_page import LIMIT, extract
 
 import ocppsync
-from ocppsync import CentralSystem, ChargePoint, Lenient, Limits, Validation
+from ocppsync import CentralSystem, ChargePoint, Lenient, Limits, Timeouts, Validation
 from ocppsync.cli.main import _parser
 from ocppsync.errors import _CODES, spell
 from ocppsync.validation import validators as validation
@@ -104,8 +104,9 @@ def options(callee: Callable[..., Any]) -> Mapping[str, Any]:
         ("lenient.md", "switch", Lenient),
         ("lenient.md", "field of `Validation`", Validation),
         ("limits.md", "field of `Limits`", Limits),
+        ("limits.md", "field of `Timeouts`", Timeouts),
     ],
-    ids=["Lenient", "Validation", "Limits"],
+    ids=["Lenient", "Validation", "Limits", "Timeouts"],
 )
 def test_the_switches_and_their_defaults_are_listed(page: str, head: str, kind: type) -> None:
     plain = kind()
