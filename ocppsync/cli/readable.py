@@ -11,7 +11,7 @@ from typing import Any
 
 from ..masking import masked
 
-__all__ = ["columns", "compact", "fit", "printable"]
+__all__ = ["columns", "compact", "fit", "printable", "quantity"]
 
 _MAX_TEXT = 40
 _MAX_ITEMS = 20
@@ -42,6 +42,11 @@ def columns(text: str) -> int:
     if text.isascii():
         return len(text)
     return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
+
+
+def quantity(number: int, noun: str) -> str:
+    """Return a number with its noun: ``1 message``, ``2 messages``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 # Payloads.

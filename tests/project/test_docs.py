@@ -18,7 +18,7 @@ from run_page import LIMIT, extract
 
 import ocppsync
 from ocppsync import CentralSystem, ChargePoint, Lenient, Limits, Validation
-from ocppsync.cli.main import _parser
+from ocppsync.cli.parser import build_parser
 from ocppsync.errors import _CODES, spell
 from ocppsync.validation import validators as validation
 
@@ -159,7 +159,7 @@ def test_the_loggers_and_their_levels_are_listed() -> None:
 
 
 def parser_of(command: str) -> argparse.ArgumentParser:
-    (commands,) = (action for action in _parser()._actions if isinstance(action, argparse._SubParsersAction))
+    (commands,) = (action for action in build_parser()._actions if isinstance(action, argparse._SubParsersAction))
     parser: argparse.ArgumentParser = commands.choices[command]
     return parser
 
