@@ -59,7 +59,7 @@ class OCPPError(Exception):
 
 
 Delivery = Literal["not_sent", "unknown", "answered"]
-"""How far a request got: ``"not_sent"`` (a retry is safe), ``"unknown"`` (it was written, and the peer may have acted on
+"""How far a request got: ``"not_sent"`` (a retry is safe), ``"unknown"`` (it was written; the peer may have acted on
 it) or ``"answered"`` (the peer answered)."""
 
 

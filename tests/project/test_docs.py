@@ -128,11 +128,11 @@ def test_the_error_codes_are_listed() -> None:
 
 def test_the_codes_of_violations_are_listed() -> None:
     table = rows("validation.md", "what is wrong", "keyword", "code in 1.6", "code in 2.0.1 and 2.1")
-    codes, sorts = validation._CODES, validation._SORTS
+    codes, categories = validation._CODES, validation._CATEGORIES
     for version, column in (("1.6", 2), ("2.0.1", 3), ("2.1", 3)):
         assert [code(row[column])[0] for row in table] == [spell(name, version) for name in codes[version].values()]
-    for row, sort in zip(table, codes["1.6"], strict=True):
-        assert code(row[1]) == [keyword for keyword, belongs_to in sorts.items() if belongs_to == sort]
+    for row, category in zip(table, codes["1.6"], strict=True):
+        assert code(row[1]) == [keyword for keyword, belongs_to in categories.items() if belongs_to == category]
 
 
 def logged() -> Iterator[tuple[str, str]]:

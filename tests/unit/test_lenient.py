@@ -55,5 +55,5 @@ def test_the_mode_of_an_action_overrides_that_of_its_direction() -> None:
     [{"inbound": "Strict"}, {"outbound": None}, {"inbound_actions": {"A": True}}, {"outbound_actions": {"A": ""}}],
 )
 def test_an_unknown_mode_is_refused(options: Any) -> None:
-    with pytest.raises(ValueError, match="unknown validation mode .*; supported: strict, warn, off$"):
+    with pytest.raises(ValueError, match=r"unknown validation mode .*; supported: strict, warn, off$"):
         Validation(**options)

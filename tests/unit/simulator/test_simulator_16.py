@@ -183,7 +183,7 @@ def test_the_pace_is_above_zero(pace: float) -> None:
 
 def test_the_version_is_one_that_is_known() -> None:
     unknown: Any = "1.5"
-    with pytest.raises(ValueError, match=r"'1\.5' is not known; known versions are 1\.6, 2\.0\.1, 2\.1"):
+    with pytest.raises(ValueError, match=r"unsupported OCPP version '1\.5'; supported: 1\.6, 2\.0\.1, 2\.1"):
         SimulatedChargePoint("SIM-1", version=unknown)
 
 
