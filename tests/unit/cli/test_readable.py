@@ -1,4 +1,4 @@
-"""Payloads on one line: what tells most first, no secret, and nothing of a peer's that moves a cursor."""
+"""Payloads on one line: the most informative fields first, without control characters of a peer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ocppsync.cli.readable import compact, fit, printable
         ("\u2028\ud800\U000e0041", r"\u2028\ud800\U000e0041"),
     ],
 )
-def test_what_does_not_print_is_escaped(text: str, safe: str) -> None:
+def test_unprintable_characters_are_escaped(text: str, safe: str) -> None:
     assert printable(text) == safe
 
 
@@ -37,7 +37,7 @@ def test_what_does_not_print_is_escaped(text: str, safe: str) -> None:
         ("充電器", 4, "充…"),
     ],
 )
-def test_a_text_is_cut_to_the_columns_it_takes(text: str, width: int, cut: str) -> None:
+def test_a_text_is_cut_to_a_number_of_columns(text: str, width: int, cut: str) -> None:
     assert fit(text, width) == cut
 
 
@@ -65,7 +65,7 @@ def test_a_payload_is_shown_compactly(payload: Any, text: str) -> None:
     assert compact(payload) == text
 
 
-def test_meter_values_are_shown_by_their_units() -> None:
+def test_meter_values_are_shown_with_their_units() -> None:
     samples = [
         {"value": "1234"},
         {"value": "7.4", "unit": "kW", "measurand": "Power.Active.Import"},
@@ -117,7 +117,7 @@ def test_reports_and_events_name_the_evse() -> None:
     assert compact({"setMonitoringData": [monitor]}) == "setMonitoringData=[TxCtrlr.Limit {value=5 type=Delta}]"
 
 
-def test_a_transaction_event_tells_most_first() -> None:
+def test_a_transaction_event_starts_with_the_most_informative_fields() -> None:
     samples = [
         {"value": 1234, "measurand": "Energy.Active.Import.Register", "unitOfMeasure": {"unit": "Wh"}},
         {"value": 7.4, "measurand": "Power.Active.Import", "unitOfMeasure": {"unit": "W", "multiplier": 3}},
@@ -160,7 +160,7 @@ def test_a_transaction_event_tells_most_first() -> None:
         ({"idTokenInfo": {"status": "Accepted"}}, "idTokenInfo.status=Accepted"),
     ],
 )
-def test_what_2x_nests_is_shown_flat(payload: Any, text: str) -> None:
+def test_nested_objects_of_2x_are_shown_flat(payload: Any, text: str) -> None:
     assert compact(payload) == text
 
 
