@@ -49,7 +49,7 @@ class _Job:
         return first
 
 
-class _Answer(NamedTuple):
+class _Reply(NamedTuple):
     """How a CALL ends."""
 
     text: str | None
@@ -165,7 +165,7 @@ class Responder:
             job.thread = self._watch.begin(self._metadata.charge_point_id, call.action)
         try:
             # What was answered while it waited for its turn needs no handler any more.
-            answer = _Answer(None) if job.answered else self._answer(call)
+            answer = _Reply(None) if job.answered else self._answer(call)
         finally:
             if self._watch is not None:
                 self._watch.end()
@@ -210,24 +210,24 @@ class Responder:
         )
         self._tell_of(job.call, TimeoutError(f"no answer within {self._handler_timeout:g} s: {where}"))
 
-    def _answer(self, call: frames.CallFrame) -> _Answer:
+    def _answer(self, call: frames.CallFrame) -> _Reply:
         try:
             ruling = self._gate.decide_inbound(call.action)
             if ruling == "handle":
                 return self._result(call)
             self._complain_of_gate(call.action, "%s before it is registered")
             if ruling == "ignore":
-                return _Answer(None)
+                return _Reply(None)
             if ruling == "reject":
-                return _Answer(self._result_text(call, {"status": "Rejected"}))
+                return _Reply(self._result_text(call, {"status": "Rejected"}))
             raise CallError("SecurityError", "the BootNotification was not accepted")
         except CallError as error:
-            return _Answer(self._error_text(call, error))
+            return _Reply(self._error_text(call, error))
         except BaseException as error:
             # SystemExit and the like too: the peer waits for an answer, and this thread serves others.
             _logger.exception("%s: the handler of %s failed", self._metadata.charge_point_id, call.action)
             self._tell_of(call, error)
-            return _Answer(self._error_text(call, CallError("InternalError", "internal error")))
+            return _Reply(self._error_text(call, CallError("InternalError", "internal error")))
 
     def _complain_of_gate(self, action: str, text: str) -> None:
         # The gate keeps out whatever comes, and a peer may invent actions.
@@ -238,15 +238,15 @@ class Responder:
         if self._observe is not None:
             self._observe(HandlerFailed(self._metadata.charge_point_id, call.action, error))
 
-    def _result(self, call: frames.CallFrame) -> _Answer:
+    def _result(self, call: frames.CallFrame) -> _Reply:
         call.payload, metadata = self._examined(call)
         offence = self._gate.fatal_violation(call.action, call.payload)
         if offence is not None:
             _logger.warning("%s: %s: %s; its connection is closed", metadata.charge_point_id, call.action, offence)
             self._transport.close(POLICY_VIOLATION, offence)
-            return _Answer(None)
+            return _Reply(None)
         payload = self._router.handle(call.action, call.payload, metadata)
-        return _Answer(self._result_text(call, payload), metadata, payload)
+        return _Reply(self._result_text(call, payload), metadata, payload)
 
     def _examined(self, call: frames.CallFrame | frames.SendFrame) -> tuple[Any, RequestMetadata]:
         """Return the payload of a CALL and what its handler is told; raises CallError where it is not let in."""

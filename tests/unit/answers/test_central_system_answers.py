@@ -74,9 +74,9 @@ def test_id_token_info_answers_an_id_token_only(version: str) -> None:
 
 def test_requests_to_a_certificate_authority_or_tax_office_are_declined() -> None:
     answers = CentralSystemAnswers()
-    asked = minimal("2.1", "GetCertificateChainStatus", "request")
-    chain = ask(answers, "GetCertificateChainStatus", asked, "2.1")["certificateStatus"]
-    hashes = [entry["certificateHashData"] for entry in asked["certificateStatusRequests"]]
+    requested = minimal("2.1", "GetCertificateChainStatus", "request")
+    chain = ask(answers, "GetCertificateChainStatus", requested, "2.1")["certificateStatus"]
+    hashes = [entry["certificateHashData"] for entry in requested["certificateStatusRequests"]]
     assert [(entry["certificateHashData"], entry["status"]) for entry in chain] == [(hashes[0], "Failed")]
     number = {"vatNumber": "DE1", "evseId": 1}
     assert ask(answers, "VatNumberValidation", number, "2.1") == {**number, "status": "Rejected"}

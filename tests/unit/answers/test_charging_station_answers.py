@@ -36,7 +36,7 @@ def named(component: str, variable: str, **more: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("asked", "status", "value"),
+    ("requested", "status", "value"),
     [
         (named("TxCtrlr", "TxStartPoint"), "Accepted", "Authorized"),
         (named("txctrlr", "TXSTARTPOINT", attributeType="Actual"), "Accepted", "Authorized"),
@@ -61,10 +61,10 @@ def named(component: str, variable: str, **more: Any) -> dict[str, Any]:
         ),
     ],
 )
-def test_a_variable_is_read(answers: ChargingStationAnswers, asked: Any, status: str, value: str | None) -> None:
-    (result,) = ask(answers, "GetVariables", {"getVariableData": [asked]})["getVariableResult"]
+def test_a_variable_is_read(answers: ChargingStationAnswers, requested: Any, status: str, value: str | None) -> None:
+    (result,) = ask(answers, "GetVariables", {"getVariableData": [requested]})["getVariableResult"]
     assert (result["attributeStatus"], result.get("attributeValue")) == (status, value)
-    assert asked.items() <= result.items()
+    assert requested.items() <= result.items()
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_a_base_report_has_the_variables_of_its_base(answers: ChargingStationAns
 
 
 @pytest.mark.parametrize(
-    ("asked", "found"),
+    ("requested", "found"),
     [
         ({"componentVariable": [{"component": {"name": "txctrlr"}, "variable": {"name": "TxStopPoint"}}]}, 1),
         ({"componentVariable": [{"component": {"name": "TxCtrlr"}}]}, 4),
@@ -120,8 +120,8 @@ def test_a_base_report_has_the_variables_of_its_base(answers: ChargingStationAns
         ({"componentCriteria": ["Problem"]}, 0),
     ],
 )
-def test_a_report_has_the_requested_variables(answers: ChargingStationAnswers, asked: Any, found: int) -> None:
-    assert len(report(answers, "GetReport", asked)) == found
+def test_a_report_has_the_requested_variables(answers: ChargingStationAnswers, requested: Any, found: int) -> None:
+    assert len(report(answers, "GetReport", requested)) == found
 
 
 def test_the_device_model_shows_the_state_of_the_connector(answers: ChargingStationAnswers) -> None:
@@ -135,10 +135,10 @@ def test_the_device_model_shows_the_state_of_the_connector(answers: ChargingStat
 
 
 def test_variables_are_not_monitored(answers: ChargingStationAnswers) -> None:
-    asked = [
+    requested = [
         named(component, "TxStartPoint", value=1, type="Delta", severity=5) for component in ("TxCtrlr", "Nonsense")
     ]
-    results = ask(answers, "SetVariableMonitoring", {"setMonitoringData": asked})["setMonitoringResult"]
+    results = ask(answers, "SetVariableMonitoring", {"setMonitoringData": requested})["setMonitoringResult"]
     assert [result["status"] for result in results] == ["Rejected", "UnknownComponent"]
     cleared = ask(answers, "ClearVariableMonitoring", {"id": [3, 4]})["clearMonitoringResult"]
     assert cleared == [{"id": 3, "status": "NotFound"}, {"id": 4, "status": "NotFound"}]

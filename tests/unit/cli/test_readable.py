@@ -91,8 +91,8 @@ def variable(component: str, name: str, instance: str | None = None, **fields: A
 
 
 def test_variables_are_shown_with_their_values() -> None:
-    asked = [variable("TxCtrlr", "TxStartPoint"), variable("TxCtrlr", "Limit", attributeType="MaxSet")]
-    assert compact({"getVariableData": asked}) == "TxCtrlr.TxStartPoint, TxCtrlr.Limit.MaxSet"
+    requested = [variable("TxCtrlr", "TxStartPoint"), variable("TxCtrlr", "Limit", attributeType="MaxSet")]
+    assert compact({"getVariableData": requested}) == "TxCtrlr.TxStartPoint, TxCtrlr.Limit.MaxSet"
     results = [
         variable("TxCtrlr", "TxStartPoint", attributeStatus="Accepted", attributeValue="Authorized"),
         variable("X", "Y", "Z", attributeStatus="UnknownVariable"),
