@@ -145,7 +145,7 @@ def logged() -> Iterator[tuple[str, str]]:
         logger = f"ocppsync.{file.relative_to(PACKAGE).with_suffix('').parts[0]}"
         for level in re.findall(r"\b_?logger\.(debug|info|warning|error|exception|critical)\(", text):
             yield logger, "ERROR" if level == "exception" else level.upper()
-        for rest in re.findall(r"\.note\(_logger, (.*)\)", text):
+        for rest in re.findall(r"\.log\(_logger, (.*)\)", text):
             yield logger, "INFO" if rest.endswith("level=logging.INFO") else "WARNING"
 
 

@@ -336,7 +336,7 @@ CODES: dict[str, tuple[Any, str, str]] = {
     "minItems": ({"there": True, "list": []}, "OccurenceConstraintViolation", "OccurrenceConstraintViolation"),
     "maxItems": ({"there": True, "list": [1] * 3}, "OccurenceConstraintViolation", "OccurrenceConstraintViolation"),
     "format date-time": ({"there": True, "time": "now"}, VALUE, VALUE),
-    # The most telling one counts: shape, required, type, extra, value, occurrence.
+    # The most significant one counts: shape, required, type, extra, value, occurrence.
     "required before type": ({"text": 1}, "ProtocolError", "OccurrenceConstraintViolation"),
     "type before extra": ({"there": 1, "x": 1}, "TypeConstraintViolation", "TypeConstraintViolation"),
     "extra before value": ({"there": True, "x": 1, "choice": ""}, "FormationViolation", "ProtocolError"),
