@@ -1,4 +1,4 @@
-"""``python -m ocppsync`` is the command `ocppsync`."""
+"""``python -m ocppsync``: the same as the command ``ocppsync``."""
 
 import sys
 

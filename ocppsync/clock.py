@@ -1,4 +1,4 @@
-"""The time as OCPP writes it."""
+"""The current time in the format of OCPP."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from datetime import datetime, timezone
 
 
 def utc_now() -> str:
-    """Return the time now in UTC with milliseconds: ``2026-11-24T08:15:00.123Z``.
+    """Return the current UTC time with milliseconds: ``2026-11-24T08:15:00.123Z``.
 
-    Three fractional digits and a ``Z`` are what every version takes (2/201 §3.1); `datetime.isoformat` would write six
-    and ``+00:00``.
+    Every version accepts three fractional digits and a ``Z`` (2/201 §3.1); `datetime.isoformat` writes six digits and
+    ``+00:00``.
     """
     return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")

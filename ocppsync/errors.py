@@ -1,4 +1,4 @@
-"""The exceptions of ocppsync, and the error codes of a CALLERROR in each version's spelling."""
+"""The exceptions of ocppsync, and the CALLERROR error codes in the spelling of each version."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ __all__ = [
     "Violation",
 ]
 
-# One row a code: 1.6's spelling, and the 2.x spelling, which is the one used inside this library (J16 table 7, 4/201
-# table 8, 4/21 table 9). 1.6 keeps its two odd spellings on purpose (JE16 5.1, 5.2) and lacks the last two codes, for
-# which the nearest thing it has is sent; where a spelling stands twice, the upper row counts.
+# One row per code: the 1.6 spelling and the 2.x spelling, which this library uses internally (J16 table 7, 4/201
+# table 8, 4/21 table 9). 1.6 keeps its two misspellings on purpose (JE16 5.1, 5.2) and lacks the last two codes, so the
+# nearest code of 1.6 replaces them. Where a spelling occurs twice, the upper row wins.
 _CODES: tuple[tuple[str, str], ...] = (
     # 1.6, 2.x
     ("NotImplemented", "NotImplemented"),
@@ -47,29 +47,29 @@ _TO_2X: Mapping[str, str] = {spelling: new for old, new in reversed(_CODES) for 
 
 
 def spell(code: str, version: str) -> str | None:
-    """Return ``code`` as ``version`` writes it, or None when no version knows it.
+    """Return ``code`` in the spelling of ``version``, or None if no version defines it.
 
-    Either spelling is understood: ``spell("FormatViolation", "1.6")`` is ``"FormationViolation"``.
+    Accepts either spelling: ``spell("FormatViolation", "1.6")`` is ``"FormationViolation"``.
     """
     return (_TO_16 if version == "1.6" else _TO_2X).get(code)
 
 
 class OCPPError(Exception):
-    """The base of every exception that this library raises on purpose."""
+    """Base class of the exceptions that this library raises."""
 
 
 Delivery = Literal["not_sent", "unknown", "answered"]
-"""How far a request got: ``"not_sent"`` (a retry is safe), ``"unknown"`` (it was written, and may have been acted
-on) or ``"answered"`` (the peer's answer came)."""
+"""How far a request got: ``"not_sent"`` (a retry is safe), ``"unknown"`` (it was written; the peer may have acted on
+it) or ``"answered"`` (the peer answered)."""
 
 
 class OCPPRequestError(OCPPError):
-    """A request to the peer did not bring a usable answer.
+    """A request to the peer got no usable answer.
 
     Attributes:
-        charge_point_id: the charge point at the other end, or this one's own id on the charge point side.
+        charge_point_id: the charge point of the connection; on the charge point side, its own id.
         action: the OCPP action, such as ``"Reset"``.
-        message_id: the id of the CALL, or None when none was made.
+        message_id: the id of the CALL; None if no CALL was created.
         delivery: how far the request got; see `Delivery`.
     """
 
@@ -84,7 +84,7 @@ class OCPPRequestError(OCPPError):
 
 
 class NotConnectedError(OCPPRequestError):
-    """There is no connection to that charge point; nothing was written (delivery ``"not_sent"``)."""
+    """There is no connection; nothing was written (delivery ``"not_sent"``)."""
 
 
 class NotRegisteredError(OCPPRequestError):
@@ -93,34 +93,34 @@ class NotRegisteredError(OCPPRequestError):
 
 
 class QueueFullError(OCPPRequestError):
-    """Too many requests wait for their turn on that connection; nothing was written (delivery ``"not_sent"``)."""
+    """Too many requests are queued on the connection; nothing was written (delivery ``"not_sent"``)."""
 
 
 class VersionMismatchError(OCPPRequestError):
-    """The charge point negotiated another version than the one that was asked for; nothing was written (delivery
+    """The connection speaks another version than the request asks for; nothing was written (delivery
     ``"not_sent"``)."""
 
 
 class RequestTimeoutError(OCPPRequestError, TimeoutError):
-    """No answer came in time (J16 §4.1.1).
+    """The peer did not answer in time (J16 §4.1.1).
 
-    delivery is ``"not_sent"`` when the request still waited for its turn, else ``"unknown"``.
+    delivery is ``"not_sent"`` if the request was still queued, else ``"unknown"``.
     """
 
 
 class ConnectionLostError(OCPPRequestError):
-    """The connection ended before the answer came (delivery ``"not_sent"`` or ``"unknown"``)."""
+    """The connection ended before the answer arrived (delivery ``"not_sent"`` or ``"unknown"``)."""
 
 
 class CallErrorReceived(OCPPRequestError):
     """The peer answered with a CALLERROR (J16 §4.2.3; delivery ``"answered"``).
 
     Attributes:
-        code: the error code in the spelling of the connection's version; a code that no version knows is
-            ``"GenericError"``.
-        raw_code: the code exactly as the peer wrote it.
+        code: the error code in the spelling of the connection's version; ``"GenericError"`` for a code that no version
+            defines.
+        raw_code: the code exactly as the peer sent it.
         description: the peer's text, possibly empty.
-        details: the peer's details, an object, possibly empty.
+        details: the peer's details, a JSON object, possibly empty.
     """
 
     def __init__(
@@ -149,11 +149,11 @@ class CallErrorReceived(OCPPRequestError):
 
 
 class InvalidResponseError(OCPPRequestError):
-    """The peer's answer breaks the schema of its message, or is no OCPP-J answer (delivery ``"answered"``).
+    """The peer's answer violates its schema, or is not a valid OCPP-J frame (delivery ``"answered"``).
 
     Attributes:
-        validation_error: the `ValidationError` with every violation; None when the frame itself was malformed.
-        payload: the answer as it came, when there was one.
+        validation_error: the `ValidationError` with the violations; None if the frame itself was malformed.
+        payload: the payload as received; None if there was none.
     """
 
     def __init__(
@@ -177,19 +177,19 @@ class CallError(OCPPError):
     """Raise it in a handler to answer the CALL with a CALLERROR (J16 §4.2.3).
 
     Args:
-        code: one of the specification's codes, such as ``"NotSupported"``; the spelling of any version will do, the
-            wire gets the connection's own.
-        description: a text for the peer's log; it is sent as it is, so keep secrets out of it.
-        details: a JSON object with more.
+        code: an error code of the specification, such as ``"NotSupported"``, in the spelling of any version; it is sent
+            in the spelling of the connection's version.
+        description: a text for the peer's log. It is sent unchanged, so keep secrets out of it.
+        details: more information, as a JSON object.
 
     Raises:
-        ValueError: no version knows the code.
+        ValueError: no version defines the code.
     """
 
     def __init__(self, code: str, description: str = "", details: Mapping[str, Any] | None = None) -> None:
         if spell(code, "2.1") is None:
             known = ", ".join(sorted(_TO_2X))
-            raise ValueError(f"{code!r} is no OCPP error code; one of {known} was expected")
+            raise ValueError(f"unknown OCPP error code {code!r}; known: {known}")
         super().__init__(f"{code}: {description}" if description else code)
         self.code = code
         self.description = description
@@ -197,23 +197,23 @@ class CallError(OCPPError):
 
 
 class Violation(NamedTuple):
-    """One thing that is wrong with a payload."""
+    """One schema violation of a payload."""
 
     path: str
-    """Where: ``meterValue[0].sampledValue[2].unit``; empty for the payload itself."""
+    """The place in the payload: ``meterValue[0].sampledValue[2].unit``; empty for the payload itself."""
     message: str
     """What was found and what was expected."""
     keyword: str
-    """The JSON-schema keyword that was violated, such as ``"required"`` or ``"maxLength"``."""
+    """The violated JSON Schema keyword, such as ``"required"`` or ``"maxLength"``."""
 
 
 class ValidationError(OCPPError, ValueError):
-    """A payload breaks the schema of its message, or the action does not exist in that version or direction.
+    """A payload violates its schema, or the action does not exist in that version or direction.
 
     Attributes:
         action: the OCPP action.
-        errors: every `Violation`, the most telling first.
-        error_code: what a CALLERROR says about it, in the spelling of the version that was asked for.
+        errors: the violations found, the most significant first; at most 20.
+        error_code: the error code for a CALLERROR, in the spelling of the version that the payload was validated for.
     """
 
     def __init__(self, message: str, *, action: str, errors: Sequence[Violation], error_code: str) -> None:
@@ -223,7 +223,7 @@ class ValidationError(OCPPError, ValueError):
         self.error_code = error_code
 
     def described(self) -> str:
-        """Return the first violation in a line, with its place."""
+        """Return the first violation with its place, on one line."""
         if not self.errors:
             return str(self)
         path, message, _ = self.errors[0]
@@ -234,7 +234,7 @@ class HandshakeError(OCPPError):
     """A charge point could not open its connection.
 
     Attributes:
-        status: the HTTP status that the central system answered, or None when it did not get that far.
+        status: the HTTP status of the central system's response; None if there was no response.
     """
 
     def __init__(self, message: str, *, status: int | None = None) -> None:
@@ -243,12 +243,12 @@ class HandshakeError(OCPPError):
 
 
 class ProtocolError(OCPPError):
-    """A message that is not an OCPP-J frame (J16 §4.2).
+    """A message is not a valid OCPP-J frame (J16 §4.2).
 
     Attributes:
-        error_code: the 2.x name of the error; `spell` gives the connection's own.
-        message_id: the id of the frame where it could be read, else None.
-        message_type: the number of the frame's type where it could be read, else None.
+        error_code: the error code in the 2.x spelling; `spell` converts it to the connection's version.
+        message_id: the message id of the frame; None if it could not be read.
+        message_type: the message type number of the frame; None if it could not be read.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""What happens at a central system or charge point, for those who watch: one frozen object for each event.
+"""The events of a central system or charge point, as frozen objects, for observers.
 
-An observer is a function that takes an event. It is called on the thread on which the event happened, a reader or a
-handler's, and must not block. What it raises is logged and harms nothing.
+An observer is a function that takes an event. It runs in the thread of the event, that of a reader or a handler, and
+must not block. Its exceptions are logged and have no other effect.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MessageKind = Literal["CALL", "CALLRESULT", "CALLERROR", "CALLRESULTERROR", "SEN
 
 @dataclass(frozen=True)
 class Connected:
-    """A connection was opened."""
+    """A connection opened."""
 
     charge_point_id: str
     version: str
@@ -44,26 +44,26 @@ class Connected:
 
 @dataclass(frozen=True)
 class Closed:
-    """A connection has ended."""
+    """A connection closed."""
 
     charge_point_id: str
     version: str
     code: int | None
-    """The WebSocket close code; 1006 when there was no closing handshake."""
+    """The WebSocket close code; 1006 if there was no closing handshake."""
     seconds: float
-    """How long it was open."""
+    """The duration of the connection in seconds."""
 
 
 @dataclass(frozen=True)
 class Refused:
-    """Somebody was turned away at the door."""
+    """A connection was refused before the WebSocket upgrade."""
 
     remote_address: str
     path: str
-    """The path of the HTTP request; empty when it did not get that far."""
+    """The path of the HTTP request; empty if none was read."""
     status: int
     reason: str
-    """For people here; the peer gets the bare status."""
+    """The reason, for the log; the peer gets only the status."""
 
 
 @dataclass(frozen=True)
@@ -72,28 +72,28 @@ class _Message:
     version: str
     kind: MessageKind
     message_id: str
-    """Empty where it could not be read."""
+    """The message id; empty if it could not be read."""
     action: str
-    """That of the CALL for its answers; empty where it is not known."""
+    """The action; for an answer, that of its CALL. Empty if unknown."""
     text: str
-    """The message itself. It may hold secrets."""
+    """The message as on the wire; it may contain secrets."""
     seconds: float | None
-    """For an answer: since its CALL was sent or came; else None."""
+    """For an answer, the seconds since its CALL was sent or received; else None."""
 
 
 @dataclass(frozen=True)
 class MessageReceived(_Message):
-    """A message came from the peer."""
+    """A message was received from the peer."""
 
 
 @dataclass(frozen=True)
 class MessageSent(_Message):
-    """A message is on its way to the peer; if the connection ends before it is there, `Closed` follows."""
+    """A message was sent to the peer; `Closed` follows if the connection ends before the message arrives."""
 
 
 @dataclass(frozen=True)
 class ValidationFailed:
-    """A payload breaks its schema, and was refused."""
+    """An invalid payload was refused."""
 
     charge_point_id: str
     action: str
@@ -103,7 +103,7 @@ class ValidationFailed:
 
 @dataclass(frozen=True)
 class TimedOut:
-    """A request brought no answer in time."""
+    """A request got no answer in time."""
 
     charge_point_id: str
     action: str
@@ -113,12 +113,12 @@ class TimedOut:
 
 @dataclass(frozen=True)
 class HandlerFailed:
-    """A handler raised something else than a CallError, returned an answer that breaks its schema, or took too long."""
+    """A handler raised an exception other than CallError, returned an invalid answer, or took too long."""
 
     charge_point_id: str
     action: str
     error: BaseException
-    """A TimeoutError where it took too long."""
+    """The exception; a TimeoutError if the handler took too long."""
 
 
 Event = Connected | Closed | Refused | MessageReceived | MessageSent | ValidationFailed | TimedOut | HandlerFailed
@@ -129,8 +129,8 @@ class LoggingObserver:
     """An observer that writes each event to a log.
 
     Args:
-        logger: where to.
-        level: at which level.
+        logger: the logger.
+        level: the log level.
     """
 
     def __init__(self, logger: logging.Logger, level: int = logging.INFO) -> None:
@@ -138,29 +138,31 @@ class LoggingObserver:
         self._level = level
 
     def __call__(self, event: Event) -> None:
-        """Take an event."""
+        """Log an event."""
         if not self._logger.isEnabledFor(self._level):
             return
         if isinstance(event, _Message):
-            # Without its text, which may hold secrets.
+            # Without the text, which may contain secrets.
             arrow = "->" if isinstance(event, MessageReceived) else "<-"
-            took = "" if event.seconds is None else f" after {event.seconds:.3f} s"
-            self._logger.log(self._level, "%s %s %s %s%s", event.charge_point_id, arrow, event.kind, event.action, took)
+            duration = "" if event.seconds is None else f" after {event.seconds:.3f} s"
+            self._logger.log(
+                self._level, "%s %s %s %s%s", event.charge_point_id, arrow, event.kind, event.action, duration
+            )
         else:
             self._logger.log(self._level, "%s", event)
 
 
 def observed_by(observers: Sequence[Observer]) -> Observer | None:
-    """Return one observer for all of them, which never raises; None for none, so that nothing need be told."""
+    """Return one observer that calls all of them and never raises; None if there are none."""
     if not observers:
         return None
-    watching = tuple(observers)
+    snapshot = tuple(observers)
 
-    def tell(event: Event) -> None:
-        for observer in watching:
+    def notify(event: Event) -> None:
+        for observer in snapshot:
             try:
                 observer(event)
             except Exception:
-                _logger.exception("an observer failed on %s", type(event).__name__)
+                _logger.exception("observer failed on %s", type(event).__name__)
 
-    return tell
+    return notify

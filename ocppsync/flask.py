@@ -1,4 +1,4 @@
-"""A central system in a Flask site; needs the extra ``flask``."""
+"""A central system in a Flask site; requires the extra ``flask``."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ __all__ = ["ocpp_blueprint"]
 
 
 def ocpp_blueprint(central_system: CentralSystem, name: str = "ocpp") -> flask.Blueprint:
-    """Return a blueprint whose pages are where charge points connect to.
+    """Return a blueprint with the endpoint for charge points.
 
-    ``app.register_blueprint(ocpp_blueprint(cs), url_prefix="/ocpp")`` makes ``ws://your-site/ocpp`` the URL to enter in
-    a charger. What the application does before and after each request is done for a charge point's as well, when it
-    connects; `authorize` and `identify` of the central system may use Flask's context. See `wsgi_app` for the servers
-    that it works on.
+    After ``app.register_blueprint(ocpp_blueprint(cs), url_prefix="/ocpp")``, the URL to enter in a charge point is
+    ``ws://your-site/ocpp``. The application's functions for before and after each request run for each connection of a
+    charge point, too. `authorize` and `identify` of the central system may use Flask's context. See `wsgi_app` for the
+    supported servers.
 
     Args:
-        central_system: mostly one with ``port=None``.
-        name: of the blueprint, for an application with more than one.
+        central_system: the central system, usually with ``port=None``.
+        name: the name of the blueprint, for an application with several.
     """
     blueprint = flask.Blueprint(name, __name__)
     application = wsgi_app(central_system)
@@ -31,8 +31,8 @@ def ocpp_blueprint(central_system: CentralSystem, name: str = "ocpp") -> flask.B
         status, headers = head[0]
         return flask.current_app.response_class(body, status, headers)
 
-    # Everything that was routed here, whatever it looks like: an identity may hold what a URL can. Werkzeug tells
-    # requests for a WebSocket from others, which are to get an answer as well.
+    # Routes every path below the prefix: an identity may contain any character of a URL. Werkzeug routes WebSocket
+    # requests separately from others, which get a response as well.
     for websocket in (True, False):
         for rule in ("/", "/<path:path>"):
             blueprint.add_url_rule(rule, "charge_point", charge_point, websocket=websocket, merge_slashes=False)

@@ -1,4 +1,4 @@
-"""A journal of the wire: every message as a line of JSON, to look into later, or to play with `ocppsync replay`."""
+"""A file of all messages, one line of JSON each, to read later or to replay with `ocppsync replay`."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ _MIB = 1024 * 1024
 
 
 class Journal:
-    """An observer that writes the conversation to a file: ``CentralSystem(9000, observers=[Journal("wire.jsonl")])``.
+    """An observer that writes all messages to a file: ``CentralSystem(9000, observers=[Journal("wire.jsonl")])``.
 
     A line is an object with ``time``, ``charge_point``, ``version``, and either ``direction`` (``"in"`` or ``"out"``)
-    with the ``text`` of the message, or ``event``: ``"connected"``, ``"closed"`` with its ``code``, or ``"refused"``
-    with ``status`` and ``reason``. Secrets are masked: those of configuration keys and variables that hold passwords,
-    and passwords in URLs; other personal data, such as idTags, are not.
+    and the ``text`` of the message, or ``event``: ``"connected"``, ``"closed"`` with its ``code``, or ``"refused"``
+    with ``address``, ``status`` and ``reason`` and without charge point and version. Passwords in configuration keys,
+    variables and URLs are masked; personal data such as idTags is not.
 
     Args:
         path: the file; lines are appended to it.
-        max_bytes: the size at which it is renamed to ``path.1`` and begun anew.
-        backups: how many of those are kept.
-        mask: whether secrets are masked.
+        max_bytes: the size in bytes at which the file is renamed to ``path.1`` and a new one begins.
+        backups: the number of renamed files to keep.
+        mask: whether to mask secrets.
 
     Raises:
-        OSError: the file cannot be written.
+        OSError: the file cannot be opened.
     """
 
     def __init__(self, path: str | Path, *, max_bytes: int = 10 * _MIB, backups: int = 5, mask: bool = True) -> None:
@@ -43,15 +43,15 @@ class Journal:
         )
 
     def __call__(self, event: Event) -> None:
-        """Take an event."""
+        """Write an event to the file."""
         line = self._line(event)
         if line is not None:
             text = json.dumps({"time": utc_now(), **line}, ensure_ascii=False, separators=(",", ":"))
-            # Not emit, which takes no lock: two threads would write or rename the file at once.
+            # Not emit, which takes no lock: two threads could write or rename the file at the same time.
             self._file.handle(logging.makeLogRecord({"msg": text}))
 
     def close(self) -> None:
-        """Close the file; an event that comes later opens it again."""
+        """Close the file; a later event opens it again."""
         self._file.close()
 
     def _line(self, event: Event) -> dict[str, Any] | None:
@@ -69,7 +69,7 @@ class Journal:
 
 
 def as_journal(journal: Journal | str | Path) -> Journal:
-    """Return the journal itself, or one that writes to the path."""
+    """Return ``journal`` itself, or a journal that writes to that path."""
     return journal if isinstance(journal, Journal) else Journal(journal)
 
 
@@ -79,23 +79,23 @@ def _masked_text(text: str) -> str:
     except (ValueError, RecursionError):
         return str(masked(text))
     safe = masked(message)
-    # What holds no secret is kept to the letter.
+    # A text without secrets stays byte for byte as it is on the wire.
     return text if safe == message else json.dumps(safe, ensure_ascii=False, separators=(",", ":"))
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A message of a journal."""
+    """One message of a journal."""
 
     time: str
     direction: Literal["in", "out"]
-    """As seen by who wrote the journal."""
+    """From the view of the end that wrote the journal."""
     text: str
 
 
 @dataclass
 class RecordedSession:
-    """One connection of a journal."""
+    """The messages of one connection in a journal."""
 
     charge_point_id: str
     version: str
@@ -103,25 +103,25 @@ class RecordedSession:
 
 
 def read_journal(path: str | Path) -> list[RecordedSession]:
-    """Return the connections that a journal tells of, in the order they began.
+    """Return the connections recorded in a journal, in the order they began; without those that have no message.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: a line is none of a journal's; the text has its number.
+        ValueError: a line is not a journal entry; the text has its number.
     """
     sessions: list[RecordedSession] = []
-    # With its own end of lines: a text may hold other characters that end some.
+    # Only "\n" ends a line: a text may contain other line separators.
     with Path(path).open(encoding="utf-8", newline="\n") as file:
         lines = list(file)
     for number, line in enumerate(lines, 1):
         try:
-            _take(json.loads(line), sessions)
+            _add_line(json.loads(line), sessions)
         except (ValueError, KeyError, TypeError, AttributeError):
-            raise ValueError(f"{path}, line {number}: this is no line of a journal") from None
+            raise ValueError(f"{path}, line {number}: not a journal entry") from None
     return [session for session in sessions if session.entries]
 
 
-def _take(line: dict[str, Any], sessions: list[RecordedSession]) -> None:
+def _add_line(line: dict[str, Any], sessions: list[RecordedSession]) -> None:
     if line.get("event") == "refused":
         return
     name, version = line["charge_point"], line["version"]
@@ -133,6 +133,6 @@ def _take(line: dict[str, Any], sessions: list[RecordedSession]) -> None:
         if line["direction"] not in ("in", "out"):
             raise ValueError
         current.entries.append(Entry(line["time"], line["direction"], line["text"]))
-    # Tells other objects from an event; its own fields say nothing that is needed here.
+    # Neither a message nor an event: not a line of a journal.
     elif "event" not in line:
         raise ValueError

@@ -1,4 +1,4 @@
-"""What is tolerated beyond the specification, and what becomes of payloads that break their schema."""
+"""Options: tolerance beyond the specification, and what to do with payloads that violate their schema."""
 
 from __future__ import annotations
 
@@ -9,27 +9,26 @@ from typing import Literal, get_args
 __all__ = ["Lenient", "Validation", "ValidationMode"]
 
 ValidationMode = Literal["strict", "warn", "off"]
-"""``"strict"`` refuses what breaks its schema, ``"warn"`` logs it and lets it through, ``"off"`` does not look."""
+"""``"strict"`` refuses an invalid payload, ``"warn"`` logs and accepts it, ``"off"`` does not validate."""
 _MODES = get_args(ValidationMode)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lenient:
-    """Tolerance for what real chargers send; everything is off unless it is asked for.
+    """Tolerance for what real charge points send; everything is off by default.
 
-    A place in a message is written with dots, lists are passed through:
-    ``"MeterValues.meterValue.sampledValue.unit"``; it counts for the request and for the response.
+    A place names a field of a message with dots and without list indexes:
+    ``"MeterValues.meterValue.sampledValue.unit"``. It applies to the request and to the response.
 
     Attributes:
-        strip_nulls: take optional fields that are ``null`` for absent.
-        max_lengths: the longest text in characters, or the longest list, that is taken at a place, instead of the
-            schema's (2/201 §2.1.15 FieldLength); in both directions.
-        spellings: other spellings of the values of an enumeration, by place: ``{"kwh": "kWh"}``. Handlers see the
-            right one.
-        any_case_enums: take the values of enumerations in any case. Handlers see the right one.
-        long_fractions: take more than three fractional digits in the times of 2.0.1 and 2.1.
-        short_call_errors: take a CALLERROR of 3 or 4 elements, or with details that are no object.
-        numeric_ids: take CALLs whose message id is an integer, and echo it as one.
+        strip_nulls: treat optional fields with the value ``null`` as absent.
+        max_lengths: by place, a maximum length of a string (characters) or of a list (items), instead of that of the
+            schema (2/201 §2.1.15 FieldLength); in both directions.
+        spellings: by place, other spellings of enumeration values: ``{"kwh": "kWh"}``. Handlers get the correct one.
+        any_case_enums: accept enumeration values in any case. Handlers get the correct spelling.
+        long_fractions: accept more than three fractional digits in the times of 2.0.1 and 2.1.
+        short_call_errors: accept a CALLERROR of 3 or 4 elements, or with details other than an object.
+        numeric_ids: accept CALLs with an integer as message id, and answer with the same integer.
     """
 
     strip_nulls: bool = False
@@ -43,29 +42,29 @@ class Lenient:
     def __post_init__(self) -> None:
         for place, limit in self.max_lengths.items():
             if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
-                raise ValueError(f"max_lengths[{place!r}] must be a whole number, not {limit!r}")
+                raise ValueError(f"max_lengths[{place!r}] must be a non-negative integer, not {limit!r}")
         for place, choices in self.spellings.items():
             if not isinstance(choices, Mapping):
-                raise ValueError(f"spellings[{place!r}] must be a mapping of spellings, not {choices!r}")
+                raise ValueError(f"spellings[{place!r}] must map spellings to values, not be {choices!r}")
 
     @property
     def normalizes(self) -> bool:
-        """Whether payloads that come in are changed before they are looked at."""
+        """Whether received payloads are changed before they are validated."""
         return bool(self.strip_nulls or self.spellings or self.any_case_enums)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Validation:
-    """What becomes of payloads that break their schema, by direction and by action.
+    """What to do with payloads that violate their schema, by direction and action.
 
     Attributes:
-        inbound: for the peer's requests and its answers.
-        outbound: for our requests and our handlers' answers.
+        inbound: the mode for the peer's requests and answers.
+        outbound: the mode for requests to the peer and the answers of handlers.
         inbound_actions: exceptions from ``inbound``, by action: ``{"MeterValues": "warn"}``.
         outbound_actions: exceptions from ``outbound``, by action.
 
     Raises:
-        ValueError: a mode is none of the three.
+        ValueError: a mode is not one of the three.
     """
 
     inbound: ValidationMode = "strict"
@@ -76,12 +75,12 @@ class Validation:
     def __post_init__(self) -> None:
         for mode in (self.inbound, self.outbound, *self.inbound_actions.values(), *self.outbound_actions.values()):
             if mode not in _MODES:
-                raise ValueError(f"a validation mode is one of {', '.join(_MODES)}, not {mode!r}")
+                raise ValueError(f"unknown validation mode {mode!r}; supported: {', '.join(_MODES)}")
 
     def of_inbound(self, action: str) -> ValidationMode:
-        """Return the mode for what the peer sends of an action."""
+        """Return the mode for an action's messages from the peer."""
         return self.inbound_actions.get(action, self.inbound)
 
     def of_outbound(self, action: str) -> ValidationMode:
-        """Return the mode for what we send of an action."""
+        """Return the mode for an action's messages to the peer."""
         return self.outbound_actions.get(action, self.outbound)

@@ -1,6 +1,6 @@
-"""The methods of both sides whose types follow from the action and the version.
+"""The methods of both ends with types that depend on the action and the version.
 
-The types themselves are in ``methods.pyi``, which is generated: what is written here is what runs.
+The types are in ``methods.pyi``, which is generated; this file has the code.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .vendor import VendorAction
 
 __all__ = ["CentralSystemHandler", "CentralSystemMethods", "ChargePointHandler", "ChargePointMethods"]
 
-# What is left at run time of types that name every message.
+# At run time; methods.pyi has the types with every message.
 CentralSystemHandler = Callable[[Request, RequestMetadata], "Mapping[str, object] | None"]
 """The single handler of a central system, for one version of OCPP or several."""
 ChargePointHandler = Callable[[Request, RequestMetadata], "Mapping[str, object] | None"]
@@ -24,7 +24,7 @@ ChargePointHandler = Callable[[Request, RequestMetadata], "Mapping[str, object] 
 
 
 class CentralSystemMethods(ABC):
-    """The methods of a central system whose types follow from the action and the version."""
+    """The methods of a central system with types that depend on the action and the version."""
 
     def send_request(
         self,
@@ -35,28 +35,28 @@ class CentralSystemMethods(ABC):
         timeout: float | None = None,
         version: Version | None = None,
     ) -> Any:
-        """Return the charge point's answer to a request; blocks until it is there.
+        """Send a request and return the charge point's answer; blocks until it arrives.
 
-        To be called from any thread, handlers included. The requests of one connection go out in order, one at a
-        time (J16 §4.1.1, 4/201 §4.1.1). An action in a variable is passed as `Any`.
+        Thread-safe, also in handlers. The requests of one connection are sent in order, one at a time (J16 §4.1.1,
+        4/201 §4.1.1). To pass an action in a variable, annotate the variable as `Any`.
 
         Args:
-            charge_point_id: who gets the request.
+            charge_point_id: the identity of the charge point.
             action: the OCPP action, such as ``"Reset"``, or a `VendorAction`.
-            payload: the fields of the request; may be left out where none is required.
-            timeout: seconds, the wait for its turn included; None stands for the option ``request_timeout``.
-            version: the version of OCPP that the payload is written for. None: that of the connection, whichever it
-                is; to a type checker, the oldest that has the action.
+            payload: the fields of the request; may be omitted if none is required.
+            timeout: seconds until the answer, including the time in the queue; None: the option ``request_timeout``.
+            version: the version of OCPP of the payload. None: that of the connection; for a type checker, the oldest
+                version that has the action.
 
         Raises:
-            ValidationError: the payload breaks the schema of the request, or the action is not the central system's
-                to send; nothing was sent.
+            ValidationError: the payload violates the schema of the request, or a central system does not send the
+                action; nothing was sent.
             NotConnectedError: there is no connection; nothing was sent.
             VersionMismatchError: the connection speaks another version than ``version``; nothing was sent.
-            RequestTimeoutError: no answer came in time.
-            ConnectionLostError: the connection ended before the answer came.
+            RequestTimeoutError: no answer arrived in time.
+            ConnectionLostError: the connection ended before the answer arrived.
             CallErrorReceived: the charge point answered with a CALLERROR.
-            InvalidResponseError: the answer breaks its schema.
+            InvalidResponseError: the answer violates its schema.
         """
         return self._send_request(charge_point_id, action, {} if payload is None else payload, timeout, version)
 
@@ -69,13 +69,13 @@ class CentralSystemMethods(ABC):
         timeout: float | None = None,
         version: Version | None = None,
     ) -> Future[Any]:
-        """Return the future of the charge point's answer to a request, at once.
+        """Send a request and return a future of the charge point's answer; does not block.
 
-        Takes what `send_request` takes; the timeout runs from now. The future's ``cancel()`` works until the request
-        is written.
+        The arguments are those of `send_request`; the timeout starts now. The future's ``cancel()`` works until the
+        request is written.
 
         Raises:
-            ValidationError: as `send_request` does; its other errors come out of the future.
+            ValidationError: as for `send_request`; the future raises its other errors.
         """
         return self._submit_request(charge_point_id, action, {} if payload is None else payload, timeout, version)
 
@@ -87,74 +87,75 @@ class CentralSystemMethods(ABC):
         *,
         version: Version | None = None,
     ) -> None:
-        """Send what the charge point does not answer: a SEND of OCPP 2.1 (4/21 §4.2.4).
+        """Send a message without an answer: a SEND of OCPP 2.1 (4/21 §4.2.4).
 
-        Of the specification's own actions none is for the central system to send in this way, so it takes a
-        `VendorAction` without a response. Nothing tells whether it arrived.
+        The specification has no SEND from the central system, so the action is a `VendorAction` without a response.
+        There is no confirmation that the message arrived.
 
         Args:
-            charge_point_id: who gets it.
+            charge_point_id: the identity of the charge point.
             action: a `VendorAction` whose ``response`` is None.
-            payload: its fields; may be left out where none is required.
-            version: the version of OCPP that the payload is written for; None: that of the connection.
+            payload: the fields of the message; may be omitted if none is required.
+            version: the version of OCPP of the payload; None: that of the connection.
 
         Raises:
-            ValidationError: the payload breaks its schema, or the action is not the central system's to send;
-                nothing was sent.
+            ValidationError: the payload violates its schema, or a central system does not send the action; nothing
+                was sent.
             NotConnectedError: there is no connection; nothing was sent.
             VersionMismatchError: the connection speaks another version than ``version``; nothing was sent.
         """
         self._send(charge_point_id, action, {} if payload is None else payload, version)
 
     def on(self, action: str | VendorAction, *, version: Version | None = None) -> Callable[[Any], Any]:
-        """Return a decorator that makes a function the handler of an action; the function stays as it is.
+        """Return a decorator that registers a function as the handler of an action; the function is unchanged.
 
-        The handler gets ``(payload, metadata)`` and returns the answer, a dict; None stands for ``{}`` where the
-        answer has no required field. It runs in the handlers' thread pool, and may block and call `send_request`.
-        It may raise `CallError` to answer with a CALLERROR; any other exception becomes InternalError, without its
-        text. What the handler of a SEND returns is dropped. An action in a variable is passed as `Any`.
+        The handler gets ``(payload, metadata)`` and returns the answer, a dict; None means ``{}`` for an answer
+        without required fields. It runs in the handlers' thread pool, and may block and call `send_request`. It may
+        raise `CallError` to answer with a CALLERROR; any other exception is answered with InternalError, without its
+        text. The result of the handler of a SEND is ignored. To pass an action in a variable, annotate the variable
+        as `Any`.
 
         Args:
             action: the OCPP action, such as ``"BootNotification"``, or a `VendorAction`.
-            version: the handler is for the connections of that version of OCPP. None: for every version that no other
-                handler of the action is for; to a type checker, the oldest that has the action.
+            version: the version of OCPP that the handler is for. None: every version without its own handler of the
+                action; for a type checker, the oldest version that has the action.
 
         Raises:
-            ValueError: the charge point does not send that action, or it has a handler already.
+            ValueError: a charge point does not send that action, or it already has a handler.
         """
         return self._on(action, version)
 
     def after(self, action: str | VendorAction, *, version: Version | None = None) -> Callable[[Any], Any]:
-        """Return a decorator that makes a function run after each answer to an action; the function stays as it is.
+        """Return a decorator that runs a function after each answer to an action; the function is unchanged.
 
-        It gets the ``(payload, metadata)`` of the request once the CALLRESULT is on the wire. It runs in the handlers'
-        thread pool, and may block and call `send_request`; what it returns is dropped. An action in a variable is
-        passed as `Any`. A SEND has no answer, so nothing comes after it.
+        The function gets the ``(payload, metadata)`` of the request after the CALLRESULT was sent. It runs in the
+        handlers' thread pool, and may block and call `send_request`; its result is ignored. To pass an action in a
+        variable, annotate the variable as `Any`.
 
         Args:
             action: the OCPP action, or a `VendorAction`.
             version: as for `on`.
 
         Raises:
-            ValueError: the charge point does not send that action, or it is a SEND.
+            ValueError: a charge point does not send that action, or it is a SEND, which has no answer.
         """
         return self._after(action, version)
 
     def on_data_transfer(
         self, vendor_id: str, message_id: str | None = None, *, version: Version | None = None
     ) -> Callable[[Any], Any]:
-        """Return a decorator that makes a function the handler of one vendor's DataTransfer; it stays as it is.
+        """Return a decorator that registers a function as the handler of a vendor's DataTransfer.
 
-        The handler gets and returns what that of `on` for ``"DataTransfer"`` does, which is left with what no
-        `on_data_transfer` is for.
+        The function is unchanged. It gets and returns the same as a handler of `on` for ``"DataTransfer"``, which gets
+        the remaining requests.
 
         Args:
             vendor_id: the ``vendorId`` of the request.
-            message_id: its ``messageId``; None: whichever no other handler of this vendor is for.
+            message_id: the ``messageId`` of the request; None: every one without its own handler of this vendor.
             version: as for `on`.
 
         Raises:
-            ValueError: there is such a handler already.
+            ValueError: there is already such a handler.
         """
         return self._on_data_transfer(vendor_id, message_id, version)
 
@@ -167,7 +168,7 @@ class CentralSystemMethods(ABC):
         timeout: float | None,
         version: Version | None,
     ) -> Any:
-        """Do the work of `send_request`."""
+        """Implement `send_request`."""
 
     @abstractmethod
     def _submit_request(
@@ -178,7 +179,7 @@ class CentralSystemMethods(ABC):
         timeout: float | None,
         version: Version | None,
     ) -> Future[Any]:
-        """Do the work of `submit_request`."""
+        """Implement `submit_request`."""
 
     @abstractmethod
     def _send(
@@ -188,25 +189,25 @@ class CentralSystemMethods(ABC):
         payload: Mapping[str, Any],
         version: Version | None,
     ) -> None:
-        """Do the work of `send`."""
+        """Implement `send`."""
 
     @abstractmethod
     def _on(self, action: str | VendorAction, version: Version | None) -> Callable[[Any], Any]:
-        """Do the work of `on`."""
+        """Implement `on`."""
 
     @abstractmethod
     def _after(self, action: str | VendorAction, version: Version | None) -> Callable[[Any], Any]:
-        """Do the work of `after`."""
+        """Implement `after`."""
 
     @abstractmethod
     def _on_data_transfer(
         self, vendor_id: str, message_id: str | None, version: Version | None
     ) -> Callable[[Any], Any]:
-        """Do the work of `on_data_transfer`."""
+        """Implement `on_data_transfer`."""
 
 
 class ChargePointMethods(ABC):
-    """The methods of a charge point whose types follow from the action and the version."""
+    """The methods of a charge point with types that depend on the action and the version."""
 
     def send_request(
         self,
@@ -216,28 +217,28 @@ class ChargePointMethods(ABC):
         timeout: float | None = None,
         version: Version | None = None,
     ) -> Any:
-        """Return the central system's answer to a request; blocks until it is there.
+        """Send a request and return the central system's answer; blocks until it arrives.
 
-        To be called from any thread, handlers included. The requests of one connection go out in order, one at a
-        time (J16 §4.1.1, 4/201 §4.1.1). An action in a variable is passed as `Any`.
+        Thread-safe, also in handlers. The requests of one connection are sent in order, one at a time (J16 §4.1.1,
+        4/201 §4.1.1). To pass an action in a variable, annotate the variable as `Any`.
 
         Args:
             action: the OCPP action, such as ``"BootNotification"``, or a `VendorAction`.
-            payload: the fields of the request; may be left out where none is required.
-            timeout: seconds, the wait for its turn included; None stands for the option ``request_timeout``.
-            version: the version of OCPP that the payload is written for. None: that of the connection, whichever it
-                is; to a type checker, the oldest that has the action.
+            payload: the fields of the request; may be omitted if none is required.
+            timeout: seconds until the answer, including the time in the queue; None: the option ``request_timeout``.
+            version: the version of OCPP of the payload. None: that of the connection; for a type checker, the oldest
+                version that has the action.
 
         Raises:
-            ValidationError: the payload breaks the schema of the request, or the action is not the charge point's
-                to send; nothing was sent.
+            ValidationError: the payload violates the schema of the request, or a charge point does not send the
+                action; nothing was sent.
             NotConnectedError: there is no connection; nothing was sent.
-            NotRegisteredError: the BootNotification was not accepted yet; nothing was sent.
+            NotRegisteredError: the central system has not accepted the BootNotification yet; nothing was sent.
             VersionMismatchError: the connection speaks another version than ``version``; nothing was sent.
-            RequestTimeoutError: no answer came in time.
-            ConnectionLostError: the connection ended before the answer came.
+            RequestTimeoutError: no answer arrived in time.
+            ConnectionLostError: the connection ended before the answer arrived.
             CallErrorReceived: the central system answered with a CALLERROR.
-            InvalidResponseError: the answer breaks its schema.
+            InvalidResponseError: the answer violates its schema.
         """
         return self._send_request(action, {} if payload is None else payload, timeout, version)
 
@@ -249,13 +250,13 @@ class ChargePointMethods(ABC):
         timeout: float | None = None,
         version: Version | None = None,
     ) -> Future[Any]:
-        """Return the future of the central system's answer to a request, at once.
+        """Send a request and return a future of the central system's answer; does not block.
 
-        Takes what `send_request` takes; the timeout runs from now. The future's ``cancel()`` works until the request
-        is written.
+        The arguments are those of `send_request`; the timeout starts now. The future's ``cancel()`` works until the
+        request is written.
 
         Raises:
-            ValidationError: as `send_request` does; its other errors come out of the future.
+            ValidationError: as for `send_request`; the future raises its other errors.
         """
         return self._submit_request(action, {} if payload is None else payload, timeout, version)
 
@@ -266,73 +267,74 @@ class ChargePointMethods(ABC):
         *,
         version: Version | None = None,
     ) -> None:
-        """Send what the central system does not answer: a SEND of OCPP 2.1 (4/21 §4.2.4).
+        """Send a message without an answer: a SEND of OCPP 2.1 (4/21 §4.2.4).
 
-        Nothing tells whether it arrived.
+        There is no confirmation that the message arrived.
 
         Args:
             action: ``"NotifyPeriodicEventStream"``, or a `VendorAction` whose ``response`` is None.
-            payload: its fields; may be left out where none is required.
-            version: the version of OCPP that the payload is written for; None: that of the connection.
+            payload: the fields of the message; may be omitted if none is required.
+            version: the version of OCPP of the payload; None: that of the connection.
 
         Raises:
-            ValidationError: the payload breaks its schema, or the action is not the charge point's to send; nothing
-                was sent.
+            ValidationError: the payload violates its schema, or a charge point does not send the action; nothing was
+                sent.
             NotConnectedError: there is no connection; nothing was sent.
-            NotRegisteredError: the BootNotification was not accepted yet; nothing was sent.
+            NotRegisteredError: the central system has not accepted the BootNotification yet; nothing was sent.
             VersionMismatchError: the connection speaks another version than ``version``; nothing was sent.
         """
         self._send(action, {} if payload is None else payload, version)
 
     def on(self, action: str | VendorAction, *, version: Version | None = None) -> Callable[[Any], Any]:
-        """Return a decorator that makes a function the handler of an action; the function stays as it is.
+        """Return a decorator that registers a function as the handler of an action; the function is unchanged.
 
-        The handler gets ``(payload, metadata)`` and returns the answer, a dict; None stands for ``{}`` where the
-        answer has no required field. It runs in the handlers' thread pool, and may block and call `send_request`.
-        It may raise `CallError` to answer with a CALLERROR; any other exception becomes InternalError, without its
-        text. What the handler of a SEND returns is dropped. An action in a variable is passed as `Any`.
+        The handler gets ``(payload, metadata)`` and returns the answer, a dict; None means ``{}`` for an answer
+        without required fields. It runs in the handlers' thread pool, and may block and call `send_request`. It may
+        raise `CallError` to answer with a CALLERROR; any other exception is answered with InternalError, without its
+        text. The result of the handler of a SEND is ignored. To pass an action in a variable, annotate the variable
+        as `Any`.
 
         Args:
             action: the OCPP action, such as ``"Reset"``, or a `VendorAction`.
-            version: the handler is for the connections of that version of OCPP. None: for every version that no other
-                handler of the action is for; to a type checker, the oldest that has the action.
+            version: the version of OCPP that the handler is for. None: every version without its own handler of the
+                action; for a type checker, the oldest version that has the action.
 
         Raises:
-            ValueError: the central system does not send that action, or it has a handler already.
+            ValueError: a central system does not send that action, or it already has a handler.
         """
         return self._on(action, version)
 
     def after(self, action: str | VendorAction, *, version: Version | None = None) -> Callable[[Any], Any]:
-        """Return a decorator that makes a function run after each answer to an action; the function stays as it is.
+        """Return a decorator that runs a function after each answer to an action; the function is unchanged.
 
-        It gets the ``(payload, metadata)`` of the request once the CALLRESULT is on the wire. It runs in the handlers'
-        thread pool, and may block and call `send_request`; what it returns is dropped. An action in a variable is
-        passed as `Any`. A SEND has no answer, so nothing comes after it.
+        The function gets the ``(payload, metadata)`` of the request after the CALLRESULT was sent. It runs in the
+        handlers' thread pool, and may block and call `send_request`; its result is ignored. To pass an action in a
+        variable, annotate the variable as `Any`.
 
         Args:
             action: the OCPP action, or a `VendorAction`.
             version: as for `on`.
 
         Raises:
-            ValueError: the central system does not send that action, or it is a SEND.
+            ValueError: a central system does not send that action, or it is a SEND, which has no answer.
         """
         return self._after(action, version)
 
     def on_data_transfer(
         self, vendor_id: str, message_id: str | None = None, *, version: Version | None = None
     ) -> Callable[[Any], Any]:
-        """Return a decorator that makes a function the handler of one vendor's DataTransfer; it stays as it is.
+        """Return a decorator that registers a function as the handler of a vendor's DataTransfer.
 
-        The handler gets and returns what that of `on` for ``"DataTransfer"`` does, which is left with what no
-        `on_data_transfer` is for.
+        The function is unchanged. It gets and returns the same as a handler of `on` for ``"DataTransfer"``, which gets
+        the remaining requests.
 
         Args:
             vendor_id: the ``vendorId`` of the request.
-            message_id: its ``messageId``; None: whichever no other handler of this vendor is for.
+            message_id: the ``messageId`` of the request; None: every one without its own handler of this vendor.
             version: as for `on`.
 
         Raises:
-            ValueError: there is such a handler already.
+            ValueError: there is already such a handler.
         """
         return self._on_data_transfer(vendor_id, message_id, version)
 
@@ -340,28 +342,28 @@ class ChargePointMethods(ABC):
     def _send_request(
         self, action: str | VendorAction, payload: Mapping[str, Any], timeout: float | None, version: Version | None
     ) -> Any:
-        """Do the work of `send_request`."""
+        """Implement `send_request`."""
 
     @abstractmethod
     def _submit_request(
         self, action: str | VendorAction, payload: Mapping[str, Any], timeout: float | None, version: Version | None
     ) -> Future[Any]:
-        """Do the work of `submit_request`."""
+        """Implement `submit_request`."""
 
     @abstractmethod
     def _send(self, action: str | VendorAction, payload: Mapping[str, Any], version: Version | None) -> None:
-        """Do the work of `send`."""
+        """Implement `send`."""
 
     @abstractmethod
     def _on(self, action: str | VendorAction, version: Version | None) -> Callable[[Any], Any]:
-        """Do the work of `on`."""
+        """Implement `on`."""
 
     @abstractmethod
     def _after(self, action: str | VendorAction, version: Version | None) -> Callable[[Any], Any]:
-        """Do the work of `after`."""
+        """Implement `after`."""
 
     @abstractmethod
     def _on_data_transfer(
         self, vendor_id: str, message_id: str | None, version: Version | None
     ) -> Callable[[Any], Any]:
-        """Do the work of `on_data_transfer`."""
+        """Implement `on_data_transfer`."""

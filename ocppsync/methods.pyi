@@ -15,8 +15,8 @@ from .vendor import VendorAction
 __all__ = ["CentralSystemHandler", "CentralSystemMethods", "ChargePointHandler", "ChargePointMethods"]
 
 _Payload = TypeVar("_Payload")
-_Answer = TypeVar("_Answer")
-_Handler = Callable[[_Payload, RequestMetadata], _Answer]
+_Result = TypeVar("_Result")
+_Handler = Callable[[_Payload, RequestMetadata], _Result]
 
 _On16Authorize = TypeVar("_On16Authorize", bound=_Handler[v16.AuthorizeRequest, v16.AuthorizeResponse])
 _After16Authorize = TypeVar("_After16Authorize", bound=_Handler[v16.AuthorizeRequest, object])

@@ -1,4 +1,4 @@
-"""Metrics for Prometheus; needs the extra ``metrics``."""
+"""Metrics for Prometheus; requires the extra ``metrics``."""
 
 from __future__ import annotations
 
@@ -22,55 +22,58 @@ __all__ = ["PrometheusObserver"]
 _VERSIONS = frozenset(SUBPROTOCOLS.values())
 _OTHER = "other"
 _LAST_NAMED = 1015
-"""The last close code that RFC 6455 §7.4.1 gives a meaning to."""
+"""The last close code that RFC 6455 §7.4.1 defines."""
 
 
 class PrometheusObserver:
-    """An observer that counts: ``CentralSystem(9000, observers=[PrometheusObserver()])``.
+    """An observer that counts events for Prometheus: ``CentralSystem(9000, observers=[PrometheusObserver()])``.
 
     | metric | labels | |
     | --- | --- | --- |
-    | `ocpp_connections` | version | connections that are open |
+    | `ocpp_connections` | version | open connections |
     | `ocpp_connections_opened_total` | version | |
     | `ocpp_connections_closed_total` | version, code | |
     | `ocpp_connections_refused_total` | status | |
     | `ocpp_messages_received_total`, `ocpp_messages_sent_total` | version, kind, action | |
-    | `ocpp_handling_seconds` | version, action | from a CALL that came to its answer |
-    | `ocpp_response_seconds` | version, action | from a CALL of ours to its answer |
+    | `ocpp_handling_seconds` | version, action | from a received CALL to its answer |
+    | `ocpp_response_seconds` | version, action | from a sent CALL to its answer |
     | `ocpp_validation_failures_total` | direction, action | |
     | `ocpp_timeouts_total` | action, delivery | |
     | `ocpp_handler_failures_total` | action | |
 
-    An action that no version has is counted as ``other``, and close codes above 1015 by their thousand, as ``4xxx``:
-    a peer may send any.
+    A peer may send any action and any close code, so an unknown action is counted as ``other``, and close codes above
+    1015 by their thousand, as ``4xxx``.
 
     Args:
-        registry: where the metrics are registered; by default that of ``prometheus_client``.
+        registry: the registry for the metrics; by default that of ``prometheus_client``.
     """
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(f"ocpp_{name}", text, labels, registry=registry)
 
-        self._connections = Gauge("ocpp_connections", "Connections that are open", ["version"], registry=registry)
-        self._opened = counter("connections_opened", "Connections that were opened", "version")
-        self._closed = counter("connections_closed", "Connections that have ended", "version", "code")
-        self._refused = counter("connections_refused", "Upgrade requests that were refused", "status")
-        self._received = counter("messages_received", "Messages that came", "version", "kind", "action")
-        self._sent = counter("messages_sent", "Messages that were sent", "version", "kind", "action")
+        self._connections = Gauge("ocpp_connections", "Open connections", ["version"], registry=registry)
+        self._opened = counter("connections_opened", "Opened connections", "version")
+        self._closed = counter("connections_closed", "Closed connections", "version", "code")
+        self._refused = counter("connections_refused", "Refused connections", "status")
+        self._received = counter("messages_received", "Received messages", "version", "kind", "action")
+        self._sent = counter("messages_sent", "Sent messages", "version", "kind", "action")
         self._handling = Histogram(
-            "ocpp_handling_seconds", "From a CALL that came to its answer", ["version", "action"], registry=registry
+            "ocpp_handling_seconds",
+            "Seconds from a received CALL to its answer",
+            ["version", "action"],
+            registry=registry,
         )
         self._response = Histogram(
-            "ocpp_response_seconds", "From a CALL of ours to its answer", ["version", "action"], registry=registry
+            "ocpp_response_seconds", "Seconds from a sent CALL to its answer", ["version", "action"], registry=registry
         )
-        self._invalid = counter("validation_failures", "Payloads that break their schema", "direction", "action")
-        self._timeouts = counter("timeouts", "Requests that got no answer in time", "action", "delivery")
+        self._invalid = counter("validation_failures", "Invalid payloads", "direction", "action")
+        self._timeouts = counter("timeouts", "Requests without an answer in time", "action", "delivery")
         self._failures = counter("handler_failures", "Handlers that failed", "action")
         self._known: dict[str, frozenset[str]] = {}
 
     def __call__(self, event: Event) -> None:
-        """Take an event."""
+        """Count an event."""
         if isinstance(event, (MessageReceived, MessageSent)):
             self._count(event)
         elif isinstance(event, Connected):
@@ -89,11 +92,11 @@ class PrometheusObserver:
             self._failures.labels(self._label(event.action)).inc()
 
     def _count(self, event: MessageReceived | MessageSent) -> None:
-        came = isinstance(event, MessageReceived)
+        received = isinstance(event, MessageReceived)
         action = self._label(event.action, event.version) if event.action else ""
-        (self._received if came else self._sent).labels(event.version, event.kind, action).inc()
+        (self._received if received else self._sent).labels(event.version, event.kind, action).inc()
         if event.seconds is not None:
-            (self._response if came else self._handling).labels(event.version, action).observe(event.seconds)
+            (self._response if received else self._handling).labels(event.version, action).observe(event.seconds)
 
     def _label(self, action: str, version: str | None = None) -> str:
         versions = _VERSIONS if version is None else {version}

@@ -1,4 +1,4 @@
-"""What a handler is given: the request, and what is known about who sent it."""
+"""The arguments of a handler: the request and its metadata."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Version_co = TypeVar("Version_co", bound=str, covariant=True, default=str)
 
 @dataclass(frozen=True)
 class ConnectionMetadata:
-    """Whose connection it is."""
+    """Identifies the connection and its charge point."""
 
     charge_point_id: str
     ocpp_version: str
@@ -33,39 +33,39 @@ class ConnectionMetadata:
 
 @dataclass(frozen=True)
 class CallResultErrorReceived:
-    """The peer could not use an answer of ours (4/21 §4.2.3); nothing can be done about it but to look into it."""
+    """The peer could not process an answer of this side (4/21 §4.2.3); there is no way to answer it."""
 
     charge_point_id: str
     action: str
     message_id: str
     code: str
-    """The error code; one that no version knows is ``"GenericError"``."""
+    """The error code; ``"GenericError"`` for a code that no version defines."""
     raw_code: str
-    """The code exactly as the peer wrote it."""
+    """The code exactly as the peer sent it."""
     description: str
     details: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class RequestMetadata(ConnectionMetadata):
-    """Who sent a request, and over what."""
+    """Identifies a request, its connection and its charge point."""
 
     message_id: str
     validation_error: ValidationError | None = None
-    """What is wrong with the payload; only ever set under ``reject_invalid_requests=False``, or where `Validation` says
+    """Why the payload is invalid; set only with ``reject_invalid_requests=False``, or where `Validation` says
     ``"warn"``."""
 
 
 @dataclass(frozen=True)
 class Request(Generic[Action_co, Payload_co, Version_co]):
-    """A CALL as the single handler gets it.
+    """A CALL, as passed to the single handler.
 
-    Comparing ``action`` tells a type checker the type of ``payload``; where a handler serves several versions of OCPP,
-    ``version`` is compared first.
+    Comparing ``action`` tells a type checker the type of ``payload``. A handler for several versions of OCPP compares
+    ``version`` first.
     """
 
     action: Action_co
     payload: Payload_co
-    """The payload of the wire, untouched."""
+    """The payload as received."""
     version: Version_co = _DEFAULT_VERSION
     """The version of OCPP that the connection speaks: ``"1.6"``, ``"2.0.1"`` or ``"2.1"``."""

@@ -1,4 +1,4 @@
-"""What one peer does wrong, told in the log without letting the peer fill it."""
+"""Logs the faults of one peer without letting the peer flood the log."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ __all__ = ["ThrottledLog", "is_power_of_two"]
 
 
 def is_power_of_two(count: int) -> bool:
-    """Return whether a fault that came so often is told again: the first time, the second, the fourth, the eighth."""
+    """Return whether ``count`` is 1, 2, 4, 8 and so on; ``count`` is at least 1."""
     return count & (count - 1) == 0
 
 
 class ThrottledLog:
-    """Tells of each kind of fault ever more seldom, as `is_power_of_two` has it, and how many there were.
+    """Logs each kind of fault the first, second, fourth, eighth … time, with the number so far.
 
-    For one thread at a time.
+    Not thread-safe.
 
     Args:
-        peer: the peer's name.
+        peer: the peer's name in the log.
         log_fields: attributes of the log records.
     """
 
@@ -31,17 +31,18 @@ class ThrottledLog:
     def log(
         self, logger: logging.Logger, kind: Hashable, text: str, *args: object, level: int = logging.WARNING
     ) -> None:
-        """Count a fault, and log it unless many of its kind were.
+        """Count a fault, and log it if the count is a power of two.
 
         Args:
-            logger: where to.
-            kind: what counts as the same; a peer must not be able to invent kinds, since each is remembered.
-            text, args: what there is to say about it, as for `logging.Logger.log`.
-            level: how grave it is.
+            logger: the logger to write to.
+            kind: faults of the same kind are counted together. Each kind is kept, so a peer must not be able to invent
+                kinds.
+            text, args: the message, as for `logging.Logger.log`.
+            level: the log level.
         """
         count = self._counts[kind] = self._counts.get(kind, 0) + 1
         if count == 1:
             logger.log(level, f"%s: {text}", self._peer, *args, extra=self._log_fields)
         elif is_power_of_two(count):
-            text = f"%s: {text} (%d like this by now)"
+            text = f"%s: {text} (%d so far)"
             logger.log(level, text, self._peer, *args, count, extra=self._log_fields)

@@ -1,4 +1,4 @@
-"""Actions that a vendor has added to OCPP: their name, their schemas, and who may send them."""
+"""Actions that a vendor adds to OCPP: name, schemas and permitted sender."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Sender = Literal[Role, "both"]
 # Compared by identity: schemas are dicts, which have no hash, and an action is declared once.
 @dataclass(frozen=True, eq=False)
 class VendorAction:
-    """An action that is not in the specification, sent and handled like those that are.
+    """An action outside the specification, sent and handled like those of the specification.
 
-    Declare it once as one of the ``vendor_actions`` of the central system or charge point, and hand it to
-    `send_request`, `submit_request`, `on` and `after` where the name of an action goes; one without a response goes to
-    `send`. Payloads are plain dicts, held to its schemas, as those of every action are. The specification itself
-    provides only DataTransfer for what vendors add, so both ends have to know the action: others answer NotImplemented.
+    Declare it once in the ``vendor_actions`` of the central system or charge point, and pass it to `send_request`,
+    `submit_request`, `on` and `after` instead of an action's name; pass one without a response to `send`. Payloads are
+    plain dicts, validated against its schemas like those of every action. Both ends have to declare it: a peer that
+    does not know it answers NotImplemented, since the specification provides only DataTransfer for vendors.
 
         LEVEL = {"type": "object", "required": ["level"], "properties": {"level": {"type": "integer"}}}
         SET_LIGHT = VendorAction("com.example.SetLight", LEVEL, LEVEL, sender="central_system")
@@ -29,17 +29,17 @@ class VendorAction:
         cs.send_request("CP1", SET_LIGHT, {"level": 3})["level"]
 
     Args:
-        name: what stands in the message; no action of the specification has that name.
-        request: the JSON schema of the request, an object, in the keywords that the schemas of OCPP use; what is used
-            more than once may stand under ``$defs``.
-        response: the JSON schema of the answer; None: the action is a SEND, which has no answer, and is for OCPP 2.1
-            only.
-        sender: who may send it.
-        versions: the versions of OCPP that it is for; None: every version that can carry it.
+        name: the action's name in messages; different from every action of the specification.
+        request: the JSON schema of the request, an object; with the keywords that the OCPP schemas use, and shared
+            types under ``$defs``.
+        response: the JSON schema of the response. None: the action is a SEND, which has no response and exists in OCPP
+            2.1 only.
+        sender: the end that may send it: ``"charge_point"``, ``"central_system"`` or ``"both"``.
+        versions: the versions of OCPP that have it; None: every version that can carry it.
 
     Raises:
-        TypeError: a schema is no mapping.
-        ValueError: the name is empty, or there is no such sender or version.
+        TypeError: a schema is not a mapping.
+        ValueError: the name is empty, or the sender or a version is unknown.
     """
 
     name: str
@@ -51,20 +51,23 @@ class VendorAction:
 
     def __post_init__(self) -> None:
         if not self.name:
-            raise ValueError("a vendor's action needs a name")
+            raise ValueError("the name of a VendorAction must not be empty")
         for schema in (self.request, {} if self.response is None else self.response):
             if not isinstance(schema, Mapping):
-                raise TypeError(f"the schemas of {self.name} must be mappings, and {schema!r} is not")
+                raise TypeError(f"the schemas of {self.name} must be mappings, not {schema!r}")
         if self.sender not in get_args(Sender):
-            raise ValueError(f"{self.name} is sent by one of {', '.join(get_args(Sender))}, not by {self.sender!r}")
+            raise ValueError(f"{self.name}: unknown sender {self.sender!r}; supported: {', '.join(get_args(Sender))}")
         if self.response is None and self.versions is not None and "2.1" not in self.versions:
-            raise ValueError(f"{self.name} has no response, and only OCPP 2.1 has such messages")
+            raise ValueError(f"{self.name} has no response, which requires OCPP 2.1 in its versions")
         unknown = [version for version in self.versions or () if version not in get_args(Version)]
         if unknown:
-            raise ValueError(f"{self.name} is for OCPP {', '.join(map(repr, unknown))}, which is not known")
+            raise ValueError(
+                f"{self.name}: unknown OCPP version {', '.join(map(repr, unknown))}; "
+                f"supported: {', '.join(get_args(Version))}"
+            )
 
     def exists_in(self, version: Version) -> bool:
-        """Return whether that version has it."""
+        """Return whether ``version`` has this action."""
         return version in (self.versions or get_args(Version)) and (self.response is not None or version == "2.1")
 
 

@@ -215,7 +215,7 @@ class World:
             name,
             url=f"ws://127.0.0.1:{self.cs.port}",
             protocols=[protocol],
-            registration_gate=False,
+            enforce_registration=False,
             close_timeout=self.settings.close_timeout,
             websocket_ping_interval=self.settings.ping_interval,
             observers=[observe],

@@ -1,4 +1,4 @@
-"""A central system for simulated charge points, which records what they send."""
+"""A central system that records the messages of simulated charge points."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from ocppsync.answers import CentralSystemAnswers
 from ocppsync.simulator import SimulatedChargePoint
 
 PACE = 200.0
-"""A session takes a tenth of a second."""
+"""At this pace a session takes a tenth of a second."""
 
 
-class DemoCentralSystem:
-    """A central system that answers sensibly, records every CALL, and gives way to other answers."""
+class RecordingCentralSystem:
+    """A central system that accepts everything, records every CALL, and lets tests replace answers."""
 
     def __init__(self) -> None:
         self.calls = Recorder()
         self.answers: dict[str, Callable[[Any], Any]] = {}
-        self._sensible = CentralSystemAnswers()
+        self._default_answers = CentralSystemAnswers()
         self.cs: CentralSystem = None  # type: ignore[assignment]
 
     def __call__(self, request: Request[str, Any], metadata: RequestMetadata) -> Any:
         self.calls((request.action, request.payload))
         if request.action in self.answers:
             return self.answers[request.action](request.payload)
-        return self._sensible(request, metadata)
+        return self._default_answers(request, metadata)
 
     @property
     def url(self) -> str:
@@ -43,33 +43,33 @@ class DemoCentralSystem:
         return [payload for name, payload in self.calls.items if name == action]
 
     def wait(self, action: str, count: int = 1, **fields: Any) -> Any:
-        """Wait until so many CALLs of that action and with those fields have come, and return the last of these."""
+        """Wait for ``count`` CALLs of that action with those fields, and return the payload of the last."""
         found: list[Any] = []
 
-        def look(items: list[Any]) -> bool:
+        def enough(items: list[Any]) -> bool:
             found[:] = [p for name, p in items if name == action and fields.items() <= p.items()]
             return len(found) >= count
 
-        self.calls.wait_until(look)
+        self.calls.wait_until(enough)
         return found[count - 1]
 
 
 @contextlib.contextmanager
-def serving_desk() -> Iterator[DemoCentralSystem]:
-    desk = DemoCentralSystem()
-    with serving(desk) as desk.cs:
-        yield desk
+def recording_central_system() -> Iterator[RecordingCentralSystem]:
+    central_system = RecordingCentralSystem()
+    with serving(central_system) as central_system.cs:
+        yield central_system
 
 
 @contextlib.contextmanager
-def simulated(desk: DemoCentralSystem, **options: Any) -> Iterator[SimulatedChargePoint]:
+def simulated(central_system: RecordingCentralSystem, **options: Any) -> Iterator[SimulatedChargePoint]:
     options = {"pace": PACE, "random": Random(1), **options}
-    with SimulatedChargePoint("SIM-1", desk.url, **options) as station:
-        yield station
+    with SimulatedChargePoint("SIM-1", central_system.url, **options) as charge_point:
+        yield charge_point
 
 
 def refuse(code: str) -> Callable[[Any], Any]:
-    """An answer that is a CALLERROR."""
+    """Return an answer that raises a CALLERROR."""
 
     def answer(payload: Any) -> Any:
         raise CallError(code)

@@ -26,8 +26,8 @@ from .vendor import VendorAction
 __all__ = ["CentralSystemHandler", "CentralSystemMethods", "ChargePointHandler", "ChargePointMethods"]
 
 _Payload = TypeVar("_Payload")
-_Answer = TypeVar("_Answer")
-_Handler = Callable[[_Payload, RequestMetadata], _Answer]
+_Result = TypeVar("_Result")
+_Handler = Callable[[_Payload, RequestMetadata], _Result]
 
 """
 

@@ -1,4 +1,4 @@
-"""Ready answers for both ends: what `ocppsync serve` and the simulator say."""
+"""Ready-made answers for both ends, as used by `ocppsync serve` and the simulator."""
 
 from .central_system import CentralSystemAnswers
 from .charge_point_16 import ChargePointAnswers, Setting

@@ -1,4 +1,4 @@
-"""A sensible answer to every message, for either end: what `ocppsync serve` and the simulator say."""
+"""The answers of a central system that accepts everything, for OCPP 1.6, 2.0.1 and 2.1."""
 
 from __future__ import annotations
 
@@ -8,38 +8,26 @@ from typing import Any
 
 from ..clock import utc_now
 from ..request import Request, RequestMetadata
-from .charge_point_16 import ChargePointAnswers, Setting
-from .charging_station_2x import ChargingStationAnswers
-from .device_model import DeviceModel, Variable
-from .table import Answer, StationState, Table, answer_from, status
+from .table import Answer, Table, answer_from, status
 
-__all__ = [
-    "Answer",
-    "CentralSystemAnswers",
-    "ChargePointAnswers",
-    "ChargingStationAnswers",
-    "DeviceModel",
-    "Setting",
-    "StationState",
-    "Variable",
-]
+__all__ = ["CentralSystemAnswers"]
 
 
 class CentralSystemAnswers:
-    """A handler for `CentralSystem` that says yes to every charge point, idTag, contract and transaction.
+    """A handler for `CentralSystem` that accepts every charge point, idTag, contract and transaction.
 
-    It serves OCPP 1.6, 2.0.1 and 2.1. What nobody here can do is declined in the words of the message: there is no
-    certificate authority, no tax office and no vendor's extension. It may be called from many threads.
+    It serves OCPP 1.6, 2.0.1 and 2.1. It declines what needs a certificate authority, a tax office or a vendor's
+    extension, with the status that the message has for that. Thread-safe.
 
     Args:
-        interval: seconds between Heartbeats, told in the answer to BootNotification.
-        first_transaction_id: the ids of transactions count up from it. In 2.x charging stations choose them.
+        interval: the seconds between Heartbeats in the answer to BootNotification.
+        first_transaction_id: the first transaction id; the ids count up. In 2.x the charging station chooses them.
     """
 
     def __init__(self, *, interval: int = 300, first_transaction_id: int = 1) -> None:
         self._interval = interval
         self._next_transaction_id = first_transaction_id
-        self._lock = threading.Lock()  # guards the counter
+        self._lock = threading.Lock()  # guards _next_transaction_id
         common: Table = {
             "BootNotification": self._boot,
             "DataTransfer": status("UnknownVendorId"),
@@ -66,7 +54,7 @@ class CentralSystemAnswers:
 
 
 def _authorize(payload: Any) -> Answer:
-    # A contract certificate, or the hashes of its chain, is answered with what became of it (2/201 C07).
+    # A request with a contract certificate, or the hashes of its chain, gets a certificateStatus (2/201 C07).
     contract = "certificate" in payload or "iso15118CertificateHashData" in payload
     return {"idTokenInfo": {"status": "Accepted"}, **({"certificateStatus": "Accepted"} if contract else {})}
 
@@ -76,12 +64,12 @@ def _chain_status(payload: Any) -> Answer:
     return {
         "certificateStatus": [
             {
-                "certificateHashData": asked["certificateHashData"],
-                "source": asked["source"],
+                "certificateHashData": requested["certificateHashData"],
+                "source": requested["source"],
                 "status": "Failed",
                 "nextUpdate": now,
             }
-            for asked in payload["certificateStatusRequests"]
+            for requested in payload["certificateStatusRequests"]
         ]
     }
 
@@ -100,7 +88,7 @@ _ANSWERS_16: Table = {
     "SecurityEventNotification": {},
     "SignedFirmwareStatusNotification": {},
     "StatusNotification": {},
-    # C16 §6.50: idTagInfo is there to update a cache, so it comes only where an idTag was given.
+    # C16 §6.50: idTagInfo updates the cache of the charge point, so it answers an idTag only.
     "StopTransaction": lambda payload: {"idTagInfo": {"status": "Accepted"}} if "idTag" in payload else {},
 }
 _ANSWERS_2X: Table = {
@@ -124,7 +112,7 @@ _ANSWERS_2X: Table = {
     "ReservationStatusUpdate": {},
     "SecurityEventNotification": {},
     "StatusNotification": {},
-    # As with StopTransaction: what is said of an idToken answers one that was given.
+    # As with StopTransaction: idTokenInfo answers an idToken only.
     "TransactionEvent": lambda payload: {"idTokenInfo": {"status": "Accepted"}} if "idToken" in payload else {},
 }
 _ANSWERS_21: Table = {
@@ -133,7 +121,7 @@ _ANSWERS_21: Table = {
     "GetCertificateChainStatus": _chain_status,
     "NotifyDERAlarm": {},
     "NotifyDERStartStop": {},
-    "NotifyEVChargingNeeds": status("NoChargingProfile"),  # it may charge, and is given no profile
+    "NotifyEVChargingNeeds": status("NoChargingProfile"),  # the vehicle may charge, without a charging profile
     "NotifyPeriodicEventStream": {},
     "NotifyPriorityCharging": {},
     "NotifySettlement": {},

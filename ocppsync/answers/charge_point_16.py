@@ -1,4 +1,4 @@
-"""What a charge point answers in OCPP 1.6: one connector, and a configuration."""
+"""The answers of a charge point with one connector and a configuration, for OCPP 1.6."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ class Setting:
     readonly: bool = False
 
     def suits(self, value: str) -> bool:
-        """Return whether ``value`` is of the same sort as the one that is set: a boolean, a number or a text."""
+        """Return whether ``value`` has the type of the current value: a boolean, a number or a string."""
         if self.value in ("true", "false"):
             return value.lower() in ("true", "false")
         return value.isascii() and value.isdigit() if self.value.isdigit() else True
 
 
 class ChargePointAnswers(StationState):
-    """A handler for `ChargePoint` that answers as a charge point of one connector does in OCPP 1.6.
+    """A handler for `ChargePoint` that answers as a charge point with one connector, for OCPP 1.6.
 
-    It serves the profiles Core, RemoteTrigger and LocalAuthListManagement; the others are declined in the words of
-    their messages. It decides and answers; to do what was accepted is up to its owner, who keeps the attributes true.
+    It serves the profiles Core, RemoteTrigger and LocalAuthListManagement, and declines the messages of the others with
+    their own status. It only answers: your program carries out what was accepted, and keeps the attributes up to date.
 
     Args:
-        overrides: fixed answers that come before its own, by action: ``{"Reset": {"status": "Rejected"}}``.
+        overrides: fixed answers that replace its own, by action: ``{"Reset": {"status": "Rejected"}}``.
 
     Attributes:
-        configuration: every `Setting`, by its key without regard to case.
+        configuration: every `Setting`, by its case-folded key.
         transaction_id, attended, registered, operative, local_list_version: see `StationState`.
     """
 
@@ -56,7 +56,7 @@ class ChargePointAnswers(StationState):
             "ExtendedTriggerMessage": self._trigger,
             "GetCompositeSchedule": status("Rejected"),
             "GetConfiguration": self._get_configuration,
-            "GetDiagnostics": {},  # without a file name: there is nothing to upload (C16 §6.26)
+            "GetDiagnostics": {},  # without a file name: no diagnostics to upload (C16 §6.26)
             "GetInstalledCertificateIds": status("NotFound"),
             "GetLocalListVersion": lambda payload: {"listVersion": self.local_list_version},
             "GetLog": status("Rejected"),
@@ -75,13 +75,13 @@ class ChargePointAnswers(StationState):
         }
 
     def __call__(self, request: Request[str, Any], metadata: RequestMetadata) -> Answer | None:
-        """Return the answer, or None for an action that 1.6 does not have."""
+        """Return the answer; None for an action that 1.6 does not have."""
         return answer_from(self._answers, request)
 
     def _change_availability(self, payload: Any) -> Answer:
         if payload["connectorId"] not in (0, 1):
             return status("Rejected")
-        # C16 §5.2: what is being used goes out of service once it is free.
+        # C16 §5.2: a connector in use goes out of service after the transaction.
         in_use = self.transaction_id is not None and payload["type"] == "Inoperative"
         return status("Scheduled" if in_use else "Accepted")
 
@@ -95,9 +95,9 @@ class ChargePointAnswers(StationState):
         return status("Accepted")
 
     def _get_configuration(self, payload: Any) -> Answer:
-        asked = payload.get("key") or [setting.key for setting in self.configuration.values()]
-        unknown = [key for key in asked if key.casefold() not in self.configuration]
-        known = [asdict(self.configuration[key.casefold()]) for key in asked if key not in unknown]
+        keys = payload.get("key") or [setting.key for setting in self.configuration.values()]
+        unknown = [key for key in keys if key.casefold() not in self.configuration]
+        known = [asdict(self.configuration[key.casefold()]) for key in keys if key not in unknown]
         answer = {"configurationKey": known, "unknownKey": unknown}
         return {name: entries for name, entries in answer.items() if entries}
 
@@ -109,16 +109,16 @@ class ChargePointAnswers(StationState):
         return status("Accepted" if payload["transactionId"] == self.transaction_id else "Rejected")
 
     def _trigger(self, payload: Any) -> Answer:
-        wanted = payload["requestedMessage"]
-        if wanted == "SignChargePointCertificate":
+        requested = payload["requestedMessage"]
+        if requested == "SignChargePointCertificate":
             return status("NotImplemented")
-        # CE16 3.40: one that was accepted sends no further BootNotification before it boots again.
-        refused = wanted == "BootNotification" and self.registered
+        # CE16 3.40: after it was accepted, a charge point sends no BootNotification until it reboots.
+        refused = requested == "BootNotification" and self.registered
         return status("Rejected" if refused or payload.get("connectorId", 1) not in (0, 1) else "Accepted")
 
 
 def _settings() -> list[Setting]:
-    # C16 §9.1 lists the keys that every charge point has; the rest are those of the profiles served here (§9.2).
+    # The keys that C16 §9.1 requires of every charge point, and those of the served profiles (§9.2).
     return [
         Setting("AuthorizeRemoteTxRequests", "false"),
         Setting("ClockAlignedDataInterval", "0"),

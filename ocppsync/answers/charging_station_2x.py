@@ -1,4 +1,4 @@
-"""What a charging station answers in OCPP 2.0.1 and 2.1: one EVSE of one connector, and a device model."""
+"""The answers of a charging station with one EVSE, one connector and a device model, for OCPP 2.0.1 and 2.1."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from ..clock import utc_now
 from ..request import Request, RequestMetadata
-from .device_model import DeviceModel, Variable, is_meant
+from .device_model import DeviceModel, Variable, matches
 from .table import Answer, StationState, Table, answer_from, status
 
 __all__ = ["ChargingStationAnswers", "ConnectorStatus"]
@@ -22,7 +22,7 @@ _NEVER_SENT = frozenset(
         *("SignCombinedCertificate", "SignV2G20Certificate", "SignV2GCertificate"),
     }
 )
-# What it has not, in the words of each message.
+# The answers to messages for functions that it does not have.
 _DECLINED: Table = {
     "AFRRSignal": status("Rejected"),
     "AdjustPeriodicEventStream": status("Rejected"),
@@ -72,17 +72,17 @@ _DECLINED: Table = {
 
 
 class ChargingStationAnswers(StationState):
-    """A handler for `ChargePoint` that answers as a charging station of one EVSE does in OCPP 2.0.1 and 2.1.
+    """A handler for `ChargePoint` that answers as a charging station with one EVSE, for OCPP 2.0.1 and 2.1.
 
-    It has a device model, a local list, remote control and triggers; all else is declined in the words of its message.
-    It decides and answers; to do what was accepted is up to its owner, who keeps the attributes true and sends
-    `reports`.
+    It has a device model, a local list, remote control and triggers, and declines everything else with the status that
+    the message has for that. It only answers: your program carries out what was accepted, sends `reports`, and keeps
+    the attributes up to date.
 
     Args:
-        overrides: fixed answers that come before its own, by action: ``{"Reset": {"status": "Rejected"}}``.
+        overrides: fixed answers that replace its own, by action: ``{"Reset": {"status": "Rejected"}}``.
 
     Attributes:
-        device_model: its `Variable` objects.
+        device_model: the variables of the charging station.
         transaction_id, attended, registered, operative, local_list_version: see `StationState`.
     """
 
@@ -98,17 +98,17 @@ class ChargingStationAnswers(StationState):
             "GetReport": self._accept_report,
             "GetTransactionStatus": self._transaction_status,
             "GetVariables": lambda payload: {
-                "getVariableResult": [self.device_model.read(asked) for asked in payload["getVariableData"]]
+                "getVariableResult": [self.device_model.read(entry) for entry in payload["getVariableData"]]
             },
             "RequestStartTransaction": self._remote_start,
             "RequestStopTransaction": self._remote_stop,
             "Reset": self._reset,
             "SendLocalList": lambda payload: self.take_local_list(payload["versionNumber"], payload["updateType"]),
             "SetVariableMonitoring": lambda payload: {
-                "setMonitoringResult": [self._monitoring(asked) for asked in payload["setMonitoringData"]]
+                "setMonitoringResult": [self._monitoring(entry) for entry in payload["setMonitoringData"]]
             },
             "SetVariables": lambda payload: {
-                "setVariableResult": [self.device_model.set(asked) for asked in payload["setVariableData"]]
+                "setVariableResult": [self.device_model.set(entry) for entry in payload["setVariableData"]]
             },
             "TriggerMessage": self._trigger,
             "UnlockConnector": self._unlock,
@@ -117,11 +117,11 @@ class ChargingStationAnswers(StationState):
         }
 
     def __call__(self, request: Request[str, Any], metadata: RequestMetadata) -> Answer | None:
-        """Return the answer, or None for an action that neither version has."""
+        """Return the answer; None for an action that neither version has."""
         return answer_from(self._answers, request)
 
     def show(self, connector: ConnectorStatus) -> None:
-        """Let the device model show the state of the connector."""
+        """Store the state of the connector in the device model."""
         for variable in self.device_model:
             if variable.name == "AvailabilityState":
                 whole_station = variable.evse is None and connector == "Occupied"
@@ -129,8 +129,8 @@ class ChargingStationAnswers(StationState):
 
     def reports(self, payload: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return the NotifyReport messages that answer a GetBaseReport or a GetReport (2/201 B07, B08)."""
-        entries = self.device_model.report(lambda variable: _is_asked(payload, variable))
-        parts = [entries[at : at + _ENTRIES_PER_REPORT] for at in range(0, len(entries), _ENTRIES_PER_REPORT)]
+        entries = self.device_model.report(lambda variable: _is_requested(payload, variable))
+        parts = [entries[start : start + _ENTRIES_PER_REPORT] for start in range(0, len(entries), _ENTRIES_PER_REPORT)]
         return [
             {
                 "requestId": payload["requestId"],
@@ -146,16 +146,16 @@ class ChargingStationAnswers(StationState):
         return status("Accepted" if self.reports(payload) else "EmptyResultSet")
 
     def _change_availability(self, payload: Any) -> Answer:
-        if not _is_ours(payload.get("evse")):
+        if not _is_known_evse(payload.get("evse")):
             return status("Rejected")
-        # 2/201 G03.FR: what is being used goes out of service once it is free.
+        # 2/201 G03.FR: a connector in use goes out of service after the transaction.
         in_use = self.transaction_id is not None and payload["operationalStatus"] == "Inoperative"
         return status("Scheduled" if in_use else "Accepted")
 
     def _transaction_status(self, payload: Any) -> Answer:
-        # 2/201 E14.FR: whether a transaction goes on is told only of one that is named.
-        named = payload.get("transactionId")
-        ongoing = {} if named is None else {"ongoingIndicator": named == self.transaction_id}
+        # 2/201 E14.FR: ongoingIndicator answers a request with a transactionId only.
+        requested = payload.get("transactionId")
+        ongoing = {} if requested is None else {"ongoingIndicator": requested == self.transaction_id}
         return {**ongoing, "messagesInQueue": False}
 
     def _remote_start(self, payload: Any) -> Answer:
@@ -166,47 +166,47 @@ class ChargingStationAnswers(StationState):
         return status("Accepted" if payload["transactionId"] == self.transaction_id else "Rejected")
 
     def _reset(self, payload: Any) -> Answer:
-        # One EVSE cannot be reset by itself (2/201 B11.FR), and no transaction is resumed afterwards.
+        # Supports neither the reset of a single EVSE (2/201 B11.FR) nor the resumption of a transaction.
         if not self.attended or "evseId" in payload or payload["type"] not in ("Immediate", "OnIdle"):
             return status("Rejected")
         waits = payload["type"] == "OnIdle" and self.transaction_id is not None
         return status("Scheduled" if waits else "Accepted")
 
-    def _monitoring(self, asked: Any) -> Answer:
-        found = self.device_model.find(asked["component"], asked["variable"])
-        echo = {name: asked[name] for name in ("type", "component", "variable", "severity")}
+    def _monitoring(self, entry: Any) -> Answer:
+        found = self.device_model.find(entry["component"], entry["variable"])
+        echo = {name: entry[name] for name in ("type", "component", "variable", "severity")}
         return {"status": found if isinstance(found, str) else "Rejected", **echo}
 
     def _trigger(self, payload: Any) -> Answer:
-        wanted = payload["requestedMessage"]
-        if wanted in _NEVER_SENT:
+        requested = payload["requestedMessage"]
+        if requested in _NEVER_SENT:
             return status("NotImplemented")
-        # 2/201 F06.FR: one that was accepted sends no further BootNotification before it boots again.
-        refused = (wanted == "BootNotification" and self.registered) or (
-            wanted == "TransactionEvent" and self.transaction_id is None
+        # 2/201 F06.FR: after it was accepted, a charging station sends no BootNotification until it reboots.
+        refused = (requested == "BootNotification" and self.registered) or (
+            requested == "TransactionEvent" and self.transaction_id is None
         )
-        return status("Rejected" if refused or not _is_ours(payload.get("evse")) else "Accepted")
+        return status("Rejected" if refused or not _is_known_evse(payload.get("evse")) else "Accepted")
 
     def _unlock(self, payload: Any) -> Answer:
         if (payload["evseId"], payload["connectorId"]) != (1, 1):
             return status("UnknownConnector")
-        # 2/201 F05.FR: it stays locked while somebody charges.
+        # 2/201 F05.FR: the connector stays locked during a transaction.
         return status("Unlocked" if self.transaction_id is None else "OngoingAuthorizedTransaction")
 
 
-def _is_ours(evse: Mapping[str, Any] | None) -> bool:
+def _is_known_evse(evse: Mapping[str, Any] | None) -> bool:
     return evse is None or (evse["id"] == 1 and evse.get("connectorId", 1) == 1)
 
 
-def _is_asked(payload: Mapping[str, Any], variable: Variable) -> bool:
+def _is_requested(payload: Mapping[str, Any], variable: Variable) -> bool:
     base = payload.get("reportBase")
     if base is not None:
         return _BASES[base](variable)
-    # 2/201 B08.FR: no component has a problem; whichever does not say otherwise is there, in use and enabled.
+    # 2/201 B08.FR: no component has a problem; by default a component is active, available and enabled.
     if "componentCriteria" in payload and set(payload["componentCriteria"]) == {"Problem"}:
         return False
-    named = payload.get("componentVariable")
-    return named is None or any(is_meant(asked, variable) for asked in named)
+    criteria = payload.get("componentVariable")
+    return criteria is None or any(matches(entry, variable) for entry in criteria)
 
 
 _BASES: Mapping[str, Callable[[Variable], bool]] = {
@@ -217,8 +217,8 @@ _BASES: Mapping[str, Callable[[Variable], bool]] = {
 
 
 def _variables() -> list[Variable]:
-    # Some of those that every charging station has (2/201, the referenced components and variables), and those of
-    # what is served here.
+    # Some of the variables that every charging station has (2/201, referenced components and variables), and those of
+    # the functions served here.
     return [
         Variable("AlignedDataCtrlr", "Interval", "0", "integer", writable=True),
         Variable("AuthCtrlr", "AuthorizeRemoteStart", "false", "boolean", writable=True),

@@ -1,4 +1,4 @@
-"""A small device model of OCPP 2.x: components with variables, read, set and reported (1/201 §4)."""
+"""A small device model of OCPP 2.x: variables of components to read, set and report (1/201 §4)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["DeviceModel", "Variable", "is_meant"]
+__all__ = ["DeviceModel", "Variable", "matches"]
 
 
 @dataclass
@@ -15,11 +15,11 @@ class Variable:
 
     Args:
         component, name: such as ``"OCPPCommCtrlr"`` and ``"HeartbeatInterval"``.
-        value: what it is set to.
-        data_type: in the words of the specification.
+        value: the value of Actual.
+        data_type: the dataType of the specification, such as ``"integer"``.
         writable: whether SetVariables may change it.
-        instance: which of several variables of that name.
-        evse, connector: what the component belongs to; None: the charging station.
+        instance: distinguishes variables of the same name.
+        evse, connector: the ids of the component's EVSE and connector; None: it belongs to the charging station.
     """
 
     component: str
@@ -32,14 +32,14 @@ class Variable:
     connector: int | None = None
 
     def suits(self, value: str) -> bool:
-        """Return whether ``value`` is of the variable's type."""
+        """Return whether ``value`` has the variable's type."""
         if self.data_type == "boolean":
             return value.lower() in ("true", "false")
         return value.isascii() and value.isdigit() if self.data_type == "integer" else True
 
     @property
     def wire_names(self) -> dict[str, Any]:
-        """The component and the variable as messages name them."""
+        """The fields ``component`` and ``variable`` that name it in messages."""
         component: dict[str, Any] = {"name": self.component}
         if self.evse is not None:
             connector = {} if self.connector is None else {"connectorId": self.connector}
@@ -59,10 +59,10 @@ class Variable:
 
 
 class DeviceModel:
-    """The variables of a charging station; names are compared without case.
+    """The variables of a charging station; names are case-insensitive.
 
     Args:
-        variables: every one, in the order of a report.
+        variables: all variables, in the order of a report.
     """
 
     def __init__(self, variables: list[Variable]) -> None:
@@ -72,53 +72,53 @@ class DeviceModel:
         return iter(self._variables.values())
 
     def __getitem__(self, names: tuple[str, str]) -> Variable:
-        """Return a variable of the charging station itself, by the names of component and variable."""
+        """Return a variable of the charging station itself, by the names of its component and variable."""
         component, variable = names
         return self._variables[_key({"name": component}, {"name": variable})]
 
     def find(self, component: Mapping[str, Any], variable: Mapping[str, Any]) -> Variable | str:
-        """Return the variable that a message names, or why there is none in the words of the specification."""
+        """Return the variable named by a message, or ``"UnknownVariable"`` or ``"UnknownComponent"``."""
         found = self._variables.get(_key(component, variable))
         if found is not None:
             return found
         known = any(_component_key(one.wire_names["component"]) == _component_key(component) for one in self)
         return "UnknownVariable" if known else "UnknownComponent"
 
-    def read(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the entry of a GetVariables answer for one of its request (2/201 B06)."""
-        found = self._look(asked)
+    def read(self, requested: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the entry of the GetVariables response for one of the request (2/201 B06)."""
+        found = self._look_up(requested)
         if isinstance(found, str):
-            return {"attributeStatus": found, **_echo(asked)}
-        return {"attributeStatus": "Accepted", **_echo(asked), "attributeValue": found.value}
+            return {"attributeStatus": found, **_echo(requested)}
+        return {"attributeStatus": "Accepted", **_echo(requested), "attributeValue": found.value}
 
-    def set(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        """Set a variable, and return the entry of a SetVariables answer for it (2/201 B05)."""
-        found, value = self._look(asked), asked["attributeValue"]
+    def set(self, requested: Mapping[str, Any]) -> dict[str, Any]:
+        """Set a variable, and return the entry of the SetVariables response (2/201 B05)."""
+        found, value = self._look_up(requested), requested["attributeValue"]
         status = found if isinstance(found, str) else "Rejected"
         if isinstance(found, Variable) and found.writable and found.suits(value):
             found.value, status = value, "Accepted"
-        return {"attributeStatus": status, **_echo(asked)}
+        return {"attributeStatus": status, **_echo(requested)}
 
-    def report(self, wanted: Callable[[Variable], bool]) -> list[dict[str, Any]]:
-        """Return the entries of a report for some of the variables."""
-        return [variable.report for variable in self if wanted(variable)]
+    def report(self, included: Callable[[Variable], bool]) -> list[dict[str, Any]]:
+        """Return the entries of a report on the variables for which ``included`` returns True."""
+        return [variable.report for variable in self if included(variable)]
 
-    def _look(self, asked: Mapping[str, Any]) -> Variable | str:
-        found = self.find(asked["component"], asked["variable"])
-        other = isinstance(found, Variable) and asked.get("attributeType", "Actual") != "Actual"
-        return "NotSupportedAttributeType" if other else found
+    def _look_up(self, requested: Mapping[str, Any]) -> Variable | str:
+        found = self.find(requested["component"], requested["variable"])
+        unsupported = isinstance(found, Variable) and requested.get("attributeType", "Actual") != "Actual"
+        return "NotSupportedAttributeType" if unsupported else found
 
 
-def is_meant(asked: Mapping[str, Any], variable: Variable) -> bool:
-    """Return whether an entry of GetReport, which may leave out the variable, means this one."""
+def matches(requested: Mapping[str, Any], variable: Variable) -> bool:
+    """Return whether an entry of GetReport includes a variable; without a variable it includes the whole component."""
     names = variable.wire_names
-    if _component_key(asked["component"]) != _component_key(names["component"]):
+    if _component_key(requested["component"]) != _component_key(names["component"]):
         return False
-    return "variable" not in asked or _key(**names) == _key(asked["component"], asked["variable"])
+    return "variable" not in requested or _key(**names) == _key(requested["component"], requested["variable"])
 
 
-def _echo(asked: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: asked[name] for name in ("component", "variable", "attributeType") if name in asked}
+def _echo(requested: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: requested[name] for name in ("component", "variable", "attributeType") if name in requested}
 
 
 _Key = tuple[str, ...]

@@ -1,4 +1,4 @@
-"""How a handler answers out of a table, and the state that every station's answers depend on."""
+"""Answers from a table, and the state that the answers of a charge point depend on."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ __all__ = ["Answer", "StationState", "Table", "answer_from", "status"]
 Answer = Mapping[str, Any]
 """The payload of a CALLRESULT."""
 Table = Mapping[str, "Answer | Callable[[Any], Answer]"]
-"""The answer to each action, or what makes it from the payload."""
+"""The answer to each action, or a function that returns it for a payload."""
 
 
 class StationState:
-    """What a station's answers depend on, whichever version it speaks; its owner keeps the attributes true.
+    """The state that the answers of a charge point depend on in every version; the program keeps it up to date.
 
     Attributes:
-        transaction_id: of the transaction that runs, or None.
-        attended: whether somebody carries out a remote start and a reset; they are rejected otherwise.
-        registered: whether the central system has accepted it since it booted.
-        operative: whether its connector may be used.
-        local_list_version: 0 stands for an empty list.
+        transaction_id: the id of the running transaction, or None.
+        attended: whether the program carries out remote starts, resets and (2.x) firmware updates; if not, they
+            are rejected.
+        registered: whether the central system has accepted the charge point since it booted.
+        operative: whether the connector is in service.
+        local_list_version: the version of the local list; 0: the list is empty.
     """
 
     def __init__(self) -> None:
@@ -34,7 +35,7 @@ class StationState:
         self.local_list_version = 0
 
     def take_local_list(self, version: int, update: str) -> Answer:
-        """Return the answer to SendLocalList, and keep the version (C16 §5.15; 2/201 D01.FR)."""
+        """Return the answer to SendLocalList, and store the version (C16 §5.15; 2/201 D01.FR)."""
         if update == "Differential" and version <= self.local_list_version:
             return status("VersionMismatch")
         self.local_list_version = version
@@ -42,11 +43,11 @@ class StationState:
 
 
 def answer_from(table: Table, request: Request[str, Any]) -> Answer | None:
-    """Return the answer to a request; None where the table has none."""
+    """Return the answer to a request; None if the table has none."""
     answer = table.get(request.action)
     return answer(request.payload) if callable(answer) else answer
 
 
-def status(word: str) -> Answer:
-    """Return the answer that holds nothing but a status."""
-    return {"status": word}
+def status(value: str) -> Answer:
+    """Return an answer with a status only."""
+    return {"status": value}

@@ -1,4 +1,4 @@
-"""The command `ocppsync`."""
+"""The command ``ocppsync``."""
 
 from .main import main
 

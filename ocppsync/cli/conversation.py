@@ -1,4 +1,4 @@
-"""Shows what a central system and its charge points say to each other, a line a message."""
+"""Shows the messages between a central system and its charge points, one per line."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ __all__ = ["Conversation", "LogLines"]
 
 Style = Literal["plain", "time", "request", "answer", "in", "out", "good", "warning", "error", "faint"]
 Span = tuple[str, "Style | int"]
-"""A piece of a line with its style; a number stands for one of the colours of charge points."""
+"""A part of a line with its style; a number selects one of the colours for charge points."""
 Painter = Callable[[Sequence[Span]], str]
 
-_ACTION_WIDTH = 20  # StatusNotification, indented by two as an answer is
-_WIDTH_OF_FILES = 160
-_NARROWEST_PAYLOAD = 12
+_ACTION_WIDTH = 20  # an answer to StatusNotification, with its indent of two
+_FILE_WIDTH = 160
+_MIN_PAYLOAD_WIDTH = 12
 
 # Colours.
 
@@ -44,8 +44,9 @@ _CHARGE_POINTS = ("cyan", "magenta", "yellow", "bright_blue", "bright_green", "b
 
 
 def choose_painter(stream: TextIO) -> Painter:
-    """Return what turns spans into a line: with colours where ``stream`` is a terminal, rich is there and NO_COLOR
-    is not.
+    """Return the function that turns spans into a line.
+
+    It adds colours if ``stream`` is a terminal or FORCE_COLOR is set, rich is installed, and NO_COLOR is not set.
     """
     if os.environ.get("NO_COLOR") or not (stream.isatty() or os.environ.get("FORCE_COLOR")):
         return _paint_plainly
@@ -78,19 +79,19 @@ def _paint_plainly(spans: Sequence[Span]) -> str:
 
 
 class Conversation:
-    """Writes a conversation.
+    """Writes messages and connections to a stream, one per line.
 
-    Every method may be called from any thread. An arrow to the right stands for what a charge point sends, one to the
-    left for what it is sent; answers are indented.
+    Thread-safe. An arrow to the right marks a message from the charge point, one to the left a message to it; answers
+    are indented.
 
     Args:
-        stream: where to; what cannot be written any more is dropped.
-        verbose: show payloads as JSON, whole.
-        on_lost: called once with the error, when nothing more can be written.
+        stream: the output; after a write error, all further lines are dropped.
+        verbose: show whole payloads as JSON.
+        on_lost: called once, with the write error.
 
     Attributes:
-        messages: how many messages were shown.
-        charge_points: who has been seen, in that order.
+        messages: the number of messages shown.
+        charge_points: the charge points seen, in order, each with its number.
     """
 
     def __init__(
@@ -101,46 +102,46 @@ class Conversation:
         self._on_lost = on_lost
         self._paint = choose_painter(self._stream)
         self._arrows = _arrows(self._stream)
-        self._writing = threading.Lock()  # keeps lines whole, and guards all below
+        self._writing = threading.Lock()  # keeps lines whole, and guards the fields below
         self.messages = 0
         self.charge_points: dict[str, int] = {}
         self._id_width = 6
-        self._hushed = False
+        self._muted = False
         self._lost = False
 
     def request(self, charge_point_id: str, incoming: bool, action: str, payload: Any) -> None:
-        """Show a CALL; ``incoming`` says that it comes from the charge point."""
+        """Show a CALL; ``incoming``: it comes from the charge point."""
         self._message(charge_point_id, incoming, (action, "request"), self._payload(payload), "plain")
 
     def answer(self, charge_point_id: str, incoming: bool, action: str, payload: Any) -> None:
-        """Show a CALLRESULT; ``incoming`` says that it comes from the charge point."""
+        """Show a CALLRESULT; ``incoming``: it comes from the charge point."""
         self._message(charge_point_id, incoming, (f"  {action}", "answer"), self._payload(payload), "plain")
 
     def error(self, charge_point_id: str, incoming: bool, action: str, text: str) -> None:
-        """Show a CALLERROR, or why there is no answer."""
+        """Show a CALLERROR, or the reason for a missing answer."""
         self._message(charge_point_id, incoming, (f"  {action}", "error"), text, "error")
 
     def connection(self, charge_point_id: str, status: str, version: str | None = None) -> None:
-        """Show that a charge point has come or gone, and the version of OCPP that it speaks where that is known."""
+        """Show that a charge point connected or disconnected, with its version of OCPP if given."""
         mark, style = _MARKS[status]
-        spoken = "" if version is None else f" with OCPP {version}"
+        suffix = "" if version is None else f" with OCPP {version}"
         with self._writing:
-            self._write([*self._margin(charge_point_id), (f"{mark} {status}{spoken}", style)])
+            self._write([*self._margin(charge_point_id), (f"{mark} {status}{suffix}", style)])
 
     def say(self, text: str = "") -> None:
-        """Show a line as it is, without the time."""
+        """Show a line without the time; not affected by `mute`."""
         with self._writing:
             self._put(printable(text))
 
     def notice(self, mark: str, text: str, style: Style) -> None:
-        """Show a line that is nobody's in particular."""
+        """Show a line that belongs to no charge point."""
         with self._writing:
             self._write([(f"{_clock()} ", "time"), (f"{mark} {printable(text)}", style)])
 
     def mute(self) -> None:
-        """Show nothing from now on but what `say` is given."""
+        """Drop all further lines except those of `say`."""
         with self._writing:
-            self._hushed = True
+            self._muted = True
 
     def _payload(self, payload: Any) -> str:
         if self._verbose:
@@ -150,12 +151,12 @@ class Conversation:
     def _message(self, charge_point_id: str, incoming: bool, action: Span, text: str, style: Style) -> None:
         arrow: Span = (f"{self._arrows[incoming]} ", "in" if incoming else "out")
         with self._writing:
-            self.messages += not self._hushed
+            self.messages += not self._muted
             margin = self._margin(charge_point_id)
             line = [*margin, arrow, (_pad(printable(action[0]), _ACTION_WIDTH) + " ", action[1])]
             text = printable(text)
             if not self._verbose and style != "error":
-                text = fit(text, max(_NARROWEST_PAYLOAD, self._width() - sum(columns(part) for part, _ in line)))
+                text = fit(text, max(_MIN_PAYLOAD_WIDTH, self._width() - sum(columns(part) for part, _ in line)))
             self._write([*line, (text, style)])
 
     def _margin(self, charge_point_id: str) -> list[Span]:
@@ -169,11 +170,11 @@ class Conversation:
         try:
             return os.get_terminal_size(self._stream.fileno()).columns or 80
         except (OSError, ValueError):
-            wanted = os.environ.get("COLUMNS", "")
-            return int(wanted) if wanted.isdigit() else _WIDTH_OF_FILES
+            columns = os.environ.get("COLUMNS", "")
+            return int(columns) if columns.isdigit() else _FILE_WIDTH
 
     def _write(self, spans: Sequence[Span]) -> None:
-        if not self._hushed:
+        if not self._muted:
             self._put(self._paint(spans))
 
     def _put(self, line: str) -> None:
@@ -183,14 +184,14 @@ class Conversation:
             self._stream.write(f"{line}\n")
             self._stream.flush()
         except OSError as error:
-            # The reader is gone (a pipe into head) or the disk is full; with it goes the sense of going on.
+            # The reader is gone, as in a pipe into head, or the disk is full.
             self._lost = True
             if self._on_lost is not None:
                 self._on_lost(error)
 
 
 class LogLines(logging.Handler):
-    """Shows log records in a conversation: warnings and worse, or where it is verbose everything."""
+    """Shows log records in a conversation: warnings and above, or all of them if verbose."""
 
     def __init__(self, conversation: Conversation, *, verbose: bool) -> None:
         super().__init__(logging.DEBUG if verbose else logging.WARNING)
@@ -198,7 +199,7 @@ class LogLines(logging.Handler):
         self._verbose = verbose
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Show it, on one line."""
+        """Show a record, on one line."""
         text = f"{record.name}: {record.getMessage()}" if self._verbose else record.getMessage()
         error = record.exc_info[1] if record.exc_info else None
         if error is not None:

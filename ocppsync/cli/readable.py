@@ -1,4 +1,4 @@
-"""What peers send, made readable for people: on one line, and with nothing that moves a cursor."""
+"""Texts and payloads of peers for a terminal: on one line, and without control characters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from ..masking import masked
 
-__all__ = ["columns", "compact", "fit", "printable"]
+__all__ = ["columns", "compact", "fit", "printable", "quantity"]
 
 _MAX_TEXT = 40
 _MAX_ITEMS = 20
@@ -20,9 +20,9 @@ _MAX_ITEMS = 20
 
 
 def printable(text: str) -> str:
-    r"""Return ``text`` with everything that does not print as ``\x1b`` or the like.
+    r"""Return ``text`` with unprintable characters as escapes, such as ``\x1b``.
 
-    What a peer sends must move no cursor, ring no bell and turn no writing direction.
+    A peer's text must not move the cursor, ring the bell or change the writing direction.
     """
     if text.isprintable():
         return text
@@ -30,7 +30,7 @@ def printable(text: str) -> str:
 
 
 def fit(text: str, width: int) -> str:
-    """Return ``text``, cut so that it takes at most ``width`` columns, with a ``…`` where something is missing."""
+    """Return ``text`` cut to at most ``width`` columns, with a ``…`` at the end if it was cut."""
     if columns(text) <= width:
         return text
     kept = sum(1 for taken in accumulate(map(columns, text)) if taken < width)
@@ -38,10 +38,15 @@ def fit(text: str, width: int) -> str:
 
 
 def columns(text: str) -> int:
-    """Return how many columns of a terminal ``text`` takes."""
+    """Return the number of terminal columns of ``text``."""
     if text.isascii():
         return len(text)
     return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
+
+
+def quantity(number: int, noun: str) -> str:
+    """Return a number with its noun: ``1 message``, ``2 messages``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 # Payloads.
@@ -49,12 +54,12 @@ def columns(text: str) -> int:
 _BARE = re.compile(r"[\w.:+\-/@#*%?&=~^]+")
 _DATE_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-# A meter reading says by its unit what it is, unless it is something else than these.
+# The measurands that are clear from the unit; only others are shown by name.
 _USUAL_MEASURANDS = frozenset(
     {"Energy.Active.Import.Register", "Power.Active.Import", "Current.Import", "Voltage", "SoC"}
 )
 _UNITS: Mapping[str, str] = {"Percent": "%", "Celsius": "°C", "Celcius": "°C"}
-# What tells most comes first; a field that is not here has a rank of 5.
+# The most informative fields come first; a field that is not listed has rank 5.
 _RANKS: Mapping[str, int] = {
     "eventType": 0,
     "meterValue": 1,
@@ -68,10 +73,10 @@ _RANKS: Mapping[str, int] = {
     "offline": 7,
 }
 _TIMES_RANK = 8
-# Their fields are shown as if they were the message's own.
-_DISSOLVED = frozenset({"chargingStation", "transactionInfo"})
-# Lists whose items say themselves what they are; they are shown without a name.
-_NAMELESS: Mapping[str, str] = {
+# Objects shown as if their fields belonged to the message itself.
+_FLATTENED = frozenset({"chargingStation", "transactionInfo"})
+# Lists shown without their name, since the items explain themselves; with the separator.
+_UNNAMED_LISTS: Mapping[str, str] = {
     "meterValue": " | ",
     "getVariableData": ", ",
     "getVariableResult": ", ",
@@ -81,7 +86,7 @@ _NAMELESS: Mapping[str, str] = {
     "eventData": ", ",
 }
 
-_OF_A_VARIABLE = frozenset(
+_VARIABLE_FIELDS = frozenset(
     {
         *("component", "variable", "attributeType", "attributeStatus", "attributeValue", "actualValue"),
         *("variableAttribute", "variableCharacteristics"),
@@ -90,11 +95,11 @@ _OF_A_VARIABLE = frozenset(
 
 
 def compact(payload: Any) -> str:
-    """Return a payload for people: ``status=Accepted interval=300``.
+    """Return a payload in short form, without its secrets: ``status=Accepted interval=300``.
 
-    What tells most comes first and times come last, since the end is what a narrow screen cuts off. Meter readings are
+    The most informative fields come first and times last, since a narrow screen cuts off the end. Meter readings are
     shown as ``1234 Wh``, configuration keys as ``HeartbeatInterval=300``, variables as
-    ``OCPPCommCtrlr.HeartbeatInterval=300``, an idToken as ``ISO14443:04A1B2C3``, and of a UUID the first eight digits.
+    ``OCPPCommCtrlr.HeartbeatInterval=300``, an idToken as ``ISO14443:04A1B2C3``, and a UUID as its first eight digits.
     """
     payload = masked(payload)
     if not isinstance(payload, dict) or not payload:
@@ -103,14 +108,14 @@ def compact(payload: Any) -> str:
 
 
 def _fields(fields: Mapping[str, Any]) -> str:
-    return " ".join(_field(name, value) for name, value in sorted(_dissolved(fields), key=_rank))
+    return " ".join(_field(name, value) for name, value in sorted(_flattened(fields), key=_rank))
 
 
-def _dissolved(fields: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _flattened(fields: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, value in fields.items():
         if not isinstance(value, dict):
             yield name, value
-        elif name in _DISSOLVED and value:
+        elif name in _FLATTENED and value:
             yield from value.items()
         elif name == "evse" and "id" in value:
             yield from ((name if part == "id" else part, item) for part, item in value.items())
@@ -127,8 +132,8 @@ def _rank(field: tuple[str, Any]) -> int:
 
 
 def _field(name: str, value: Any) -> str:
-    if name in _NAMELESS and isinstance(value, list) and value:
-        return _joined(value, _NAMELESS[name])
+    if name in _UNNAMED_LISTS and isinstance(value, list) and value:
+        return _joined(value, _UNNAMED_LISTS[name])
     if isinstance(value, dict) and len(value) == 1:
         return f"{_text(name)}.{_fields(value)}"
     return f"{_text(name)}={_value(value)}"
@@ -174,17 +179,17 @@ def _reading(sample: Mapping[str, Any]) -> str:
 
 
 def _variable(entry: Mapping[str, Any]) -> str:
-    """Return a variable of the device model with its value, or why it has none."""
+    """Return a variable of the device model with its value, or with its status if it has none."""
     component, variable, status = entry["component"], entry["variable"], entry.get("attributeStatus")
     evse = component.get("evse")
     numbers = [evse[part] for part in ("id", "connectorId") if part in evse] if isinstance(evse, dict) else []
-    place = f"#{'.'.join(map(_value, numbers))}" if numbers else ""
+    evse_text = f"#{'.'.join(map(_value, numbers))}" if numbers else ""
     attribute = entry.get("attributeType", "Actual")
-    kind = "" if attribute == "Actual" else f".{_value(attribute)}"
+    suffix = "" if attribute == "Actual" else f".{_value(attribute)}"
     shown = next((f"={_value(shown)}" for shown in (_current(entry), status) if shown is not None), "")
-    rest = {name: value for name, value in entry.items() if name not in _OF_A_VARIABLE}
+    rest = {name: value for name, value in entry.items() if name not in _VARIABLE_FIELDS}
     more = f" {{{_fields(rest)}}}" if rest else ""
-    return f"{_name(component)}{place}.{_name(variable)}{kind}{shown}{more}"
+    return f"{_name(component)}{evse_text}.{_name(variable)}{suffix}{shown}{more}"
 
 
 def _name(part: Mapping[str, Any]) -> str:

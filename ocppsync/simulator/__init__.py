@@ -1,4 +1,4 @@
-"""Simulated charge points: they boot, charge one vehicle after another, and do what the central system asks."""
+"""Simulated charge points: they boot, charge one vehicle after another, and obey the central system."""
 
 from .charge_point import SimulatedChargePoint
 from .driver import Session

@@ -1,8 +1,8 @@
-"""A simulated charge point: it boots, charges one vehicle after another, and does what the central system tells it.
+"""A simulated charge point: it boots, charges one vehicle after another, and obeys the central system.
 
-Threads: the scenario has one of its own, which alone boots and charges; `SimulatedChargePoint.boot` and `charge` are
-for those who drive it themselves instead. What the central system asks for is answered on the handler pool of the
-`ChargePoint` and then left to the scenario, or where it is one message, sent from there.
+Threads: the scenario has its own thread, the only one that boots and charges. `SimulatedChargePoint.boot` and `charge`
+replace the scenario, on the caller's thread. The handler pool of the `ChargePoint` answers the requests of the central
+system, then leaves their execution to the scenario, or sends the message itself if a single message is enough.
 """
 
 from __future__ import annotations
@@ -37,43 +37,46 @@ __all__ = ["Session", "SimulatedChargePoint"]
 
 _logger = logging.getLogger(__name__)
 
-# Seconds at pace 1, chosen for a person who looks on: a session takes about 20, and no two messages come at once.
+# Seconds at pace 1, chosen so that a person can follow: a session takes about 20, and messages come one at a time.
 _STEP = 0.7
 _SAMPLE_PAUSE = 1.8
 _SAMPLES = 8
 _IDLE = (2.0, 6.0)
-_SHORTEST_WAIT = 1.0
-_MAX_DOUBLING = 5
+_MIN_WAIT = 1.0
+_MAX_DOUBLINGS = 5
 _CONNECT_TIMEOUT = 10.0
 _DEFAULT_INTERVAL = 30
-_MAX_INTERVAL = 86_400  # Condition.wait takes no infinity
+_MAX_INTERVAL = 86_400  # Condition.wait does not accept infinity
 
-_AGREED = frozenset({"Accepted", "Scheduled", "Unlocked"})
+_ACCEPTING_STATUSES = frozenset({"Accepted", "Scheduled", "Unlocked"})
 
 
 class SimulatedChargePoint:
-    """A charge point of one connector (7.4 kW, one phase) over a real connection.
+    """A charge point with one connector (7.4 kW, one phase) over a real connection.
 
-    `start` runs its scenario: boot, report status, then authorize, start a transaction, send meter values and stop,
-    over and over, until `stop`. Whatever fails is logged, and tried again after a pause that grows. A test that wants
-    to decide itself leaves `start` out and calls `boot` and `charge`. The clock is the real one, but energy flows
-    faster: an hour's worth within seconds.
+    `start` runs the scenario until `stop`: boot and report the status, then authorize, start a transaction, send meter
+    values and stop the transaction, again and again. Failures are logged and retried after increasing pauses. For a
+    test with its own steps, call `boot` and `charge` instead of `start`. Timestamps are real, but energy flows faster:
+    that of an hour within seconds.
 
     Args:
-        charge_point_id: its identity.
+        charge_point_id: the charge point's identity.
         url: the central system's endpoint without the identity.
-        version: the version of OCPP that it speaks.
-        pace: how fast it lives; a session takes about 20 seconds at 1 and two at 10.
-        sessions: how many sessions it begins by itself; None: no end of them, 0: only those that
-            the central system asks for.
-        random: decides over idTags, energies and pauses; a seeded one makes the same station again.
+        version: the version of OCPP.
+        pace: the speed; a session takes about 20 seconds at 1 and two at 10.
+        sessions: the number of sessions that the scenario begins by itself; None: unlimited, 0: only those that the
+            central system requests.
+        random: the source of idTags, energies and pauses; the same seed gives the same charge point.
         answers: fixed answers to requests, by action: ``{"Reset": {"status": "Rejected"}}``.
-        password, ssl_context: as with `ChargePoint`.
+        password, ssl_context: as for `ChargePoint`.
+
+    Raises:
+        ValueError: the pace is not above 0, or the version is not supported.
 
     Attributes:
-        charge_point_id: its identity.
-        version: the version of OCPP that it speaks.
-        answers: its state, with the configuration of 1.6 or the device model of 2.x.
+        charge_point_id: the charge point's identity.
+        version: the version of OCPP.
+        answers: the state, with the configuration of 1.6 or the device model of 2.x.
     """
 
     def __init__(
@@ -91,7 +94,7 @@ class SimulatedChargePoint:
     ) -> None:
         check_positive(pace=pace)
         if version not in SUBPROTOCOL_OF:
-            raise ValueError(f"OCPP {version!r} is not known; known versions are {', '.join(SUBPROTOCOL_OF)}")
+            raise ValueError(f"unsupported OCPP version {version!r}; supported: {', '.join(SUBPROTOCOL_OF)}")
         self.charge_point_id = charge_point_id
         self.version = version
         self._pace = pace
@@ -108,14 +111,14 @@ class SimulatedChargePoint:
             self._version_driver = Driver2x(charge_point_id, self._send, self._meter, self._random, self.answers)
         self._unfinished: Session | None = None
         self._heartbeat_at = 0.0
-        self._connector = threading.Lock()  # held by the one thread that charges
-        # Guards all below; notified whenever the thread that charges or waits should look up.
+        self._connector = threading.Lock()  # held by the thread that charges
+        # Guards the fields below; notified when the thread that charges or waits has to check them.
         self._changed = threading.Condition()
         self._stopping = False
         self._resetting = False
         self._interruption: v16.Reason | v201.ReasonEnumType | None = None
         self._remote_driver: EVDriver | None = None
-        self._agreed: set[str] = set()
+        self._accepted: set[str] = set()  # the message ids of accepted requests
         self._effects = self._version_driver.effects(Controls(self._signal, self._change_availability, self.boot))
         self._charge_point = ChargePoint(
             charge_point_id,
@@ -134,20 +137,20 @@ class SimulatedChargePoint:
     def __repr__(self) -> str:
         return f"<SimulatedChargePoint {self.charge_point_id} {self._version_driver.phase} {self._meter.register} Wh>"
 
-    # Life.
+    # Lifecycle.
 
     def start(self) -> SimulatedChargePoint:
-        """Begin the scenario on a thread of its own; return this object.
+        """Start the scenario on its own thread; return this object.
 
         Raises:
-            RuntimeError: it was started before.
+            RuntimeError: the scenario was started before.
         """
         self.answers.attended = True
         self._thread.start()
         return self
 
     def stop(self) -> None:
-        """End the scenario and the connection at once, whatever is going on, and end all threads."""
+        """Stop the scenario at once, close the connection, and end all threads."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
@@ -163,14 +166,14 @@ class SimulatedChargePoint:
     ) -> None:
         self.stop()
 
-    # What it can be told to do from here.
+    # Steps for callers.
 
     def boot(self) -> v16.BootNotificationResponse | v201.BootNotificationResponse:
-        """Connect where need be, send BootNotification, and once accepted the status; return the answer (C16 §4.2).
+        """Connect if not connected, send BootNotification and, once accepted, the status; return the answer (C16 §4.2).
 
         Raises:
-            HandshakeError: the central system does not let it in.
-            OCPPRequestError: a message brought no usable answer.
+            HandshakeError: the central system refused the connection.
+            OCPPRequestError: a message got no usable answer.
         """
         self._connect()
         self.answers.registered = False
@@ -189,17 +192,17 @@ class SimulatedChargePoint:
         id_tag: str | None = None,
         authorize: bool = True,
     ) -> Session | None:
-        """Charge one vehicle, and return the session once it has ended; None when the idTag is not accepted.
+        """Charge one vehicle and return the finished session; None if the idTag is not accepted.
 
         Args:
-            energy_wh: how much it takes, in Wh; by default 6000 to 12000.
-            samples: how often the meter is reported.
-            id_tag: whose; by default a new one.
-            authorize: send Authorize first.
+            energy_wh: the energy in Wh; by default a random 6000 to 12000.
+            samples: the number of meter reports.
+            id_tag: the idTag; by default a random one.
+            authorize: whether to send Authorize first.
 
         Raises:
-            OCPPRequestError: a message brought no usable answer; the transaction is stopped by the next `boot`.
-            RuntimeError: another thread has it charge already.
+            OCPPRequestError: a message got no usable answer; the next `boot` stops the transaction.
+            RuntimeError: another thread is already charging.
         """
         check_positive(samples=samples, energy_wh=1 if energy_wh is None else energy_wh)
         driver = None if id_tag is None else EVDriver(id_tag)
@@ -211,11 +214,11 @@ class SimulatedChargePoint:
         self, driver: EVDriver | None, energy_wh: int | None, samples: int, authorize: bool
     ) -> Session | None:
         if not self._connector.acquire(blocking=False):
-            raise RuntimeError(f"{self.charge_point_id} is charging already")
+            raise RuntimeError(f"{self.charge_point_id} is already charging")
         try:
-            wanted = self._random.randrange(6_000, 12_000) if energy_wh is None else energy_wh
+            energy = self._random.randrange(6_000, 12_000) if energy_wh is None else energy_wh
             driver = driver or EVDriver(f"{self._random.getrandbits(56):014X}")
-            return self._charge(driver, wanted, samples, authorize)
+            return self._charge(driver, energy, samples, authorize)
         finally:
             self._connector.release()
 
@@ -241,7 +244,7 @@ class SimulatedChargePoint:
         transaction_id = self.answers.transaction_id
         assert transaction_id is not None
         self._unfinished = Session(transaction_id, driver.id_tag, start, start, "Other")
-        # CE16 3.17: a transaction whose idTag is not accepted exists all the same, and has to be stopped.
+        # CE16 3.17: a transaction with an idTag that is not accepted exists all the same, and must be stopped.
         reason: v16.Reason | v201.ReasonEnumType = "DeAuthorized"
         if accepted:
             self._pause(_STEP)
@@ -268,7 +271,7 @@ class SimulatedChargePoint:
         try:
             self._version_driver.end(session)
         except OCPPRequestError as error:
-            # What did not arrive is sent again by the next boot; what was refused is not.
+            # The next boot repeats a stop that did not arrive, but not one that was refused.
             if error.delivery == "answered":
                 self._unfinished = self.answers.transaction_id = None
             raise
@@ -277,7 +280,7 @@ class SimulatedChargePoint:
     # The scenario.
 
     def _run(self) -> None:
-        # Ends: every wait looks at _stopping, and close() fails every request that waits.
+        # Ends: every wait checks _stopping, and close() fails every pending request.
         failures = 0
         while not self._stopping:
             try:
@@ -285,17 +288,17 @@ class SimulatedChargePoint:
                 failures = 0
                 self._work()
             except (OCPPError, RuntimeError) as error:
-                # RuntimeError: it was closed between two steps.
+                # RuntimeError: closed between two steps.
                 if not self._stopping:
-                    _logger.warning("%s: %s; it tries again", self.charge_point_id, error)
+                    _logger.warning("%s: %s; retrying", self.charge_point_id, error)
                 if isinstance(error, CallErrorReceived) and error.code == "SecurityError":
-                    self.answers.registered = False  # the central system does not know it: J16 table 7
-            wait = _SHORTEST_WAIT * 2 ** min(failures, _MAX_DOUBLING) + self._random.uniform(0, _SHORTEST_WAIT)
+                    self.answers.registered = False  # it has to boot again: J16 table 7
+            wait = _MIN_WAIT * 2 ** min(failures, _MAX_DOUBLINGS) + self._random.uniform(0, _MIN_WAIT)
             self._pause(wait)
             failures += 1
 
     def _get_ready(self) -> None:
-        # One that was accepted says nothing but its status when it comes back (J16 §5.4).
+        # After a reconnection, an accepted charge point sends no BootNotification, only its status (J16 §5.4).
         self._connect()
         if self.answers.registered:
             self._report()
@@ -320,7 +323,7 @@ class SimulatedChargePoint:
                 self.charge()
 
     def _idle(self, seconds: float) -> None:
-        """Wait for the next driver, and send the Heartbeats that fall due meanwhile."""
+        """Wait for the next driver, and send the Heartbeats that are due."""
         until = time.monotonic() + seconds
         while self._charge_point.connected and (now := time.monotonic()) < until:
             if now >= self._heartbeat_at + self._interval:
@@ -337,26 +340,26 @@ class SimulatedChargePoint:
         with self._changed:
             self._resetting, self._interruption = False, None
 
-    # What the central system asks, on the handler pool.
+    # Requests of the central system, on the handler pool.
 
     def _handle(self, request: Request[str, Any], metadata: RequestMetadata) -> Answer | None:
         answer = self.answers(request, metadata)
-        agreed = answer is not None and answer.get("status", "Accepted") in _AGREED
-        if agreed and request.action in self._effects:
+        accepted = answer is not None and answer.get("status", "Accepted") in _ACCEPTING_STATUSES
+        if accepted and request.action in self._effects:
             with self._changed:
-                self._agreed.add(metadata.message_id)
+                self._accepted.add(metadata.message_id)
         return answer
 
     def _watch(self, action: Any) -> None:
         @self._charge_point.after(action)
         def carry_out(payload: Any, metadata: RequestMetadata) -> None:
             with self._changed:
-                agreed = metadata.message_id in self._agreed
-                self._agreed.discard(metadata.message_id)
-            if agreed:
+                accepted = metadata.message_id in self._accepted
+                self._accepted.discard(metadata.message_id)
+            if accepted:
                 self._effects[action](payload)
 
-    # How the steps bring about what was agreed to.
+    # Execution of accepted requests.
 
     def _signal(
         self, *, interruption: Any = None, driver: EVDriver | None = None, resetting: bool | None = None
@@ -372,12 +375,12 @@ class SimulatedChargePoint:
         if not self._connector.locked():
             self._version_driver.enter(self._resting_phase())
 
-    # MessageSet.
+    # Messages.
 
     def _connect(self) -> None:
         if not self._charge_point.connected:
             with self._changed:
-                self._agreed.clear()
+                self._accepted.clear()
             self._charge_point.connect(_CONNECT_TIMEOUT)
 
     def _send(self, action: Any, payload: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The steps of a simulated charge point's life that each version of OCPP has messages of its own for."""
+"""The steps of a simulated charge point for which each version of OCPP has its own messages."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 __all__ = ["Controls", "EVDriver", "Effects", "Phase", "Session", "VersionDriver"]
 
 Phase = Literal["Available", "Unavailable", "Preparing", "Charging", "Finishing"]
-"""What the connector is doing, in the words of 1.6."""
+"""The state of the connector, as named in 1.6."""
 Effects = Mapping[str, Callable[[Any], object]]
-"""What follows an answer that agreed, by action; it is given the request's payload."""
+"""The functions that carry out accepted requests, by action; each gets the request's payload."""
 
 
 @dataclass(frozen=True)
 class Session:
-    """A transaction that has ended; the meter's readings are in Wh."""
+    """A finished transaction; the meter readings are in Wh."""
 
     transaction_id: int | str
     """A number in 1.6, a UUID in 2.x."""
@@ -32,45 +32,45 @@ class Session:
     meter_start: int
     meter_stop: int
     reason: Reason | ReasonEnumType
-    """In the words of the version that was spoken."""
+    """As named in the version of the charge point."""
 
 
 @dataclass(frozen=True)
 class EVDriver:
-    """Who wants to charge."""
+    """The driver of a vehicle to charge."""
 
     id_tag: str
     kind: str = "ISO14443"
-    """What sort of idToken it is (2.x)."""
+    """The type of the idToken (2.x)."""
     remote_start_id: int | None = None
-    """That of the RequestStartTransaction that it came with (2.x)."""
+    """The remoteStartId of the RequestStartTransaction (2.x)."""
 
 
 @dataclass(frozen=True)
 class Controls:
-    """What a request of the central system may bring about; each may be called from any thread."""
+    """The actions that a request of the central system can cause; thread-safe."""
 
     signal: Callable[..., object]
-    """Has the scenario end the session (``interruption``, the reason), begin one (``driver``) or boot (``resetting``);
-    with nothing, has it look at its settings."""
+    """Tells the scenario to end the session (``interruption``, the reason), begin one (``driver``) or reboot
+    (``resetting``); without arguments, to read its settings again."""
     change_availability: Callable[[bool], object]
     """Takes the connector out of service or back."""
     boot: Callable[[], object]
-    """Sends BootNotification, and what follows it."""
+    """Sends BootNotification, and the status once accepted."""
 
 
 class VersionDriver(ABC):
-    """What a charge point says at each step; one object lives as long as its charge point.
+    """Sends the messages of each step in one version of OCPP; one object per charge point.
 
     Args:
-        charge_point_id: its identity.
+        charge_point_id: the charge point's identity.
         send: sends a request and returns the answer.
-        meter: the meter of its connector.
-        random: decides over what is arbitrary.
+        meter: the meter of the connector.
+        random: the source of random values.
 
     Attributes:
-        connectors: the ids that a report of its status covers.
-        phase: what the connector is doing.
+        connectors: the connector ids of a status report.
+        phase: the state of the connector.
     """
 
     connectors: tuple[int, ...]
@@ -85,7 +85,7 @@ class VersionDriver(ABC):
     @property
     @abstractmethod
     def heartbeat_interval(self) -> int:
-        """Seconds between Heartbeats, as it is set; 0: none."""
+        """The configured seconds between Heartbeats; 0: no Heartbeats."""
 
     @heartbeat_interval.setter
     @abstractmethod
@@ -94,11 +94,11 @@ class VersionDriver(ABC):
     @property
     @abstractmethod
     def authorizes_remote_starts(self) -> bool:
-        """Whether Authorize comes before a session that was started from afar."""
+        """Whether the charge point sends Authorize before a session that was started remotely."""
 
     @abstractmethod
     def effects(self, controls: Controls) -> Effects:
-        """Return what it does after having agreed to a request."""
+        """Return the functions that carry out accepted requests."""
 
     @abstractmethod
     def boot(self) -> Any:
@@ -106,7 +106,7 @@ class VersionDriver(ABC):
 
     @abstractmethod
     def enter(self, phase: Phase) -> None:
-        """Go over to a phase, and tell it."""
+        """Change to a phase, and report it."""
 
     @abstractmethod
     def report_status(self, connector_id: int) -> None:
@@ -118,11 +118,11 @@ class VersionDriver(ABC):
 
     @abstractmethod
     def begin(self, driver: EVDriver) -> bool:
-        """Start a transaction, and let the answers know its id; return whether the driver is accepted."""
+        """Start a transaction, and store its id in the answers; return whether the driver is accepted."""
 
     @abstractmethod
     def report_meter(self) -> None:
-        """Send what the meter shows, during a transaction."""
+        """Send the meter readings of the transaction."""
 
     @abstractmethod
     def end(self, session: Session) -> None:

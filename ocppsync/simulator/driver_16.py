@@ -1,4 +1,4 @@
-"""What a simulated charge point says in OCPP 1.6."""
+"""The messages of a simulated charge point in OCPP 1.6."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Driver16"]
 
-# What TriggerMessage makes it send, where that does not depend on its state: nothing is ever under way.
+# The messages of TriggerMessage that do not depend on the state: uploads and updates are never in progress.
 _TRIGGERED: Mapping[str, Answer] = {
     "DiagnosticsStatusNotification": {"status": "Idle"},
     "FirmwareStatusNotification": {"status": "Idle"},
@@ -27,7 +27,7 @@ _TRIGGERED: Mapping[str, Answer] = {
 
 
 class Driver16(VersionDriver):
-    """A charge point of one connector, which speaks OCPP 1.6; see `VersionDriver`."""
+    """A charge point with one connector, for OCPP 1.6; see `VersionDriver`."""
 
     connectors = (0, 1)
 
@@ -44,7 +44,7 @@ class Driver16(VersionDriver):
 
     @property
     def heartbeat_interval(self) -> int:
-        """Seconds between Heartbeats, as it is set; 0: none."""
+        """The configured seconds between Heartbeats; 0: no Heartbeats."""
         return int(self._answers.configuration["heartbeatinterval"].value)
 
     @heartbeat_interval.setter
@@ -53,11 +53,11 @@ class Driver16(VersionDriver):
 
     @property
     def authorizes_remote_starts(self) -> bool:
-        """Whether Authorize comes before a session that was started from afar."""
+        """Whether the charge point sends Authorize before a session that was started remotely."""
         return self._answers.configuration["authorizeremotetxrequests"].value.lower() == "true"
 
     def effects(self, controls: Controls) -> Effects:
-        """Return what it does after having agreed to a request."""
+        """Return the functions that carry out accepted requests."""
 
         def trigger(payload: Any) -> None:
             self._trigger(payload, controls)
@@ -88,13 +88,13 @@ class Driver16(VersionDriver):
         return answer
 
     def enter(self, phase: Phase) -> None:
-        """Go over to a phase, and tell it."""
+        """Change to a phase, and report it."""
         self.phase = phase
         self.report_status(1)
 
     def report_status(self, connector_id: int) -> None:
         """Send the status of a connector."""
-        # C16 §6.47: connector 0 is the charge point itself, which knows fewer states.
+        # C16 §6.47: connector 0 is the charge point itself, which has fewer states.
         status = self.phase if connector_id else "Available"
         payload = {"connectorId": connector_id, "status": status, "errorCode": "NoError", "timestamp": utc_now()}
         self._send("StatusNotification", payload)
@@ -104,14 +104,14 @@ class Driver16(VersionDriver):
         return bool(self._send("Authorize", {"idTag": driver.id_tag})["idTagInfo"]["status"] == "Accepted")
 
     def begin(self, driver: EVDriver) -> bool:
-        """Start a transaction, and let the answers know its id; return whether the driver is accepted."""
+        """Start a transaction, and store its id in the answers; return whether the driver is accepted."""
         payload = {"connectorId": 1, "idTag": driver.id_tag, "meterStart": self._meter.register, "timestamp": utc_now()}
         answer = self._send("StartTransaction", payload)
         self._answers.transaction_id = answer["transactionId"]
         return bool(answer["idTagInfo"]["status"] == "Accepted")
 
     def report_meter(self) -> None:
-        """Send what the meter shows, during a transaction."""
+        """Send the meter readings of the transaction."""
         self._send_meter_values("Sample.Periodic")
 
     def end(self, session: Session) -> None:
@@ -126,16 +126,16 @@ class Driver16(VersionDriver):
         self._send("StopTransaction", payload)
 
     def _trigger(self, payload: Any, controls: Controls) -> None:
-        wanted = payload["requestedMessage"]
-        if wanted == "BootNotification":
+        requested = payload["requestedMessage"]
+        if requested == "BootNotification":
             controls.boot()
-        elif wanted == "MeterValues":
+        elif requested == "MeterValues":
             self._send_meter_values("Trigger")
-        elif wanted == "StatusNotification":
+        elif requested == "StatusNotification":
             for connector_id in [payload["connectorId"]] if "connectorId" in payload else self.connectors:
                 self.report_status(connector_id)
-        elif wanted in _TRIGGERED:
-            self._send(wanted, _TRIGGERED[wanted])
+        elif requested in _TRIGGERED:
+            self._send(requested, _TRIGGERED[requested])
 
     def _send_meter_values(self, context: ReadingContext) -> None:
         transaction_id = self._answers.transaction_id

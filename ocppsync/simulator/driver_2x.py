@@ -1,4 +1,4 @@
-"""What a simulated charging station says in OCPP 2.0.1 and 2.1."""
+"""The messages of a simulated charging station in OCPP 2.0.1 and 2.1."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _STATUSES: Mapping[Phase, ConnectorStatusEnumType] = {
     "Charging": "Occupied",
     "Finishing": "Occupied",
 }
-# Why the event is sent that ends a transaction, by why it ends.
+# The triggerReason of the event that ends a transaction, by its stoppedReason.
 _TRIGGERS: Mapping[str, TriggerReasonEnumType] = {
     "DeAuthorized": "Deauthorized",
     "ImmediateReset": "ResetCommand",
@@ -41,7 +41,7 @@ _TRIGGERS: Mapping[str, TriggerReasonEnumType] = {
     "Other": "AbnormalCondition",
     "Remote": "RemoteStop",
 }
-# What TriggerMessage makes it send, where that does not depend on its state: nothing is ever under way.
+# The messages of TriggerMessage that do not depend on the state: uploads and updates are never in progress.
 _TRIGGERED: Mapping[str, Answer] = {
     "FirmwareStatusNotification": {"status": "Idle"},
     "Heartbeat": {},
@@ -50,9 +50,9 @@ _TRIGGERED: Mapping[str, Answer] = {
 
 
 class Driver2x(VersionDriver):
-    """A charging station of one EVSE with one connector, which speaks OCPP 2.0.1 or 2.1; see `VersionDriver`.
+    """A charging station with one EVSE and one connector, for OCPP 2.0.1 or 2.1; see `VersionDriver`.
 
-    A transaction begins and ends with the authorization: TxStartPoint and TxStopPoint are Authorized (2/201 E01, E06).
+    Authorization starts and ends a transaction: TxStartPoint and TxStopPoint are Authorized (2/201 E01, E06).
     """
 
     connectors = (1,)
@@ -69,11 +69,11 @@ class Driver2x(VersionDriver):
         self._answers: ChargingStationAnswers = answers
         self._boot_reason: BootReasonEnumType = "PowerUp"
         self._driver: EVDriver | None = None
-        self._numbers = itertools.count()
+        self._sequence_numbers = itertools.count()
 
     @property
     def heartbeat_interval(self) -> int:
-        """Seconds between Heartbeats, as it is set; 0: none."""
+        """The configured seconds between Heartbeats; 0: no Heartbeats."""
         return int(self._answers.device_model["OCPPCommCtrlr", "HeartbeatInterval"].value)
 
     @heartbeat_interval.setter
@@ -82,11 +82,11 @@ class Driver2x(VersionDriver):
 
     @property
     def authorizes_remote_starts(self) -> bool:
-        """Whether Authorize comes before a session that was started from afar."""
+        """Whether the charge point sends Authorize before a session that was started remotely."""
         return self._answers.device_model["AuthCtrlr", "AuthorizeRemoteStart"].value.lower() == "true"
 
     def effects(self, controls: Controls) -> Effects:
-        """Return what it does after having agreed to a request."""
+        """Return the functions that carry out accepted requests."""
         return {
             "ChangeAvailability": lambda payload: controls.change_availability(
                 payload["operationalStatus"] == "Operative"
@@ -125,7 +125,7 @@ class Driver2x(VersionDriver):
         return answer
 
     def enter(self, phase: Phase) -> None:
-        """Go over to a phase, and tell it where the central system can see it."""
+        """Change to a phase, and report it if it changes a status of 2.x."""
         before, self.phase = self.phase, phase
         if phase == "Charging":
             self._send_event("Updated", "ChargingStateChanged", state="Charging")
@@ -146,8 +146,8 @@ class Driver2x(VersionDriver):
         return bool(self._send("Authorize", {"idToken": _token(driver)})["idTokenInfo"]["status"] == "Accepted")
 
     def begin(self, driver: EVDriver) -> bool:
-        """Start a transaction, and let the answers know its id; return whether the driver is accepted."""
-        self._numbers, self._driver = itertools.count(), driver
+        """Start a transaction, and store its id in the answers; return whether the driver is accepted."""
+        self._sequence_numbers, self._driver = itertools.count(), driver
         transaction_id = str(uuid.UUID(int=self._random.getrandbits(128), version=4))
         remote = driver.remote_start_id is not None
         answer = self._send_event(
@@ -164,12 +164,12 @@ class Driver2x(VersionDriver):
         return bool(answer.get("idTokenInfo", {"status": "Accepted"})["status"] == "Accepted")
 
     def report_meter(self) -> None:
-        """Send what the meter shows, during a transaction."""
+        """Send the meter readings of the transaction."""
         self._send_event("Updated", "MeterValuePeriodic", meterValue=[self._meter_value("Sample.Periodic")])
 
     def end(self, session: Session) -> None:
         """Stop a transaction."""
-        # Whose token it was that ended it is told where a driver did.
+        # The idToken of the driver, if the driver ended the transaction.
         token = {"idToken": _token(self._driver)} if self._driver is not None and session.reason == "Local" else {}
         self._send_event(
             "Ended",
@@ -193,7 +193,7 @@ class Driver2x(VersionDriver):
     ) -> Any:
         transaction = {
             "transactionId": transaction_id or self._answers.transaction_id,
-            # Which is needed only where it is another than before (2/201, TransactionType).
+            # Required only after a change (2/201, TransactionType).
             **({} if state is None else {"chargingState": state}),
             **(information or {}),
         }
@@ -201,16 +201,16 @@ class Driver2x(VersionDriver):
             "eventType": kind,
             "timestamp": utc_now(),
             "triggerReason": trigger,
-            "seqNo": next(self._numbers),
+            "seqNo": next(self._sequence_numbers),
             "offline": False,
             "transactionInfo": transaction,
         }
         return self._send("TransactionEvent", {**event, **fields})
 
-    # What was asked for.
+    # Accepted requests.
 
     def _reset(self, payload: Any, controls: Controls) -> None:
-        # The answer to OnIdle was Scheduled if a transaction runs, which then ends as its driver wants it to.
+        # OnIdle was answered with Scheduled during a transaction, and waits until the driver ends it.
         if payload["type"] == "Immediate":
             self._boot_reason = "RemoteReset"
             controls.signal(interruption="ImmediateReset", resetting=True)
@@ -223,18 +223,18 @@ class Driver2x(VersionDriver):
             self._send("NotifyReport", part)
 
     def _trigger(self, payload: Any, controls: Controls) -> None:
-        wanted = payload["requestedMessage"]
-        if wanted == "BootNotification":
+        requested = payload["requestedMessage"]
+        if requested == "BootNotification":
             self._boot_reason = "Triggered"
             controls.boot()
-        elif wanted == "MeterValues":
+        elif requested == "MeterValues":
             self._send("MeterValues", {"evseId": 1, "meterValue": [self._meter_value("Trigger")]})
-        elif wanted == "StatusNotification":
+        elif requested == "StatusNotification":
             self.report_status(1)
-        elif wanted == "TransactionEvent":
+        elif requested == "TransactionEvent":
             self._send_event("Updated", "Trigger", meterValue=[self._meter_value("Trigger")])
-        elif wanted in _TRIGGERED:
-            self._send(wanted, _TRIGGERED[wanted])
+        elif requested in _TRIGGERED:
+            self._send(requested, _TRIGGERED[requested])
 
     def _register(self, context: ReadingContextEnumType) -> Answer:
         value = self._meter_value(context)

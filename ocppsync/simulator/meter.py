@@ -1,4 +1,4 @@
-"""The meter of a simulated connector, and the vehicle that it feeds: one phase, 32 A."""
+"""The meter of a simulated connector, and its vehicle: one phase, 32 A."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ __all__ = ["Meter", "power_curve"]
 Measurand = Literal["Energy.Active.Import.Register", "Power.Active.Import", "Current.Import", "Voltage", "SoC"]
 Unit = Literal["Wh", "W", "A", "V", "Percent"]
 
-_CURRENT = 32.0
+_MAX_CURRENT = 32.0
 _BATTERY_WH = 50_000
 
 
 class Meter:
-    """The meter of the connector, and the vehicle that it feeds."""
+    """The meter of the connector, and the battery of its vehicle.
+
+    Attributes:
+        register: the energy register in Wh.
+    """
 
     def __init__(self, random: Random) -> None:
         self._random = random
@@ -25,19 +29,19 @@ class Meter:
         self._voltage = 230.0
 
     def plug_in(self) -> None:
-        """Connect another vehicle, whose battery holds some charge."""
+        """Connect another vehicle, with a partly charged battery."""
         self._charge = self._random.uniform(0.15, 0.6) * _BATTERY_WH
         self._current = 0.0
 
     def advance(self, register: int, share: float) -> None:
-        """Let the register rise to a value in Wh, drawn with a share of the highest current."""
+        """Raise the register to a value in Wh; ``share`` is the current as a share of the maximum."""
         self._charge = min(_BATTERY_WH, self._charge + register - self.register)
         self.register = register
-        self._current = round(_CURRENT * share, 1)
+        self._current = round(_MAX_CURRENT * share, 1)
         self._voltage = round(self._random.uniform(228.0, 232.0), 1)
 
     def readings(self) -> list[tuple[Measurand, float, Unit]]:
-        """Return what it shows now, the register first."""
+        """Return the current readings, the register first."""
         return [
             ("Energy.Active.Import.Register", self.register, "Wh"),
             ("Power.Active.Import", round(self._current * self._voltage), "W"),
@@ -48,7 +52,7 @@ class Meter:
 
 
 def power_curve(samples: int, random: Random) -> list[float]:
-    """Return the share of the highest power at each sample: it ramps up, stays, and falls off in the last quarter."""
+    """Return the share of the maximum power at each sample: it ramps up, stays, and falls in the last quarter."""
     curve = []
     for index in range(samples):
         left = (samples - 1 - index) / samples

@@ -21,6 +21,8 @@ from ..wire.endpoint import Endpoint, open_websocket
 from ..wire.transport import TransportClosedError
 from ..wire.websocket import WebSocket
 from .links import has_threads, link_in_memory
+from .payload_diff import payload_differences
+from .script import shown
 
 __all__ = ["Difference", "assert_replays", "replay"]
 
@@ -269,8 +271,9 @@ class _Player:
             self._note_transaction(wanted[0], got[0])
         if message[0] == CALLERROR:
             wanted, got = wanted[:1], got[:1]  # the description is for people
-        for path, before, now in _differing(self._renumbered(wanted[-1]), got[-1], "", self._ignored):
-            self._differs(entry, f"{what}: {path or 'it'} was {_shown(before)}, and is {_shown(now)}")
+        differences = payload_differences(self._renumbered(wanted[-1]), got[-1], ignored=self._ignored)
+        for path, before, now in differences:
+            self._differs(entry, f"{what}: {path or 'it'} was {shown(before)}, and is {shown(now)}")
 
     def _note_transaction(self, before: Any, now: Any) -> None:
         if isinstance(before, dict) and isinstance(now, dict) and "transactionId" in before and "transactionId" in now:
@@ -293,7 +296,7 @@ class _Player:
                 self._received.put(None)
                 return None
             if isinstance(received, str):
-                self._differs(entry, f"what came is no message of OCPP: {_shown(received)}")
+                self._differs(entry, f"what came is no message of OCPP: {shown(received)}")
             else:
                 self._waiting.append(received)
 
@@ -324,29 +327,3 @@ def _described(message: list[Any], actions: Mapping[str, str]) -> str:
         return f"the CALL {message[2]}"
     kind = {CALLRESULT: "CALLRESULT", CALLERROR: f"CALLERROR {message[2]}"}.get(message[0], f"type {message[0]}")
     return f"the {kind} to {actions.get(message[1], message[1])}"
-
-
-def _differing(before: Any, now: Any, path: str, ignored: frozenset[str]) -> Iterable[tuple[str, Any, Any]]:
-    if isinstance(before, dict) and isinstance(now, dict):
-        for name in [*before, *(name for name in now if name not in before)]:
-            if name not in ignored:
-                yield from _differing(
-                    before.get(name, _ABSENT), now.get(name, _ABSENT), f"{path}.{name}".lstrip("."), ignored
-                )
-    elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
-        for index, (one, other) in enumerate(zip(before, now, strict=True)):
-            yield from _differing(one, other, f"{path}[{index}]", ignored)
-    elif before != now:
-        yield path, before, now
-
-
-class _Absent:
-    def __repr__(self) -> str:
-        return "absent"
-
-
-_ABSENT = _Absent()
-
-
-def _shown(value: Any) -> str:
-    return "absent" if value is _ABSENT else json.dumps(value, ensure_ascii=False)[:200]

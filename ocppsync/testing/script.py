@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from .payload_diff import ABSENT, payload_differences
 
 __all__ = ["Expectation", "PayloadMatcher", "ReceivedCall", "Script", "differences"]
 
@@ -119,23 +121,14 @@ def differences(wanted: PayloadMatcher | None, payload: Any) -> list[str]:
     if wanted is None:
         return []
     if isinstance(wanted, Mapping):
-        return list(_compare(wanted, payload, ""))
+        return [_difference(*difference) for difference in payload_differences(wanted, payload, subset=True)]
     return [] if wanted(payload) else [f"{shown(wanted)} says no"]
 
 
-def _compare(wanted: Any, got: Any, path: str) -> Iterator[str]:
-    if isinstance(wanted, Mapping) and isinstance(got, Mapping):
-        for name, value in wanted.items():
-            inner = f"{path}.{name}" if path else str(name)
-            if name in got:
-                yield from _compare(value, got[name], inner)
-            else:
-                yield f"{inner} is missing"
-    elif isinstance(wanted, (list, tuple)) and isinstance(got, list) and len(wanted) == len(got):
-        for number, (left, right) in enumerate(zip(wanted, got, strict=True)):
-            yield from _compare(left, right, f"{path}[{number}]")
-    elif wanted != got:
-        yield f"{path or 'the payload'} is {shown(got)}, not {shown(wanted)}"
+def _difference(path: str, expected: Any, actual: Any) -> str:
+    if actual is ABSENT:
+        return f"{path} is missing"
+    return f"{path or 'the payload'} is {shown(actual)}, not {shown(expected)}"
 
 
 def shown(value: Any) -> str:

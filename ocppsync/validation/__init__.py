@@ -1,4 +1,4 @@
-"""Which actions exist, and whether a payload is right."""
+"""The actions of each version of OCPP, and the validation of their payloads."""
 
 from .validators import validator
 

@@ -1,4 +1,4 @@
-"""Which versions and actions there are, and who may send them; the schema bundles are read when first asked for."""
+"""The versions of OCPP, their actions, senders and schemas; each schema bundle is read on first use."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ __all__ = [
 ]
 
 Version = Literal["1.6", "2.0.1", "2.1"]
-"""The versions of OCPP that this library speaks."""
+"""The supported versions of OCPP."""
 Role = Literal["charge_point", "central_system"]
 """The two ends of a connection (J16 §3.1)."""
 Kind = Literal["request", "response"]
-"""A CALL's or a SEND's payload, or a CALLRESULT's."""
+"""The payload of a CALL or SEND, or that of a CALLRESULT."""
 Initiator = Literal["station", "csms", "both"]
-"""Who may send the CALL or SEND of an action, in the words of the schema bundles."""
+"""The permitted sender of an action's CALL or SEND, as named in the schema bundles."""
 
 _VERSIONS: tuple[tuple[Version, str, str], ...] = (
     # version, WebSocket subprotocol (J16 §3.2, 4/201 §3.1.2, 4/21 §3.1.2), schema bundle
@@ -41,7 +41,7 @@ _VERSIONS: tuple[tuple[Version, str, str], ...] = (
     ("2.1", "ocpp2.1", "ocpp21.json"),
 )
 SUBPROTOCOLS: Mapping[str, Version] = {subprotocol: version for version, subprotocol, _ in _VERSIONS}
-"""The version that each ``Sec-WebSocket-Protocol`` stands for."""
+"""The version of each ``Sec-WebSocket-Protocol``."""
 SUBPROTOCOL_OF: Mapping[str, str] = {version: subprotocol for version, subprotocol, _ in _VERSIONS}
 """The ``Sec-WebSocket-Protocol`` of each version."""
 COMPRESSED_BY_DEFAULT = frozenset({"ocpp2.0.1", "ocpp2.1"})
@@ -56,7 +56,7 @@ _SENDERS: Mapping[Initiator, frozenset[Role]] = {
 
 
 class Catalogue:
-    """The messages of one version; made by `catalogue`.
+    """The messages of one version; get it from `catalogue`.
 
     Attributes:
         version: such as ``"1.6"``.
@@ -71,11 +71,11 @@ class Catalogue:
         self.definitions: Mapping[str, Any] = bundle["$defs"]
 
     def known(self, action: str) -> bool:
-        """Return whether this version has that action; names are compared with case."""
+        """Return whether this version has the action; names are case-sensitive."""
         return action in self._entries
 
     def initiator(self, action: str) -> Initiator:
-        """Return who starts the exchange; raises KeyError for an unknown action."""
+        """Return the permitted sender of the CALL or SEND; raises KeyError for an unknown action."""
         initiator: Initiator = self._entries[action]["initiator"]
         return initiator
 
@@ -85,27 +85,26 @@ class Catalogue:
         return block
 
     def entry(self, action: str) -> Mapping[str, Any]:
-        """Return an action as the bundle has it; raises KeyError for an unknown action."""
+        """Return an action's entry of the bundle; raises KeyError for an unknown action."""
         return self._entries[action]
 
     def extended(self, entries: Mapping[str, Mapping[str, Any]]) -> Catalogue:
-        """Return a catalogue with some actions added or replaced, each as a bundle has it."""
+        """Return a catalogue with actions added or replaced; the entries have the format of a bundle."""
         actions = {**self._entries, **entries}
         return Catalogue({"version": self.version, "$defs": self.definitions, "actions": actions})
 
     def may_send(self, role: Role, action: str) -> bool:
-        """Return whether that end of the connection may send the action's CALL or SEND; False for an unknown action."""
+        """Return whether an end of the connection may send the action's CALL or SEND; False for an unknown action."""
         return action in self._entries and role in _SENDERS[self.initiator(action)]
 
     def is_send(self, action: str) -> bool:
-        """Return whether the action is a SEND, which has no answer (4/21 §4.2.4); False for an unknown action."""
+        """Return whether the action is a SEND, which has no response (4/21 §4.2.4); False for an unknown action."""
         return action in self._entries and "response" not in self._entries[action]
 
     def schema(self, action: str, kind: Kind) -> Mapping[str, Any]:
         """Return the JSON schema of a payload, with the shared types under ``$defs``.
 
-        It is shared, not copied: do not change it. Raises KeyError for an unknown action, and for the response to a
-        SEND.
+        It is not a copy: do not change it. Raises KeyError for an unknown action, and for the response to a SEND.
         """
         schema = self._entries[action][kind]
         return {**schema, "$defs": {**self.definitions, **schema["$defs"]} if "$defs" in schema else self.definitions}
@@ -115,29 +114,29 @@ class Catalogue:
 
 
 def _find_schemas() -> Path:
-    """Return the folder of the bundles: inside an installed package, beside the package in a checkout."""
+    """Return the folder of the bundles: inside an installed package, or beside the package in a checkout."""
     package = Path(__file__).resolve().parent.parent
     folders = [package / "schemas", package.parent / "schemas"]
     for folder in folders:
         if all((folder / bundle).is_file() for bundle in _BUNDLES.values()):
             return folder
     raise ImportError(
-        f"ocppsync found no schema bundles ({', '.join(_BUNDLES.values())}) in {' or '.join(map(str, folders))}; "
-        "install the package again, or check out the whole repository"
+        f"schema bundles ({', '.join(_BUNDLES.values())}) not found in {' or '.join(map(str, folders))}; "
+        "reinstall ocppsync, or check out the whole repository"
     )
 
 
 _SCHEMAS = _find_schemas()
-_reading = threading.Lock()  # so that each bundle is read once
+_reading = threading.Lock()  # so that each bundle is read only once
 
 
 def catalogue(version: str) -> Catalogue:
-    """Return the messages of ``version``; its bundle is read by the first call.
+    """Return the messages of ``version``; the first call reads its bundle.
 
-    Safe from any thread. Raises ValueError for a version that this library does not speak.
+    Thread-safe. Raises ValueError for an unsupported version.
     """
     if version not in _BUNDLES:
-        raise ValueError(f"OCPP {version!r} is not known; known versions are {', '.join(_BUNDLES)}")
+        raise ValueError(f"unsupported OCPP version {version!r}; supported: {', '.join(_BUNDLES)}")
     with _reading:
         return _read(version)
 
@@ -152,27 +151,28 @@ def action_names(version: str = "1.6", sender: Role | None = None) -> list[str]:
 
     Args:
         version: such as ``"2.0.1"``.
-        sender: only those whose request this end may send; None: all.
+        sender: only the actions whose request this end may send; None: all actions.
 
     Raises:
-        ValueError: this library does not speak that version.
+        ValueError: the version is not supported.
     """
     known = catalogue(version)
     return sorted(action for action in known.actions if sender is None or known.may_send(sender, action))
 
 
 def message_schema(action: str, kind: Kind = "request", version: str = "1.6") -> dict[str, Any]:
-    """Return the JSON schema (draft 2020-12) that a payload is held against, with the types it refers to in ``$defs``.
+    """Return the JSON schema (draft 2020-12) of a payload, with the types that it refers to in ``$defs``.
 
-    It is a copy, so it may be changed. What belongs to a `VendorAction` or to `Lenient` is not in there.
+    It is a copy, which you may change. It is the schema of the specification: `VendorAction` and `Lenient` have no
+    effect on it.
 
     Args:
         action: the OCPP action.
-        kind: of which payload: the ``"request"`` or the ``"response"``.
+        kind: the payload: ``"request"`` or ``"response"``.
         version: such as ``"2.0.1"``.
 
     Raises:
-        ValueError: this library does not speak that version, or the version has no such message.
+        ValueError: the version is not supported, or has no such message.
     """
     known = catalogue(version)
     if not known.known(action):
@@ -181,34 +181,34 @@ def message_schema(action: str, kind: Kind = "request", version: str = "1.6") ->
         raise ValueError(f"{action} is a SEND: it has no response")
     schema = dict(known.schema(action, kind))
     types: Mapping[str, Any] = schema.pop("$defs")
-    schema["$defs"] = {name: types[name] for name in sorted(_named(schema, types, set()))}
+    schema["$defs"] = {name: types[name] for name in sorted(_referenced(schema, types, set()))}
     return copy.deepcopy(schema)
 
 
-def _named(part: Any, types: Mapping[str, Any], found: set[str]) -> set[str]:
-    """Return the types that a part of a schema refers to, and those that these refer to."""
+def _referenced(part: Any, types: Mapping[str, Any], found: set[str]) -> set[str]:
+    """Return the types that a part of a schema refers to, directly and through other types."""
     if isinstance(part, Mapping):
         name = str(part.get("$ref", "")).rpartition("/")[2]
         if name and name not in found:
             found.add(name)
-            _named(types[name], types, found)
+            _referenced(types[name], types, found)
     for inner in part.values() if isinstance(part, Mapping) else part if isinstance(part, list) else ():
-        _named(inner, types, found)
+        _referenced(inner, types, found)
     return found
 
 
 def unknown_action(catalogues: Sequence[Catalogue], action: str) -> str:
-    """Return a text that says that none of the versions has such an action, with the nearest name that they have."""
+    """Return the error text for an action that none of the versions has, with the closest known name."""
     *others, last = (messages.version for messages in catalogues)
     have = f"{', '.join(others)} and {last} have" if others else f"{last} has"
-    # A peer chose the name, so it may be long.
+    # The name comes from the peer and may be long.
     text = f"OCPP {have} no action {action[:40]!r}"
     nearest = closest(action, [name for messages in catalogues for name in messages.actions])
     return f"{text}; did you mean {nearest!r}?" if nearest else text
 
 
 def closest(word: str, candidates: Iterable[str]) -> str | None:
-    """Return the candidate that ``word`` was probably meant to be, or None; case counts for nothing."""
+    """Return the candidate closest to ``word``, ignoring case; None if there is no close one."""
     import difflib
 
     folded = {candidate.lower(): candidate for candidate in candidates}

@@ -1,8 +1,8 @@
-"""Compiles a JSON schema to a Python function that answers yes or no, about a hundred times faster than jsonschema.
+"""Compiles a JSON schema to a Python function that returns True or False, a hundred times faster than jsonschema.
 
-Every object and every array of the schema becomes one function of straight code; a shared type is compiled once, and
-may contain itself. No text of the schema becomes code: names enter the source as the repr of a string, limits as the
-repr of a checked number, and everything else through the namespace.
+Each object and each array of the schema becomes one function without loops over keywords; a shared type is compiled
+once, and may contain itself. No text of the schema becomes code: names enter the source as the repr of a string, limits
+as the repr of a checked number, and everything else through the namespace.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from .formats import Format, is_integer, is_number, multiple_of
 __all__ = ["Predicate", "compile_predicate"]
 
 Predicate = Callable[[Any], bool]
-"""Takes a payload and returns whether it fits."""
+"""Takes a payload and returns whether it is valid."""
 Schema = Mapping[str, Any]
 
-# The keywords that are understood, by type; None stands for a schema without a type, which takes any JSON.
+# The supported keywords, by type; None stands for a schema without a type, which accepts any JSON.
 _KEYWORDS: Mapping[str | None, frozenset[str]] = {
     "object": frozenset({"required", "properties", "additionalProperties"}),
     "array": frozenset({"items", "minItems", "maxItems"}),
@@ -28,11 +28,11 @@ _KEYWORDS: Mapping[str | None, frozenset[str]] = {
     "boolean": frozenset(),
     None: frozenset(),
 }
-# What says nothing about the payload; a vendor's schemas are full of it.
+# Keywords without effect on validation; the schemas of vendor actions often have them.
 _ANNOTATIONS = frozenset(
     {"$comment", "$id", "$schema", "comment", "default", "deprecated", "description", "examples", "javaType", "title"}
 )
-# The test for each type that is no container.
+# The test for each type that is not a container.
 _TYPES: Mapping[str | None, str] = {
     "string": "isinstance(x, str)",
     "integer": "(x.__class__ is int or is_integer(x))",
@@ -51,16 +51,16 @@ _LIMITS: Mapping[str, str] = {
 
 
 def compile_predicate(schema: Schema, formats: Mapping[str, Format]) -> Predicate:
-    """Return the function that tells whether a payload fits ``schema``, whose ``$defs`` hold the shared types.
+    """Return the function that validates payloads against ``schema``, which has the shared types in ``$defs``.
 
-    Raises ValueError, naming the keyword and its place, for anything in the schema that is not understood.
+    Raises ValueError, with the keyword and its place, for anything unsupported in the schema.
     """
     compiler = _Compiler(schema.get("$defs", {}), formats)
     return compiler.compile({keyword: value for keyword, value in schema.items() if keyword != "$defs"})
 
 
 class _Compiler:
-    """Writes the source of one predicate; its methods return expressions over ``x``, the value to be judged."""
+    """Writes the source of one predicate; its methods return expressions over ``x``, the value to validate."""
 
     def __init__(self, definitions: Schema, formats: Mapping[str, Format]) -> None:
         self._definitions = definitions
@@ -87,10 +87,10 @@ class _Compiler:
         reference = schema["$ref"]
         prefix, _, name = reference.rpartition("/")
         if prefix != "#/$defs" or not name.isidentifier() or name not in self._definitions:
-            raise ValueError(f"$ref {reference!r} leads to no type of $defs, at {place}")
+            raise ValueError(f"$ref {reference!r} refers to no type in $defs, at {place}")
         if schema.keys() - {"$ref"} - _ANNOTATIONS:
             raise ValueError(
-                f"only annotations such as 'default' may stand beside $ref: {', '.join(schema)}, at {place}"
+                f"only annotations such as 'default' are supported beside $ref, not {', '.join(schema)}, at {place}"
             )
         target = self._definitions[name]
         if _checked_type(target, reference) in _TYPES:
@@ -100,7 +100,7 @@ class _Compiler:
     def _call(self, schema: Schema, place: str, shared: str = "") -> str:
         function = self._name("check")
         if shared:
-            # Before the body is written, for it may refer to this very type.
+            # Before writing the body, which may refer to this very type.
             self._functions[shared] = f"{function}(x)"
         write = self._object if schema["type"] == "object" else self._array
         self._source += write(function, schema, place)
@@ -119,7 +119,7 @@ class _Compiler:
             indent = " " if name in required else "  "
             lines += [] if name in required else [f" if {name!r} in v:", "  n += 1"]
             lines += [indent + line for line in test]
-        # Whatever is there beside the properties that were counted is extra.
+        # Any property beyond the counted ones is an additional one.
         return [*lines, " return True" if _is_open(schema, place) else " return n == len(v)"]
 
     def _array(self, function: str, schema: Schema, place: str) -> list[str]:
@@ -136,7 +136,7 @@ class _Compiler:
         test = type_test
         for keyword, value in schema.items():
             if keyword == "enum":
-                # A subclass of str, say one without case, may equal a choice and still have another hash.
+                # A subclass of str, such as a case-insensitive one, may equal a choice and have another hash.
                 test += f" and (x in {self._constant(frozenset(value))} or x in {self._constant(tuple(value))})"
             elif keyword == "format":
                 test += f" and {self._format(value, place)}(x) is not None"
@@ -164,13 +164,13 @@ class _Compiler:
 
     def _name(self, prefix: str) -> str:
         name = f"{prefix}_{len(self._namespace)}"
-        # Takes the name at once; a function replaces the None when the source is run.
+        # Reserves the name; a function replaces the None when the source runs.
         self._namespace[name] = None
         return name
 
 
 def _checked_type(schema: Schema, place: str) -> str | None:
-    """Return the type of a schema, after a look at all its keywords."""
+    """Return the type of a schema, after checking that all its keywords are supported."""
     kind = schema.get("type")
     if not isinstance(kind, str | None) or kind not in _KEYWORDS:
         raise ValueError(f"type {kind!r} is not supported, at {place}")
@@ -181,7 +181,7 @@ def _checked_type(schema: Schema, place: str) -> str | None:
 
 
 def _limit(schema: Schema, keyword: str, place: str) -> str:
-    """Return the further condition that a limit makes; empty for a keyword that is absent or is no limit."""
+    """Return the condition that a limit adds; empty for a keyword that is absent or not a limit."""
     if keyword not in schema or keyword not in _LIMITS:
         return ""
     limit = schema[keyword]
@@ -191,7 +191,7 @@ def _limit(schema: Schema, keyword: str, place: str) -> str:
 
 
 def _is_open(schema: Schema, place: str) -> bool:
-    """Return whether an object may have properties that its schema does not name."""
+    """Return whether an object may have properties beyond those in its schema."""
     additional = schema.get("additionalProperties", True)
     if not isinstance(additional, bool):
         raise ValueError(f"additionalProperties {additional!r} is not supported, at {place}")

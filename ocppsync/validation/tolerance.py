@@ -1,4 +1,4 @@
-"""Bends payloads and schemas where `Lenient` asks for it."""
+"""Applies `Lenient` to payloads and schemas."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _KINDS: tuple[Kind, ...] = ("request", "response")
 
 
 class Normalizer:
-    """Rewrites what a peer sent before it is looked at; what it cannot put right stays as it is."""
+    """Corrects payloads of the peer before validation; leaves what it cannot correct unchanged."""
 
     def __init__(self, catalogue: Catalogue, lenient: Lenient) -> None:
         self._catalogue = catalogue
         self._lenient = lenient
 
     def normalize(self, action: str, kind: Kind, payload: Any) -> Any:
-        """Return the payload as it should have been; for an unknown action, as it is."""
+        """Return the corrected payload; that of an unknown action unchanged."""
         if not self._catalogue.known(action):
             return payload
         schema = self._catalogue.schema(action, kind)
@@ -58,51 +58,53 @@ class Normalizer:
 
 
 def with_limits(catalogue: Catalogue, limits: Mapping[str, int]) -> Catalogue:
-    """Return the catalogue with other limits at some places, as far as it has them."""
+    """Return the catalogue with other maximum lengths at the places that exist in it."""
     changed: dict[str, Mapping[str, Any]] = {}
     for place, limit in limits.items():
-        action, path = _parted(place, catalogue)
+        action, path = _split_place(place, catalogue)
         for kind, _, definitions in _messages(action, catalogue):
             entry = changed.get(action, catalogue.entry(action))
-            with_limit = _bent(entry[kind], path, limit, definitions)
-            changed[action] = {**entry, kind: with_limit if with_limit is not None else entry[kind]}
+            schema = _with_limit(entry[kind], path, limit, definitions)
+            changed[action] = {**entry, kind: schema if schema is not None else entry[kind]}
     return catalogue.extended(changed)
 
 
-def _bent(schema: Schema, path: Sequence[str], limit: int, definitions: Schema) -> Schema | None:
-    """Return the schema with another limit at the end of a path, or None where the path leads nowhere."""
+def _with_limit(schema: Schema, path: Sequence[str], limit: int, definitions: Schema) -> Schema | None:
+    """Return the schema with another limit at a path, or None if the path has no string or list."""
     schema = _resolved(schema, definitions)
     if not path:
         keyword = {"string": "maxLength", "array": "maxItems"}.get(schema.get("type", ""))
         return None if keyword is None or "enum" in schema else {**schema, keyword: limit}
     if schema.get("type") == "array":
-        items = _bent(schema["items"], path, limit, definitions)
+        items = _with_limit(schema["items"], path, limit, definitions)
         return None if items is None else {**schema, "items": items}
     name, *rest = path
     fields = schema.get("properties", {})
-    field = _bent(fields[name], rest, limit, definitions) if name in fields else None
+    field = _with_limit(fields[name], rest, limit, definitions) if name in fields else None
     return None if field is None else {**schema, "properties": {**fields, name: field}}
 
 
 def check_places(lenient: Lenient, catalogues: Sequence[Catalogue]) -> None:
-    """Raise ValueError for a place that no message has, or that is not of the sort that is asked for."""
+    """Raise ValueError for a place that exists in no message, or has the wrong type for its option."""
     for place in lenient.max_lengths:
-        found = (_bent(schema, path, 1, definitions) for schema, definitions, path in _found(place, catalogues))
-        if all(schema is None for schema in found):
-            raise ValueError(f"max_lengths: no message has a text or a list at {place!r}")
+        schemas = (
+            _with_limit(schema, path, 1, definitions) for schema, definitions, path in _schemas_at(place, catalogues)
+        )
+        if all(schema is None for schema in schemas):
+            raise ValueError(f"max_lengths: no message has a string or list at {place!r}")
     for place, choices in lenient.spellings.items():
-        known = {choice for found in _found(place, catalogues) for choice in _choices(*found)}
+        known = {choice for schema in _schemas_at(place, catalogues) for choice in _choices(*schema)}
         if not known:
             raise ValueError(f"spellings: no message has an enumeration at {place!r}")
         for wrong, right in choices.items():
             if right not in known:
-                raise ValueError(f"spellings[{place!r}]: {wrong!r} cannot stand for {right!r}, which is no value there")
+                raise ValueError(f"spellings[{place!r}]: {wrong!r} is mapped to {right!r}, which is not a value of it")
 
 
-def _found(place: str, catalogues: Sequence[Catalogue]) -> Iterator[tuple[Schema, Schema, Sequence[str]]]:
-    """Yield each message that a place may be in, with its shared types and the path of the place in it."""
+def _schemas_at(place: str, catalogues: Sequence[Catalogue]) -> Iterator[tuple[Schema, Schema, Sequence[str]]]:
+    """Yield the schemas of a place's action, each with the shared types and the path of the place in it."""
     for catalogue in catalogues:
-        action, path = _parted(place, catalogue)
+        action, path = _split_place(place, catalogue)
         yield from ((schema, definitions, path) for _, schema, definitions in _messages(action, catalogue))
 
 
@@ -112,8 +114,8 @@ def _messages(action: str, catalogue: Catalogue) -> Iterator[tuple[Kind, Schema,
             yield kind, catalogue.entry(action)[kind], catalogue.schema(action, kind)["$defs"]
 
 
-def _parted(place: str, catalogue: Catalogue) -> tuple[str, Sequence[str]]:
-    """Return the action and the path of a place; the name of a vendor's action may have dots."""
+def _split_place(place: str, catalogue: Catalogue) -> tuple[str, Sequence[str]]:
+    """Return the action and the path of a place; the name of a vendor action may contain dots."""
     parts = place.split(".")
     names = (".".join(parts[:length]) for length in range(1, len(parts)))
     action = next((name for name in names if catalogue.known(name)), place)

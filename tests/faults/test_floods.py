@@ -223,7 +223,7 @@ def test_the_same_fault_again_and_again_does_not_fill_the_log(caplog: pytest.Log
         siege.wait_gone()
         said = siege.said("attacker: ")
         assert len(said) == 9
-        assert said[-1].endswith("(256 like this by now)")
+        assert said[-1].endswith("(256 so far)")
         assert "like this" not in said[0]
 
 

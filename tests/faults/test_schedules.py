@@ -132,7 +132,7 @@ def carry_requests(world: World, cs: CentralSystem) -> None:
 
 def carries_requests(cs: CentralSystem) -> bool:
     name, payload = CLASS_STATIONS[0], {"vendorId": "com.example", "data": "new"}
-    with ChargePoint(name, url=f"ws://127.0.0.1:{cs.port}", registration_gate=False) as point:
+    with ChargePoint(name, url=f"ws://127.0.0.1:{cs.port}", enforce_registration=False) as point:
         point.on("DataTransfer")(lambda payload, metadata: {"status": "Accepted"})
         try:
             point.send_request("DataTransfer", payload, timeout=BOUND)

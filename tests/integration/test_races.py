@@ -160,7 +160,7 @@ def test_the_first_task_of_a_thread_knows_whose_thread_it_is() -> None:
 
 
 def test_a_bundle_and_its_validator_are_made_once() -> None:
-    for made, clear in ((catalogue.catalogue, catalogue._read), (validation.validator, validation._made)):
+    for made, clear in ((catalogue.catalogue, catalogue._read), (validation.validator, validation._create)):
         clear.cache_clear()
         assert len(set(map(id, at_once([functools.partial(made, "2.0.1")] * THREADS)))) == 1
 

@@ -18,7 +18,7 @@ from run_page import LIMIT, extract
 
 import ocppsync
 from ocppsync import CentralSystem, ChargePoint, Lenient, Limits, Timeouts, Validation
-from ocppsync.cli.main import _parser
+from ocppsync.cli.parser import build_parser
 from ocppsync.errors import _CODES, spell
 from ocppsync.validation import validators as validation
 
@@ -129,11 +129,11 @@ def test_the_error_codes_are_listed() -> None:
 
 def test_the_codes_of_violations_are_listed() -> None:
     table = rows("validation.md", "what is wrong", "keyword", "code in 1.6", "code in 2.0.1 and 2.1")
-    codes, sorts = validation._CODES, validation._SORTS
+    codes, categories = validation._CODES, validation._CATEGORIES
     for version, column in (("1.6", 2), ("2.0.1", 3), ("2.1", 3)):
         assert [code(row[column])[0] for row in table] == [spell(name, version) for name in codes[version].values()]
-    for row, sort in zip(table, codes["1.6"], strict=True):
-        assert code(row[1]) == [keyword for keyword, belongs_to in sorts.items() if belongs_to == sort]
+    for row, category in zip(table, codes["1.6"], strict=True):
+        assert code(row[1]) == [keyword for keyword, belongs_to in categories.items() if belongs_to == category]
 
 
 def logged() -> Iterator[tuple[str, str]]:
@@ -146,7 +146,7 @@ def logged() -> Iterator[tuple[str, str]]:
         logger = f"ocppsync.{file.relative_to(PACKAGE).with_suffix('').parts[0]}"
         for level in re.findall(r"\b_?logger\.(debug|info|warning|error|exception|critical)\(", text):
             yield logger, "ERROR" if level == "exception" else level.upper()
-        for rest in re.findall(r"throttled\.log\(_logger, (.*)\)", text):
+        for rest in re.findall(r"\.log\(_logger, (.*)\)", text):
             yield logger, "INFO" if rest.endswith("level=logging.INFO") else "WARNING"
 
 
@@ -160,7 +160,7 @@ def test_the_loggers_and_their_levels_are_listed() -> None:
 
 
 def parser_of(command: str) -> argparse.ArgumentParser:
-    (commands,) = (action for action in _parser()._actions if isinstance(action, argparse._SubParsersAction))
+    (commands,) = (action for action in build_parser()._actions if isinstance(action, argparse._SubParsersAction))
     parser: argparse.ArgumentParser = commands.choices[command]
     return parser
 

@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "ocppsync"
 
 GUARDED: Mapping[str, str] = {
     "validation/catalogue._read": "_reading",  # keeps each schema bundle from when it is first needed
-    "validation/validators._made": "_making",  # keeps the validator of each version
+    "validation/validators._create": "_creating",  # keeps the validator of each version
 }
 """What changes all the same, and the lock of the same file under which alone it may be used."""
 CONSTANT = frozenset(
@@ -41,7 +41,7 @@ CONSTANT = frozenset(
         "json.JSONDecoder",  # have settings and nothing else
         "json.JSONEncoder",
         "_Absent",
-        "_ask_for_variables",  # returns a tuple
+        "_get_variables",  # returns a tuple
         "_find_schemas",  # returns a path
     }
 )

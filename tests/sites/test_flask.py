@@ -45,7 +45,7 @@ def test_a_view_commands_a_charge_point(cs: CentralSystem, app: flask.Flask) -> 
 
 
 @pytest.mark.parametrize("name", ["CP /1", "ü", "a//b", "%41"])
-def test_an_identity_may_hold_anything(cs: CentralSystem, app: flask.Flask, name: str) -> None:
+def test_an_identity_may_contain_any_character(cs: CentralSystem, app: flask.Flask, name: str) -> None:
     with werkzeug(app) as port, ChargePoint(name, url=f"ws://127.0.0.1:{port}/ocpp"):
         assert cs.charge_points == [name]
 
@@ -60,7 +60,7 @@ def test_a_refusal_is_a_response_like_any_other(cs: CentralSystem) -> None:
     app = flask.Flask(__name__)
 
     def authorize(http_request: Any, name: str) -> bool:
-        # In the context of the request.
+        # Runs in the context of the request.
         return bool(flask.request.args.get("key") == flask.current_app.config["KEY"])
 
     app.config["KEY"] = "1"
@@ -82,7 +82,7 @@ def test_a_refusal_is_a_response_like_any_other(cs: CentralSystem) -> None:
     assert seen[0] == 401
 
 
-def test_the_request_is_over_for_flask_while_the_connection_lasts(cs: CentralSystem, app: flask.Flask) -> None:
+def test_the_flask_request_ends_before_the_connection(cs: CentralSystem, app: flask.Flask) -> None:
     over = threading.Event()
     app.teardown_request(lambda error: over.set())
     with werkzeug(app) as port, dial(port) as peer:
@@ -91,7 +91,7 @@ def test_the_request_is_over_for_flask_while_the_connection_lasts(cs: CentralSys
         assert cs.charge_points == ["CP1"]
 
 
-def test_the_debugger_has_nothing_to_say_about_an_end(
+def test_the_debugger_ignores_the_end_of_a_connection(
     cs: CentralSystem, app: flask.Flask, capfd: pytest.CaptureFixture[str]
 ) -> None:
     from werkzeug.debug import DebuggedApplication
@@ -115,7 +115,7 @@ def test_a_response_class_of_the_application_is_kept(cs: CentralSystem, app: fla
         assert cs.charge_points == ["CP1"]
 
 
-# A site as it was, and the lines that are enough to command a charger from it.
+# An existing site, and the lines that connect charge points to it.
 EXISTING = """
 from flask import Flask
 
@@ -144,7 +144,7 @@ def reset(name):
 
 
 @pytest.mark.slow
-def test_a_site_under_gunicorn_commands_a_charger(tmp_path: Path) -> None:
+def test_a_site_under_gunicorn_commands_a_charge_point(tmp_path: Path) -> None:
     (tmp_path / "site_of_test.py").write_text(EXISTING + ADDED, encoding="utf-8")
     (tmp_path / "gunicorn.conf.py").write_text("worker_class = 'gthread'\nthreads = 8\n", encoding="utf-8")
     assert sum(bool(line) for line in ADDED.splitlines()) <= 15

@@ -1,4 +1,4 @@
-"""The time as OCPP writes it."""
+"""The current time in the format of OCPP."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ocppsync import clock, utc_now
 from ocppsync.validation.validators import validator
 
 
-def test_it_is_the_time_now_in_utc() -> None:
+def test_it_is_the_current_time_in_utc() -> None:
     before = datetime.now(timezone.utc)
     text = utc_now()
     after = datetime.now(timezone.utc)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", text)
-    told = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
-    assert before - timedelta(milliseconds=1) < told <= after
+    parsed = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
+    assert before - timedelta(milliseconds=1) < parsed <= after
 
 
 @pytest.mark.parametrize(
@@ -28,9 +28,7 @@ def test_it_is_the_time_now_in_utc() -> None:
         (datetime(2026, 12, 31, 23, 59, 59, 999999), "2026-12-31T23:59:59.999Z"),
     ],
 )
-def test_it_always_has_three_digits_which_are_cut_off(
-    monkeypatch: pytest.MonkeyPatch, moment: datetime, text: str
-) -> None:
+def test_it_is_truncated_to_three_digits(monkeypatch: pytest.MonkeyPatch, moment: datetime, text: str) -> None:
     class Stopped(datetime):
         @classmethod
         def now(cls, tz: timezone | None = None) -> datetime:  # type: ignore[override]
@@ -41,5 +39,5 @@ def test_it_always_has_three_digits_which_are_cut_off(
     assert utc_now() == text
 
 
-def test_it_is_what_the_schemas_take() -> None:
+def test_the_schemas_accept_it() -> None:
     assert validator("1.6").check("Heartbeat", "response", {"currentTime": utc_now()}) is None

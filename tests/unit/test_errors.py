@@ -1,4 +1,4 @@
-"""The exceptions: their tree, what they carry, and the error codes in each version's spelling."""
+"""The exceptions: class hierarchy, attributes, and the error codes in the spelling of each version."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ ABOUT = {"charge_point_id": "CP1", "action": "Reset"}
 
 
 @pytest.mark.parametrize(("old", "new"), CODES)
-def test_either_spelling_becomes_the_one_of_the_version(old: str, new: str) -> None:
+def test_either_spelling_is_converted_to_that_of_the_version(old: str, new: str) -> None:
     for spelling in (old, new):
         assert spell(spelling, "1.6") == old
         assert spell(spelling, "2.0.1") == spell(spelling, "2.1") == new
 
 
 @pytest.mark.parametrize(("new", "nearest"), NEW_CODES)
-def test_a_code_that_1_6_lacks_becomes_the_nearest_that_it_has(new: str, nearest: str) -> None:
+def test_a_code_missing_in_1_6_becomes_the_nearest_code(new: str, nearest: str) -> None:
     assert spell(new, "1.6") == nearest
     assert spell(new, "2.0.1") == spell(new, "2.1") == new
 
 
-def test_what_1_6_sends_is_a_code_of_1_6() -> None:
+def test_every_code_sent_to_1_6_is_a_code_of_1_6() -> None:
     known = {old for old, _ in CODES}
     spellings = known | {new for _, new in CODES} | {new for new, _ in NEW_CODES}
     assert {spell(spelling, "1.6") for spelling in spellings} == known
@@ -66,11 +66,11 @@ def test_what_1_6_sends_is_a_code_of_1_6() -> None:
 
 @pytest.mark.parametrize("code", ["", "Bogus", "notsupported", "FormatViolation ", "OccurenceConstraintviolation"])
 @pytest.mark.parametrize("version", ["1.6", "2.0.1", "2.1"])
-def test_what_no_version_knows_has_no_spelling(code: str, version: str) -> None:
+def test_an_unknown_code_has_no_spelling(code: str, version: str) -> None:
     assert spell(code, version) is None
 
 
-# The tree.
+# Class hierarchy.
 
 
 @pytest.mark.parametrize(
@@ -91,17 +91,17 @@ def test_what_no_version_knows_has_no_spelling(code: str, version: str) -> None:
         (ProtocolError, {OCPPError}),
     ],
 )
-def test_the_tree_of_exceptions(kind: type[Exception], bases: set[type[Exception]]) -> None:
+def test_the_class_hierarchy(kind: type[Exception], bases: set[type[Exception]]) -> None:
     assert set(kind.__bases__) == bases
     assert kind.__name__ in errors.__all__
 
 
-def test_a_call_error_of_the_peer_is_none_of_a_handler() -> None:
+def test_a_received_call_error_is_not_a_call_error_to_raise() -> None:
     assert not issubclass(CallErrorReceived, CallError)
     assert not issubclass(CallError, OCPPRequestError)
 
 
-# What they carry.
+# Attributes.
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_a_call_error_of_the_peer_is_none_of_a_handler() -> None:
     ],
 )
 @pytest.mark.parametrize("delivery", ["not_sent", "unknown"])
-def test_a_failed_request_tells_whose_it_was_and_how_far_it_got(kind: Any, delivery: Any) -> None:
+def test_a_request_error_carries_the_request_and_its_delivery(kind: Any, delivery: Any) -> None:
     error = kind("it failed", **ABOUT, message_id=None, delivery=delivery)
     assert str(error) == "it failed"
     assert (error.charge_point_id, error.action, error.message_id) == ("CP1", "Reset", None)
@@ -130,7 +130,7 @@ def test_a_failed_request_tells_whose_it_was_and_how_far_it_got(kind: Any, deliv
         ("no", "CP1 answered Reset with CALLERROR FormatViolation: no"),
     ],
 )
-def test_a_received_call_error_shows_what_the_peer_wrote(description: str, text: str) -> None:
+def test_a_received_call_error_shows_the_code_as_the_peer_sent_it(description: str, text: str) -> None:
     error = CallErrorReceived(
         code="FormationViolation",
         raw_code="FormatViolation",
@@ -145,7 +145,7 @@ def test_a_received_call_error_shows_what_the_peer_wrote(description: str, text:
     assert (error.message_id, error.delivery) == ("7", "answered")
 
 
-def test_an_invalid_response_was_an_answer() -> None:
+def test_an_invalid_response_counts_as_answered() -> None:
     bare = InvalidResponseError("bad", message_id="7", **ABOUT)
     assert (str(bare), bare.delivery, bare.validation_error, bare.payload) == ("bad", "answered", None, None)
     cause = ValidationError("wrong", action="Reset", errors=[], error_code="GenericError")
@@ -154,12 +154,12 @@ def test_an_invalid_response_was_an_answer() -> None:
 
 
 @pytest.mark.parametrize("code", sorted({code for pair in CODES + NEW_CODES for code in pair}))
-def test_a_handler_may_use_any_spelling(code: str) -> None:
+def test_call_error_accepts_any_spelling(code: str) -> None:
     error = CallError(code)
     assert (error.code, error.description, error.details, str(error)) == (code, "", {}, code)
 
 
-def test_a_handlers_error_holds_a_copy_of_its_details() -> None:
+def test_call_error_copies_its_details() -> None:
     details = {"key": "value"}
     error = CallError("NotSupported", "not here", details)
     details["key"] = "changed"
@@ -167,12 +167,14 @@ def test_a_handlers_error_holds_a_copy_of_its_details() -> None:
     assert (error.description, error.details) == ("not here", {"key": "value"})
 
 
-def test_a_handler_cannot_invent_a_code() -> None:
-    with pytest.raises(ValueError, match="'Bogus' is no OCPP error code; one of FormatViolation, FormationViolation, "):
+def test_call_error_refuses_an_unknown_code() -> None:
+    with pytest.raises(
+        ValueError, match="unknown OCPP error code 'Bogus'; known: FormatViolation, FormationViolation, "
+    ):
         CallError("Bogus")
 
 
-def test_a_validation_error_holds_its_violations() -> None:
+def test_a_validation_error_carries_its_violations() -> None:
     violation = Violation("idTag", "too long", "maxLength")
     error = ValidationError("no", action="Authorize", errors=[violation], error_code="GenericError")
     assert str(error) == "no"
@@ -180,7 +182,7 @@ def test_a_validation_error_holds_its_violations() -> None:
     assert (violation.path, violation.message, violation.keyword) == ("idTag", "too long", "maxLength")
 
 
-def test_the_defaults_of_the_rest() -> None:
+def test_handshake_and_protocol_errors_have_defaults() -> None:
     assert str(HandshakeError("no")) == str(ProtocolError("no", error_code="FormatViolation")) == "no"
     assert HandshakeError("no").status is None
     assert HandshakeError("no", status=401).status == 401

@@ -1,4 +1,4 @@
-"""Observers are told what happens, at both ends, and harm nothing."""
+"""Observers get the events of both ends; their errors have no effect."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ocppsync.events import (
 )
 
 
-def test_a_conversation_is_told_in_order() -> None:
+def test_observers_get_the_events_of_a_connection_in_order() -> None:
     events = Recorder()
     with serving(observers=[events]) as cs:
         accept_boots(cs)
@@ -42,8 +42,8 @@ def test_a_conversation_is_told_in_order() -> None:
             events.wait(6)
     connected, *messages, _ = events.wait(8)
     assert connected == Connected("CP1", "2.0.1", "127.0.0.1")
-    told = [(type(event), event.kind, event.message_id, event.action) for event in messages[:5]]
-    assert told == [
+    found = [(type(event), event.kind, event.message_id, event.action) for event in messages[:5]]
+    assert found == [
         (MessageReceived, "CALL", "1", "BootNotification"),
         (MessageSent, "CALLRESULT", "1", "BootNotification"),
         (MessageSent, "CALL", message_id, "ClearCache"),
@@ -63,7 +63,7 @@ def of(events: Recorder, kind: type) -> list[Any]:
     return [event for event in events.items if isinstance(event, kind)]
 
 
-def test_refusals_are_told() -> None:
+def test_a_refused_connection_is_reported() -> None:
     events = Recorder()
     with serving(observers=[events], authorize=lambda http_request, charge_point_id: 403) as cs:
         with pytest.raises(HandshakeError):
@@ -71,7 +71,7 @@ def test_refusals_are_told() -> None:
         assert events.wait(1) == [Refused("127.0.0.1", "/ocpp/CP1", 403, "authorize refused 'CP1'")]
 
 
-def test_failures_are_told() -> None:
+def test_failures_are_reported() -> None:
     events = Recorder()
     failure = RuntimeError("a secret")
     with serving(observers=[events]) as cs:
@@ -109,7 +109,7 @@ def test_failures_are_told() -> None:
     assert of(events, TimedOut) == [TimedOut("CP1", "ClearCache", 0.05, "unknown")]
 
 
-def test_a_handler_that_takes_too_long_has_failed() -> None:
+def test_a_handler_timeout_is_reported_as_a_failure() -> None:
     events, release = Recorder(), threading.Event()
     with serving(observers=[events], timeouts=Timeouts(handler=0.05)) as cs:
         cs.on("Heartbeat")(lambda payload, metadata: release.wait(DEADLINE))
@@ -120,7 +120,7 @@ def test_a_handler_that_takes_too_long_has_failed() -> None:
     assert isinstance(of(events, HandlerFailed)[0].error, TimeoutError)
 
 
-def test_a_charge_point_tells_as_well() -> None:
+def test_a_charge_point_has_observers_too() -> None:
     events = Recorder()
     with serving() as cs:
         accept_boots(cs)
@@ -130,7 +130,7 @@ def test_a_charge_point_tells_as_well() -> None:
     assert [type(event) for event in events.items] == [Connected, MessageSent, MessageReceived, Closed]
 
 
-def test_an_observer_that_raises_harms_nothing(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_observer_that_raises_has_no_effect(caplog: pytest.LogCaptureFixture) -> None:
     events = Recorder()
 
     def fail(event: Any) -> None:
@@ -141,14 +141,14 @@ def test_an_observer_that_raises_harms_nothing(caplog: pytest.LogCaptureFixture)
         with raw(cs) as peer:
             assert peer.call("1", "BootNotification", BOOT)[0] == 3
     assert {type(event) for event in events.items} >= {Connected, MessageReceived, MessageSent}
-    assert "an observer failed on MessageReceived" in caplog.text
+    assert "observer failed on MessageReceived" in caplog.text
 
 
-def test_nobody_watches() -> None:
+def test_without_observers_there_is_none_to_call() -> None:
     assert observed_by([]) is None
 
 
-def test_the_log_has_no_texts(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_logging_observer_omits_the_texts(caplog: pytest.LogCaptureFixture) -> None:
     logger = logging.getLogger("site.ocpp")
     with caplog.at_level(logging.INFO, "site.ocpp"):
         observer = LoggingObserver(logger)

@@ -1,4 +1,4 @@
-"""What the journal holds, and what reads it."""
+"""Writing and reading a journal."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ def test_every_message_is_a_line(tmp_path: Path) -> None:
         with raw(cs) as peer:
             text = json.dumps([2, "1", "BootNotification", BOOT], indent=1)
             answer = json.dumps(peer.ask(text), separators=(",", ":"))
-    connected, came, sent, closed = lines_of(path)
+    connected, received, sent, closed = lines_of(path)
     known = {"charge_point": "CP1", "version": "1.6"}
     assert {**connected, "time": ""} == {"time": "", **known, "event": "connected"}
-    assert {**came, "time": ""} == {"time": "", **known, "direction": "in", "text": text}
+    assert {**received, "time": ""} == {"time": "", **known, "direction": "in", "text": text}
     assert {**sent, "time": ""} == {"time": "", **known, "direction": "out", "text": answer}
     assert {**closed, "time": ""} == {"time": "", **known, "event": "closed", "code": 1000}
-    assert came["time"] <= sent["time"] < "2100"
+    assert received["time"] <= sent["time"] < "2100"
 
 
 SECRET = '[2,"1","ChangeConfiguration",{"key":"AuthorizationKey","value":"0001020304"}]'
 
 
 @pytest.mark.parametrize(
-    ("text", "kept"),
+    ("text", "written"),
     [
         ('[2, "1",  "Heartbeat", {}]', '[2, "1",  "Heartbeat", {}]'),
         (SECRET, SECRET.replace("0001020304", "***")),
@@ -45,8 +45,8 @@ SECRET = '[2,"1","ChangeConfiguration",{"key":"AuthorizationKey","value":"000102
         ("[" * 5000, "[" * 5000),
     ],
 )
-def test_secrets_are_masked_and_all_else_is_kept_to_the_letter(tmp_path: Path, text: str, kept: str) -> None:
-    for mask, expected in ((True, kept), (False, text)):
+def test_secrets_are_masked_and_other_texts_are_unchanged(tmp_path: Path, text: str, written: str) -> None:
+    for mask, expected in ((True, written), (False, text)):
         path = tmp_path / f"{mask}.jsonl"
         journal = Journal(path, mask=mask)
         journal(MessageSent("CP1", "1.6", "CALL", "1", "", text, None))
@@ -68,7 +68,7 @@ def test_a_journal_is_read_by_connection(tmp_path: Path) -> None:
     journal = Journal(path)
     journal(Refused("127.0.0.1", "/x", 404, "why"))
     for event in (
-        MessageReceived("A", "1.6", "CALL", "1", "", "begun before", None),
+        MessageReceived("A", "1.6", "CALL", "1", "", "connected earlier", None),
         Connected("B", "2.1", "127.0.0.1"),
         MessageReceived("B", "2.1", "CALL", "1", "", "b1", None),
         MessageSent("A", "1.6", "CALL", "1", "", "a2", None),
@@ -84,7 +84,7 @@ def test_a_journal_is_read_by_connection(tmp_path: Path) -> None:
         for session in read_journal(path)
     ]
     assert found == [
-        ("A", "1.6", [("in", "begun before"), ("out", "a2")]),
+        ("A", "1.6", [("in", "connected earlier"), ("out", "a2")]),
         ("B", "2.1", [("in", "b1")]),
         ("B", "2.0.1", [("in", "b2")]),
     ]
@@ -93,9 +93,9 @@ def test_a_journal_is_read_by_connection(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "line", ["", "{}", "[]", "no JSON", '{"charge_point":"A","version":"1.6","time":"","direction":"up","text":""}']
 )
-def test_what_is_no_journal_is_named(tmp_path: Path, line: str) -> None:
+def test_an_invalid_line_is_reported_by_its_number(tmp_path: Path, line: str) -> None:
     path = tmp_path / "other.txt"
     good = '{"time":"","charge_point":"A","version":"1.6","direction":"in","text":"x"}'
     path.write_text(f"{good}\n{line}\n", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"other\.txt, line 2: this is no line of a journal"):
+    with pytest.raises(ValueError, match=r"other\.txt, line 2: not a journal entry"):
         read_journal(path)

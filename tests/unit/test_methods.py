@@ -1,4 +1,4 @@
-"""The typed methods: an overload for every action of every version, and what is left of them at run time."""
+"""The typed methods: an overload for every action of every version, and their code."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ each_side = pytest.mark.parametrize("side", PEER)
 
 
 class Known(NamedTuple):
-    """An action as the bundles have it."""
+    """An action of a bundle."""
 
     version: str
     action: str
@@ -39,8 +39,8 @@ class Known(NamedTuple):
         return "v" + self.version.replace(".", "")
 
     @property
-    def asked_for(self) -> tuple[str, bool]:
-        """How its version is asked for: the type, and whether that may be left out."""
+    def version_parameter(self) -> tuple[str, bool]:
+        """The type of the version parameter, and whether it may be omitted."""
         oldest = next(version for version, bundle in BUNDLES.items() if self.action in bundle["actions"])
         literal = f"Literal['{self.version}']"
         return (f"{literal} | None", True) if oldest == self.version else (literal, False)
@@ -60,7 +60,7 @@ def overloads(side: str, method: str) -> Iterator[ast.FunctionDef]:
 
 
 def of_actions(side: str, method: str) -> dict[tuple[str, str], ast.FunctionDef]:
-    """Return the overloads of the specification's actions by action and version; there is one each."""
+    """Return the overloads of the specification's actions by action and version, one each."""
     found = {}
     for function in overloads(side, method):
         action = annotation(function, "action")
@@ -90,13 +90,13 @@ def result(function: ast.FunctionDef) -> str:
     return ast.unparse(function.returns)
 
 
-def version_asked_for(function: ast.FunctionDef) -> tuple[str, bool]:
+def version_parameter_of(function: ast.FunctionDef) -> tuple[str, bool]:
     default = dict(zip([item.arg for item in function.args.kwonlyargs], function.args.kw_defaults, strict=True))
     return annotation(function, "version"), default["version"] is not None
 
 
 def bounds() -> dict[str, str]:
-    """Return what each type variable of the stub is bound to."""
+    """Return the bound of each type variable of the stub."""
     return {
         node.targets[0].id: ast.unparse(node.value.keywords[0].value)
         for node in STUB.body
@@ -115,7 +115,7 @@ def test_every_action_can_be_sent(side: str, method: str, answer: str) -> None:
         function = found[key]
         assert annotation(function, "payload") == f"{known.module}.{known.action}Request"
         assert result(function) == answer.format(f"{known.module}.{known.action}Response")
-        assert version_asked_for(function) == known.asked_for
+        assert version_parameter_of(function) == known.version_parameter
         assert bool(function.args.defaults) is not bool(known.facts["request"].get("required"))
 
 
@@ -131,7 +131,7 @@ def test_every_action_of_the_peer_can_be_handled(side: str, method: str) -> None
         assert result(function) == f"Callable[[{variable}], {variable}]"
         request = f"{known.module}.{known.action}Request"
         assert bound[variable] == f"_Handler[{request}, {expected_answer(known, method)}]"
-        assert version_asked_for(function) == known.asked_for
+        assert version_parameter_of(function) == known.version_parameter
 
 
 def expected_answer(known: Known, method: str) -> str:
@@ -141,19 +141,19 @@ def expected_answer(known: Known, method: str) -> str:
     return response if known.facts["response"].get("required") else f"{response} | None"
 
 
-def test_the_sends_of_the_specification_are_the_charge_points() -> None:
+def test_only_charge_points_have_a_send_of_the_specification() -> None:
     assert of_actions("CentralSystem", "send") == {}
     ((key, function),) = of_actions("ChargePoint", "send").items()
     assert key == ("NotifyPeriodicEventStream", "2.1")
     assert annotation(function, "payload") == "v21.NotifyPeriodicEventStreamRequest"
-    assert version_asked_for(function) == ("Literal['2.1'] | None", True)
+    assert version_parameter_of(function) == ("Literal['2.1'] | None", True)
 
 
 @each_side
 @pytest.mark.parametrize("method", ["send_request", "submit_request", "send", "on", "after"])
-def test_vendors_have_actions_too(side: str, method: str) -> None:
+def test_vendor_actions_have_overloads(side: str, method: str) -> None:
     (function,) = (each for each in overloads(side, method) if annotation(each, "action") == "VendorAction")
-    assert version_asked_for(function) == ("Version | None", True)
+    assert version_parameter_of(function) == ("Version | None", True)
 
 
 @each_side
@@ -161,7 +161,7 @@ def test_data_transfers_have_the_types_of_their_version(side: str) -> None:
     found = list(overloads(side, "on_data_transfer"))
     names = [f"_On{version.replace('.', '')}DataTransfer" for version in BUNDLES]
     assert [result(each) for each in found] == [f"Callable[[{name}], {name}]" for name in names]
-    assert [version_asked_for(each) for each in found] == [
+    assert [version_parameter_of(each) for each in found] == [
         ("Literal['1.6'] | None", True),
         ("Literal['2.0.1']", False),
         ("Literal['2.1']", False),
@@ -169,7 +169,7 @@ def test_data_transfers_have_the_types_of_their_version(side: str) -> None:
 
 
 @each_side
-def test_the_stub_has_the_parameters_of_what_runs(side: str) -> None:
+def test_the_stub_has_the_parameters_of_the_code(side: str) -> None:
     runs = {name: value for name, value in vars(getattr(methods, f"{side}Methods")).items() if callable(value)}
     assert len(runs) == 12
     for name, function in runs.items():
@@ -177,7 +177,7 @@ def test_the_stub_has_the_parameters_of_what_runs(side: str) -> None:
 
 
 def widest(side: str, method: str) -> set[str]:
-    """Return the parameters of the overload that has most of them; the last only helps the error messages of mypy."""
+    """Return the parameters of the overload with the most of them; the last is for the error messages of mypy."""
     functions = [each for each in overloads(side, method) if each.args.kwarg is None]
     return max(({item.arg for item in (*each.args.args, *each.args.kwonlyargs)} for each in functions), key=len)
 
@@ -186,7 +186,7 @@ def widest(side: str, method: str) -> set[str]:
 
 
 class Hooks:
-    """Defines what the typed methods lean on, and keeps what they pass on."""
+    """Defines the abstract methods, and records their arguments."""
 
     def __init__(self) -> None:
         self.passed: list[tuple[Any, ...]] = []
@@ -221,7 +221,7 @@ class HookedChargePoint(Hooks, methods.ChargePointMethods):
     pass
 
 
-def test_the_methods_of_a_central_system_reach_its_hooks() -> None:
+def test_the_methods_of_a_central_system_call_the_abstract_ones() -> None:
     central_system = HookedCentralSystem()
     answers: list[object] = [
         central_system.send_request("CP1", "Reset", {"type": "Soft"}, timeout=5),
@@ -244,7 +244,7 @@ def test_the_methods_of_a_central_system_reach_its_hooks() -> None:
     ]
 
 
-def test_the_methods_of_a_charge_point_reach_its_hooks() -> None:
+def test_the_methods_of_a_charge_point_call_the_abstract_ones() -> None:
     charge_point = HookedChargePoint()
     answers: list[object] = [
         charge_point.send_request("Authorize", {"idTag": "T"}),
@@ -267,7 +267,7 @@ def test_the_methods_of_a_charge_point_reach_its_hooks() -> None:
     ]
 
 
-def test_the_decorators_of_both_sides_come_from_their_hooks() -> None:
+def test_the_decorators_of_both_ends_come_from_the_abstract_methods() -> None:
     def handler(payload: Mapping[str, object], metadata: object) -> Any:
         raise AssertionError("a decorator calls nothing")
 
@@ -292,6 +292,6 @@ def test_the_decorators_of_both_sides_come_from_their_hooks() -> None:
     ]
 
 
-def test_both_sides_are_made_of_these_methods() -> None:
+def test_both_ends_have_these_methods() -> None:
     assert issubclass(CentralSystem, methods.CentralSystemMethods)
     assert issubclass(ChargePoint, methods.ChargePointMethods)

@@ -1,4 +1,4 @@
-"""The metrics count what happens."""
+"""The Prometheus metrics."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ocppsync.events import Closed
 from ocppsync.metrics import PrometheusObserver
 
 
-def test_a_conversation_is_counted() -> None:
+def test_messages_and_connections_are_counted() -> None:
     registry, events = CollectorRegistry(), Recorder()
 
     def value(name: str, **labels: str) -> float | None:
@@ -59,7 +59,7 @@ def test_refusals_and_failures_are_counted() -> None:
     assert registry.get_sample_value("ocpp_handler_failures_total", {"action": "Heartbeat"}) == 1
 
 
-def test_names_are_as_prometheus_has_them_and_documented() -> None:
+def test_metrics_are_named_as_documented() -> None:
     registry = CollectorRegistry()
     PrometheusObserver(registry)
     kinds = {"counter": "_total", "histogram": "_seconds", "gauge": ""}
@@ -74,7 +74,7 @@ def test_names_are_as_prometheus_has_them_and_documented() -> None:
     assert names == set(re.findall(r"^\| `(ocpp_\w+)`", page, re.MULTILINE))
 
 
-def test_peers_cannot_make_any_number_of_series() -> None:
+def test_a_peer_cannot_create_unlimited_series() -> None:
     registry = CollectorRegistry()
     observer = PrometheusObserver(registry)
     for code in (1000, 1006, 1015, 2000, 3000, 3999, 4000, 4321, None):

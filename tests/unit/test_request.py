@@ -1,4 +1,4 @@
-"""What handlers are given: headers, credentials, metadata."""
+"""The arguments of a handler: headers, credentials, metadata."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def basic(secret: bytes) -> HttpRequest:
 
 
 @pytest.mark.parametrize("name", ["Host", "host", "HOST", "hOsT"])
-def test_names_are_compared_without_case(name: str) -> None:
+def test_header_names_are_case_insensitive(name: str) -> None:
     headers = Headers((("hoSt", "a"), ("Other", "b")))
     assert headers[name] == "a"
     assert name in headers
@@ -32,7 +32,7 @@ def test_names_are_compared_without_case(name: str) -> None:
     assert headers.get_all(name) == ["a"]
 
 
-def test_a_header_that_came_more_than_once_is_joined() -> None:
+def test_a_repeated_header_is_joined() -> None:
     headers = Headers((("X", "a"), ("y", "b"), ("x", "c, d")))
     assert headers["x"] == "a, c, d"
     assert headers.get_all("X") == ["a", "c, d"]
@@ -40,7 +40,7 @@ def test_a_header_that_came_more_than_once_is_joined() -> None:
     assert dict(headers) == {"x": "a, c, d", "y": "b"}
 
 
-def test_a_header_that_is_not_there() -> None:
+def test_a_missing_header() -> None:
     headers = Headers()
     assert "host" not in headers
     assert headers.get("Host") is None
@@ -64,7 +64,7 @@ def test_repr_hides_credentials(name: str) -> None:
 # Credentials (J16 §6.2.2).
 
 
-def test_the_specifications_own_example() -> None:
+def test_the_example_of_the_specification() -> None:
     request = http_request(("Authorization", "Basic QUwxMDAwOgABAgMEBQYH////////////////"))
     assert request.basic_credentials == (b"AL1000", bytes(range(8)) + b"\xff" * 12)
 
@@ -89,7 +89,7 @@ def test_credentials_are_split_at_the_first_colon(secret: bytes, credentials: An
 
 
 @pytest.mark.parametrize("header", ["basic Q1AxOmE=", "BASIC Q1AxOmE=", "Basic   Q1AxOmE=", " Basic Q1AxOmE= "])
-def test_the_scheme_is_compared_without_case(header: str) -> None:
+def test_the_scheme_is_case_insensitive(header: str) -> None:
     assert http_request(("authorization", header)).basic_credentials == (b"CP1", b"a")
 
 
@@ -110,11 +110,11 @@ def test_the_scheme_is_compared_without_case(header: str) -> None:
         "Basic Q1AxOmE=, Basic Q1AxOmE=",
     ],
 )
-def test_anything_else_holds_no_credentials(header: str) -> None:
+def test_any_other_header_holds_no_credentials(header: str) -> None:
     assert http_request(("Authorization", header)).basic_credentials is None
 
 
-def test_no_header_no_credentials() -> None:
+def test_without_the_header_there_are_no_credentials() -> None:
     assert http_request().basic_credentials is None
 
 
@@ -143,12 +143,12 @@ def test_metadata() -> None:
         (Request("Heartbeat", {}), "action"),
     ],
 )
-def test_they_cannot_be_changed(value: Any, field: str) -> None:
+def test_requests_and_metadata_are_frozen(value: Any, field: str) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(value, field, "other")
 
 
-def test_a_request_holds_the_payload_itself() -> None:
+def test_a_request_holds_the_payload_without_a_copy() -> None:
     payload = {"a": 1}
     request = Request("Heartbeat", payload)
     assert request.action == "Heartbeat"

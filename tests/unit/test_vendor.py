@@ -1,4 +1,4 @@
-"""A vendor's actions: what may be declared, and how they go over a connection."""
+"""Vendor actions: their declaration, and their use over a connection."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ocppsync.validation.catalogue import Version
 from ocppsync.vendor import VendorAction
 
 
-def test_an_action_is_for_both_sides_and_every_version_unless_it_says_otherwise() -> None:
+def test_by_default_an_action_is_for_both_ends_and_every_version() -> None:
     action = VendorAction("SetLight", {"type": "object"}, {"type": "object"})
     assert (action.name, action.request, action.response) == ("SetLight", {"type": "object"}, {"type": "object"})
     assert (action.sender, action.versions) == ("both", None)
@@ -24,27 +24,32 @@ def test_an_action_without_a_response_is_a_send() -> None:
     assert VendorAction("Beat", {}, None, sender="charge_point", versions=["2.1"]).response is None
 
 
-def test_an_action_is_itself_and_nothing_else() -> None:
+def test_actions_are_compared_by_identity() -> None:
     action = VendorAction("SetLight", {}, {})
     assert {action: 1}[action] == 1
     assert action != VendorAction("SetLight", {}, {})
 
 
 @pytest.mark.parametrize(
-    ("arguments", "options", "error", "complaint"),
+    ("arguments", "options", "error", "message"),
     [
-        (("", {}, {}), {}, ValueError, "a vendor's action needs a name"),
-        (("A", [], {}), {}, TypeError, r"the schemas of A must be mappings, and \[\] is not"),
-        (("A", {}, "{}"), {}, TypeError, "the schemas of A must be mappings, and '{}' is not"),
-        (("A", {}, {}), {"sender": "csms"}, ValueError, "A is sent by one of .*, not by 'csms'"),
-        (("A", {}, None), {"versions": ["1.6"]}, ValueError, "A has no response, and only OCPP 2.1 has such messages"),
-        (("A", {}, {}), {"versions": ["1.6", "2.0"]}, ValueError, "A is for OCPP '2.0', which is not known"),
+        (("", {}, {}), {}, ValueError, "the name of a VendorAction must not be empty"),
+        (("A", [], {}), {}, TypeError, r"the schemas of A must be mappings, not \[\]"),
+        (("A", {}, "{}"), {}, TypeError, "the schemas of A must be mappings, not '{}'"),
+        (("A", {}, {}), {"sender": "csms"}, ValueError, "A: unknown sender 'csms'; supported: .*, both"),
+        (("A", {}, None), {"versions": ["1.6"]}, ValueError, "A has no response, which requires OCPP 2.1"),
+        (
+            ("A", {}, {}),
+            {"versions": ["1.6", "2.0"]},
+            ValueError,
+            r"A: unknown OCPP version '2\.0'; supported: 1\.6, 2\.0\.1, 2\.1",
+        ),
     ],
 )
-def test_what_cannot_be_meant_is_refused(
-    arguments: tuple[Any, ...], options: dict[str, Any], error: type[Exception], complaint: str
+def test_an_invalid_declaration_is_refused(
+    arguments: tuple[Any, ...], options: dict[str, Any], error: type[Exception], message: str
 ) -> None:
-    with pytest.raises(error, match=complaint):
+    with pytest.raises(error, match=message):
         VendorAction(*arguments, **options)
 
 
@@ -57,7 +62,7 @@ def test_what_cannot_be_meant_is_refused(
         (None, ["2.0.1", "2.1"], ["2.1"]),
     ],
 )
-def test_the_versions_that_have_it(response: Any, versions: Any, has: list[str]) -> None:
+def test_the_versions_that_have_an_action(response: Any, versions: Any, has: list[str]) -> None:
     action = VendorAction("A", {}, response, versions=versions)
     known: list[Version] = ["1.6", "2.0.1", "2.1"]
     assert [version for version in known if action.exists_in(version)] == has
@@ -91,7 +96,7 @@ def test_it_is_sent_and_handled_like_any_action(subprotocol: str) -> None:
         assert afterwards.wait(2) == [{"level": 3}, {"level": 4}]
 
 
-def test_it_is_for_its_sender_and_its_versions() -> None:
+def test_only_its_sender_sends_it_in_its_versions() -> None:
     with pair() as (cs, cp):
         cs.on(DIMMED)(lambda payload, metadata: payload)
         assert cp.send_request(DIMMED, {"level": 1}) == {"level": 1}
@@ -103,7 +108,7 @@ def test_it_is_for_its_sender_and_its_versions() -> None:
         cp.send_request(DIMMED, {"level": 1})
 
 
-def test_what_breaks_its_schemas_is_refused_wherever_it_comes_from() -> None:
+def test_payloads_that_violate_its_schemas_are_refused_in_both_directions() -> None:
     seen = Recorder()
     with pair() as (cs, cp), raw(cs, "CP2", subprotocols=["ocpp2.1"]) as peer:
         cp.on(SET_LIGHT)(lambda payload, metadata: seen(payload) or {"level": "high"})
@@ -122,7 +127,7 @@ def test_what_breaks_its_schemas_is_refused_wherever_it_comes_from() -> None:
     assert seen.items == [{"level": 1}]
 
 
-def test_one_without_a_response_goes_both_ways_in_2_1() -> None:
+def test_a_send_goes_both_ways_in_2_1() -> None:
     seen = Recorder()
     with pair() as (cs, cp):
         for end in (cs, cp):
@@ -142,13 +147,13 @@ def test_one_without_a_response_goes_both_ways_in_2_1() -> None:
             cp.on(BLINK)
 
 
-def test_a_peer_that_does_not_know_it_answers_so() -> None:
+def test_a_peer_that_does_not_know_it_answers_not_implemented() -> None:
     with pair(known=[]) as (cs, _), pytest.raises(CallErrorReceived) as error:
         cs.send_request("CP1", SET_LIGHT, {"level": 1})
     assert error.value.code == "NotImplemented"
 
 
-def test_the_single_handler_gets_it_as_plain_dicts() -> None:
+def test_the_single_handler_gets_plain_dicts() -> None:
     seen = Recorder()
 
     def handler(request: Any, metadata: Any) -> Any:
@@ -169,11 +174,11 @@ def test_the_single_handler_gets_it_as_plain_dicts() -> None:
     assert seen.items == [(DIMMED.name, dict, {"level": 7}, "2.0.1")]
 
 
-# DataTransfer, which the specification has for vendors (C16 §4.3, 2/201 P01).
+# DataTransfer, the message of the specification for vendors (C16 §4.3, 2/201 P01).
 
 
 @pytest.mark.parametrize("subprotocol", ["ocpp1.6", "ocpp2.0.1", "ocpp2.1"])
-def test_the_vendors_messages_of_data_transfer(subprotocol: str) -> None:
+def test_data_transfer_handlers_by_vendor_and_message(subprotocol: str) -> None:
     with pair(subprotocol) as (cs, cp):
         cs.on_data_transfer("com.example", "light")(lambda payload, metadata: {"status": "Accepted", "data": "on"})
         cs.on_data_transfer("com.example", "beep")(lambda payload, metadata: None)

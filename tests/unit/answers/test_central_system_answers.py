@@ -1,4 +1,4 @@
-"""The answers of either end are valid for every message of every version, and mean what they say."""
+"""The answers of both ends: valid for every message of every version."""
 
 from __future__ import annotations
 
@@ -32,9 +32,7 @@ def ask(answers: Any, action: str, payload: Any, version: str = "1.6") -> Any:
 @pytest.mark.parametrize(
     ("version", "of_stations", "of_central_systems"), [("1.6", 14, 26), ("2.0.1", 25, 40), ("2.1", 37, 55)]
 )
-def test_there_are_as_many_messages_as_the_specification_has(
-    version: str, of_stations: int, of_central_systems: int
-) -> None:
+def test_every_message_of_the_specification_is_covered(version: str, of_stations: int, of_central_systems: int) -> None:
     assert [known for known, _ in sent_by("charge_point")].count(version) == of_stations
     assert [known for known, _ in sent_by("central_system")].count(version) == of_central_systems
 
@@ -53,17 +51,17 @@ def test_every_message_of_a_charge_point_gets_a_valid_answer(version: str, actio
     ("action", "status"),
     [("BootNotification", "Accepted"), ("DataTransfer", "UnknownVendorId"), ("SignCertificate", "Rejected")],
 )
-def test_the_central_system_accepts_what_it_can_and_declines_the_rest(version: str, action: str, status: str) -> None:
+def test_the_central_system_accepts_or_declines(version: str, action: str, status: str) -> None:
     assert ask(CentralSystemAnswers(), action, minimal(version, action, "request"), version)["status"] == status
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_boot_is_told_the_interval(version: str) -> None:
+def test_the_answer_to_a_boot_has_the_interval(version: str) -> None:
     assert ask(CentralSystemAnswers(interval=60), "BootNotification", {}, version)["interval"] == 60
 
 
 @pytest.mark.parametrize("version", VERSIONS[1:])
-def test_an_id_token_is_accepted_where_one_was_given(version: str) -> None:
+def test_id_token_info_answers_an_id_token_only(version: str) -> None:
     event, answers = minimal(version, "TransactionEvent", "request"), CentralSystemAnswers()
     assert ask(answers, "TransactionEvent", event, version) == {}
     token = {"idToken": "X", "type": "Central"}
@@ -74,24 +72,24 @@ def test_an_id_token_is_accepted_where_one_was_given(version: str) -> None:
     assert contract == {**answer, "certificateStatus": "Accepted"}
 
 
-def test_there_is_no_certificate_authority_and_no_tax_office() -> None:
+def test_requests_to_a_certificate_authority_or_tax_office_are_declined() -> None:
     answers = CentralSystemAnswers()
-    asked = minimal("2.1", "GetCertificateChainStatus", "request")
-    chain = ask(answers, "GetCertificateChainStatus", asked, "2.1")["certificateStatus"]
-    hashes = [entry["certificateHashData"] for entry in asked["certificateStatusRequests"]]
+    requested = minimal("2.1", "GetCertificateChainStatus", "request")
+    chain = ask(answers, "GetCertificateChainStatus", requested, "2.1")["certificateStatus"]
+    hashes = [entry["certificateHashData"] for entry in requested["certificateStatusRequests"]]
     assert [(entry["certificateHashData"], entry["status"]) for entry in chain] == [(hashes[0], "Failed")]
     number = {"vatNumber": "DE1", "evseId": 1}
     assert ask(answers, "VatNumberValidation", number, "2.1") == {**number, "status": "Rejected"}
 
 
-def test_id_tag_info_comes_with_a_stop_only_where_an_id_tag_did() -> None:
+def test_id_tag_info_answers_a_stop_with_an_id_tag_only() -> None:
     stop = minimal("1.6", "StopTransaction", "request")
     assert ask(CentralSystemAnswers(), "StopTransaction", stop) == {}
     answer = ask(CentralSystemAnswers(), "StopTransaction", {**stop, "idTag": "X"})
     assert answer == {"idTagInfo": {"status": "Accepted"}}
 
 
-def test_transaction_ids_are_fresh_whichever_threads_ask() -> None:
+def test_transaction_ids_are_unique_across_threads() -> None:
     answers = CentralSystemAnswers(first_transaction_id=100)
     ids: list[int] = []
 
@@ -115,7 +113,7 @@ def test_an_unknown_action_has_no_answer() -> None:
     assert CentralSystemAnswers()(Request("StartTransaction", {}, "2.0.1"), METADATA) is None
 
 
-# The charge point, in either form.
+# The charge point, of any version.
 
 
 @pytest.mark.parametrize(("version", "action"), sent_by("central_system"))
@@ -136,7 +134,7 @@ def answers() -> ChargePointAnswers:
     return answers
 
 
-def test_the_whole_configuration_is_told_and_no_more_than_is_asked(answers: ChargePointAnswers) -> None:
+def test_the_configuration_is_returned_whole_or_by_key(answers: ChargePointAnswers) -> None:
     everything = ask(answers, "GetConfiguration", {})
     assert len(everything["configurationKey"]) == len(answers.configuration)
     assert "unknownKey" not in everything
@@ -161,7 +159,7 @@ def test_the_whole_configuration_is_told_and_no_more_than_is_asked(answers: Char
         ("Nonsense", "1", "NotSupported"),
     ],
 )
-def test_a_setting_takes_values_of_its_sort(answers: ChargePointAnswers, key: str, value: str, status: str) -> None:
+def test_a_setting_accepts_values_of_its_type(answers: ChargePointAnswers, key: str, value: str, status: str) -> None:
     before = {name: setting.value for name, setting in answers.configuration.items()}
     assert ask(answers, "ChangeConfiguration", {"key": key, "value": value}) == {"status": status}
     after = {name: setting.value for name, setting in answers.configuration.items()}
@@ -179,21 +177,21 @@ def test_a_setting_takes_values_of_its_sort(answers: ChargePointAnswers, key: st
         ({"attended": False}, {"idTag": "X"}, "Rejected"),
     ],
 )
-def test_a_remote_start_needs_a_free_connector(
+def test_a_remote_start_requires_a_free_connector(
     answers: ChargePointAnswers, state: dict[str, Any], payload: Any, status: str
 ) -> None:
     vars(answers).update(state)
     assert ask(answers, "RemoteStartTransaction", payload) == {"status": status}
 
 
-def test_a_remote_stop_needs_the_transaction_that_runs(answers: ChargePointAnswers) -> None:
+def test_a_remote_stop_requires_the_running_transaction(answers: ChargePointAnswers) -> None:
     assert ask(answers, "RemoteStopTransaction", {"transactionId": 7}) == {"status": "Rejected"}
     answers.transaction_id = 7
     assert ask(answers, "RemoteStopTransaction", {"transactionId": 8}) == {"status": "Rejected"}
     assert ask(answers, "RemoteStopTransaction", {"transactionId": 7}) == {"status": "Accepted"}
 
 
-def test_a_reset_needs_somebody_who_does_it(answers: ChargePointAnswers) -> None:
+def test_a_reset_requires_an_attended_charge_point(answers: ChargePointAnswers) -> None:
     assert ask(answers, "Reset", {"type": "Soft"}) == {"status": "Accepted"}
     answers.attended = False
     assert ask(answers, "Reset", {"type": "Soft"}) == {"status": "Rejected"}
@@ -208,7 +206,7 @@ def test_a_change_of_availability_waits_for_the_transaction(answers: ChargePoint
     assert ask(answers, "ChangeAvailability", {**up, "connectorId": 2}) == {"status": "Rejected"}
 
 
-def test_the_local_list_keeps_its_version(answers: ChargePointAnswers) -> None:
+def test_the_version_of_the_local_list_is_stored(answers: ChargePointAnswers) -> None:
     def send(version: int, kind: str) -> Any:
         return ask(answers, "SendLocalList", {"listVersion": version, "updateType": kind})["status"]
 
@@ -232,16 +230,16 @@ def test_the_local_list_keeps_its_version(answers: ChargePointAnswers) -> None:
         ("UnlockConnector", {"connectorId": 2}, "NotSupported"),
     ],
 )
-def test_what_is_not_there_is_declined(answers: ChargePointAnswers, action: str, payload: Any, status: str) -> None:
+def test_missing_functions_are_declined(answers: ChargePointAnswers, action: str, payload: Any, status: str) -> None:
     assert ask(answers, action, payload) == {"status": status}
 
 
-def test_a_registered_charge_point_sends_no_boot_on_demand(answers: ChargePointAnswers) -> None:
+def test_a_registered_charge_point_rejects_a_trigger_of_its_boot(answers: ChargePointAnswers) -> None:
     answers.registered = True
     assert ask(answers, "TriggerMessage", {"requestedMessage": "BootNotification"}) == {"status": "Rejected"}
 
 
-def test_overrides_come_first() -> None:
+def test_overrides_replace_answers() -> None:
     answers = ChargePointAnswers({"ClearCache": {"status": "Rejected"}})
     assert ask(answers, "ClearCache", {}) == {"status": "Rejected"}
     assert ask(answers, "GetLocalListVersion", {}) == {"listVersion": 0}

@@ -1,4 +1,4 @@
-"""The answers of a charging station of OCPP 2.x: its device model, its transaction, and what it declines."""
+"""The answers of a charging station of OCPP 2.x: device model, transaction, and what it declines."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def named(component: str, variable: str, **more: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("asked", "status", "value"),
+    ("requested", "status", "value"),
     [
         (named("TxCtrlr", "TxStartPoint"), "Accepted", "Authorized"),
         (named("txctrlr", "TXSTARTPOINT", attributeType="Actual"), "Accepted", "Authorized"),
@@ -61,10 +61,10 @@ def named(component: str, variable: str, **more: Any) -> dict[str, Any]:
         ),
     ],
 )
-def test_a_variable_is_read(answers: ChargingStationAnswers, asked: Any, status: str, value: str | None) -> None:
-    (result,) = ask(answers, "GetVariables", {"getVariableData": [asked]})["getVariableResult"]
+def test_a_variable_is_read(answers: ChargingStationAnswers, requested: Any, status: str, value: str | None) -> None:
+    (result,) = ask(answers, "GetVariables", {"getVariableData": [requested]})["getVariableResult"]
     assert (result["attributeStatus"], result.get("attributeValue")) == (status, value)
-    assert asked.items() <= result.items()
+    assert requested.items() <= result.items()
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_a_variable_is_read(answers: ChargingStationAnswers, asked: Any, status:
         ("TxCtrlr", "Nonsense", "1", "UnknownVariable"),
     ],
 )
-def test_a_variable_takes_values_of_its_type(
+def test_a_variable_accepts_values_of_its_type(
     answers: ChargingStationAnswers, component: str, variable: str, value: str, status: str
 ) -> None:
     before = {id(one): one.value for one in answers.device_model}
@@ -90,7 +90,7 @@ def test_a_variable_takes_values_of_its_type(
 
 
 def report(answers: ChargingStationAnswers, action: str, payload: Any) -> list[str]:
-    """Return the names of the variables that a report holds."""
+    """Return the names of the variables in a report."""
     request = {"requestId": 7, **payload}
     answer = ask(answers, action, request)
     parts = answers.reports(request)
@@ -101,7 +101,7 @@ def report(answers: ChargingStationAnswers, action: str, payload: Any) -> list[s
     return [entry["variable"]["name"] for part in parts for entry in part["reportData"]]
 
 
-def test_a_base_report_holds_what_its_base_says(answers: ChargingStationAnswers) -> None:
+def test_a_base_report_has_the_variables_of_its_base(answers: ChargingStationAnswers) -> None:
     everything = [variable.name for variable in answers.device_model]
     assert report(answers, "GetBaseReport", {"reportBase": "FullInventory"}) == everything
     writable = [variable.name for variable in answers.device_model if variable.writable]
@@ -111,7 +111,7 @@ def test_a_base_report_holds_what_its_base_says(answers: ChargingStationAnswers)
 
 
 @pytest.mark.parametrize(
-    ("asked", "found"),
+    ("requested", "found"),
     [
         ({"componentVariable": [{"component": {"name": "txctrlr"}, "variable": {"name": "TxStopPoint"}}]}, 1),
         ({"componentVariable": [{"component": {"name": "TxCtrlr"}}]}, 4),
@@ -120,8 +120,8 @@ def test_a_base_report_holds_what_its_base_says(answers: ChargingStationAnswers)
         ({"componentCriteria": ["Problem"]}, 0),
     ],
 )
-def test_a_report_holds_what_is_asked_for(answers: ChargingStationAnswers, asked: Any, found: int) -> None:
-    assert len(report(answers, "GetReport", asked)) == found
+def test_a_report_has_the_requested_variables(answers: ChargingStationAnswers, requested: Any, found: int) -> None:
+    assert len(report(answers, "GetReport", requested)) == found
 
 
 def test_the_device_model_shows_the_state_of_the_connector(answers: ChargingStationAnswers) -> None:
@@ -135,10 +135,10 @@ def test_the_device_model_shows_the_state_of_the_connector(answers: ChargingStat
 
 
 def test_variables_are_not_monitored(answers: ChargingStationAnswers) -> None:
-    asked = [
+    requested = [
         named(component, "TxStartPoint", value=1, type="Delta", severity=5) for component in ("TxCtrlr", "Nonsense")
     ]
-    results = ask(answers, "SetVariableMonitoring", {"setMonitoringData": asked})["setMonitoringResult"]
+    results = ask(answers, "SetVariableMonitoring", {"setMonitoringData": requested})["setMonitoringResult"]
     assert [result["status"] for result in results] == ["Rejected", "UnknownComponent"]
     cleared = ask(answers, "ClearVariableMonitoring", {"id": [3, 4]})["clearMonitoringResult"]
     assert cleared == [{"id": 3, "status": "NotFound"}, {"id": 4, "status": "NotFound"}]
@@ -158,7 +158,7 @@ def test_variables_are_not_monitored(answers: ChargingStationAnswers) -> None:
         ({"attended": False}, {}, "Rejected"),
     ],
 )
-def test_a_remote_start_needs_a_free_evse(
+def test_a_remote_start_requires_a_free_evse(
     answers: ChargingStationAnswers, state: dict[str, Any], payload: Any, status: str
 ) -> None:
     vars(answers).update(state)
@@ -166,14 +166,14 @@ def test_a_remote_start_needs_a_free_evse(
     assert ask(answers, "RequestStartTransaction", request) == {"status": status}
 
 
-def test_a_remote_stop_needs_the_transaction_that_runs(answers: ChargingStationAnswers) -> None:
+def test_a_remote_stop_requires_the_running_transaction(answers: ChargingStationAnswers) -> None:
     assert ask(answers, "RequestStopTransaction", {"transactionId": "T"}) == {"status": "Rejected"}
     answers.transaction_id = "T"
     assert ask(answers, "RequestStopTransaction", {"transactionId": "U"}) == {"status": "Rejected"}
     assert ask(answers, "RequestStopTransaction", {"transactionId": "T"}) == {"status": "Accepted"}
 
 
-def test_the_status_of_a_transaction_is_told_of_one_that_is_named(answers: ChargingStationAnswers) -> None:
+def test_the_status_of_a_transaction_is_returned_by_its_id(answers: ChargingStationAnswers) -> None:
     answers.transaction_id = "T"
     assert ask(answers, "GetTransactionStatus", {}) == {"messagesInQueue": False}
     for name, ongoing in (("T", True), ("U", False)):
@@ -193,7 +193,7 @@ def test_the_status_of_a_transaction_is_told_of_one_that_is_named(answers: Charg
         ({"attended": False}, {"type": "Immediate"}, "Rejected"),
     ],
 )
-def test_a_reset_is_of_the_whole_station(
+def test_only_the_whole_station_is_reset(
     answers: ChargingStationAnswers, state: dict[str, Any], payload: Any, status: str
 ) -> None:
     vars(answers).update(state)
@@ -218,10 +218,10 @@ def test_a_connector_in_use_stays_locked(answers: ChargingStationAnswers) -> Non
     assert unlock(1) == "OngoingAuthorizedTransaction"
 
 
-# The rest.
+# Other messages.
 
 
-def test_the_local_list_keeps_its_version(answers: ChargingStationAnswers) -> None:
+def test_the_version_of_the_local_list_is_stored(answers: ChargingStationAnswers) -> None:
     def send(version: int, kind: str) -> Any:
         return ask(answers, "SendLocalList", {"versionNumber": version, "updateType": kind})["status"]
 
@@ -243,7 +243,7 @@ def test_the_local_list_keeps_its_version(answers: ChargingStationAnswers) -> No
         ({}, {"requestedMessage": "SignChargingStationCertificate"}, "NotImplemented"),
     ],
 )
-def test_what_it_does_not_send_cannot_be_triggered(
+def test_a_message_that_it_never_sends_cannot_be_triggered(
     answers: ChargingStationAnswers, state: dict[str, Any], payload: Any, status: str
 ) -> None:
     vars(answers).update(state)
@@ -256,7 +256,7 @@ def test_tariffs_are_cleared_one_by_one(answers: ChargingStationAnswers) -> None
     assert [result["tariffId"] for result in answer["clearTariffsResult"]] == ["A", "B"]
 
 
-def test_overrides_come_first() -> None:
+def test_overrides_replace_answers() -> None:
     answers = ChargingStationAnswers({"ClearCache": {"status": "Rejected"}})
     assert ask(answers, "ClearCache", {}) == {"status": "Rejected"}
     assert ask(answers, "GetLocalListVersion", {}) == {"versionNumber": 0}

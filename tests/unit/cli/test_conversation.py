@@ -1,4 +1,4 @@
-"""What the conversation looks like: one line a message, in columns, and nothing of a peer's that moves a cursor."""
+"""The output of a conversation: one line per message, in columns, without control characters of a peer."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ JSON = st.recursive(
 
 
 def shown(stream: io.StringIO) -> list[str]:
-    """The lines without the time."""
+    """Return the lines without the time."""
     lines = stream.getvalue().splitlines()
     assert all(re.match(r"\d\d:\d\d:\d\d ", line) for line in lines)
     return [line[9:] for line in lines]
@@ -51,7 +51,7 @@ def test_any_payload_can_be_shown(payload: Any) -> None:
     assert all(line.isprintable() for line in lines)
 
 
-def test_messages_stand_in_columns_and_answers_are_indented(stream: io.StringIO) -> None:
+def test_messages_are_aligned_and_answers_indented(stream: io.StringIO) -> None:
     conversation = Conversation(stream)
     conversation.connection("CP1", "connected")
     conversation.request("CP1", True, "Heartbeat", {})
@@ -70,7 +70,7 @@ def test_messages_stand_in_columns_and_answers_are_indented(stream: io.StringIO)
     assert (conversation.messages, list(conversation.charge_points)) == (4, ["CP1"])
 
 
-def test_the_version_is_shown_where_it_is_known(stream: io.StringIO) -> None:
+def test_the_version_is_shown_if_given(stream: io.StringIO) -> None:
     Conversation(stream).connection("CP1", "connected", "2.0.1")
     assert shown(stream) == ["CP1    + connected with OCPP 2.0.1"]
 
@@ -83,12 +83,12 @@ def test_the_column_of_identities_grows_up_to_a_limit(stream: io.StringIO) -> No
 
 
 @pytest.mark.parametrize("name", ["CP1", "CP-MUCH-LONGER-THAN-THAT", "充電器充電器充電器"])
-def test_a_message_takes_no_more_than_the_width(stream: io.StringIO, name: str) -> None:
+def test_a_message_fits_the_width(stream: io.StringIO, name: str) -> None:
     Conversation(stream).request(name, True, "DataTransfer", {"data": "充電器" * 50, "vendorId": "x" * 100})
     assert len(re.sub(r"[充電器]", "xx", stream.getvalue().rstrip("\n"))) in (59, 60)
 
 
-def test_a_narrow_width_leaves_something_of_the_payload(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_narrow_width_still_shows_some_of_the_payload(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "20")
     Conversation(stream).request("CP1", True, "DataTransfer", {"vendorId": "x" * 100})
     assert stream.getvalue().endswith("vendorId=xx…\n")
@@ -100,7 +100,7 @@ def test_a_verbose_conversation_shows_whole_payloads(stream: io.StringIO) -> Non
     assert json.loads(stream.getvalue().split(maxsplit=4)[4]) == {**payload, "value": "***"}
 
 
-def test_a_hostile_peer_moves_no_cursor(stream: io.StringIO) -> None:
+def test_control_characters_of_a_peer_are_escaped(stream: io.StringIO) -> None:
     conversation, evil = Conversation(stream), "\x1b[2J\x9b\r\n\u202e"
     conversation.connection(evil, "connected")
     conversation.request(evil, True, evil, {evil: evil, "meterValue": [{evil: evil}]})
@@ -112,7 +112,7 @@ def test_a_hostile_peer_moves_no_cursor(stream: io.StringIO) -> None:
     assert all(line.isprintable() for line in lines)
 
 
-def test_a_stream_that_knows_arrows_gets_them() -> None:
+def test_a_unicode_stream_gets_arrows() -> None:
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="utf-8")
     conversation = Conversation(stream)
@@ -121,7 +121,7 @@ def test_a_stream_that_knows_arrows_gets_them() -> None:
     assert [line.split()[2] for line in raw.getvalue().decode().splitlines()] == ["→", "←"]
 
 
-def test_a_hushed_conversation_says_only_what_it_is_told_to(stream: io.StringIO) -> None:
+def test_a_muted_conversation_shows_only_what_is_said(stream: io.StringIO) -> None:
     conversation = Conversation(stream)
     conversation.mute()
     conversation.request("CP1", True, "Heartbeat", {})
@@ -130,26 +130,26 @@ def test_a_hushed_conversation_says_only_what_it_is_told_to(stream: io.StringIO)
     assert stream.getvalue() == "Goodbye\n"
 
 
-def test_a_stream_that_is_gone_is_told_once() -> None:
+def test_a_write_error_is_reported_once() -> None:
     class Gone(io.StringIO):
         def write(self, text: str) -> int:
             raise BrokenPipeError
 
-    told: list[OSError] = []
-    conversation = Conversation(Gone(), on_lost=told.append)
+    errors: list[OSError] = []
+    conversation = Conversation(Gone(), on_lost=errors.append)
     conversation.say("one")
     conversation.say("two")
-    assert [type(error) for error in told] == [BrokenPipeError]
+    assert [type(error) for error in errors] == [BrokenPipeError]
 
 
 def test_lines_of_many_threads_stay_whole(stream: io.StringIO) -> None:
     conversation = Conversation(stream)
 
-    def talk(name: str) -> None:
+    def send_many(name: str) -> None:
         for _ in range(50):
             conversation.request(name, True, "Heartbeat", {})
 
-    threads = [threading.Thread(target=talk, args=(f"CP{number}",)) for number in range(4)]
+    threads = [threading.Thread(target=send_many, args=(f"CP{number}",)) for number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -176,7 +176,7 @@ def test_lines_of_many_threads_stay_whole(stream: io.StringIO) -> None:
         ),
     ],
 )
-def test_the_log_is_shown_a_line_a_record(stream: io.StringIO, verbose: bool, lines: list[str]) -> None:
+def test_the_log_is_shown_one_line_per_record(stream: io.StringIO, verbose: bool, lines: list[str]) -> None:
     handler = LogLines(Conversation(stream), verbose=verbose)
     logger = logging.Logger("ocppsync.test")
     logger.addHandler(handler)

@@ -1,4 +1,4 @@
-"""The simulated meter: what it shows fits together."""
+"""The simulated meter: consistent readings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_power_is_voltage_times_current_and_energy_charges_the_battery() -> None
     assert after["SoC"] == before["SoC"] + 10
 
 
-def test_a_battery_holds_no_more_than_it_can() -> None:
+def test_a_battery_charges_no_further_than_full() -> None:
     meter = Meter(Random(1))
     meter.plug_in()
     meter.advance(meter.register + 1_000_000, 1)
@@ -34,7 +34,7 @@ def test_a_battery_holds_no_more_than_it_can() -> None:
 
 
 @pytest.mark.parametrize("samples", [1, 2, 3, 8, 100])
-def test_power_stays_within_the_limits_and_falls_off_in_the_end(samples: int) -> None:
+def test_power_stays_within_the_limits_and_falls_at_the_end(samples: int) -> None:
     curve = power_curve(samples, Random(1))
     assert len(curve) == samples
     assert all(0.3 < share <= 1 for share in curve)

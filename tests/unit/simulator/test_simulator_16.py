@@ -1,4 +1,4 @@
-"""The simulated charge point over real connections: its scenario, and how it obeys; the messages are those of 1.6."""
+"""The simulated charge point of OCPP 1.6 over real connections: its scenario, and requests to it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from simulated import PACE, DemoCentralSystem, refuse, serving_desk, simulated
+from simulated import PACE, RecordingCentralSystem, recording_central_system, refuse, simulated
 from support import DEADLINE, Recorder, connected, serving
 
 from ocppsync import CallError, CallErrorReceived, CentralSystem, HandshakeError, NotConnectedError
@@ -21,49 +21,51 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def desk() -> Iterator[DemoCentralSystem]:
-    with serving_desk() as desk:
-        yield desk
+def central_system() -> Iterator[RecordingCentralSystem]:
+    with recording_central_system() as central_system:
+        yield central_system
 
 
 def registers(payloads: list[Any]) -> list[int]:
     return [int(payload["meterValue"][0]["sampledValue"][0]["value"]) for payload in payloads]
 
 
-# Driven by hand.
+# Step by step.
 
 
-def test_boot_connects_registers_and_reports(desk: DemoCentralSystem) -> None:
-    events = connected(desk.cs)
-    with simulated(desk) as station:
+def test_boot_connects_registers_and_reports(central_system: RecordingCentralSystem) -> None:
+    events = connected(central_system.cs)
+    with simulated(central_system) as station:
         assert station.boot()["status"] == "Accepted"
-        assert desk.actions() == ["BootNotification", "StatusNotification", "StatusNotification"]
-        statuses = [(payload["connectorId"], payload["status"]) for payload in desk.payloads("StatusNotification")]
+        assert central_system.actions() == ["BootNotification", "StatusNotification", "StatusNotification"]
+        statuses = [
+            (payload["connectorId"], payload["status"]) for payload in central_system.payloads("StatusNotification")
+        ]
         assert statuses == [(0, "Available"), (1, "Available")]
         assert station.answers.registered
     assert events.wait(2) == [("SIM-1", "connected"), ("SIM-1", "disconnected")]
-    assert desk.cs.charge_points == []
+    assert central_system.cs.charge_points == []
 
 
-def test_a_session_has_every_message_and_its_energy(desk: DemoCentralSystem) -> None:
-    with simulated(desk) as station:
+def test_a_session_has_all_messages_and_the_requested_energy(central_system: RecordingCentralSystem) -> None:
+    with simulated(central_system) as station:
         station.boot()
-        desk.calls.items.clear()
+        central_system.calls.items.clear()
         session = station.charge(energy_wh=1000, samples=4, id_tag="TAG")
     assert session is not None
-    start = desk.payloads("StartTransaction")[0]
+    start = central_system.payloads("StartTransaction")[0]
     assert session == Session(1, "TAG", start["meterStart"], start["meterStart"] + 1000, "Local")
-    assert desk.actions() == [
+    assert central_system.actions() == [
         *("StatusNotification", "Authorize", "StartTransaction", "StatusNotification"),
         *["MeterValues"] * 4,
         *("StopTransaction", "StatusNotification", "StatusNotification"),
     ]
-    assert [payload["status"] for payload in desk.payloads("StatusNotification")] == [
+    assert [payload["status"] for payload in central_system.payloads("StatusNotification")] == [
         *("Preparing", "Charging", "Finishing", "Available")
     ]
-    stop = desk.payloads("StopTransaction")[0]
+    stop = central_system.payloads("StopTransaction")[0]
     assert (stop["transactionId"], stop["meterStop"], stop["reason"]) == (1, session.meter_stop, "Local")
-    values = desk.payloads("MeterValues")
+    values = central_system.payloads("MeterValues")
     assert {payload["transactionId"] for payload in values} == {1}
     rising = registers(values)
     assert rising == sorted(set(rising))
@@ -72,8 +74,8 @@ def test_a_session_has_every_message_and_its_energy(desk: DemoCentralSystem) -> 
     assert measurands == {*("Energy.Active.Import.Register", "Power.Active.Import", "Current.Import", "Voltage", "SoC")}
 
 
-def test_the_register_goes_on_with_the_next_session(desk: DemoCentralSystem) -> None:
-    with simulated(desk) as station:
+def test_the_register_continues_in_the_next_session(central_system: RecordingCentralSystem) -> None:
+    with simulated(central_system) as station:
         station.boot()
         first, second = station.charge(samples=1), station.charge(samples=1)
     assert first is not None
@@ -82,37 +84,43 @@ def test_the_register_goes_on_with_the_next_session(desk: DemoCentralSystem) -> 
     assert second.transaction_id != first.transaction_id
 
 
-def test_an_id_tag_that_is_not_accepted_does_not_charge(desk: DemoCentralSystem) -> None:
-    desk.answers["Authorize"] = lambda payload: {"idTagInfo": {"status": "Blocked"}}
-    with simulated(desk) as station:
+def test_an_id_tag_that_is_not_accepted_does_not_charge(central_system: RecordingCentralSystem) -> None:
+    central_system.answers["Authorize"] = lambda payload: {"idTagInfo": {"status": "Blocked"}}
+    with simulated(central_system) as station:
         station.boot()
         assert station.charge(id_tag="STOLEN") is None
-    assert "StartTransaction" not in desk.actions()
-    assert desk.payloads("StatusNotification")[-1]["status"] == "Available"
+    assert "StartTransaction" not in central_system.actions()
+    assert central_system.payloads("StatusNotification")[-1]["status"] == "Available"
 
 
-def test_a_transaction_whose_id_tag_is_not_accepted_is_stopped(desk: DemoCentralSystem) -> None:
-    desk.answers["StartTransaction"] = lambda payload: {"transactionId": 9, "idTagInfo": {"status": "Invalid"}}
-    with simulated(desk) as station:
+def test_a_transaction_whose_id_tag_is_not_accepted_is_stopped(central_system: RecordingCentralSystem) -> None:
+    central_system.answers["StartTransaction"] = lambda payload: {
+        "transactionId": 9,
+        "idTagInfo": {"status": "Invalid"},
+    }
+    with simulated(central_system) as station:
         station.boot()
         session = station.charge(authorize=False)
     assert session is not None
     assert (session.transaction_id, session.reason) == (9, "DeAuthorized")
     assert session.meter_stop == session.meter_start
-    assert not {"Authorize", "MeterValues"} & set(desk.actions())
+    assert not {"Authorize", "MeterValues"} & set(central_system.actions())
 
 
-def test_the_same_seed_makes_the_same_station(desk: DemoCentralSystem) -> None:
+def test_the_same_seed_gives_the_same_charge_point(central_system: RecordingCentralSystem) -> None:
     def charge_twice() -> list[Session | None]:
-        desk.answers["StartTransaction"] = lambda payload: {"transactionId": 1, "idTagInfo": {"status": "Accepted"}}
-        with simulated(desk, random=Random(7)) as station:
+        central_system.answers["StartTransaction"] = lambda payload: {
+            "transactionId": 1,
+            "idTagInfo": {"status": "Accepted"},
+        }
+        with simulated(central_system, random=Random(7)) as station:
             station.boot()
             return [station.charge(), station.charge()]
 
     assert charge_twice() == charge_twice()
 
 
-def test_one_vehicle_charges_at_a_time(desk: DemoCentralSystem) -> None:
+def test_only_one_vehicle_charges_at_a_time(central_system: RecordingCentralSystem) -> None:
     began, go_on = threading.Event(), threading.Event()
 
     def authorize(payload: Any) -> Any:
@@ -120,51 +128,53 @@ def test_one_vehicle_charges_at_a_time(desk: DemoCentralSystem) -> None:
         assert go_on.wait(DEADLINE)
         return {"idTagInfo": {"status": "Accepted"}}
 
-    desk.answers["Authorize"] = authorize
-    with simulated(desk) as station:
+    central_system.answers["Authorize"] = authorize
+    with simulated(central_system) as station:
         station.boot()
         first = threading.Thread(target=station.charge, kwargs={"samples": 1})
         first.start()
         assert began.wait(DEADLINE)
-        with pytest.raises(RuntimeError, match="charging already"):
+        with pytest.raises(RuntimeError, match="already charging"):
             station.charge()
         go_on.set()
         first.join(DEADLINE)
         assert station.charge(samples=1) is not None
 
 
-def test_what_fails_is_raised_to_who_drives_it(desk: DemoCentralSystem) -> None:
-    with simulated(desk) as station:
+def test_failures_are_raised_to_the_caller(central_system: RecordingCentralSystem) -> None:
+    with simulated(central_system) as station:
         with pytest.raises(NotConnectedError):
             station.charge()
         station.boot()
-        desk.answers["MeterValues"] = refuse("InternalError")
+        central_system.answers["MeterValues"] = refuse("InternalError")
         with pytest.raises(CallErrorReceived):
             station.charge(samples=3)
         station.boot()
-    stop = desk.payloads("StopTransaction")[0]
+    stop = central_system.payloads("StopTransaction")[0]
     assert stop["reason"] == "Other"
-    assert stop["meterStop"] == registers(desk.payloads("MeterValues"))[0]
+    assert stop["meterStop"] == registers(central_system.payloads("MeterValues"))[0]
 
 
-def test_a_stop_that_was_refused_is_not_repeated(desk: DemoCentralSystem) -> None:
-    desk.answers["StopTransaction"] = refuse("InternalError")
-    with simulated(desk) as station:
+def test_a_stop_that_was_refused_is_not_repeated(central_system: RecordingCentralSystem) -> None:
+    central_system.answers["StopTransaction"] = refuse("InternalError")
+    with simulated(central_system) as station:
         station.boot()
         with pytest.raises(CallErrorReceived):
             station.charge(samples=1)
         station.boot()
-    assert desk.actions().count("StopTransaction") == 1
+    assert central_system.actions().count("StopTransaction") == 1
 
 
-def test_nobody_resets_one_that_is_driven_by_hand(desk: DemoCentralSystem) -> None:
-    with simulated(desk) as station:
+def test_without_the_scenario_a_reset_is_rejected(central_system: RecordingCentralSystem) -> None:
+    with simulated(central_system) as station:
         station.boot()
-        assert desk.cs.send_request("SIM-1", "Reset", {"type": "Hard"}) == {"status": "Rejected"}
-        assert desk.cs.send_request("SIM-1", "RemoteStartTransaction", {"idTag": "X"}) == {"status": "Rejected"}
+        assert central_system.cs.send_request("SIM-1", "Reset", {"type": "Hard"}) == {"status": "Rejected"}
+        assert central_system.cs.send_request("SIM-1", "RemoteStartTransaction", {"idTag": "X"}) == {
+            "status": "Rejected"
+        }
 
 
-def test_it_shows_its_password() -> None:
+def test_it_sends_its_password() -> None:
     with serving(
         CentralSystemAnswers(), authorize=lambda request, name: request.basic_credentials == (b"S", b"p")
     ) as cs:
@@ -176,19 +186,19 @@ def test_it_shows_its_password() -> None:
 
 
 @pytest.mark.parametrize("pace", [0, -1, float("inf")])
-def test_the_pace_is_above_zero(pace: float) -> None:
+def test_the_pace_must_be_above_zero(pace: float) -> None:
     with pytest.raises(ValueError, match="pace"):
         SimulatedChargePoint("SIM-1", pace=pace)
 
 
-def test_the_version_is_one_that_is_known() -> None:
+def test_the_version_must_be_supported() -> None:
     unknown: Any = "1.5"
-    with pytest.raises(ValueError, match=r"'1\.5' is not known; known versions are 1\.6, 2\.0\.1, 2\.1"):
+    with pytest.raises(ValueError, match=r"unsupported OCPP version '1\.5'; supported: 1\.6, 2\.0\.1, 2\.1"):
         SimulatedChargePoint("SIM-1", version=unknown)
 
 
-def test_its_repr_tells_its_state(desk: DemoCentralSystem) -> None:
-    with simulated(desk) as station:
+def test_repr_shows_the_state(central_system: RecordingCentralSystem) -> None:
+    with simulated(central_system) as station:
         station.boot()
         assert repr(station).startswith("<SimulatedChargePoint SIM-1 Available ")
 
@@ -196,42 +206,42 @@ def test_its_repr_tells_its_state(desk: DemoCentralSystem) -> None:
 # The scenario.
 
 
-def test_the_scenario_charges_again_and_again(desk: DemoCentralSystem) -> None:
-    with simulated(desk) as station:
+def test_the_scenario_charges_repeatedly(central_system: RecordingCentralSystem) -> None:
+    with simulated(central_system) as station:
         station.start()
-        desk.wait("StopTransaction", 2)
+        central_system.wait("StopTransaction", 2)
         with pytest.raises(RuntimeError):
             station.start()
-    assert desk.actions().count("BootNotification") == 1
+    assert central_system.actions().count("BootNotification") == 1
 
 
-def test_it_begins_no_more_sessions_than_it_is_told_to(desk: DemoCentralSystem) -> None:
-    desk.answers["BootNotification"] = lambda payload: {
+def test_the_number_of_sessions_is_limited(central_system: RecordingCentralSystem) -> None:
+    central_system.answers["BootNotification"] = lambda payload: {
         **{"status": "Accepted", "currentTime": "2026-01-01T00:00:00Z"},
         "interval": 1,
     }
-    with simulated(desk, sessions=2) as station:
+    with simulated(central_system, sessions=2) as station:
         station.start()
-        # Having nothing else to do, it reaches the Heartbeats, a second apart.
-        desk.wait("Heartbeat", 2)
-    assert desk.actions().count("StartTransaction") == 2
+        # After the sessions it only sends Heartbeats, a second apart.
+        central_system.wait("Heartbeat", 2)
+    assert central_system.actions().count("StartTransaction") == 2
 
 
-def test_stop_waits_for_nothing(desk: DemoCentralSystem) -> None:
-    with simulated(desk, pace=0.001) as station:
+def test_stop_does_not_wait(central_system: RecordingCentralSystem) -> None:
+    with simulated(central_system, pace=0.001) as station:
         station.start()
-        desk.wait("BootNotification")
+        central_system.wait("BootNotification")
         began = time.monotonic()
         station.stop()
         assert time.monotonic() - began < 2
-        # The central system's reader of the same name may take a moment longer.
+        # The central system has a reader with the same name, which may end later.
         names = [thread.name for thread in threading.enumerate() if "SIM-1" in thread.name]
         assert [name for name in names if name != "ocppsync-reader-SIM-1"] == []
 
 
 @pytest.fixture
 def warnings() -> Iterator[Recorder]:
-    """What the simulator logs."""
+    """The log lines of the simulator."""
     logger, handler, texts = logging.getLogger("ocppsync.simulator"), logging.Handler(), Recorder()
     handler.emit = lambda record: texts(record.getMessage())  # type: ignore[method-assign]
     logger.addHandler(handler)
@@ -239,142 +249,146 @@ def warnings() -> Iterator[Recorder]:
     logger.removeHandler(handler)
 
 
-def test_a_central_system_that_comes_late_is_found(warnings: Recorder) -> None:
+def test_it_retries_until_the_central_system_listens(warnings: Recorder) -> None:
     with serving() as cs:
         port = cs.port
-    desk = DemoCentralSystem()
+    central_system = RecordingCentralSystem()
     with SimulatedChargePoint("SIM-1", f"ws://127.0.0.1:{port}", pace=PACE) as station:
         station.start()
         assert "cannot connect" in warnings.wait()[0]
-        with CentralSystem(port, desk, host="127.0.0.1") as desk.cs:
-            desk.wait("BootNotification")
+        with CentralSystem(port, central_system, host="127.0.0.1") as central_system.cs:
+            central_system.wait("BootNotification")
 
 
-def test_it_waits_for_its_registration(desk: DemoCentralSystem) -> None:
-    verdicts = iter(["Pending", "Rejected", "Accepted"])
-    desk.answers["BootNotification"] = lambda payload: {
-        **{"status": next(verdicts), "currentTime": "2026-01-01T00:00:00Z"},
+def test_it_waits_for_its_registration(central_system: RecordingCentralSystem) -> None:
+    statuses = iter(["Pending", "Rejected", "Accepted"])
+    central_system.answers["BootNotification"] = lambda payload: {
+        **{"status": next(statuses), "currentTime": "2026-01-01T00:00:00Z"},
         "interval": 1,
     }
     began = time.monotonic()
-    with simulated(desk) as station:
+    with simulated(central_system) as station:
         station.start()
-        desk.wait("StatusNotification")
+        central_system.wait("StatusNotification")
     assert time.monotonic() - began >= 2
-    assert desk.actions()[:3] == ["BootNotification"] * 3
+    assert central_system.actions()[:3] == ["BootNotification"] * 3
 
 
-def test_a_lost_connection_is_made_again_and_the_transaction_ended(desk: DemoCentralSystem) -> None:
-    events = connected(desk.cs)
+def test_it_reconnects_and_ends_the_interrupted_transaction(central_system: RecordingCentralSystem) -> None:
+    events = connected(central_system.cs)
     lose = threading.Event()
 
     def meter_values(payload: Any) -> Any:
         if not lose.is_set():
             lose.set()
-            desk.cs.close_connection("SIM-1")
+            central_system.cs.close_connection("SIM-1")
         return {}
 
-    desk.answers["MeterValues"] = meter_values
-    with simulated(desk) as station:
+    central_system.answers["MeterValues"] = meter_values
+    with simulated(central_system) as station:
         station.start()
-        desk.wait("StopTransaction", transactionId=1)
-        desk.wait("StartTransaction", 2)
-    stops = [payload for payload in desk.payloads("StopTransaction") if payload["transactionId"] == 1]
+        central_system.wait("StopTransaction", transactionId=1)
+        central_system.wait("StartTransaction", 2)
+    stops = [payload for payload in central_system.payloads("StopTransaction") if payload["transactionId"] == 1]
     assert [payload["reason"] for payload in stops] == ["Other"]
-    assert desk.actions().count("BootNotification") == 1
+    assert central_system.actions().count("BootNotification") == 1
     assert events.items[:3] == [("SIM-1", "connected"), ("SIM-1", "disconnected"), ("SIM-1", "connected")]
 
 
-def test_one_that_the_central_system_does_not_know_boots_again(desk: DemoCentralSystem) -> None:
+def test_it_boots_again_after_a_security_error(central_system: RecordingCentralSystem) -> None:
     def authorize(payload: Any) -> Any:
-        del desk.answers["Authorize"]
+        del central_system.answers["Authorize"]
         raise CallError("SecurityError")
 
-    desk.answers["Authorize"] = authorize
-    with simulated(desk) as station:
+    central_system.answers["Authorize"] = authorize
+    with simulated(central_system) as station:
         station.start()
-        desk.wait("BootNotification", 2)
-        desk.wait("StopTransaction")
+        central_system.wait("BootNotification", 2)
+        central_system.wait("StopTransaction")
 
 
-# What the central system asks for.
+# Requests of the central system.
 
 
 @pytest.fixture
-def waiting(desk: DemoCentralSystem) -> Iterator[SimulatedChargePoint]:
-    """A station that charges only when it is told to, and then until it is told to stop."""
-    with simulated(desk, sessions=0) as station:
+def waiting(central_system: RecordingCentralSystem) -> Iterator[SimulatedChargePoint]:
+    """A charge point that charges only on request, until it is told to stop."""
+    with simulated(central_system, sessions=0) as station:
         station.start()
-        desk.wait("StatusNotification", 2)
+        central_system.wait("StatusNotification", 2)
         yield station
 
 
-def start_remotely(desk: DemoCentralSystem) -> int:
-    assert desk.cs.send_request("SIM-1", "RemoteStartTransaction", {"idTag": "APP"}) == {"status": "Accepted"}
-    desk.wait("StatusNotification", status="Charging")
-    return int(desk.wait("MeterValues")["transactionId"])
+def start_remotely(central_system: RecordingCentralSystem) -> int:
+    assert central_system.cs.send_request("SIM-1", "RemoteStartTransaction", {"idTag": "APP"}) == {"status": "Accepted"}
+    central_system.wait("StatusNotification", status="Charging")
+    return int(central_system.wait("MeterValues")["transactionId"])
 
 
 @pytest.fixture
-def slow(desk: DemoCentralSystem) -> Iterator[int]:
-    """The id of a transaction that would run for some seconds."""
-    with simulated(desk, sessions=0, pace=3) as station:
+def slow(central_system: RecordingCentralSystem) -> Iterator[int]:
+    """The id of a transaction that runs for some seconds."""
+    with simulated(central_system, sessions=0, pace=3) as station:
         station.start()
-        desk.wait("StatusNotification", 2)
-        yield start_remotely(desk)
+        central_system.wait("StatusNotification", 2)
+        yield start_remotely(central_system)
 
 
-def test_a_remote_start_charges_without_authorize(desk: DemoCentralSystem, waiting: SimulatedChargePoint) -> None:
-    start_remotely(desk)
-    assert desk.payloads("StartTransaction")[0]["idTag"] == "APP"
-    assert "Authorize" not in desk.actions()
-    desk.wait("StopTransaction", reason="Local")
+def test_a_remote_start_charges_without_authorize(
+    central_system: RecordingCentralSystem, waiting: SimulatedChargePoint
+) -> None:
+    start_remotely(central_system)
+    assert central_system.payloads("StartTransaction")[0]["idTag"] == "APP"
+    assert "Authorize" not in central_system.actions()
+    central_system.wait("StopTransaction", reason="Local")
 
 
-def test_a_remote_start_asks_first_where_it_is_set_to(desk: DemoCentralSystem, waiting: SimulatedChargePoint) -> None:
+def test_a_remote_start_authorizes_first_if_configured(
+    central_system: RecordingCentralSystem, waiting: SimulatedChargePoint
+) -> None:
     setting: Any = {"key": "AuthorizeRemoteTxRequests", "value": "true"}
-    assert desk.cs.send_request("SIM-1", "ChangeConfiguration", setting) == {"status": "Accepted"}
-    start_remotely(desk)
-    assert desk.payloads("Authorize") == [{"idTag": "APP"}]
+    assert central_system.cs.send_request("SIM-1", "ChangeConfiguration", setting) == {"status": "Accepted"}
+    start_remotely(central_system)
+    assert central_system.payloads("Authorize") == [{"idTag": "APP"}]
 
 
-def test_a_remote_stop_ends_the_transaction(desk: DemoCentralSystem, slow: int) -> None:
-    answer = desk.cs.send_request("SIM-1", "RemoteStopTransaction", {"transactionId": slow})
+def test_a_remote_stop_ends_the_transaction(central_system: RecordingCentralSystem, slow: int) -> None:
+    answer = central_system.cs.send_request("SIM-1", "RemoteStopTransaction", {"transactionId": slow})
     assert answer == {"status": "Accepted"}
-    assert desk.wait("StopTransaction")["reason"] == "Remote"
+    assert central_system.wait("StopTransaction")["reason"] == "Remote"
 
 
-def test_unlocking_ends_the_transaction(desk: DemoCentralSystem, slow: int) -> None:
-    assert desk.cs.send_request("SIM-1", "UnlockConnector", {"connectorId": 1}) == {"status": "Unlocked"}
-    assert desk.wait("StopTransaction")["reason"] == "UnlockCommand"
+def test_unlocking_ends_the_transaction(central_system: RecordingCentralSystem, slow: int) -> None:
+    assert central_system.cs.send_request("SIM-1", "UnlockConnector", {"connectorId": 1}) == {"status": "Unlocked"}
+    assert central_system.wait("StopTransaction")["reason"] == "UnlockCommand"
 
 
-def test_a_reset_ends_the_transaction_and_boots(desk: DemoCentralSystem, slow: int) -> None:
-    events = connected(desk.cs)
-    assert desk.cs.send_request("SIM-1", "Reset", {"type": "Hard"}) == {"status": "Accepted"}
-    assert desk.wait("StopTransaction")["reason"] == "HardReset"
-    desk.wait("BootNotification", 2)
+def test_a_reset_ends_the_transaction_and_boots(central_system: RecordingCentralSystem, slow: int) -> None:
+    events = connected(central_system.cs)
+    assert central_system.cs.send_request("SIM-1", "Reset", {"type": "Hard"}) == {"status": "Accepted"}
+    assert central_system.wait("StopTransaction")["reason"] == "HardReset"
+    central_system.wait("BootNotification", 2)
     assert events.wait(2)[:2] == [("SIM-1", "disconnected"), ("SIM-1", "connected")]
 
 
-def test_availability_changes_at_once_where_nothing_runs(
-    desk: DemoCentralSystem, waiting: SimulatedChargePoint
+def test_availability_changes_at_once_without_a_transaction(
+    central_system: RecordingCentralSystem, waiting: SimulatedChargePoint
 ) -> None:
     down: Any = {"connectorId": 1, "type": "Inoperative"}
-    assert desk.cs.send_request("SIM-1", "ChangeAvailability", down) == {"status": "Accepted"}
-    desk.wait("StatusNotification", status="Unavailable")
-    assert desk.cs.send_request("SIM-1", "RemoteStartTransaction", {"idTag": "X"}) == {"status": "Rejected"}
+    assert central_system.cs.send_request("SIM-1", "ChangeAvailability", down) == {"status": "Accepted"}
+    central_system.wait("StatusNotification", status="Unavailable")
+    assert central_system.cs.send_request("SIM-1", "RemoteStartTransaction", {"idTag": "X"}) == {"status": "Rejected"}
     up: Any = {"connectorId": 1, "type": "Operative"}
-    assert desk.cs.send_request("SIM-1", "ChangeAvailability", up) == {"status": "Accepted"}
-    desk.wait("StatusNotification", 3, status="Available")
+    assert central_system.cs.send_request("SIM-1", "ChangeAvailability", up) == {"status": "Accepted"}
+    central_system.wait("StatusNotification", 3, status="Available")
 
 
-def test_availability_changes_after_the_transaction_that_runs(desk: DemoCentralSystem, slow: int) -> None:
+def test_availability_changes_after_the_running_transaction(central_system: RecordingCentralSystem, slow: int) -> None:
     down: Any = {"connectorId": 1, "type": "Inoperative"}
-    assert desk.cs.send_request("SIM-1", "ChangeAvailability", down) == {"status": "Scheduled"}
-    desk.cs.send_request("SIM-1", "RemoteStopTransaction", {"transactionId": slow})
-    desk.wait("StatusNotification", status="Unavailable")
-    statuses = [payload["status"] for payload in desk.payloads("StatusNotification")]
+    assert central_system.cs.send_request("SIM-1", "ChangeAvailability", down) == {"status": "Scheduled"}
+    central_system.cs.send_request("SIM-1", "RemoteStopTransaction", {"transactionId": slow})
+    central_system.wait("StatusNotification", status="Unavailable")
+    statuses = [payload["status"] for payload in central_system.payloads("StatusNotification")]
     assert statuses[-2:] == ["Finishing", "Unavailable"]
 
 
@@ -388,53 +402,59 @@ def test_availability_changes_after_the_transaction_that_runs(desk: DemoCentralS
         ("StatusNotification", {"connectorId": 1, "status": "Available"}),
     ],
 )
-def test_what_is_triggered_is_sent(
-    desk: DemoCentralSystem, waiting: SimulatedChargePoint, wanted: Any, expected: dict[str, Any]
+def test_a_triggered_message_is_sent(
+    central_system: RecordingCentralSystem, waiting: SimulatedChargePoint, wanted: Any, expected: dict[str, Any]
 ) -> None:
-    desk.calls.items.clear()
-    assert desk.cs.send_request("SIM-1", "TriggerMessage", {"requestedMessage": wanted}) == {"status": "Accepted"}
-    desk.wait(wanted, **expected)
+    central_system.calls.items.clear()
+    assert central_system.cs.send_request("SIM-1", "TriggerMessage", {"requestedMessage": wanted}) == {
+        "status": "Accepted"
+    }
+    central_system.wait(wanted, **expected)
 
 
-def test_the_extension_triggers_its_own_message(desk: DemoCentralSystem, waiting: SimulatedChargePoint) -> None:
+def test_extended_trigger_message_triggers_its_messages(
+    central_system: RecordingCentralSystem, waiting: SimulatedChargePoint
+) -> None:
     payload: Any = {"requestedMessage": "LogStatusNotification"}
-    assert desk.cs.send_request("SIM-1", "ExtendedTriggerMessage", payload) == {"status": "Accepted"}
-    assert desk.wait("LogStatusNotification") == {"status": "Idle"}
+    assert central_system.cs.send_request("SIM-1", "ExtendedTriggerMessage", payload) == {"status": "Accepted"}
+    assert central_system.wait("LogStatusNotification") == {"status": "Idle"}
 
 
-def test_a_pending_station_boots_when_it_is_triggered(desk: DemoCentralSystem) -> None:
+def test_a_pending_charge_point_boots_when_triggered(central_system: RecordingCentralSystem) -> None:
     def boot(payload: Any) -> Any:
-        del desk.answers["BootNotification"]
+        del central_system.answers["BootNotification"]
         return {"status": "Pending", "currentTime": "2026-01-01T00:00:00Z", "interval": 3600}
 
-    desk.answers["BootNotification"] = boot
-    with simulated(desk) as station:
+    central_system.answers["BootNotification"] = boot
+    with simulated(central_system) as station:
         station.boot()
         payload: Any = {"requestedMessage": "BootNotification"}
-        assert desk.cs.send_request("SIM-1", "TriggerMessage", payload) == {"status": "Accepted"}
-        desk.wait("StatusNotification", 2)
-        assert desk.cs.send_request("SIM-1", "TriggerMessage", payload) == {"status": "Rejected"}
+        assert central_system.cs.send_request("SIM-1", "TriggerMessage", payload) == {"status": "Accepted"}
+        central_system.wait("StatusNotification", 2)
+        assert central_system.cs.send_request("SIM-1", "TriggerMessage", payload) == {"status": "Rejected"}
 
 
-def test_a_firmware_update_ends_in_a_failure_that_is_reported(
-    desk: DemoCentralSystem, waiting: SimulatedChargePoint
+def test_a_firmware_update_reports_a_failure(
+    central_system: RecordingCentralSystem, waiting: SimulatedChargePoint
 ) -> None:
     update: Any = {"location": "https://example.com/fw.bin", "retrieveDate": "2026-01-01T00:00:00Z"}
-    assert desk.cs.send_request("SIM-1", "UpdateFirmware", update) == {}
-    assert desk.wait("FirmwareStatusNotification") == {"status": "DownloadFailed"}
+    assert central_system.cs.send_request("SIM-1", "UpdateFirmware", update) == {}
+    assert central_system.wait("FirmwareStatusNotification") == {"status": "DownloadFailed"}
 
 
-def test_heartbeats_follow_the_interval_that_is_set(desk: DemoCentralSystem, waiting: SimulatedChargePoint) -> None:
+def test_heartbeats_follow_the_configured_interval(
+    central_system: RecordingCentralSystem, waiting: SimulatedChargePoint
+) -> None:
     setting: Any = {"key": "HeartbeatInterval", "value": "1"}
-    assert desk.cs.send_request("SIM-1", "ChangeConfiguration", setting) == {"status": "Accepted"}
-    desk.wait("Heartbeat")
+    assert central_system.cs.send_request("SIM-1", "ChangeConfiguration", setting) == {"status": "Accepted"}
+    central_system.wait("Heartbeat")
 
 
-def test_a_fixed_answer_has_no_effect(desk: DemoCentralSystem) -> None:
-    with simulated(desk, sessions=0, answers={"Reset": {"status": "Rejected"}}) as station:
+def test_a_fixed_answer_has_no_effect(central_system: RecordingCentralSystem) -> None:
+    with simulated(central_system, sessions=0, answers={"Reset": {"status": "Rejected"}}) as station:
         station.start()
-        desk.wait("StatusNotification", 2)
-        assert desk.cs.send_request("SIM-1", "Reset", {"type": "Soft"}) == {"status": "Rejected"}
-        start_remotely(desk)
-        assert desk.wait("StopTransaction")["reason"] == "Local"
-    assert desk.actions().count("BootNotification") == 1
+        central_system.wait("StatusNotification", 2)
+        assert central_system.cs.send_request("SIM-1", "Reset", {"type": "Soft"}) == {"status": "Rejected"}
+        start_remotely(central_system)
+        assert central_system.wait("StopTransaction")["reason"] == "Local"
+    assert central_system.actions().count("BootNotification") == 1

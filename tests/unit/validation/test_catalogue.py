@@ -1,4 +1,4 @@
-"""The catalogue knows the messages of each version, and reads nothing before it is asked."""
+"""The messages of each version, and the lazy reading of the bundles."""
 
 from __future__ import annotations
 
@@ -37,7 +37,11 @@ def test_counts_of_1_6(messages: Catalogue) -> None:
     initiators = [messages.initiator(action) for action in messages.actions]
     blocks = [messages.block(action) for action in messages.actions]
     assert len(messages.actions) == 39
-    assert {who: initiators.count(who) for who in ("station", "csms", "both")} == {"station": 13, "csms": 25, "both": 1}
+    assert {initiator: initiators.count(initiator) for initiator in ("station", "csms", "both")} == {
+        "station": 13,
+        "csms": 25,
+        "both": 1,
+    }
     assert blocks.count("Security ext.") == 11
     assert messages.version == "1.6"
     assert repr(messages) == "<Catalogue of OCPP 1.6: 39 actions>"
@@ -58,7 +62,7 @@ def test_counts_of_1_6(messages: Catalogue) -> None:
 def test_counts_of_2_x(version: Version, station: int, csms: int, blocks: dict[str, int]) -> None:
     messages = catalogue(version)
     initiators = [messages.initiator(action) for action in messages.actions]
-    assert {who: initiators.count(who) for who in ("station", "csms", "both")} == {
+    assert {initiator: initiators.count(initiator) for initiator in ("station", "csms", "both")} == {
         "station": station,
         "csms": csms,
         "both": 1,
@@ -76,7 +80,7 @@ def test_2_1_has_the_actions_of_2_0_1_and_27_more() -> None:
     assert all(old.block(action) == new.block(action) for action in old.actions)
 
 
-def test_the_one_send() -> None:
+def test_only_2_1_has_a_send() -> None:
     sends = [(version, action) for version in SUBPROTOCOLS.values() for action in sent(catalogue(version))]
     assert sends == [("2.1", "NotifyPeriodicEventStream")]
     messages = catalogue("2.1")
@@ -98,18 +102,18 @@ def schemas(messages: Catalogue) -> list[Mapping[str, Any]]:
 
 
 @pytest.mark.parametrize("version", ["2.0.1", "2.1"])
-def test_every_class_of_2_x_takes_custom_data(version: Version) -> None:
+def test_every_class_of_2_x_accepts_custom_data(version: Version) -> None:
     messages = catalogue(version)
     classes = schemas(messages)
     classes += [part for name, part in messages.definitions.items() if part["type"] == "object"]
     closed = [part for part in classes if part.get("additionalProperties") is False]
     assert all(part["properties"]["customData"] == {"$ref": "#/$defs/CustomDataType"} for part in closed)
-    # All but one, which is open instead.
+    # Except for one, which is open.
     assert [part for part in classes if part not in closed] == [messages.definitions["CustomDataType"]]
 
 
 @pytest.mark.parametrize("version", SUBPROTOCOLS.values())
-def test_every_shared_type_is_used_and_is_there(version: Version) -> None:
+def test_every_shared_type_exists_and_is_used(version: Version) -> None:
     messages = catalogue(version)
     text = json.dumps(schemas(messages))
     assert set(re.findall(r'"#/\$defs/(\w+)"', text)) == set(messages.definitions)
@@ -125,7 +129,9 @@ def test_every_shared_type_is_used_and_is_there(version: Version) -> None:
         ("SignCertificate", "Security ext.", True, False),
     ],
 )
-def test_who_may_send(messages: Catalogue, action: str, block: str, charge_point: bool, central_system: bool) -> None:
+def test_permitted_senders(
+    messages: Catalogue, action: str, block: str, charge_point: bool, central_system: bool
+) -> None:
     assert messages.known(action)
     assert messages.block(action) == block
     assert messages.may_send("charge_point", action) is charge_point
@@ -147,7 +153,7 @@ def test_unknown_actions(messages: Catalogue, action: str) -> None:
 
 
 @pytest.mark.parametrize(("kind", "required"), [("request", ["connectorId", "meterValue"]), ("response", None)])
-def test_schema_stands_alone(messages: Catalogue, kind: Kind, required: list[str] | None) -> None:
+def test_a_schema_has_the_shared_types(messages: Catalogue, kind: Kind, required: list[str] | None) -> None:
     schema = messages.schema("MeterValues", kind)
     assert schema["type"] == "object"
     assert schema.get("required") == required
@@ -162,7 +168,7 @@ def test_subprotocols() -> None:
 
 @pytest.mark.parametrize("version", ["1.5", "2.0", "", "ocpp1.6", "../ocpp16"])
 def test_unknown_version(version: str) -> None:
-    with pytest.raises(ValueError, match=r"known versions are 1\.6, 2\.0\.1, 2\.1$"):
+    with pytest.raises(ValueError, match=r"; supported: 1\.6, 2\.0\.1, 2\.1$"):
         catalogue(version)
 
 
@@ -183,7 +189,7 @@ def test_text_for_a_long_unknown_action_is_short() -> None:
     assert len(unknown_action([catalogue("1.6")], "BootNotification" * 100_000)) < 150
 
 
-def test_text_for_an_action_that_no_version_has() -> None:
+def test_text_for_an_action_unknown_in_every_version() -> None:
     known = [catalogue(version) for version in ("1.6", "2.0.1", "2.1")]
     text = "OCPP 1.6, 2.0.1 and 2.1 have no action 'TransactonEvent'; did you mean 'TransactionEvent'?"
     assert unknown_action(known, "TransactonEvent") == text
@@ -228,7 +234,7 @@ print(len(before), len(after), len(again))
     assert done.stdout.split() == ["0", "1", "1"]
 
 
-def test_a_version_that_is_not_spoken_is_not_read() -> None:
+def test_the_bundle_of_an_unused_version_is_not_read() -> None:
     script = """
 import pathlib, sys
 opened = []
@@ -245,7 +251,7 @@ print(*(name for name in opened if name.startswith("ocpp") and name.endswith(".j
     assert done.stdout.splitlines() == ["ocpp16.json", "ocpp16.json ocpp21.json"]
 
 
-# What is public of it.
+# The public functions.
 
 
 @pytest.mark.parametrize(("version", "both"), [("1.6", 39), ("2.0.1", 64), ("2.1", 91)])
@@ -259,7 +265,7 @@ def test_the_actions_of_a_version(version: str, both: int) -> None:
 
 
 @pytest.mark.parametrize("version", ["1.6", "2.0.1", "2.1"])
-def test_a_schema_stands_alone(version: str) -> None:
+def test_a_public_schema_has_only_the_types_it_uses(version: str) -> None:
     known = catalogue(version)
     for action in action_names(version):
         for kind in ("request",) if known.is_send(action) else ("request", "response"):
@@ -276,10 +282,10 @@ def test_a_schema_is_a_copy() -> None:
     assert message_schema("Reset")["properties"] != {}
 
 
-def test_what_has_no_schema() -> None:
+def test_an_unknown_message_has_no_schema() -> None:
     with pytest.raises(ValueError, match="no action 'Rest'; did you mean 'Reset'"):
         message_schema("Rest")
     with pytest.raises(ValueError, match="is a SEND"):
         message_schema("NotifyPeriodicEventStream", "response", "2.1")
-    with pytest.raises(ValueError, match=r"OCPP '1\.5' is not known"):
+    with pytest.raises(ValueError, match=r"unsupported OCPP version '1\.5'"):
         message_schema("Reset", "request", "1.5")

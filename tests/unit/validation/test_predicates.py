@@ -18,7 +18,7 @@ from payloads import JUNK, Message, Path, arbitrary, full, messages, minimal, mu
 from ocppsync.validation.catalogue import SUBPROTOCOLS, Kind, Version, catalogue
 from ocppsync.validation.formats import FORMATS
 from ocppsync.validation.predicates import compile_predicate
-from ocppsync.validation.validators import judge, validator
+from ocppsync.validation.validators import jsonschema_validator, validator
 
 VERSION: Version = "1.6"
 VERSIONS: tuple[Version, ...] = tuple(SUBPROTOCOLS.values())
@@ -32,7 +32,7 @@ class Unit(str, Enum):
 
 
 class Caseless(str):
-    """What a program may have for the case-insensitive strings of 1.6."""
+    """A program's type for the case-insensitive strings of 1.6."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, str) and self.lower() == other.lower()
@@ -45,12 +45,12 @@ class Number(IntEnum):
     SEVEN = 7
 
 
-# ------------------------------------------------------------------------------------------- the same verdict
+# ------------------------------------------------------------------------------------------- agreement with jsonschema
 
 
 @cache
 def many_mutations(version: Version, action: str, kind: Kind) -> list[Any]:
-    # There are too many of 2.x to try them all.
+    # 2.x has too many to try them all.
     return list(mutations(version, action, kind)) if version == "1.6" else sample(version, action, kind, 250)
 
 
@@ -61,7 +61,7 @@ def paths(value: Any) -> list[Path]:
 
 
 def as_enum(value: Any) -> Any:
-    """Return a string as the member of a str Enum, and all else as it is."""
+    """Return a string as the member of a str Enum, and any other value unchanged."""
     chosen: Any = Enum("Chosen", {"MEMBER": value}, type=str) if type(value) is str else None
     return chosen.MEMBER if chosen else value
 
@@ -82,7 +82,7 @@ ODD_VALUES = st.one_of(
 
 @st.composite
 def near_payloads(draw: st.DrawFn, version: Version, action: str, kind: Kind) -> Any:
-    """Make right payloads with up to three edits."""
+    """Make valid payloads with up to three edits."""
     payload = draw(
         st.one_of(
             st.sampled_from((minimal(version, action, kind), full(version, action, kind))),
@@ -101,18 +101,18 @@ def near_payloads(draw: st.DrawFn, version: Version, action: str, kind: Kind) ->
 
 @cache
 def both(version: Version, action: str, kind: Kind) -> tuple[Any, Any]:
-    """Return the predicate of a message, and jsonschema's verdict without any of our short cuts."""
+    """Return the predicate of a message, and jsonschema without the shortcuts of this library."""
     schema = catalogue(version).schema(action, kind)
-    return compile_predicate(schema, FORMATS[version]), judge(schema, FORMATS[version]).is_valid
+    return compile_predicate(schema, FORMATS[version]), jsonschema_validator(schema, FORMATS[version]).is_valid
 
 
 def agree(message: Message, payload: Any) -> None:
-    predicate, jsonschema_verdict = both(*message)
-    verdict = predicate(payload)
-    assert verdict is jsonschema_verdict(payload)
-    # The report takes short cuts of its own; it must come to the same.
+    predicate, is_valid = both(*message)
+    accepted = predicate(payload)
+    assert accepted is is_valid(payload)
+    # `check` takes shortcuts; its result must be the same.
     version, action, kind = message
-    assert (validator(version).check(action, kind, payload) is None) is verdict
+    assert (validator(version).check(action, kind, payload) is None) is accepted
 
 
 def examples(count: int) -> settings:
@@ -134,7 +134,7 @@ def test_predicate_and_jsonschema_agree(message: Message) -> None:
     agree_on_this_message()
 
 
-# The messages of 2.x are many, and share more types: some of all rather than some of each.
+# 2.x has many messages, which share types: samples over all messages instead of samples of each.
 @pytest.mark.parametrize("version", VERSIONS_2X)
 def test_predicate_and_jsonschema_agree_on_2_x(version: Version) -> None:
     @examples(400)
@@ -147,14 +147,14 @@ def test_predicate_and_jsonschema_agree_on_2_x(version: Version) -> None:
 
 @pytest.mark.parametrize("message", MESSAGES, ids=" ".join)
 def test_predicate_and_jsonschema_agree_on_every_mutation(message: Message) -> None:
-    predicate, jsonschema_verdict = both(*message)
+    predicate, is_valid = both(*message)
     chosen = many_mutations(*message)[::5]
-    assert [payload for payload in chosen if predicate(payload) is not jsonschema_verdict(payload)] == []
+    assert [payload for payload in chosen if predicate(payload) is not is_valid(payload)] == []
 
 
 # ------------------------------------------------------------------------------------------------- keywords
 
-# One row a keyword: the schema of a field, what is right for it, what is wrong.
+# One row per keyword: the schema of a field, valid values, invalid values.
 KEYWORDS: dict[str, tuple[dict[str, Any], list[Any], list[Any]]] = {
     "type string": ({"type": "string"}, ["", "x", Unit.ENERGY], [1, None, True, [], {}, b"x"]),
     "type integer": (
@@ -206,7 +206,7 @@ KEYWORDS: dict[str, tuple[dict[str, Any], list[Any], list[Any]]] = {
         [{"a": 1}, {"b": 1, "a": 1}],
         [{"a": 1, "c": 1}, {"a": 1, "b": 1, "c": 1}, {"a": 1, 1: 1}],
     ),
-    "additionalProperties false, required of no property": (
+    "additionalProperties false, required without a property": (
         {"type": "object", "required": ["a"], "additionalProperties": False},
         [],
         [{}, {"a": 1}],
@@ -216,7 +216,7 @@ KEYWORDS: dict[str, tuple[dict[str, Any], list[Any], list[Any]]] = {
         [{"a": 1, "c": 1}],
         [{"c": 1}],
     ),
-    "default is no rule": ({"type": "integer", "default": 5}, [5, 6], [None, "5"]),
+    "default has no effect": ({"type": "integer", "default": 5}, [5, 6], [None, "5"]),
     "$ref to a scalar": ({"$ref": "#/$defs/Flag"}, [True], [0, None]),
     "$ref with a default": ({"$ref": "#/$defs/Flag", "default": True}, [False], [0, None]),
     "$ref to an array": ({"$ref": "#/$defs/Flags"}, [[], [True]], [[0], True]),
@@ -253,22 +253,22 @@ DEFINITIONS: dict[str, Any] = {
 @pytest.mark.parametrize("required", [True, False])
 @pytest.mark.parametrize("name", KEYWORDS)
 def test_keyword(name: str, required: bool) -> None:
-    field, right, wrong = KEYWORDS[name]
+    field, valid, invalid = KEYWORDS[name]
     schema = {"type": "object", "properties": {"field": field}, "$defs": DEFINITIONS}
     if required:
         schema["required"] = ["field"]
-    predicate, reference = compile_predicate(schema, FORMATS[VERSION]), judge(schema, FORMATS[VERSION])
-    for value in right:
+    predicate, reference = compile_predicate(schema, FORMATS[VERSION]), jsonschema_validator(schema, FORMATS[VERSION])
+    for value in valid:
         assert predicate({"field": value}) is True, value
         assert reference.is_valid({"field": value}), value
-    for value in wrong:
+    for value in invalid:
         assert predicate({"field": value}) is False, value
         assert not reference.is_valid({"field": value}), value
     assert predicate({}) is not required
 
 
 @pytest.mark.parametrize(
-    ("field", "said"),
+    ("field", "reason"),
     [
         ({"type": "string", "pattern": "a"}, "keyword 'pattern'"),
         ({"type": "string", "minItems": 1}, "keyword 'minItems'"),
@@ -290,17 +290,24 @@ def test_keyword(name: str, required: bool) -> None:
         ({"$ref": "#/$defs/Alias"}, "keyword '$ref'"),
     ],
 )
-def test_what_is_not_understood_fails_the_compilation(field: dict[str, Any], said: str) -> None:
+def test_unsupported_schemas_are_refused(field: dict[str, Any], reason: str) -> None:
     definitions = {**DEFINITIONS, "Alias": {"$ref": "#/$defs/Flag"}}
     with pytest.raises(ValueError, match=", at #") as caught:
         compile_predicate({"type": "object", "properties": {"field": field}, "$defs": definitions}, FORMATS[VERSION])
-    assert said in str(caught.value)
+    assert reason in str(caught.value)
 
 
-def test_what_only_explains_is_passed_over() -> None:
-    explained = {"title": "A", "description": "b", "$comment": "c", "examples": [1], "deprecated": True, "default": 2}
-    properties = {"field": {"$ref": "#/$defs/Flag", "description": "d"}, "other": {"type": "integer", **explained}}
-    schema = {"$schema": "x", "$id": "y", **explained, "type": "object", "properties": properties, "$defs": DEFINITIONS}
+def test_annotations_are_ignored() -> None:
+    annotations = {"title": "A", "description": "b", "$comment": "c", "examples": [1], "deprecated": True, "default": 2}
+    properties = {"field": {"$ref": "#/$defs/Flag", "description": "d"}, "other": {"type": "integer", **annotations}}
+    schema = {
+        "$schema": "x",
+        "$id": "y",
+        **annotations,
+        "type": "object",
+        "properties": properties,
+        "$defs": DEFINITIONS,
+    }
     predicate = compile_predicate(schema, FORMATS[VERSION])
     assert predicate({"field": True, "other": 1})
     assert not predicate({"other": "1"})

@@ -1,4 +1,4 @@
-"""The report says what is wrong, in few words and without secrets; bounds, threads and imports of the validation."""
+"""Validation errors: texts, codes, secrets; limits, threads and imports of the validation."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def charging(limit: Any) -> dict[str, Any]:
 
 
 VALUE = "PropertyConstraintViolation"
-# One row each: the message, its payload; then the code, the keyword, the path and the text that are to come.
+# One row each: the message and its payload; then the expected code, keyword, path and text.
 REPORTS: list[tuple[str, Any, str, str, str, str]] = [
     ("Reset", [], "FormationViolation", "type", "", "the payload is an array; expected an object"),
     ("Reset", None, "FormationViolation", "type", "", "the payload is null; expected an object"),
@@ -59,7 +59,7 @@ REPORTS: list[tuple[str, Any, str, str, str, str]] = [
         "FormationViolation",
         "additionalProperties",
         "x",
-        '"x" is no field of this object',
+        '"x" is not a field of this object',
     ),
     (
         "MeterValues",
@@ -67,7 +67,7 @@ REPORTS: list[tuple[str, Any, str, str, str, str]] = [
         "FormationViolation",
         "additionalProperties",
         "meterValue[0].sampledValue[0].Unit",
-        '"Unit" is no field of this object; did you mean "unit"?',
+        '"Unit" is not a field of this object; did you mean "unit"?',
     ),
     (
         "Reset",
@@ -75,7 +75,7 @@ REPORTS: list[tuple[str, Any, str, str, str, str]] = [
         "FormationViolation",
         "additionalProperties",
         '["a\\nb"]',
-        '"a\\nb" is no field of this object',
+        '"a\\nb" is not a field of this object',
     ),
     ("Reset", {"type": None}, "TypeConstraintViolation", "type", "type", '"type" is null; expected a string'),
     (
@@ -205,8 +205,8 @@ def needs(charge: Any) -> dict[str, Any]:
     return {"evseId": 1, "chargingNeeds": {"requestedEnergyTransfer": "DC", "dcChargingParameters": current}}
 
 
-DATE_TIME = "a date and time with its zone and at most 3 fraction digits, such as 2025-01-31T12:00:00.123Z"
-# As above, of 2.0.1 and 2.1 alike.
+DATE_TIME = "a date and time with a time zone and at most 3 fraction digits, such as 2025-01-31T12:00:00.123Z"
+# The same, for both 2.0.1 and 2.1.
 REPORTS_2X: list[tuple[str, Any, str, str, str, str]] = [
     ("Reset", [], "FormatViolation", "type", "", "the payload is an array; expected an object"),
     (
@@ -231,7 +231,7 @@ REPORTS_2X: list[tuple[str, Any, str, str, str, str]] = [
         "ProtocolError",
         "additionalProperties",
         "errorCode",
-        '"errorCode" is no field of this object',
+        '"errorCode" is not a field of this object',
     ),
     (
         "StatusNotification",
@@ -302,7 +302,7 @@ def test_report_of_2_x(
         ("NotifyEVChargingNeeds", needs(100)),
     ],
 )
-def test_right_payloads_of_2_x(version: Version, action: str, payload: Any) -> None:
+def test_valid_payloads_of_2_x(version: Version, action: str, payload: Any) -> None:
     validator(version).validate(action, "request", payload)
 
 
@@ -320,7 +320,7 @@ EVERY_KEYWORD: dict[str, Any] = {
     },
     "additionalProperties": False,
 }
-# One row a violation: the payload, and its code in 1.6 and in 2.x.
+# One row per violation: the payload, and its code in 1.6 and in 2.x.
 CODES: dict[str, tuple[Any, str, str]] = {
     "payload not an object": ([], "FormationViolation", "FormatViolation"),
     "missing required": ({}, "ProtocolError", "OccurrenceConstraintViolation"),
@@ -336,7 +336,7 @@ CODES: dict[str, tuple[Any, str, str]] = {
     "minItems": ({"there": True, "list": []}, "OccurenceConstraintViolation", "OccurrenceConstraintViolation"),
     "maxItems": ({"there": True, "list": [1] * 3}, "OccurenceConstraintViolation", "OccurrenceConstraintViolation"),
     "format date-time": ({"there": True, "time": "now"}, VALUE, VALUE),
-    # The most telling one counts: shape, required, type, extra, value, occurrence.
+    # The most significant one counts: shape, required, type, extra, value, occurrence.
     "required before type": ({"text": 1}, "ProtocolError", "OccurrenceConstraintViolation"),
     "type before extra": ({"there": 1, "x": 1}, "TypeConstraintViolation", "TypeConstraintViolation"),
     "extra before value": ({"there": True, "x": 1, "choice": ""}, "FormationViolation", "ProtocolError"),
@@ -354,7 +354,7 @@ def test_code_of_a_violation(name: str, version: Version) -> None:
     assert error.error_code == (code_16 if version == "1.6" else code_2x)
 
 
-# 1.6 has no minimum and no maxItems, but its bundle may get them.
+# No message of 1.6 uses minimum or maxItems; they work anyway.
 @pytest.mark.parametrize(
     ("field", "value", "code", "text"),
     [
@@ -383,7 +383,7 @@ def test_report_of_keywords_that_1_6_does_not_use(field: dict[str, Any], value: 
     assert error.error_code == code
 
 
-def test_the_most_telling_violation_comes_first() -> None:
+def test_the_most_significant_violation_comes_first() -> None:
     payload: dict[str, Any] = meter_values(unit="Kwh", extra=1, context=5)
     payload["meterValue"] += [{"timestamp": "now"}, {"timestamp": "2025-03-14T09:26:53Z", "sampledValue": []}]
     error = refused("MeterValues", "request", payload)
@@ -399,7 +399,7 @@ def test_the_most_telling_violation_comes_first() -> None:
     assert str(error) == 'MeterValues request: meterValue[1].sampledValue: "sampledValue" is missing (+5 more)'
 
 
-def test_every_missing_field_is_named_once() -> None:
+def test_every_missing_field_is_reported_once() -> None:
     error = refused("StartTransaction", "request", {"idTag": "A"})
     assert [violation.path for violation in error.errors] == ["connectorId", "meterStart", "timestamp"]
 
@@ -425,7 +425,7 @@ def test_unknown_action_of_2_x(version: Version, action: str) -> None:
     assert f"OCPP {version} has no action" in str(error)
 
 
-def test_a_send_has_no_response_to_be_checked() -> None:
+def test_a_send_has_no_response_to_check() -> None:
     send = "NotifyPeriodicEventStream"
     validator("2.1").validate(send, "request", minimal("2.1", send, "request"))
     with pytest.raises(KeyError):
@@ -463,7 +463,7 @@ TIME = "2025-03-14T09:26:53Z"
         ("SignedUpdateFirmware", "request", {"requestId": 1, "firmware": {"location": SECRET * 100}}),
     ],
 )
-def test_secrets_are_not_repeated(action: str, kind: Kind, payload: Any) -> None:
+def test_secrets_are_not_quoted(action: str, kind: Kind, payload: Any) -> None:
     error = refused(action, kind, payload)
     assert SECRET not in str(error) + repr(error) + str(error.errors)
     assert error.__cause__ is None
@@ -525,7 +525,7 @@ def tunnel(**fields: Any) -> dict[str, Any]:
         ("PublishFirmwareStatusNotification", "request", {"status": "Published", "location": [LOCATION]}),
     ],
 )
-def test_secrets_of_2_x_are_not_repeated(version: Version, action: str, kind: Kind, payload: Any) -> None:
+def test_secrets_of_2_x_are_not_quoted(version: Version, action: str, kind: Kind, payload: Any) -> None:
     error = refused(action, kind, payload, version)
     assert SECRET not in str(error) + repr(error) + str(error.errors)
 
@@ -538,18 +538,18 @@ def test_secrets_of_2_x_are_not_repeated(version: Version, action: str, kind: Ki
         ("NotifySettlement", {"receiptUrl": f"https://host/?ticket={SECRET}" + "x" * 2000}),
     ],
 )
-def test_secrets_of_2_1_are_not_repeated(action: str, payload: Any) -> None:
+def test_secrets_of_2_1_are_not_quoted(action: str, payload: Any) -> None:
     error = refused(action, "request", payload, "2.1")
     assert SECRET not in str(error) + repr(error) + str(error.errors)
 
 
 @pytest.mark.parametrize(("value", "shown"), [(12345, "a number"), (True, "a boolean"), (None, "null")])
-def test_a_secret_is_named_by_its_type(value: Any, shown: str) -> None:
+def test_a_secret_is_described_by_its_type(value: Any, shown: str) -> None:
     error = refused("ChangeConfiguration", "request", {"key": "AuthorizationKey", "value": value})
     assert str(error) == f'ChangeConfiguration request: value: "value" is {shown}; expected a string'
 
 
-def test_found_values_and_names_are_cut() -> None:
+def test_quoted_values_and_names_are_truncated() -> None:
     error = refused("Reset", "request", {"type": "\x1b" + "é" * 100_000, "n" * 100_000: 1})
     assert [violation.path for violation in error.errors] == [f'["{"n" * 40}..."]', "type"]
     assert all(len(violation.message) < 400 for violation in error.errors)
@@ -562,35 +562,37 @@ def test_found_values_and_names_are_cut() -> None:
 
 SAMPLE: dict[str, Any] = {"value": "1"}
 HUGE: dict[str, tuple[str, Any]] = {
-    "bad items": ("MeterValues", {"meterValue": [{"timestamp": TIME, "sampledValue": [{"value": 1}] * 100_000}]}),
-    "one bad item at the end": (
+    "invalid items": ("MeterValues", {"meterValue": [{"timestamp": TIME, "sampledValue": [{"value": 1}] * 100_000}]}),
+    "one invalid item at the end": (
         "MeterValues",
         {"connectorId": 1, "meterValue": [{"timestamp": TIME, "sampledValue": [SAMPLE] * 100_000 + [{}]}]},
     ),
-    "a mistake beside good items": (
+    "a missing field beside valid items": (
         "MeterValues",
         {"meterValue": [{"timestamp": TIME, "sampledValue": [SAMPLE] * 100_000}]},
     ),
-    "bad strings": ("GetConfiguration", {"key": ["x" * 51] * 100_000}),
-    "a bad string at the end": ("GetConfiguration", {"key": ["x"] * 100_000 + [1]}),
+    "invalid strings": ("GetConfiguration", {"key": ["x" * 51] * 100_000}),
+    "an invalid string at the end": ("GetConfiguration", {"key": ["x"] * 100_000 + [1]}),
     "extra properties": ("Heartbeat", {f"x{index}": index for index in range(100_000)}),
 }
 
 
 @pytest.mark.parametrize("name", HUGE)
-def test_a_huge_payload_makes_a_small_report_at_once(name: str) -> None:
+def test_a_huge_payload_gets_a_short_error_quickly(name: str) -> None:
     action, payload = HUGE[name]
     started = time.process_time()
     error = refused(action, "request", payload)
-    # It takes a tenth of this; item by item jsonschema needs some ten seconds.
+    # Takes a tenth of this; jsonschema takes about ten seconds item by item.
     assert time.process_time() - started < 2
     assert 1 <= len(error.errors) <= 20
     assert len(str(error)) < 500
 
 
-def test_jsonschema_has_the_last_word(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jsonschema_overrules_a_predicate_that_rejects(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ours = Validator(catalogue(VERSION))
-    # No payload is known for which a predicate is wrong, so one is planted.
+    # No payload is known for which a predicate is wrong, so the test replaces one.
     monkeypatch.setitem(ours._predicates, ("Reset", "request"), lambda payload: False)
     with caplog.at_level(logging.ERROR, logger="ocppsync.validation.validators"):
         assert ours.check("Reset", "request", {"type": "Soft"}) is None
@@ -601,24 +603,24 @@ def test_jsonschema_has_the_last_word(caplog: pytest.LogCaptureFixture, monkeypa
 def test_first_use_by_many_threads_at_once() -> None:
     ours = Validator(catalogue(VERSION))
     barrier = threading.Barrier(8)
-    good, bad = meter_values(), meter_values(unit="Kwh")
+    valid, invalid = meter_values(), meter_values(unit="Kwh")
 
     def first_use() -> tuple[bool, str]:
         barrier.wait(timeout=10)
-        return ours.check("MeterValues", "request", good) is None, str(ours.check("MeterValues", "request", bad))
+        return ours.check("MeterValues", "request", valid) is None, str(ours.check("MeterValues", "request", invalid))
 
     with ThreadPoolExecutor(8) as pool:
         answers = [future.result(timeout=60) for future in [pool.submit(first_use) for _ in range(8)]]
-    assert set(answers) == {(True, str(refused("MeterValues", "request", bad)))}
+    assert set(answers) == {(True, str(refused("MeterValues", "request", invalid)))}
 
 
-def test_one_validator_a_version() -> None:
+def test_one_validator_per_version() -> None:
     assert validator(VERSION) is validator(VERSION)
-    with pytest.raises(ValueError, match=r"known versions are 1\.6"):
+    with pytest.raises(ValueError, match=r"unsupported OCPP version \'1\.5\'; supported: 1\.6"):
         validator("1.5")
 
 
-def test_jsonschema_is_not_imported_before_something_is_wrong() -> None:
+def test_jsonschema_is_imported_only_for_an_invalid_payload() -> None:
     script = """
 import sys
 from ocppsync.validation.validators import validator

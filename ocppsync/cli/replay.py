@@ -1,0 +1,54 @@
+"""``ocppsync replay``: sends the charge points' messages of a journal again, and prints which answers differ."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from ..errors import HandshakeError
+from ..wire.tls import client_context
+from .readable import printable, quantity
+
+__all__ = ["run_replay"]
+
+
+def run_replay(options: argparse.Namespace) -> int:
+    """Run the subcommand and return its exit status: 1 if an answer differs or the replay fails."""
+    # Here and not on top: `serve` needs neither, and the second takes long to import.
+    from ..journal import read_journal
+    from ..testing.replay import IGNORED, replay
+
+    difference_count = message_count = 0
+    try:
+        context = None if options.ca is None else client_context(options.ca)
+        sessions = [
+            session
+            for session in read_journal(options.journal)
+            if options.charge_point in (None, session.charge_point_id)
+        ]
+        for session in sessions:
+            differences = replay(
+                session,
+                options.url,
+                timeout=options.timeout,
+                ignore=IGNORED | set(options.ignore),
+                ssl_context=context,
+            )
+            difference_count += len(differences)
+            message_count += len(session.entries)
+            for difference in differences:
+                print(printable(str(difference)))
+    except (OSError, ValueError, HandshakeError) as error:
+        print(f"ocppsync: {_error_text(error)}", file=sys.stderr)
+        return 1
+    print(
+        f"{quantity(len(sessions), 'connection')}, {quantity(message_count, 'message')}, "
+        f"{quantity(difference_count, 'difference')}"
+    )
+    return 1 if difference_count else 0
+
+
+def _error_text(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
