@@ -12,6 +12,7 @@ from .._version import __version__
 from ..answers import Answer, CentralSystemAnswers
 from ..central_system import CentralSystem
 from ..errors import CallError, CallErrorReceived, OCPPError
+from ..limits import Timeouts
 from ..request import Request, RequestMetadata
 from ..server.registry import ConnectionStatus
 from ..validation.catalogue import SUBPROTOCOLS, Version, catalogue
@@ -53,7 +54,7 @@ class DemoCentralSystem:
             host=host,
             reject_invalid_requests=False,
             default_protocol="ocpp1.6",
-            close_timeout=1.0,
+            timeouts=Timeouts(close=1.0),
             journal=journal,
         )
         self._central_system.after("BootNotification")(self._request_configuration)

@@ -62,7 +62,7 @@ class IncomingCall:
 class AnswerMemory:
     """The last CALLs of one charge point and their answers; it outlives the charge point's connections.
 
-    A ``reply_to`` stands for the connection that a CALL came over; the answer goes to the one that asked last, but never
+    A ``reply_to`` stands for the connection that a CALL came over; the answer goes to the one that asked last, but not
     from the newest connection to an older one. It holds the connection weakly, because the memory outlives it.
     """
 

@@ -276,7 +276,8 @@ cs = CentralSystem(0, handler, host="127.0.0.1", timeouts=Timeouts(close=0.5)).s
 half_open = socket.create_connection(("127.0.0.1", cs.port))  # a handshake that never comes
 points = []
 for number in range(10):
-    point = ChargePoint(f"P{number}", url=f"ws://127.0.0.1:{cs.port}", enforce_registration=False, timeouts=Timeouts(close=0.5))
+    url = f"ws://127.0.0.1:{cs.port}"
+    point = ChargePoint(f"P{number}", url=url, enforce_registration=False, timeouts=Timeouts(close=0.5))
     point.on("ClearCache")(silent)
     points.append(point.connect())
 up = [point.submit_request("Heartbeat") for point in points for _ in range(3)]

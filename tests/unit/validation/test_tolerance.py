@@ -133,9 +133,9 @@ def test_values_of_enumerations_in_any_case(received: Any, normalized: Any) -> N
         sampled = {"value": "Wh", "unit": unit}
         return {"connectorId": 1, "meterValue": [{"timestamp": "2025-01-31T12:00:00Z", "sampledValue": [sampled]}]}
 
-    assert lenient_messages(any_case_enums=True).check_inbound("MeterValues", "request", payload(received))[0] == payload(
-        normalized
-    )
+    assert lenient_messages(any_case_enums=True).check_inbound("MeterValues", "request", payload(received))[
+        0
+    ] == payload(normalized)
 
 
 def test_correct_values_win_over_spellings_and_those_over_case() -> None:
