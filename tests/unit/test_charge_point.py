@@ -313,7 +313,7 @@ def test_of_two_connects_at_once_one_fails() -> None:
 def test_a_connect_may_follow_one_that_failed() -> None:
     answers = iter([403, True])
     with serving(authorize=lambda request, charge_point_id: next(answers)) as cs:
-        cp = ChargePoint("CP1", url=url(cs), enforce_registration=False)
+        cp = guarded(cs)
         with pytest.raises(HandshakeError):
             cp.connect()
         with cp:

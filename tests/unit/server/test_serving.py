@@ -71,10 +71,10 @@ def served(cs: CentralSystem, background: Background, text: str) -> Iterator[tup
 def test_a_charge_point_that_comes_after_the_others_were_sent_away_is_not_connected(background: Background) -> None:
     told: list[object] = []
     with CentralSystem(None, observers=[told.append]) as cs:
-        admission = admit(cs)
+        admitted = admit(cs)
         server_of(cs).drain()
         ours, theirs = memory_pair("CP1")
-        ended = background(server_of(cs).serve_transport, ours, admission)
+        ended = background(server_of(cs).serve_transport, ours, admitted)
         try:
             ended.result(DEADLINE / 2)
         finally:
@@ -115,7 +115,7 @@ def test_a_charge_point_that_could_not_be_found_by_a_close_is_sent_away_all_the_
     assert handled == []
 
 
-# Whom a close waits for.
+# What a close waits for.
 
 
 @pytest.mark.parametrize("peer", ["polite", "silent"])
@@ -149,10 +149,10 @@ def test_a_close_does_not_wait_for_the_end_of_a_thread_that_was_lent(background:
     with CentralSystem(None) as cs:
         events = connected(cs)
         ours, theirs = memory_pair("CP1")
-        admission = admit(cs)
+        admitted = admit(cs)
 
         def serve_and_stay() -> None:
-            server_of(cs).serve_transport(ours, admission)
+            server_of(cs).serve_transport(ours, admitted)
             go_on.wait(DEADLINE)
 
         lent = background(serve_and_stay)
@@ -201,11 +201,11 @@ def test_a_charge_point_may_come_while_a_close_looks_who_is_there(way: str) -> N
             if way == "over its own port":
                 serving.start_reader(sock)
             else:
-                server_of(cs).serve_transport(ours, admission)
+                server_of(cs).serve_transport(ours, admitted)
 
         ours, theirs = memory_pair("CP1")
         theirs.abort()
-        admission = admit(cs)
+        admitted = admit(cs)
         dial(listener.getsockname()[1]).sock.close()
         sock, _ = listener.accept()
         intruder = Intruder(come)
@@ -312,11 +312,11 @@ def test_there_is_room_again_when_a_charge_point_is_told_to_have_gone() -> None:
     with cs:
         cs.add_connection_listener(lambda charge_point_id, status: seen.append((status, inside(cs))))
         ours, theirs = memory_pair("CP1", clock.now)
-        admission = admit(cs)
+        admitted = admit(cs)
         with pytest.raises(RefusalError, match="1 connections already"):
             admit(cs, "CP2")
         theirs.close()
-        server_of(cs).serve_transport(ours, admission)
+        server_of(cs).serve_transport(ours, admitted)
     assert seen == [("connected", "1"), ("disconnected", "0")]
 
 
@@ -357,13 +357,13 @@ def test_a_silent_charge_point_without_a_protocol_is_cut_off() -> None:
 def test_a_charge_point_that_went_before_it_was_served_leaves_nothing(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "ocppsync.server.serving")
     with CentralSystem(None) as cs, listening() as listener:
-        admission = admit(cs)
+        admitted = admit(cs)
         with dial(listener.getsockname()[1]) as peer:
             peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         sock, _ = listener.accept()
         with pytest.raises(ConnectionResetError):
             sock.recv(1)
-        server_of(cs).serve_socket(sock, admission)
+        server_of(cs).serve_socket(sock, admitted)
         assert sock.fileno() == -1
         assert (inside(cs), threads(server_of(cs))) == ("0", "0")
     assert "CP1 disconnected" in caplog.text
