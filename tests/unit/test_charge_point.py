@@ -80,7 +80,7 @@ def test_a_refusal_carries_its_status(status: int) -> None:
         cp.close()
 
 
-def test_nobody_listens() -> None:
+def test_a_port_without_a_listener() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     with pytest.raises(HandshakeError, match=f"cannot connect to 127.0.0.1:{port}") as error:
@@ -257,7 +257,7 @@ class Guarded(ChargePoint):
     watched: WatchedLock | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
-        guarded = {"_connecting", "_closed", "_connection", "_reader", "_listeners", "_password", "_ssl_context"}
+        guarded = {"_state", "_connection", "_reader", "_password", "_ssl_context"}
         assert name not in guarded or self.watched is None or self.watched.locked(), (
             f"{name} is changed without the lock"
         )
@@ -313,7 +313,7 @@ def test_of_two_connects_at_once_one_fails() -> None:
 def test_a_connect_may_follow_one_that_failed() -> None:
     answers = iter([403, True])
     with serving(authorize=lambda request, charge_point_id: next(answers)) as cs:
-        cp = ChargePoint("CP1", url=url(cs), enforce_registration=False)
+        cp = guarded(cs)
         with pytest.raises(HandshakeError):
             cp.connect()
         with cp:
@@ -335,7 +335,7 @@ def test_a_close_while_it_connects_leaves_nothing() -> None:
 
 
 class Ended(Connection):
-    """A connection whose line breaks at once."""
+    """A connection that breaks at once."""
 
     def run(self) -> None:
         self.abort()

@@ -1,4 +1,4 @@
-"""Handshakes at once: who gives way, who is counted, and what a close meets in the middle."""
+"""Handshakes at once: which give way, which are counted, and what a close meets in the middle."""
 
 from __future__ import annotations
 
@@ -8,45 +8,54 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from ends import reception_settings
+from ends import acceptor_options
 from intruder import Intruder
 from wire import Peer, dial, listening, request
 
+from ocppsync.limits import Limits
 from ocppsync.server import acceptor as acceptor_module
 from ocppsync.server.acceptor import Acceptor
+from ocppsync.server.admission import AdmissionPolicy
 from ocppsync.wire.streams import Stream
 
 
 class Door:
-    """A acceptor without threads, and streams for it."""
+    """An acceptor without threads, and streams for it.
 
-    def __init__(self, stack: contextlib.ExitStack, **options: Any) -> None:
+    Args:
+        stack: closes what is opened.
+        limits: the limits of handshakes; there are none beside these.
+    """
+
+    def __init__(self, stack: contextlib.ExitStack, **limits: int) -> None:
         self._stack = stack
         self._listener = stack.enter_context(listening())
-        self.acceptor = Acceptor(MessagePolicy(protocols=("ocpp1.6",)), **reception_settings(**options))
+        unlimited: dict[str, int | None] = {"handshakes": None, "handshakes_per_address": None}
+        options = acceptor_options(limits=Limits(**{**unlimited, **limits}))
+        self.acceptor = Acceptor(AdmissionPolicy(protocols=("ocpp1.6",)), **options)
 
     def knock(self) -> tuple[Stream, Peer]:
-        """Return the stream of a new connection, whose handshake may begin, and its peer."""
+        """Return the stream of a new connection, before its handshake, and its peer."""
         peer = self._stack.enter_context(dial(self._listener.getsockname()[1]))
         stream = Stream(self._listener.accept()[0], write_timeout=1)
         self._stack.callback(stream.close)
         return stream, peer
 
-    def receive(self, data: bytes) -> tuple[Any, Peer]:
-        """Receive a connection whose peer has sent ``data``; return what came of it, and the peer."""
+    def accept(self, data: bytes) -> tuple[Any, Peer]:
+        """Accept a connection over which ``data`` came; return what came of it, and the peer."""
         peer = self._stack.enter_context(dial(self._listener.getsockname()[1]))
         peer.send(data)
-        return self.acceptor.receive(self._listener.accept()[0]), peer
+        return self.acceptor.accept(self._listener.accept()[0]), peer
 
     @property
-    def under_way(self) -> tuple[int, dict[str, int]]:
+    def in_progress(self) -> tuple[int, dict[str, int]]:
         return len(self.acceptor._handshakes), dict(self.acceptor._by_peer)
 
 
 @pytest.fixture
 def door() -> Iterator[Callable[..., Door]]:
     with contextlib.ExitStack() as stack:
-        yield lambda **options: Door(stack, **options)
+        yield lambda **limits: Door(stack, **limits)
 
 
 @pytest.fixture
@@ -60,7 +69,7 @@ def none_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(acceptor_module, "_LINGER", 0.05)
 
 
-LIMITS = ["max_handshakes", "max_handshakes_per_address"]
+LIMITS = ["handshakes", "handshakes_per_address"]
 
 
 @pytest.mark.parametrize("limit", LIMITS)
@@ -71,10 +80,10 @@ def test_the_slowest_handshakes_give_way_in_turn(door: Callable[..., Door], limi
     assert all(map(opened.acceptor._make_room, streams))
     for peer in peers[:2]:
         assert peer.read_rest() == b""
-    assert opened.under_way == (2, {"127.0.0.1": 2})
+    assert opened.in_progress == (2, {"127.0.0.1": 2})
     for stream in streams:
         opened.acceptor._end_handshake(stream)  # also of those that have given way
-    assert opened.under_way == (0, {})
+    assert opened.in_progress == (0, {})
 
 
 @pytest.mark.parametrize("limit", LIMITS)
@@ -83,14 +92,14 @@ def test_where_none_is_slow_the_last_one_is_sent_away(door: Callable[..., Door],
     opened = door(**{limit: 1})
     first, _ = opened.knock()
     assert opened.acceptor._make_room(first)
-    visitor, peer = opened.receive(request())
-    assert visitor is None
+    upgraded, peer = opened.accept(request())
+    assert upgraded is None
     assert peer.read_response().status == 503
-    assert opened.under_way == (1, {"127.0.0.1": 1})
+    assert opened.in_progress == (1, {"127.0.0.1": 1})
     opened.acceptor._end_handshake(first)
-    visitor, peer = opened.receive(request(Upgrade=None))
+    upgraded, peer = opened.accept(request(Upgrade=None))
     assert peer.read_response().status == 426
-    assert opened.under_way == (0, {})
+    assert opened.in_progress == (0, {})
 
 
 @pytest.mark.parametrize("limit", LIMITS)
@@ -99,7 +108,7 @@ def test_a_crowd_is_told_once_and_again_after_it_was_calm(
     door: Callable[..., Door], caplog: pytest.LogCaptureFixture, limit: str
 ) -> None:
     opened = door(**{limit: 4})
-    caplog.set_level(logging.WARNING, "ocppsync.handshake")
+    caplog.set_level(logging.WARNING, "ocppsync.server.acceptor")
     streams = [opened.knock()[0] for _ in range(12)]
 
     def come(first: int, last: int) -> int:
@@ -157,6 +166,6 @@ def test_a_handshake_that_begins_during_the_close_is_broken_off(door: Callable[.
 def test_an_upgrade_that_fails_makes_room(door: Callable[..., Door], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(acceptor_module.upgrade, "accept", lambda *_, **__: 1 / 0)
     opened = door()
-    assert opened.receive(request())[0] is None
+    assert opened.accept(request())[0] is None
     assert "inside=0" in repr(opened.acceptor._limiter)
-    assert opened.under_way == (0, {})
+    assert opened.in_progress == (0, {})

@@ -1,4 +1,4 @@
-"""Who may come in, and when again: with a clock of the test's own."""
+"""Which peers may come in, and when again: with a clock of the test's own."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def fail(limiter: ConnectionLimiter, times: int, address: str = HERE, charge_poi
         attempt(limiter, 401, address, charge_point_id)
 
 
-# Who is in.
+# Connections.
 
 
 def test_connections_are_counted_in_all_and_by_address() -> None:
@@ -71,7 +71,7 @@ def test_connections_are_counted_in_all_and_by_address() -> None:
     assert repr(limiter) == "<ConnectionLimiter inside=3 failures=0>"
 
 
-def test_whoever_leaves_makes_room_once() -> None:
+def test_a_connection_that_ends_makes_room_once() -> None:
     limiter = ConnectionLimiter(Limits(connections=2))
     first, second = limiter.acquire(HERE), limiter.acquire(HERE)
     for _ in range(2):
@@ -92,7 +92,7 @@ def test_the_addresses_of_a_network_of_ipv6_are_one(clock: Clock) -> None:
     assert refusal(limiter, "2001:db8:1:3::1", "CP1") is None
 
 
-def test_without_limits_everybody_comes_in() -> None:
+def test_without_limits_all_come_in() -> None:
     limits = Limits(connections=None, connections_per_address=None, failed_authentications=None)
     limiter = ConnectionLimiter(limits)
     fail(limiter, 1000)
@@ -118,7 +118,7 @@ def test_threads_that_come_at_once_are_all_counted() -> None:
     assert len(inside) == 100
 
 
-# Who failed.
+# Failed authentications.
 
 
 def test_the_last_failure_that_is_allowed_is_not_the_last_that_is_tried(clock: Clock) -> None:
@@ -132,7 +132,7 @@ def test_the_last_failure_that_is_allowed_is_not_the_last_that_is_tried(clock: C
 
 
 @pytest.mark.parametrize("failures", [15, 16, 50, 100])
-def test_whoever_waits_as_long_as_told_may_try_once_more(clock: Clock, failures: int) -> None:
+def test_a_peer_that_waits_as_long_as_told_may_try_once_more(clock: Clock, failures: int) -> None:
     limiter = ConnectionLimiter(Limits(failed_authentications=3), clock)
     with contextlib.ExitStack() as under_way:
         # All of them have begun before the first has failed: the address alone does not count those.
@@ -235,7 +235,7 @@ def test_only_credentials_count(clock: Clock, status: int, counts: bool) -> None
     assert (refusal(limiter, HERE, "CP1") is not None) == counts
 
 
-def test_whoever_failed_longest_ago_is_forgotten_first(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_failure_longest_ago_is_forgotten_first(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection_limits, "_MAX_REMEMBERED", 4)
     limiter = ConnectionLimiter(Limits(failed_authentications=2), clock)
     fail(limiter, 1, HERE)

@@ -108,9 +108,10 @@ def test_close_ends_a_thread_that_waits_and_refuses_connections() -> None:
 def test_the_thread_has_ended_when_close_returns(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(threading, "Thread", LingeringThread)
-        listener = Listener("127.0.0.1", 0, dropping(Recorder()))
-    listener.start()
+        listener = Listener("127.0.0.1", 0)
+        listener.start(dropping(Recorder()))
     listener.close()
+    assert listener._thread is not None
     assert not listener._thread.is_alive()
 
 
@@ -229,9 +230,9 @@ class _Faulty:
 
 @contextlib.contextmanager
 def faulty(instead: Callable[[socket.socket], object], sockets: Recorder) -> Iterator[Listener]:
-    listener = Listener("127.0.0.1", 0, dropping(sockets))
+    listener = Listener("127.0.0.1", 0)
     listener._socket = _Faulty(listener._socket, instead)  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
-    listener.start()
+    listener.start(dropping(sockets))
     try:
         yield listener
     finally:
@@ -312,10 +313,10 @@ def test_a_socket_that_was_accepted_blocks_whatever_the_default() -> None:
         timeouts((sock.gettimeout(),))
         sock.close()
 
-    listener = Listener("127.0.0.1", 0, accepted)
+    listener = Listener("127.0.0.1", 0)
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(5)
-    listener.start()
+    listener.start(accepted)
     try:
         dial(listener.port).sock.close()
         assert timeouts.wait() == [(None,)]
@@ -337,11 +338,12 @@ def test_a_thread_that_has_closed_its_listener_looks_at_no_descriptor_of_another
             others.extend(socket.socketpair())  # on which nothing ever comes
         closed.set()
 
-    listener = Listener("127.0.0.1", 0, close)
-    listener.start()
+    listener = Listener("127.0.0.1", 0)
+    listener.start(close)
     try:
         dial(listener.port).sock.close()
         assert closed.wait(DEADLINE)
+        assert listener._thread is not None
         listener._thread.join(DEADLINE)
         assert not listener._thread.is_alive()
     finally:

@@ -1,4 +1,4 @@
-"""Who is connected, who is told, and what is remembered."""
+"""Which charge points are connected, what listeners are told, and what is remembered."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def told(registry: Registry) -> list[tuple[str, str]]:
     return told
 
 
-# Who is connected.
+# Connections.
 
 
 def test_a_connection_can_be_found_until_it_is_removed(registry: Registry, connect: Any) -> None:
@@ -110,7 +110,7 @@ def test_what_was_never_added_can_be_removed(registry: Registry, connect: Any, e
     assert not executor.tasks
 
 
-# Who is told.
+# Listeners.
 
 
 def test_listeners_see_each_change_once(registry: Registry, connect: Any, executor: Later, told: Any) -> None:

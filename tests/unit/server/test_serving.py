@@ -1,4 +1,4 @@
-"""The threads on which charge points are attended: who comes during a close, who is waited for, what is given back."""
+"""The threads that serve charge points: arrivals during a close, what a close waits for, what is given back."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ from support import DEADLINE, connected, raw
 from websockets.exceptions import ConnectionClosed
 from wire import dial, listening, request
 
-from ocppsync import CentralSystem, Limits
+from ocppsync import CentralSystem, Limits, Timeouts
+from ocppsync.central_system import server_of
 from ocppsync.rpc.connection import Connection
-from ocppsync.server.acceptor import IncomingCall
+from ocppsync.server.acceptor import AdmittedRequest
 from ocppsync.server.serving import ConnectionServer
 from ocppsync.testing.inline import Clock, InlineExecutor
 from ocppsync.testing.memory import MemoryTransport, memory_pair
 from ocppsync.threads.pool import HandlerPool
 from ocppsync.wire.http import Headers, HttpRequest, RefusalError
-from ocppsync.wire.transport import ABNORMAL, GOING_AWAY, POLICY_VIOLATION, PROTOCOL_ERROR
+from ocppsync.wire.transport import CloseCode
 
 Background = Callable[..., Future[Any]]
 
 
-def let_in(cs: CentralSystem, charge_point_id: str = "CP1", protocol: str = "ocpp1.6") -> IncomingCall:
-    """Let a charge point in whose upgrade another server has read."""
+def admit(cs: CentralSystem, charge_point_id: str = "CP1", protocol: str = "ocpp1.6") -> AdmittedRequest:
+    """Admit a charge point after another kind of server has read its upgrade request."""
     fields = (
         ("Host", "127.0.0.1"),
         ("Upgrade", "websocket"),
@@ -40,11 +41,11 @@ def let_in(cs: CentralSystem, charge_point_id: str = "CP1", protocol: str = "ocp
         ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
         ("Sec-WebSocket-Protocol", protocol),
     )
-    return cs.admit(HttpRequest("GET", f"/{charge_point_id}", "", Headers(fields), ("127.0.0.1", 0)))
+    return server_of(cs).admit(HttpRequest("GET", f"/{charge_point_id}", "", Headers(fields), ("127.0.0.1", 0)))
 
 
 def inside(cs: CentralSystem) -> str:
-    return repr(cs._acceptor._limiter).partition("inside=")[2].partition(" ")[0]
+    return repr(server_of(cs).context.acceptor._limiter).partition("inside=")[2].partition(" ")[0]
 
 
 def threads(serving: ConnectionServer) -> str:
@@ -52,16 +53,16 @@ def threads(serving: ConnectionServer) -> str:
 
 
 @contextlib.contextmanager
-def attending(cs: CentralSystem, background: Background, text: str) -> Iterator[tuple[Future[Any], MemoryTransport]]:
-    """Attend on another thread to a charge point that has sent a text; yield its future and the charge point's end."""
+def served(cs: CentralSystem, background: Background, text: str) -> Iterator[tuple[Future[Any], MemoryTransport]]:
+    """Serve a charge point that has sent a text on another thread; yield the future and the charge point's end."""
     ours, theirs = memory_pair("CP1")
     theirs.send_nowait(text)
-    attended = background(cs.serve_transport, ours, let_in(cs))
+    ended = background(server_of(cs).serve_transport, ours, admit(cs))
     try:
-        yield attended, theirs
+        yield ended, theirs
     finally:
         ours.abort()
-        attended.result(DEADLINE)
+        ended.result(DEADLINE)
 
 
 # During a close.
@@ -70,59 +71,58 @@ def attending(cs: CentralSystem, background: Background, text: str) -> Iterator[
 def test_a_charge_point_that_comes_after_the_others_were_sent_away_is_not_connected(background: Background) -> None:
     told: list[object] = []
     with CentralSystem(None, observers=[told.append]) as cs:
-        admission = let_in(cs)
-        cs._server.drain()
+        admitted = admit(cs)
+        server_of(cs).drain()
         ours, theirs = memory_pair("CP1")
-        attended = background(cs.serve_transport, ours, admission)
+        ended = background(server_of(cs).serve_transport, ours, admitted)
         try:
-            attended.result(DEADLINE / 2)
+            ended.result(DEADLINE / 2)
         finally:
             came = theirs.receive_now()
             ours.abort()
         assert came is None
-        assert (theirs.ended, theirs.close_code) == (True, ABNORMAL)
+        assert (theirs.ended, theirs.close_code) == (True, CloseCode.ABNORMAL)
         assert ours.released
         assert inside(cs) == "0"
     assert told == []
 
 
-@pytest.mark.parametrize(("far", "code"), [("draining", GOING_AWAY), ("aborting", ABNORMAL)])
+@pytest.mark.parametrize(("far", "code"), [("draining", CloseCode.GOING_AWAY), ("aborting", CloseCode.ABNORMAL)])
 def test_a_charge_point_that_could_not_be_found_by_a_close_is_sent_away_all_the_same(
     background: Background, far: str, code: int
 ) -> None:
     handled: list[str] = []
-    # A close that waited for the charge point whose thread it is called on would take so long.
-    with CentralSystem(None, close_timeout=DEADLINE) as cs:
+    # A close that waited for the thread it is called on would take so long.
+    with CentralSystem(None, timeouts=Timeouts(close=DEADLINE)) as cs:
         cs.on("Heartbeat")(lambda payload, metadata: handled.append(metadata.message_id))
-        serving = cs._server
-        connect = serving._connect
+        serving = server_of(cs)
+        make_connection = serving._make_connection
 
         def close_meanwhile(*arguments: Any) -> Connection:
-            connection = connect(*arguments)
+            connection = make_connection(*arguments)
             serving.drain()
             if far == "aborting":
                 serving.close()
             return connection
 
-        serving._connect = close_meanwhile
+        serving._make_connection = close_meanwhile  # type: ignore[method-assign]
         began = time.monotonic()
-        with attending(cs, background, '[2,"1","Heartbeat",{}]') as (attended, theirs):
+        with served(cs, background, '[2,"1","Heartbeat",{}]') as (ended, theirs):
             assert background(theirs.receive).result(DEADLINE / 2) is None
             assert theirs.close_code == code
-            attended.result(DEADLINE / 2)
+            ended.result(DEADLINE / 2)
         assert time.monotonic() - began < DEADLINE / 2
     assert handled == []
 
 
-# Whom a close waits for.
+# What a close waits for.
 
 
 @pytest.mark.parametrize("peer", ["polite", "silent"])
 def test_the_threads_of_the_readers_have_ended_when_close_returns(peer: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    cs = CentralSystem(0, host="127.0.0.1", close_timeout=DEADLINE if peer == "polite" else 0.05)
+    cs = CentralSystem(0, host="127.0.0.1", timeouts=Timeouts(close=DEADLINE if peer == "polite" else 0.05))
     # By this clock no Close is ever overdue: a silent peer goes by the end of `close` alone.
-    cs._run_on(HandlerPool(2, "ocppsync-handler"), Clock())
-    cs.start()
+    cs.start(executor=HandlerPool(2, "ocppsync-handler"), timer=Clock())
     events = connected(cs)
     monkeypatch.setattr(threading, "Thread", LingeringThread)
     with dial(cs.port) as charge_point:
@@ -130,9 +130,9 @@ def test_the_threads_of_the_readers_have_ended_when_close_returns(peer: str, mon
         events.wait()
         closer = threading.Thread(target=cs.close, name="test-closer")
         closer.start()
-        assert charge_point.read_close()[0] == GOING_AWAY
+        assert charge_point.read_close()[0] == CloseCode.GOING_AWAY
         if peer == "polite":
-            charge_point.send_close(GOING_AWAY)
+            charge_point.send_close(CloseCode.GOING_AWAY)
         closer.join(DEADLINE)
         assert not closer.is_alive()
         readers = [thread for thread in threading.enumerate() if thread.name.startswith("ocppsync-reader")]
@@ -141,7 +141,7 @@ def test_the_threads_of_the_readers_have_ended_when_close_returns(peer: str, mon
         finally:
             for thread in readers:
                 thread.join(DEADLINE)
-    assert threads(cs._server) == "0"
+    assert threads(server_of(cs)) == "0"
 
 
 def test_a_close_does_not_wait_for_the_end_of_a_thread_that_was_lent(background: Background) -> None:
@@ -149,13 +149,13 @@ def test_a_close_does_not_wait_for_the_end_of_a_thread_that_was_lent(background:
     with CentralSystem(None) as cs:
         events = connected(cs)
         ours, theirs = memory_pair("CP1")
-        admission = let_in(cs)
+        admitted = admit(cs)
 
-        def attend_and_stay() -> None:
-            cs.serve_transport(ours, admission)
+        def serve_and_stay() -> None:
+            server_of(cs).serve_transport(ours, admitted)
             go_on.wait(DEADLINE)
 
-        lent = background(attend_and_stay)
+        lent = background(serve_and_stay)
         events.wait()
         try:
             closing = background(cs.close)
@@ -168,19 +168,19 @@ def test_a_close_does_not_wait_for_the_end_of_a_thread_that_was_lent(background:
 
 
 def test_a_reader_that_does_not_end_holds_a_close_up_no_longer_than_granted(background: Background) -> None:
-    with CentralSystem(0, host="127.0.0.1", handshake_timeout=DEADLINE * 10) as cs, dial(cs.port) as peer:
+    with CentralSystem(0, host="127.0.0.1", timeouts=Timeouts(handshake=DEADLINE * 10)) as cs, dial(cs.port) as peer:
         peer.send(b"GET /CP1 HTTP/1.1\r\n")
-        serving = cs._server
+        serving = server_of(cs)
         with listening() as listener, dial(listener.getsockname()[1]):
             serving.start_reader(listener.accept()[0])
             try:
                 background(serving._wait, time.monotonic()).result(DEADLINE / 2)
             finally:
-                cs._acceptor.close()
+                serving.context.acceptor.close()
 
 
 class _Threads(dict[threading.Thread, bool]):
-    """Has the other thread come while this one looks at who is there."""
+    """Has the other thread come while this one looks at those that are there."""
 
     def __init__(self, come: Callable[[], object]) -> None:
         super().__init__({threading.Thread(): False, threading.Thread(): False})
@@ -195,22 +195,22 @@ class _Threads(dict[threading.Thread, bool]):
 @pytest.mark.parametrize("way", ["over its own port", "over another server"])
 def test_a_charge_point_may_come_while_a_close_looks_who_is_there(way: str) -> None:
     with CentralSystem(None) as cs, listening() as listener:
-        serving = cs._server
+        serving = server_of(cs)
 
         def come() -> None:
             if way == "over its own port":
                 serving.start_reader(sock)
             else:
-                cs.serve_transport(ours, admission)
+                server_of(cs).serve_transport(ours, admitted)
 
         ours, theirs = memory_pair("CP1")
         theirs.abort()
-        admission = let_in(cs)
+        admitted = admit(cs)
         dial(listener.getsockname()[1]).sock.close()
         sock, _ = listener.accept()
         intruder = Intruder(come)
         serving._changed = threading.Condition(intruder.lock)
-        serving._attending = _Threads(intruder.come)
+        serving._serving = _Threads(intruder.come)
         with contextlib.closing(sock):
             serving._wait(time.monotonic())
             intruder.result()
@@ -218,14 +218,14 @@ def test_a_charge_point_may_come_while_a_close_looks_who_is_there(way: str) -> N
                 if thread.name.startswith("ocppsync-reader"):
                     thread.join(DEADLINE)
         assert threads(serving) == "2"
-        serving._attending.clear()
+        serving._serving.clear()
 
 
 def test_a_close_lets_charge_points_answer_before_it_breaks_them_off(background: Background) -> None:
     seen: list[str] = []
     with CentralSystem(None) as cs:
         events = connected(cs)
-        serving = cs._server
+        serving = server_of(cs)
         wait = serving._wait
         ours, theirs = memory_pair("CP1")
 
@@ -234,27 +234,27 @@ def test_a_close_lets_charge_points_answer_before_it_breaks_them_off(background:
             wait(deadline)
 
         serving._wait = look_and_wait  # type: ignore[method-assign]
-        attended = background(cs.serve_transport, ours, let_in(cs))
+        ended = background(server_of(cs).serve_transport, ours, admit(cs))
         events.wait()
         answered = background(theirs.receive)
         cs.close()
         assert answered.result(DEADLINE) is None
-        attended.result(DEADLINE)
+        ended.result(DEADLINE)
     assert seen[0] == "closing"
 
 
 def test_a_charge_point_without_a_protocol_has_time_to_answer_the_close(background: Background) -> None:
     cs = CentralSystem(None)
-    cs._run_on(HandlerPool(2, "ocppsync-handler"), Clock())
+    cs.start(executor=HandlerPool(2, "ocppsync-handler"), timer=Clock())
     with cs:
         ours, theirs = memory_pair("CP1")
-        attended = background(cs.serve_transport, ours, let_in(cs, protocol="ocpp0.9"))
+        ended = background(server_of(cs).serve_transport, ours, admit(cs, protocol="ocpp0.9"))
         try:
             assert ours.wait_idle(DEADLINE)
             assert not ours.released
             assert theirs.receive() is None
-            attended.result(DEADLINE)
-            assert (ours.released, theirs.close_code) == (True, PROTOCOL_ERROR)
+            ended.result(DEADLINE)
+            assert (ours.released, theirs.close_code) == (True, CloseCode.PROTOCOL_ERROR)
         finally:
             ours.abort()
 
@@ -271,8 +271,8 @@ def test_a_reader_that_cannot_start_is_not_waited_for(monkeypatch: pytest.Monkey
         with monkeypatch.context() as patch:
             patch.setattr(threading.Thread, "start", refuse)
             with pytest.raises(RuntimeError, match="can't start new thread"):
-                cs._server.start_reader(ours)
-        assert threads(cs._server) == "0"
+                server_of(cs).start_reader(ours)
+        assert threads(server_of(cs)) == "0"
 
 
 def test_a_connection_without_a_thread_is_closed_and_the_next_one_is_served(
@@ -307,35 +307,36 @@ class _AtOnce(InlineExecutor):
 def test_there_is_room_again_when_a_charge_point_is_told_to_have_gone() -> None:
     clock = Clock()
     cs = CentralSystem(None, limits=Limits(connections=1))
-    cs._run_on(_AtOnce(clock), clock)
+    cs.start(executor=_AtOnce(clock), timer=clock)
     seen: list[tuple[str, str]] = []
     with cs:
         cs.add_connection_listener(lambda charge_point_id, status: seen.append((status, inside(cs))))
         ours, theirs = memory_pair("CP1", clock.now)
-        admission = let_in(cs)
+        admitted = admit(cs)
         with pytest.raises(RefusalError, match="1 connections already"):
-            let_in(cs, "CP2")
+            admit(cs, "CP2")
         theirs.close()
-        cs.serve_transport(ours, admission)
+        server_of(cs).serve_transport(ours, admitted)
     assert seen == [("connected", "1"), ("disconnected", "0")]
 
 
-def test_a_thread_that_was_lent_gets_its_name_back() -> None:
+def test_a_thread_that_was_lent_gets_its_name_back(monkeypatch: pytest.MonkeyPatch) -> None:
     names: list[str] = []
     this = threading.current_thread()
-    name = this.name
+    # Not the name that it has: an earlier test may have left that of a reader, where the guard is gone.
+    monkeypatch.setattr(this, "name", "test-lent")
 
     def look(text: str, metadata: Any) -> None:
-        assert cs._server.owns_this_thread, "a close from here must not wait for it"
+        assert server_of(cs).owns_this_thread, "a close from here must not wait for it"
         names.append(this.name)
 
     with CentralSystem(None, on_raw_websocket_data=look) as cs:
         ours, theirs = memory_pair("CP1")
         theirs.send_nowait('[2,"1","Heartbeat",{}]')
         theirs.close()
-        cs.serve_transport(ours, let_in(cs))
-        assert (names, this.name) == (["ocppsync-reader-CP1"], name)
-        assert threads(cs._server) == "0"
+        server_of(cs).serve_transport(ours, admit(cs))
+        assert (names, this.name) == (["ocppsync-reader-CP1"], "test-lent")
+        assert threads(server_of(cs)) == "0"
 
 
 def test_a_charge_point_without_a_protocol_makes_room(caplog: pytest.LogCaptureFixture) -> None:
@@ -348,25 +349,25 @@ def test_a_charge_point_without_a_protocol_makes_room(caplog: pytest.LogCaptureF
 
 
 def test_a_silent_charge_point_without_a_protocol_is_cut_off() -> None:
-    with CentralSystem(0, host="127.0.0.1", close_timeout=0.1) as cs, dial(cs.port) as peer:
+    with CentralSystem(0, host="127.0.0.1", timeouts=Timeouts(close=0.1)) as cs, dial(cs.port) as peer:
         assert peer.ask(request(Sec_WebSocket_Protocol=None)).status == 101
         assert peer.read_close()[0] == 1002
         peer.wait_for_end()
 
 
-def test_a_charge_point_that_went_before_it_was_attended_leaves_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "ocppsync.central_system")
+def test_a_charge_point_that_went_before_it_was_served_leaves_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "ocppsync.server.serving")
     with CentralSystem(None) as cs, listening() as listener:
-        admission = let_in(cs)
+        admitted = admit(cs)
         with dial(listener.getsockname()[1]) as peer:
             peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         sock, _ = listener.accept()
         with pytest.raises(ConnectionResetError):
             sock.recv(1)
-        cs.attend(sock, admission)
+        server_of(cs).serve_socket(sock, admitted)
         assert sock.fileno() == -1
-        assert (inside(cs), threads(cs._server)) == ("0", "0")
-    assert "CP1 broke off" in caplog.text
+        assert (inside(cs), threads(server_of(cs))) == ("0", "0")
+    assert "CP1 disconnected" in caplog.text
 
 
 def test_a_later_connection_takes_over_from_an_earlier_one() -> None:
@@ -384,6 +385,6 @@ def test_a_later_connection_takes_over_from_an_earlier_one() -> None:
                 with pytest.raises(ConnectionClosed) as closed:
                     earlier.websocket.recv(DEADLINE)
                 assert closed.value.rcvd is not None
-                assert closed.value.rcvd.code == POLICY_VIOLATION
+                assert closed.value.rcvd.code == CloseCode.POLICY_VIOLATION
         events.wait(2)
     assert events.items == [("CP1", "connected"), ("CP1", "disconnected")]

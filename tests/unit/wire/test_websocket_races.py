@@ -35,13 +35,13 @@ def new_lock(monkeypatch: pytest.MonkeyPatch, end: End) -> MeetingLock:
 def test_nothing_goes_out_behind_a_close(connected: Connected, monkeypatch: pytest.MonkeyPatch) -> None:
     with connected() as (end, peer):
         lock, stream, done = new_lock(monkeypatch, end), end.websocket._stream, []
-        put, close = stream.buffer, once(lambda: done.append(lock.let_in(end.websocket.close, 1001)))
+        buffer, close = stream.buffer, once(lambda: done.append(lock.let_in(end.websocket.close, 1001)))
 
-        def put_after_a_close(data: bytes) -> None:
+        def buffer_after_a_close(data: bytes) -> None:
             close()
-            put(data)
+            buffer(data)
 
-        monkeypatch.setattr(stream, "put", put_after_a_close)
+        monkeypatch.setattr(stream, "buffer", buffer_after_a_close)
         end.websocket.send_nowait("last words")
         assert peer.read_text() == "last words"
         assert peer.read_close() == (1001, "")
@@ -87,13 +87,13 @@ def test_our_close_while_theirs_is_read_is_the_only_one(connected: Connected, mo
         lock, done = new_lock(monkeypatch, end), []
         close = once(lambda: done.append(lock.let_in(end.websocket.close, 1001)))
         with lock:
-            judge = end.websocket._judge()
+            wsproto = end.websocket._wsproto()
 
         def close_while_wsproto_looks(state: object) -> None:
             if end.websocket._events is not None:
                 close()
 
-        watch_field(judge, "_state", after_get=close_while_wsproto_looks)
+        watch_field(wsproto, "_state", after_get=close_while_wsproto_looks)
         peer.send_close(1000)
         peer.read_close()
         assert peer.read_rest() == b""
@@ -170,7 +170,7 @@ def test_an_end_before_the_answer_to_the_handshake_is_left_to_receive(connected:
 
 
 class _GivesUp(Recorder):
-    """MessageSet of which the first is one too many for who reads them."""
+    """Messages of which the first is one too many for the end that reads them."""
 
     def __init__(self, end: End) -> None:
         super().__init__()
