@@ -283,6 +283,19 @@ def test_nothing_runs_after_an_answer_that_could_not_be_sent(
 
 
 @pytest.mark.parametrize("end", ["the handler ends", "the deadline passes"])
+def test_an_answer_goes_to_the_connection_that_asked_last(station: Station, end: str) -> None:
+    earlier, later = Line(station), Line(station)
+    for line in (earlier, later):
+        line.come("1", "StartTransaction", START)
+    if end == "the handler ends":
+        station.run()
+    else:
+        station.clock.advance(60)
+    assert earlier.answers() == []
+    assert [answer[1] for answer in later.answers()] == ["1"]
+
+
+@pytest.mark.parametrize("end", ["the handler ends", "the deadline passes"])
 def test_an_answer_whose_last_connection_has_gone_is_dropped(
     station: Station, caplog: pytest.LogCaptureFixture, end: str
 ) -> None:
