@@ -303,3 +303,31 @@ def test_an_error_forgets_no_call_that_takes_its_id_over_at_that_moment() -> Non
     assert memory.finish(entry, None) == "earlier"
     assert intruder.result() is Verdict.NEW
     assert verdict(memory, HEARTBEAT, "later") is Verdict.IN_PROGRESS, "it is being handled"
+
+
+class _Read(IncomingCall):
+    """Has another thread come between the look at the mark and the change of it."""
+
+    __slots__ = ("come",)
+    come: Callable[[], object]
+
+    @property
+    def claimed(self) -> bool:  # type: ignore[override]  # pyright: ignore[reportIncompatibleVariableOverride]
+        claimed: bool = IncomingCall.claimed.__get__(self)  # type: ignore[attr-defined]
+        if hasattr(self, "come"):
+            self.come()
+        return claimed
+
+    @claimed.setter
+    def claimed(self, value: bool) -> None:
+        IncomingCall.claimed.__set__(self, value)  # type: ignore[attr-defined]
+
+
+def test_a_call_is_claimed_by_one_of_two_threads_that_come_at_once() -> None:
+    memory = AnswerMemory()
+    entry = _Read("1", "Heartbeat", "", "reply_to", 0.0)
+    intruder = Intruder(lambda: memory.claim(entry))
+    memory._lock = intruder.lock
+    entry.come = intruder.come
+    assert memory.claim(entry)
+    assert not intruder.result()

@@ -9,21 +9,19 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from intruder import Intruder
+from contexts import make_context
 
+from ocppsync import Limits, Timeouts
 from ocppsync.events import HandlerFailed, Observer
-from ocppsync.request import ConnectionMetadata
 from ocppsync.rpc.answer_memory import AnswerMemory, IncomingCall
-from ocppsync.rpc.connection import Connection, ConnectionSettings
-from ocppsync.rpc.frames import Call
+from ocppsync.rpc.connection import Connection
+from ocppsync.rpc.context import ConnectionOptions
 from ocppsync.rpc.message_sets import MessageSets
 from ocppsync.rpc.registration import MessagePolicy
-from ocppsync.rpc.responder import _Job
 from ocppsync.rpc.router import Router
 from ocppsync.testing.inline import Clock, InlineExecutor
 from ocppsync.testing.memory import memory_pair
 from ocppsync.threads.pool import SerialExecutor
-from ocppsync.wire.http import Headers, HttpRequest
 
 HEARTBEAT = {"currentTime": "2026-01-01T00:00:00Z"}
 START = {"connectorId": 1, "idTag": "x", "meterStart": 0, "timestamp": "2026-01-01T00:00:00Z"}
@@ -68,31 +66,24 @@ class Line:
         station: Station,
         version: str = "1.6",
         *,
-        max_queued: int = 100,
+        queued_calls: int = 100,
         observe: Observer | None = None,
-        gate: MessagePolicy | None = None,
+        policy: MessagePolicy | None = None,
     ) -> None:
         self.ours, self.theirs = memory_pair("CP1", station.clock.now)
-        request = HttpRequest("GET", "/CP1", "", Headers(), ("127.0.0.1", 0))
-        self.connection = Connection(
-            self.ours,
-            ConnectionMetadata("CP1", version, request),
-            ConnectionSettings(
-                request_timeout=30,
-                reject_invalid_requests=True,
-                websocket_ping_interval=None,
-                close_timeout=5,
-                max_queued_calls=max_queued,
-                observe=observe,
-                handler_timeout=60,
-            ),
-            router=station.router,
-            messages=station.message_sets.messages(version),
-            gate=gate or MessagePolicy(),
+        context = make_context(
+            version=version,
             executor=station.executor,
             timer=station.clock,
+            options=ConnectionOptions(
+                observe=observe, limits=Limits(queued_calls=queued_calls), timeouts=Timeouts(handler=60, close=5)
+            ),
+            messages=station.message_sets.messages(version),
+            policy=policy or MessagePolicy(),
+            router=station.router,
             answers=station.answers,
         )
+        self.connection = Connection(self.ours, context)
         self.responder = self.connection._responder
 
     def come(self, message_id: str, action: str = "Heartbeat", payload: Any = None, *, kind: int = 2) -> None:
@@ -123,10 +114,10 @@ def test_a_deadline_that_passes_just_before_the_handler_answers_sends_nothing_mo
     assert deadlines is not None
     expire = deadlines._expire
 
-    def expire_late(job: Any) -> None:
+    def expire_late(incoming: IncomingCall) -> None:
         # The timer has taken the CALL for overdue, and the handler gets ahead of it.
         station.run()
-        expire(job)
+        expire(incoming)
 
     deadlines._expire = expire_late
     line.come("1")
@@ -137,34 +128,11 @@ def test_a_deadline_that_passes_just_before_the_handler_answers_sends_nothing_mo
     assert line.answers() == [[3, "1", HEARTBEAT]], "the answer that was given is the one that is kept"
 
 
-def test_a_call_is_claimed_by_one_of_two_threads_that_come_at_once() -> None:
-    class _Read(_Job):
-        """Has the other thread come between the look at the mark and the change of it."""
-
-        __slots__ = ()
-
-        @property
-        def _answered(self) -> bool:  # type: ignore[override]  # pyright: ignore[reportIncompatibleVariableOverride]
-            answered: bool = _Job._answered.__get__(self)  # type: ignore[attr-defined]
-            intruder.come()
-            return answered
-
-        @_answered.setter
-        def _answered(self, value: bool) -> None:
-            _Job._answered.__set__(self, value)  # type: ignore[attr-defined]
-
-    job = _Read(Call("1", "Heartbeat", {}), IncomingCall("1", "Heartbeat", "", None, 0.0))
-    intruder = Intruder(job.claim)
-    job._lock = intruder.lock
-    assert job.claim()
-    assert not intruder.result()
-
-
 # What is not handled.
 
 
 def test_a_call_that_was_refused_for_want_of_room_is_handled_when_it_comes_again(station: Station) -> None:
-    line = Line(station, max_queued=1)
+    line = Line(station, queued_calls=1)
     for message_id in ("1", "2"):
         line.come(message_id)
     assert [answer[:3] for answer in line.answers()] == [[4, "2", "GenericError"]]
@@ -176,7 +144,7 @@ def test_a_call_that_was_refused_for_want_of_room_is_handled_when_it_comes_again
 
 
 def test_sends_that_find_no_room_are_dropped(station: Station) -> None:
-    line = Line(station, "2.1", max_queued=1)
+    line = Line(station, "2.1", queued_calls=1)
     for number in range(5):
         line.come(str(number), "NotifyPeriodicEventStream", STREAM, kind=6)
     station.run()
@@ -235,10 +203,10 @@ def test_a_close_that_begins_while_a_message_is_taken_leaves_it_unhandled(
     line = Line(station, "2.1" if kind == 6 else "1.6")
     submit = SerialExecutor.submit
 
-    def submit_late(strand: SerialExecutor, function: Any, *args: Any) -> None:
+    def submit_late(calls: SerialExecutor, function: Any, *args: Any) -> None:
         # The reader has seen that there is no close, and one begins before the message is handed out.
         line.connection.drain()
-        submit(strand, function, *args)
+        submit(calls, function, *args)
 
     monkeypatch.setattr(SerialExecutor, "submit", submit_late)
     line.come("1", action, payload, kind=kind)
@@ -252,7 +220,7 @@ def test_a_close_that_begins_while_a_message_is_taken_leaves_it_unhandled(
 def test_a_flood_is_told_once_and_again_after_all_was_handled(
     station: Station, caplog: pytest.LogCaptureFixture
 ) -> None:
-    line = Line(station, max_queued=2)
+    line = Line(station, queued_calls=2)
 
     def told() -> int:
         return caplog.text.count("sends CALLs faster than they are handled")
@@ -312,6 +280,19 @@ def test_nothing_runs_after_an_answer_that_could_not_be_sent(
     assert station.handled == ["1", "2"]
     assert ran == ["1"]
     assert problems(caplog) == []
+
+
+@pytest.mark.parametrize("end", ["the handler ends", "the deadline passes"])
+def test_an_answer_goes_to_the_connection_that_asked_last(station: Station, end: str) -> None:
+    earlier, later = Line(station), Line(station)
+    for line in (earlier, later):
+        line.come("1", "StartTransaction", START)
+    if end == "the handler ends":
+        station.run()
+    else:
+        station.clock.advance(60)
+    assert earlier.answers() == []
+    assert [answer[1] for answer in later.answers()] == ["1"]
 
 
 @pytest.mark.parametrize("end", ["the handler ends", "the deadline passes"])
@@ -376,13 +357,13 @@ class _Attentive(MessagePolicy):
     def __init__(self) -> None:
         self.told: list[tuple[str, Any]] = []
 
-    def answered(self, action: str, payload: Any, answer: Any) -> None:
+    def before_answer(self, action: str, payload: Any, answer: Any) -> None:
         self.told.append((action, answer))
 
 
-def test_an_error_is_no_answer_to_the_gate_and_nothing_runs_after_it(station: Station) -> None:
-    gate = _Attentive()
-    line = Line(station, gate=gate)
+def test_an_error_is_no_answer_to_the_policy_and_nothing_runs_after_it(station: Station) -> None:
+    policy = _Attentive()
+    line = Line(station, policy=policy)
     ran: list[Any] = []
     for action in ("DataTransfer", "Heartbeat"):
         station.router.after(action)(lambda payload, metadata: ran.append(payload))
@@ -390,5 +371,5 @@ def test_an_error_is_no_answer_to_the_gate_and_nothing_runs_after_it(station: St
     line.come("2")
     station.run()
     assert [answer[0] for answer in line.answers()] == [4, 3]
-    assert gate.told == [("Heartbeat", HEARTBEAT)]
+    assert policy.told == [("Heartbeat", HEARTBEAT)]
     assert ran == [{}]
