@@ -9,7 +9,7 @@ import mutants
 import pytest
 from mutants import Copy, Mutant, StaleError, Trial
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 ALL = mutants.read_mutants()
 CODE = """\
 def first(number):
@@ -83,11 +83,11 @@ def test_what_does_not_fit_the_code_is_told(tree: Path, stale: Mutant, fault: st
 
 
 def test_mutants_are_chosen_by_their_file_or_by_what_they_hold() -> None:
-    of_rpc = [listed for listed in ALL if listed.source == "rpc"]
-    assert of_rpc
+    of_engine = [listed for listed in ALL if listed.source == "engine"]
+    assert of_engine
     assert mutants.selected(ALL, []) == ALL
-    assert mutants.selected(ALL, ["rpc"]) == mutants.selected(ALL, ["rpc.json"]) == of_rpc
-    assert of_rpc[0] in mutants.selected(ALL, [of_rpc[0].line])
+    assert mutants.selected(ALL, ["engine"]) == mutants.selected(ALL, ["engine.json"]) == of_engine
+    assert of_engine[0] in mutants.selected(ALL, [of_engine[0].line])
     assert mutants.selected(ALL, ["no such thing"]) == []
 
 

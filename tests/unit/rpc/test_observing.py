@@ -1,84 +1,93 @@
-"""What the observed transport remembers of CALLs without an answer, and what it tells of their answers."""
+"""What observers are told of the messages of a connection, in both directions."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import Any
 
-import pytest
+from lone import Lone
 
-from ocppsync.request import ConnectionMetadata
-from ocppsync.rpc.engine import observing
-from ocppsync.rpc.observing import ObservedTransport
-from ocppsync.testing.memory import MemoryTransport, memory_pair
-from ocppsync.wire.http import Headers, HttpRequest
-
-REQUEST = HttpRequest("GET", "/CP1", "", Headers(), ("127.0.0.1", 1))
+from ocppsync.events import MessageReceived, MessageSent
 
 
-def call(message_id: str) -> str:
-    return f'[2,"{message_id}","ClearCache",{{}}]'
+def told(events: list[Any]) -> list[tuple[str, str, str, str, float | None]]:
+    """Return what matters of the events about messages."""
+    return [
+        ("<" if isinstance(event, MessageReceived) else ">", event.kind, event.message_id, event.action, event.seconds)
+        for event in events
+        if isinstance(event, (MessageReceived, MessageSent))
+    ]
 
 
-def answer(message_id: str) -> str:
-    return f'[3,"{message_id}",{{}}]'
+def test_our_call_and_its_answer_have_one_id_and_one_action() -> None:
+    events: list[Any] = []
+    with Lone(observe=events.append) as lone:
+        lone.ask("Reset", {"type": "Soft"})
+        (call,) = lone.came()
+        lone.clock.advance(2)
+        lone.say([3, call[1], {"status": "Accepted"}])
+    assert told(events) == [(">", "CALL", call[1], "Reset", None), ("<", "CALLRESULT", call[1], "Reset", 2.0)]
 
 
-@pytest.fixture
-def observed() -> tuple[ObservedTransport, MemoryTransport, list[Any]]:
-    """Our end, the peer's, and what is told."""
-    ours, theirs = memory_pair("CP1")
-    told: list[Any] = []
-    return ObservedTransport(ours, ConnectionMetadata("CP1", "1.6", REQUEST), told.append, lambda: 0.0), theirs, told
+def test_a_refusal_of_our_call_is_told_as_an_error() -> None:
+    events: list[Any] = []
+    with Lone(observe=events.append) as lone:
+        lone.ask("Reset", {"type": "Soft"})
+        (call,) = lone.came()
+        lone.say([4, call[1], "GenericError", "", {}])
+    assert told(events)[1:] == [("<", "CALLERROR", call[1], "Reset", 0.0)]
 
 
-def test_of_calls_without_an_answer_the_oldest_are_forgotten(
-    observed: tuple[ObservedTransport, MemoryTransport, list[Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(observing, "_MAX_OPEN", 2)
-    transport, peer, told = observed
-    for number in range(3):
-        transport.send_nowait(call(str(number)))
-    for number in range(3):
-        peer.send_nowait(answer(str(number)))
-        transport.receive()
-    assert [event.action for event in told[3:]] == ["", "ClearCache", "ClearCache"]
+def test_a_late_answer_still_has_its_action() -> None:
+    events: list[Any] = []
+    with Lone(observe=events.append) as lone:
+        lone.ask("Reset", {"type": "Soft"}, timeout=10)
+        (call,) = lone.came()
+        lone.clock.advance(11)
+        lone.say([3, call[1], {"status": "Accepted"}])
+    assert told(events)[-1] == ("<", "CALLRESULT", call[1], "Reset", 11.0)
 
 
-def test_an_answer_that_comes_twice_is_the_answer_to_a_call_once(
-    observed: tuple[ObservedTransport, MemoryTransport, list[Any]],
-) -> None:
-    transport, peer, told = observed
-    transport.send_nowait(call("1"))
-    for _ in range(2):
-        peer.send_nowait(answer("1"))
-        transport.receive()
-    assert [(event.action, event.seconds) for event in told[1:]] == [("ClearCache", 0.0), ("", None)]
+def test_a_stray_answer_has_none() -> None:
+    events: list[Any] = []
+    with Lone(observe=events.append) as lone:
+        lone.say([3, "nothing", {}])
+    assert told(events) == [("<", "CALLRESULT", "nothing", "", None)]
 
 
-class _Calls(OrderedDict[str, Any]):
-    """CALLs that one thread at a time may touch: an OrderedDict is not safe of itself where there is no GIL."""
-
-    lock: Any = None
-
-    def __setitem__(self, message_id: str, call: Any) -> None:
-        assert self.lock.locked()
-        super().__setitem__(message_id, call)
-
-    def pop(self, key: str, default: Any = None) -> Any:
-        assert self.lock.locked()
-        return super().pop(key, default)
+def test_a_call_of_the_peer_and_our_answer_have_one_action() -> None:
+    events: list[Any] = []
+    with Lone(observe=events.append) as lone:
+        lone.router.on("Heartbeat")(lambda payload, metadata: {"currentTime": "2025-01-31T12:00:00Z"})
+        lone.say([2, "1", "Heartbeat", {}])
+        lone.clock.advance(3)  # the handler runs at the end
+    assert told(events) == [("<", "CALL", "1", "Heartbeat", None), (">", "CALLRESULT", "1", "Heartbeat", 3.0)]
 
 
-def test_the_calls_are_touched_by_one_thread_at_a_time(
-    observed: tuple[ObservedTransport, MemoryTransport, list[Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    transport, peer, told = observed
-    calls = _Calls()
-    calls.lock = transport._lock
-    monkeypatch.setattr(transport, "_ours", calls)
-    transport.send_nowait(call("1"))
-    peer.send_nowait(answer("1"))
-    transport.receive()
-    assert [event.kind for event in told] == ["CALL", "CALLRESULT"]
-    assert not calls
+def test_an_action_without_a_handler_is_refused_at_once() -> None:
+    events: list[Any] = []
+    with Lone(observe=events.append) as lone:
+        lone.say([2, "1", "Heartbeat", {}])
+    assert told(events) == [("<", "CALL", "1", "Heartbeat", None), (">", "CALLERROR", "1", "Heartbeat", 0.0)]
+
+
+def test_what_is_not_a_frame_is_malformed() -> None:
+    events: list[Any] = []
+    with Lone(observe=events.append) as lone:
+        lone.say({"no": "frame"})
+        lone.say([3, "1"])
+    assert told(events) == [("<", "malformed", "", "", None), ("<", "malformed", "1", "", None)]
+
+
+def test_a_message_is_told_before_anything_comes_of_it() -> None:
+    seen: list[tuple[str, bool]] = []
+
+    def observe(event: object) -> None:
+        if isinstance(event, MessageReceived):
+            seen.append((event.kind, future.done()))
+
+    with Lone(observe=observe) as lone:
+        future = lone.ask("Reset", {"type": "Soft"})
+        (call,) = lone.came()
+        lone.say([3, call[1], {"status": "Accepted"}])
+    assert seen == [("CALLRESULT", False)]
+    assert future.result(0) == {"status": "Accepted"}
