@@ -50,6 +50,14 @@ def charge_point(port: int, name: str = "CP1") -> Iterator[Any]:
         yield call
 
 
+def next_call(call: Any) -> Any:
+    """Send Heartbeats until a CALL of the central system arrives instead of an answer, and return it."""
+    numbers = itertools.count(2)
+    while (message := call(2, str(next(numbers)), "Heartbeat", {}))[0] == 3:
+        pass
+    return message
+
+
 # Complete runs.
 
 
@@ -193,16 +201,16 @@ def test_an_invalid_call_is_shown_and_answered_with_a_callerror(serving: Program
 def test_a_callerror_to_the_configuration_request_is_shown(serving: Program) -> None:
     with charge_point(port_of(serving), "TERSE") as call:
         assert call(2, "1", "BootNotification", {"chargePointVendor": "A", "chargePointModel": "B"})[0] == 3
-        numbers = itertools.count(2)
-        while (request := call(2, str(next(numbers)), "Heartbeat", {}))[0] == 3:
-            pass  # the answer to the Heartbeat was first
+        request = next_call(call)
         call(4, request[1], "NotSupported", "not here", {})
         serving.wait_for(r"TERSE +→   GetConfiguration +CALLERROR NotSupported: not here$")
 
 
 def test_a_disconnect_before_the_answer_is_shown(serving: Program) -> None:
     with charge_point(port_of(serving), "GONE") as call:
-        call(2, "1", "BootNotification", {"chargePointVendor": "A", "chargePointModel": "B"})
+        assert call(2, "1", "BootNotification", {"chargePointVendor": "A", "chargePointModel": "B"})[0] == 3
+        # The line is shown before the CALL is sent, so it does not tell that there is a request to lose.
+        assert next_call(call)[2] == "GetConfiguration"
         serving.wait_for(r"GONE +← GetConfiguration")
     serving.wait_for(r"GONE +→   GetConfiguration +GetConfiguration to GONE: the connection ended$")
     serving.wait_for(r"GONE +- disconnected$")
