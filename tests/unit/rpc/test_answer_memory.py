@@ -319,7 +319,7 @@ class _Read(IncomingCall):
         return claimed
 
     @claimed.setter
-    def claimed(self, value: bool) -> None:
+    def claimed(self, value: bool) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         IncomingCall.claimed.__set__(self, value)  # type: ignore[attr-defined]
 
 
