@@ -106,10 +106,13 @@ def _tracer(module: ModuleType, pauses: Pauses) -> Callable[[FrameType, str, Any
 
 
 @contextlib.contextmanager
-def pausing(chance: Random) -> Iterator[Pauses]:
-    """Have every lock that the library makes from now on pause, and those of one module often, as well as what is
-    between the lines of that module on threads that start from now on; and let the threads take turns as fast as they
-    can.
+def pausing(chance: Random, *, lines: bool = False) -> Iterator[Pauses]:
+    """Have every lock that the library makes from now on pause, and those of one module often; and let the threads take
+    turns as fast as they can.
+
+    Args:
+        chance: of it all that is random comes.
+        lines: pause between the lines of that module as well, on threads that start from now on.
     """
     pauses = Pauses(Random(chance.random()))
     watched = chance.choice(modules())
@@ -118,9 +121,8 @@ def pausing(chance: Random) -> Iterator[Pauses]:
         stack.callback(sys.setswitchinterval, interval)
         stack.callback(setattr, pauses, "on", False)
         sys.setswitchinterval(_SWITCH)
-        # Not where something else traces, as that which measures the coverage does.
-        if threading.gettrace() is None and chance.random() < 0.7:
-            stack.callback(threading.settrace, None)
+        if lines:
+            stack.callback(threading.settrace, threading.gettrace())  # type: ignore[arg-type]
             threading.settrace(_tracer(watched, pauses))
         for module in modules():
             stack.callback(setattr, module, "threading", threading)

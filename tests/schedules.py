@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pauses import Pauses
 from support import connected
 
-from ocppsync import CallError, CentralSystem, ChargePoint, Limits, OCPPRequestError
+from ocppsync import CallError, CentralSystem, ChargePoint, Limits, OCPPRequestError, Timeouts
 from ocppsync.events import Connected, MessageReceived, MessageSent
 from ocppsync.threads.timer import Timer, TimerHandle
 
@@ -182,11 +182,9 @@ class World:
         cs = CentralSystem(
             0,
             host="127.0.0.1",
-            handler_timeout=chosen.handler_timeout,
-            max_queued_calls=chosen.max_queued_calls,
-            limits=Limits(queued_requests=chosen.queued_requests),
+            limits=Limits(queued_requests=chosen.queued_requests, queued_calls=chosen.max_queued_calls),
+            timeouts=Timeouts(handler=chosen.handler_timeout, close=chosen.close_timeout),
             websocket_ping_interval=chosen.ping_interval,
-            close_timeout=chosen.close_timeout,
             authorize=self._authorize,
             observers=[self._observe_central_system],
             on_raw_websocket_data=lambda text, metadata: self.pauses(),
@@ -216,7 +214,7 @@ class World:
             url=f"ws://127.0.0.1:{self.cs.port}",
             protocols=[protocol],
             enforce_registration=False,
-            close_timeout=self.settings.close_timeout,
+            timeouts=Timeouts(close=self.settings.close_timeout),
             websocket_ping_interval=self.settings.ping_interval,
             observers=[observe],
         )

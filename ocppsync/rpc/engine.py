@@ -255,15 +255,17 @@ class Engine:
     def submit(self, call: OutgoingCall) -> OutgoingCall | Rejection | None:
         """Queue a CALL. Return it if it is its turn now, None if it waits, or why it is not taken."""
         with self._lock:
-            if self._state >= ConnectionState.CLOSING:
-                return Rejection.CLOSED
             if call.state is CallState.SETTLED:
                 return Rejection.GIVEN_UP
+            if self._state >= ConnectionState.CLOSING:
+                call.state = CallState.SETTLED  # its deadline may pass just now, and must not end it again
+                return Rejection.CLOSED
             if self._outstanding is None:
                 self._outstanding = call
                 call.state = CallState.OUTSTANDING
                 return call
             if self._max_queued is not None and len(self._queue) >= self._max_queued:
+                call.state = CallState.SETTLED
                 return Rejection.FULL
             call.state = CallState.QUEUED
             self._queue.append(call)

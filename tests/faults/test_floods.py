@@ -195,7 +195,7 @@ def test_pings_and_pongs_that_nobody_asked_for(caplog: pytest.LogCaptureFixture,
             siege.bystanders.serve_on()
         siege.wait_gone()
         # Our pongs find nobody who reads them; pongs ask for nothing.
-        assert len(siege.said("makes us write and does not read")) == (opcode == PING)
+        assert len(siege.said("does not read the answers to what it sends")) == (opcode == PING)
 
 
 FAULTS = {

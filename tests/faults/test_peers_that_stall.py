@@ -81,7 +81,7 @@ def test_peers_that_read_no_answers_hold_no_handler_threads(caplog: pytest.LogCa
         for number, attacker in enumerate(attackers):
             siege.wait_gone(f"attacker-{number}")
             attacker.sock.close()
-            assert len(siege.said(f"attacker-{number} makes us write and does not read")) == 1
+            assert len(siege.said(f"attacker-{number} does not read the answers to what it sends")) == 1
 
 
 def test_a_peer_that_reads_no_requests(caplog: pytest.LogCaptureFixture) -> None:

@@ -340,6 +340,21 @@ def test_a_call_behind_a_full_queue_is_not_taken() -> None:
     assert engine.submit(outgoing("our-2")) is Rejection.FULL
 
 
+@pytest.mark.parametrize("rejection", [Rejection.CLOSED, Rejection.FULL])
+def test_a_call_that_is_rejected_or_times_out_before_that_ends_once(rejection: Rejection) -> None:
+    engine = make_engine(FrameCodec("1.6"), max_queued=1)
+    if rejection is Rejection.CLOSED:
+        engine.end(ConnectionState.CLOSED)
+    else:
+        for number in range(2):
+            engine.submit(outgoing(f"our-{number}"))
+    rejected, timed_out = outgoing("our-8"), outgoing("our-9")
+    assert engine.submit(rejected) is rejection
+    assert engine.withdraw(rejected) == (False, None), "it has its error from the thread that submitted it"
+    assert engine.withdraw(timed_out) == (True, None)
+    assert engine.submit(timed_out) is Rejection.GIVEN_UP, "it has its error from the timer"
+
+
 def test_repr_shows_what_waits() -> None:
     engine = serving()
     assert repr(engine) == f"<Engine CONNECTING outstanding=None queued=0 {Counters()}>"
