@@ -1,4 +1,4 @@
-"""Bytes over a TCP connection, plain or TLS: whole, bounded writes from any thread beside one blocking reader."""
+"""Bytes over a TCP connection, plain or TLS: one thread reads and blocks, any thread writes whole messages."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from typing import Any
 
 _logger = logging.getLogger(__name__)
 
-# Each write says for itself that it must not wait, so that the reader's recv can stay a plain blocking one.
+# A flag of each write, so that the socket itself stays blocking for the reader.
 _DONT_WAIT = socket.MSG_DONTWAIT
 
 
 class Stream:
     """A plain TCP connection.
 
-    One thread reads. Any thread writes, in two steps: `buffer` appends bytes to what is to go out and never waits;
-    `flush` and `flush_nowait` write it. So whole messages keep their order whoever writes them, and a thread that must
-    not wait (a reader, the timer) never has to.
+    One thread reads. Any thread writes, in two steps: `buffer` appends bytes to the write buffer; `flush` and
+    `flush_nowait` write the buffer to the socket. Messages therefore go out whole and in order, whichever thread writes
+    them, and threads that must not wait (a reader, the timer) use `flush_nowait`.
 
     Args:
         sock: a connected socket; the stream owns it from now on.
-        write_timeout: seconds that one `flush` may take before the peer counts as gone.
-        on_data: called with every piece that was read, on the reading thread.
+        write_timeout: seconds that one `flush` may take before the connection is given up.
+        on_data: called with each piece of data after it was read, on the reading thread.
     """
 
     secure = False
@@ -41,25 +41,25 @@ class Stream:
         self._write_timeout = write_timeout
         self._on_data = on_data
         self._unread = b""
-        self._write_lock = threading.Lock()  # serialises the writes to the socket, held while they wait
-        self._writing = memoryview(b"")  # what is being written; changed under the write lock alone, as is the next
-        self._lost = False  # whether something that was put never went out
-        # Guards the two below, and the moment in which what waits becomes what is written; never held over I/O. One
-        # buffer, not a queue of pieces: a flood of pongs must cost its bytes and no more.
+        self._write_lock = threading.Lock()  # one thread writes to the socket; held while it waits in `flush`
+        self._writing = memoryview(b"")  # handed to the socket next; changed only under the write lock, like _lost
+        self._lost = False  # whether buffered bytes were dropped
+        # Guards the two below and their move to _writing; never held over I/O. One buffer, not a queue of pieces: a
+        # flood of pongs must cost no more than its bytes.
         self._queue_lock = threading.Lock()
         self._waiting = bytearray()
-        self._flushing = False
+        self._flushing = False  # whether a thread of its own is in `flush`
         self.aborted = False
-        """Whether the connection was given up: what is put from now on goes nowhere."""
-        self._end_lock = threading.Lock()  # keeps abort from a socket number that close has given back
+        """Whether the connection was given up; bytes that are buffered from now on are dropped."""
+        self._end_lock = threading.Lock()  # `abort` must not shut down a file descriptor that `close` has released
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         address = sock.getpeername()
         self.remote_address: tuple[str, int] = (str(address[0]), int(address[1])) if address else ("", 0)
         self.name = f"{self.remote_address[0]}:{self.remote_address[1]}"
-        """The peer's name, for the log and for the thread of `flush_nowait`."""
+        """The name of the peer in the log and in thread names."""
         self.log_fields: Mapping[str, object] | None = None
-        """The attributes of log records about the connection, once more is known of the peer."""
+        """The attributes of log records about the connection, once the charge point is known."""
 
     def __repr__(self) -> str:
         state = "aborted" if self.aborted else "open"
@@ -68,20 +68,20 @@ class Stream:
 
     @property
     def peer_certificate(self) -> Mapping[str, Any] | None:
-        """The verified certificate of the peer, where there is one."""
+        """The verified certificate of the peer, or None."""
         return None
 
-    # Reading: by one thread.
+    # Reading, on one thread.
 
     def set_read_timeout(self, seconds: float | None) -> None:
-        """Let `recv` raise TimeoutError after so many seconds; None lets it wait for ever."""
+        """Let `recv` raise TimeoutError after this many seconds; None: no timeout."""
         self._socket.settimeout(seconds)
 
     def recv(self, size: int) -> bytes:
-        """Wait for bytes and return at most ``size`` of them; ``b""`` at the end of the stream.
+        """Wait for data and return at most ``size`` bytes; ``b""`` at the end of the stream.
 
         Raises:
-            OSError: the connection broke; TimeoutError when the read timeout passed.
+            OSError: the connection broke; TimeoutError after the read timeout.
         """
         if self._unread:
             data, self._unread = self._unread[:size], self._unread[size:]
@@ -95,34 +95,34 @@ class Stream:
         return data
 
     def unread(self, data: bytes) -> None:
-        """Give bytes back, for the next `recv`."""
+        """Put bytes back; the next `recv` returns them."""
         self._unread = data + self._unread
 
     def _receive(self, size: int) -> bytes:
         return self._socket.recv(size)
 
-    # Writing: by any thread.
+    # Writing, on any thread.
 
     def buffer(self, data: bytes) -> None:
-        """Append bytes to what goes out next; never waits, never fails."""
+        """Append bytes to the write buffer; never waits, never fails."""
         with self._queue_lock:
             self._waiting += data
 
     @property
     def backlog(self) -> int:
-        """Bytes that wait to be written."""
-        # Without the lock where nothing waits, as mostly: what waits is set as written before it is taken from there.
+        """How many bytes are buffered."""
+        # No lock while the buffer is empty, which is nearly always: `_drain` sets _writing before it empties _waiting.
         if not self._waiting and not self._writing:
             return 0
         with self._queue_lock:
             return len(self._waiting) + len(self._writing)
 
     def flush(self) -> None:
-        """Write all that was put.
+        """Write everything that is buffered.
 
         Raises:
-            OSError: the connection broke; TimeoutError when the peer does not read for the write timeout. Either way
-                the stream is aborted, since half a message may be out.
+            OSError: the connection broke; TimeoutError if the peer does not read for the write timeout. In both cases
+                the stream is aborted, since half a message may have been written.
         """
         deadline = time.monotonic() + self._write_timeout
         while True:
@@ -137,13 +137,24 @@ class Stream:
                 return
 
     def flush_nowait(self) -> None:
-        """Write what can be written without waiting; the rest follows from a thread of its own.
+        """Write what the socket takes without waiting; a thread of its own writes the rest.
 
         Raises:
             OSError: the connection broke; the stream is aborted.
         """
-        if self._flush_now():
-            return
+        # Again after each release: another thread that found the lock taken left its bytes to this one.
+        while self._waiting or self._writing or self._lost:
+            if not self._write_lock.acquire(blocking=False):
+                return
+            try:
+                drained = self._drain(None)
+            finally:
+                self._write_lock.release()
+            if not drained:
+                self._start_flushing()
+                return
+
+    def _start_flushing(self) -> None:
         with self._queue_lock:
             if self._flushing:
                 return
@@ -152,22 +163,10 @@ class Stream:
             threading.Thread(target=self._flush_rest, name=f"ocppsync-flush-{self.name}", daemon=True).start()
         except RuntimeError as error:
             self.abort()
-            raise OSError(f"no thread for what the peer does not read at once: {error}") from error
-
-    def _flush_now(self) -> bool:
-        # Looks again after each release: what another thread put meanwhile counted on this one to write it.
-        while self.backlog or self._lost:
-            if not self._write_lock.acquire(blocking=False):
-                return True
-            try:
-                if not self._drain(None):
-                    return False
-            finally:
-                self._write_lock.release()
-        return True
+            raise OSError(f"cannot start a thread that writes what the peer does not read at once: {error}") from error
 
     def _flush_rest(self) -> None:
-        # Ends: flush is bounded by the write timeout, and by abort.
+        # Ends: `flush` is bounded by the write timeout and by `abort`.
         finished = False
         while not finished:
             try:
@@ -177,44 +176,39 @@ class Stream:
                     _logger.warning("%s does not read; its connection is aborted", self.name, extra=self.log_fields)
                 return
             with self._queue_lock:
-                # Whoever puts after this look finds the mark gone, and starts the next thread.
+                # A thread that buffers after this look finds _flushing false, and starts the next thread.
                 finished = not self._waiting and not self._writing
                 self._flushing = not finished
 
     def _drain(self, deadline: float | None) -> bool:
+        """Write what is buffered; False: the socket takes no more now, and there is no deadline to wait for."""
         assert self._write_lock.locked()
         try:
-            while self._take_waiting():
-                sent = self._send(self._writing)
-                self._writing = self._writing[sent:]
-                if not self._writing and not self._waiting:
+            while True:
+                with self._queue_lock:
+                    if not self._writing and self._waiting:
+                        self._writing, self._waiting = memoryview(self._waiting), bytearray()
+                if not self._writing and not self._lost:
                     return True
-                if sent > 0:
-                    continue
-                if deadline is None:
-                    return False
-                self._wait_writable(deadline)
+                # Only with bytes left: once all are out, the peer may read them and leave before this look.
+                if self.aborted:
+                    raise ConnectionAbortedError("the connection was aborted")
+                try:
+                    sent = self._socket.send(self._writing, _DONT_WAIT)
+                except (BlockingIOError, InterruptedError):
+                    sent = 0
+                self._writing = self._writing[sent:]
+                if sent == 0:
+                    if deadline is None:
+                        return False
+                    self._wait_writable(deadline)
+                elif not self._writing and not self._waiting:
+                    return True
         except OSError:
             self.abort()
             self._writing = memoryview(b"")
             self._lost = True
             raise
-        return True
-
-    def _take_waiting(self) -> bool:
-        with self._queue_lock:
-            if not self._writing and self._waiting:
-                self._writing, self._waiting = memoryview(self._waiting), bytearray()
-        # Not where all is out: a peer may read what it waited for and leave, and the connection end before this look.
-        if self.aborted and (self._writing or self._lost):
-            raise ConnectionAbortedError("the connection was aborted")
-        return bool(self._writing)
-
-    def _send(self, view: memoryview) -> int:
-        try:
-            return self._socket.send(view, _DONT_WAIT)
-        except (BlockingIOError, InterruptedError):
-            return 0
 
     def _wait_writable(self, deadline: float) -> None:
         poll = select.poll()
@@ -226,11 +220,11 @@ class Stream:
     # Ending.
 
     def finish_writing(self) -> None:
-        """Tell the peer that nothing more comes; reading goes on."""
+        """Shut the writing side of the socket down; reading goes on."""
         self._shut(socket.SHUT_WR)
 
     def abort(self) -> None:
-        """End the connection both ways at once, from any thread: a blocked `recv` or `flush` returns."""
+        """End the connection at once, from any thread; a blocked `recv` or `flush` returns."""
         self.aborted = True
         self._shut(socket.SHUT_RDWR)
 
@@ -239,7 +233,7 @@ class Stream:
             self._socket.shutdown(how)
 
     def close(self) -> None:
-        """Give the socket back, once no other thread writes; only the reading thread may."""
+        """Close the socket when no other thread writes any more; only for the reading thread."""
         self.abort()
         with self._write_lock, self._end_lock:
             self._socket.close()
@@ -248,12 +242,12 @@ class Stream:
 class TLSStream(Stream):
     """A TLS connection over a plain one.
 
-    The TLS engine works on memory, under a lock of its own, and the socket below carries ready bytes: so a thread can
-    wait to read while others write, which one `ssl.SSLSocket` does not allow.
+    The TLS engine works on memory buffers, under a lock of its own, and the socket carries its output: so one thread can
+    wait for data while others write, which `ssl.SSLSocket` does not allow.
 
     Args:
         context: the TLS context.
-        server_hostname: for the client side: the name that the server must prove; None for the server side.
+        server_hostname: for a client: the name that the server's certificate must have; None for a server.
     """
 
     secure = True
@@ -270,14 +264,14 @@ class TLSStream(Stream):
         super().__init__(sock, write_timeout=write_timeout, on_data=on_data)
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._tls_lock = threading.Lock()  # serialises the calls of the TLS engine; never held over I/O
+        self._tls_lock = threading.Lock()  # one thread calls the TLS engine; never held over I/O
         self._tls = context.wrap_bio(
             self._incoming, self._outgoing, server_side=server_hostname is None, server_hostname=server_hostname
         )
 
     @property
     def peer_certificate(self) -> Mapping[str, Any] | None:
-        """The verified certificate of the peer, where there is one."""
+        """The verified certificate of the peer, or None."""
         with self._tls_lock:
             return self._tls.getpeercert() or None
 
@@ -285,7 +279,7 @@ class TLSStream(Stream):
         """Agree on keys with the peer.
 
         Raises:
-            OSError: it failed (`ssl.SSLError` says why), or TimeoutError at the deadline.
+            OSError: the handshake failed (`ssl.SSLError` says why); TimeoutError at the deadline.
         """
         while True:
             try:
@@ -298,7 +292,7 @@ class TLSStream(Stream):
                 except TimeoutError:
                     raise TimeoutError("the TLS handshake took too long") from None
             except ssl.SSLError:
-                # The alert that tells the peer why is still to go out.
+                # Send the alert that tells the peer why.
                 with contextlib.suppress(OSError):
                     self._push_tls()
                 raise
@@ -325,20 +319,20 @@ class TLSStream(Stream):
                 with self._tls_lock:
                     return self._tls.read(size)
             except ssl.SSLWantReadError:
-                # Everything that came is read now; only here does the engine's own answer to it go out.
+                # The engine has read everything; only now is its own answer to that sent.
                 self._push_tls()
                 self._feed(max(size, 16384))
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
                 return b""
 
     def buffer(self, data: bytes) -> None:
-        """Encrypt bytes and append them to what goes out next."""
+        """Encrypt bytes and append them to the write buffer."""
         with self._tls_lock:
             self._tls.write(data)
             super().buffer(self._outgoing.read())
 
     def _push_tls(self) -> None:
-        # What the engine itself has to say: handshake messages, alerts, key updates.
+        # The engine's own messages: handshake, alerts, key updates.
         with self._tls_lock:
             if not self._outgoing.pending:
                 return

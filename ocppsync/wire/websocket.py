@@ -1,15 +1,14 @@
-"""The WebSocket under a connection, once both ends have shaken hands (`ocppsync.upgrade`).
+"""An open WebSocket over a `Stream`, after the handshake of `upgrade`.
 
-simple-websocket's reading and writing cannot serve here.
+simple-websocket's own reading and writing are not used:
 
-* It starts a thread for each connection: here the thread that calls `WebSocket.receive` reads.
-* It writes with ``sock.send``, which may write half, from two threads at once: here what is to go out is put into a
-  `Stream`, and goes out whole and in order.
-* It buffers without bound, loses the wake-up when a message is too big, and leaves a message that came along with the
-  handshake lying until the next one: here what comes is read one event at a time, by `FrameReader` or by the wsproto
-  that is below simple-websocket.
-* Its close does not end a silent connection, and its client never answers a Close: `WebSocket.close` reports through
-  ``on_closing``, whose caller aborts in time, and every Close is answered.
+* It starts a thread for each connection. Here the thread that calls `WebSocket.receive` reads.
+* It writes with ``sock.send``, which may write half a frame, from several threads at once. Here frames go through a
+  `Stream`, whole and in order.
+* It buffers without limit, blocks for ever after a message that is too big, and delays a message that arrives together
+  with the handshake. Here one event is read at a time, by `FrameReader` or by wsproto, on which simple-websocket builds.
+* Its close does not end a connection to a silent peer, and its client never answers a Close. Here `WebSocket.close`
+  calls ``on_closing``, which aborts after the close timeout, and every Close is answered.
 """
 
 from __future__ import annotations
@@ -28,28 +27,28 @@ from wsproto.utilities import ProtocolError as WebSocketProtocolError
 from .deflate import Deflate
 from .streams import Stream
 from .transport import CloseCode, TransportClosedError
-from .websocket_frames import PING, PONG, Control, FrameReader, control_frame, text_frame
+from .websocket_frames import PING, PONG, TEXT, Control, FrameReader, whole_frame
 
 _logger = logging.getLogger(__name__)
-# Each connection's reader waits with a buffer of the smaller size, in which most messages have room; where one has
-# not, more is read at once.
+# A waiting reader holds a buffer of the smaller size, which fits most messages. After a read that filled it, the next
+# one is larger.
 _READ_SIZE = 2048
 _LARGE_READ_SIZE = 65536
-# What a peer that does not read may make us keep of pongs and refusals, beside the messages of ours that wait as well.
+# Bytes of pongs and refusals that are buffered for a peer that does not read, in addition to two of our messages.
 _BACKLOG_LIMIT = 256 * 1024
 
 
 class WebSocket:
-    """A WebSocket over a stream, past its handshake. `Transport` tells what its methods do.
+    """An open WebSocket. It implements `Transport`, which documents the methods.
 
     Args:
-        stream: the bytes.
+        stream: the connection.
         client: whether this end is the client.
-        subprotocol: what both ends agreed on.
-        deflate: the extension, where it was agreed on.
+        subprotocol: the subprotocol of the handshake.
+        deflate: permessage-deflate, if the handshake agreed on it.
         max_message_size: the longest message that is accepted, in bytes.
-        name: the peer's name, for thread names.
-        handshake_ws: the wsproto that shook hands, where it has been given more than the handshake.
+        name: the name of the peer in the log and in thread names.
+        handshake_ws: the wsproto object of the handshake, if it has already read frames.
     """
 
     def __init__(
@@ -63,7 +62,7 @@ class WebSocket:
         name: str,
         handshake_ws: WSConnection | None = None,
     ) -> None:
-        # Made when it is first needed, which is mostly at the end: idle connections are many, and it is large.
+        # Created when it is first needed, mostly at the end: there are many idle connections, and it is large.
         self._ws: Connection | WSConnection | None = handshake_ws
         self._stream = stream
         self._client = client
@@ -79,11 +78,11 @@ class WebSocket:
         self._size = 0
         self._discarding = False
         self._ended = False
-        # Serialises the calls of wsproto, and with them the making of frames and their way into the stream, so that
-        # both have one order; guards the two below. Never held over I/O.
+        # Frames enter the stream in the order in which they were made, and one thread calls wsproto. Guards the two
+        # below. Never held over I/O.
         self._frame_lock = threading.Lock()
         self._closing = False
-        self._largest = 0  # the longest message that was posted
+        self._largest = 0  # the size of the longest frame that was buffered
         self.close_code: int | None = None
         self.close_reason = ""
         self.last_heard = time.monotonic()
@@ -104,39 +103,31 @@ class WebSocket:
         return self._ws
 
     def open(self) -> None:
-        """Send the answer to the handshake, which goes before all else; `receive` sees whether that came to nothing."""
+        """Send the answer to the handshake; if that fails, `receive` ends."""
         with contextlib.suppress(OSError):
             self._stream.flush()
 
-    # Receiving: one thread.
+    # Receiving, on one thread.
 
     def receive(self) -> str | None:
         """Wait for the next message; None once the connection has ended."""
         while not self._ended:
-            message = self._next()
-            if message is not None:
-                return message
+            if self._events is not None:
+                message = self._next_event()
+                if message is not None:
+                    return message
+                continue
+            piece = None if self._discarding else self._frames.next()
+            if isinstance(piece, str):
+                return piece
+            if piece is None:
+                self._ended = not self._read()
+            elif isinstance(piece, bytes):
+                self._ended = not self._hand_over(piece)
+            elif piece.opcode == PING:
+                self._answer(Control(PONG, piece.payload))
         if self.close_code is None:
             self.close_code = CloseCode.ABNORMAL
-        return None
-
-    def _next(self) -> str | None:
-        # One step: an event of wsproto's, or what else came, or the next bytes.
-        if self._events is not None:
-            with self._frame_lock:
-                event = next(self._events, None)
-            if event is not None and not self._discarding:
-                return self._take(event)
-            self._events = None
-        piece = None if self._discarding else self._frames.next()
-        if isinstance(piece, str):
-            return piece
-        if piece is None:
-            self._ended = not self._read()
-        elif isinstance(piece, bytes):
-            self._ended = not self._hand_over(piece)
-        elif piece.opcode == PING:
-            self._answer(Control(PONG, piece.payload))
         return None
 
     def _read(self) -> bool:
@@ -160,10 +151,15 @@ class WebSocket:
             self._events = wsproto.events()
         return True
 
-    def _take(self, event: Event) -> str | None:
-        if isinstance(event, TextMessage):
+    def _next_event(self) -> str | None:
+        assert self._events is not None
+        with self._frame_lock:
+            event = next(self._events, None)
+        if event is None or self._discarding:
+            self._events = None
+        elif isinstance(event, TextMessage):
             return self._take_text(event)
-        if isinstance(event, Ping):
+        elif isinstance(event, Ping):
             self._answer(event.response())
         elif isinstance(event, BytesMessage):
             self.fail(CloseCode.UNSUPPORTED_DATA, "OCPP messages are text")
@@ -192,7 +188,7 @@ class WebSocket:
 
     def _take_close(self, event: CloseConnection) -> None:
         if self._state in (ConnectionState.OPEN, ConnectionState.LOCAL_CLOSING):
-            # No Close came: that is how wsproto says that it cannot read on.
+            # The peer sent no Close: wsproto reports a violation of the protocol.
             if event.code == CloseCode.TOO_BIG:
                 self._fail_as_too_big()
                 return
@@ -204,46 +200,60 @@ class WebSocket:
         if self._state is ConnectionState.REMOTE_CLOSING:
             self.close_code, self.close_reason = int(event.code), event.reason or ""
         self._answer(event.response())
-        # Now nothing is left but what is put, perhaps a Close of another thread: it is to be out before the end.
+        # Another thread may have buffered a Close: write it before the connection ends.
         with contextlib.suppress(OSError):
             self._stream.flush()
         self._ended = True
 
     def _answer(self, what: Control | Event) -> None:
         with contextlib.suppress(TransportClosedError):
-            self._send_nowait(what)
+            self.send_nowait(what)
 
     def fail(self, code: int, reason: str = "") -> None:
-        """Close, and drop whatever still comes; for the receiving thread."""
-        # The peer may be in the middle of writing: closing now would reset the connection before it reads why. So
-        # the rest is read and dropped until it hangs up or the time for closing is over.
+        """Close, and drop everything that arrives from now on; for the receiving thread."""
+        # The peer may still be writing: ending now would reset the connection before it reads the Close. So the rest
+        # is read and dropped until the peer ends the connection or the close timeout passes.
         self.close(code, reason)
         self._discarding = True
         self._parts.clear()
         if not self._stream.backlog:
             self._stream.finish_writing()
 
-    # Sending: any thread.
+    # Sending, on any thread.
 
-    def send_nowait(self, text: str) -> None:
-        """Write a message without ever waiting: what cannot go at once follows from a thread of its own."""
-        self._send_nowait(text)
+    def send_nowait(self, what: str | Control | Event) -> None:
+        """Write a message, a control frame or an event of wsproto; never waits."""
+        with self._frame_lock:
+            # Two of the longest messages may wait behind a slow line: a CALL of ours, and the answer to a CALL.
+            room = 2 * self._largest + _BACKLOG_LIMIT - self._stream.backlog
+            overfull = room < 0 and not self._stream.aborted
+            if not overfull:
+                self._largest = max(self._largest, self._buffer(what))
+        if overfull:
+            text = "%s does not read the answers to what it sends; its connection is aborted"
+            _logger.warning(text, self._name, extra=self._log_fields)
+            self.abort()
+            raise TransportClosedError("the peer does not read", written=False)
+        try:
+            self._stream.flush_nowait()
+        except OSError as error:
+            raise TransportClosedError(f"the connection broke: {error}", written=True) from error
 
     def send_bytes(self, data: bytes) -> None:
-        """Write a binary message, which OCPP has not, without ever waiting; see `ocppsync.testing`."""
-        self._send_nowait(BytesMessage(data=data))
+        """Write a binary message, which OCPP does not have; never waits; see `ocppsync.testing`."""
+        self.send_nowait(BytesMessage(data=data))
 
     def ping(self) -> bool:
-        """Write a ping without ever waiting, as `send_nowait` does; return False when the connection has ended."""
+        """Write a ping; never waits. Return False if the connection has ended."""
         try:
-            self._send_nowait(Control(PING))
+            self.send_nowait(Control(PING))
         except TransportClosedError:
             return False
         return True
 
     def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """Begin the closing handshake; never waits. `receive` ends when the peer answers."""
-        # An application's text may hold what UTF-8 cannot; that must not keep the connection open.
+        # An application's text may hold half a surrogate pair; that must not keep the connection open.
         reason = reason.encode(errors="replace").decode()
         with self._frame_lock:
             if self._closing:
@@ -262,44 +272,26 @@ class WebSocket:
         self._stream.abort()
 
     def release(self) -> None:
-        """Give the socket back; for the receiving thread, after `receive` returned None."""
+        """Close the socket; for the receiving thread, after `receive` returned None."""
         self._stream.close()
 
-    def _send_nowait(self, what: str | Control | Event) -> None:
-        with self._frame_lock:
-            # Two of the longest may wait behind a slow line: a CALL of ours, and the answer to one of the peer's.
-            room = 2 * self._largest + _BACKLOG_LIMIT - self._stream.backlog
-            overfull = room < 0 and not self._stream.aborted
-            if not overfull:
-                self._largest = max(self._largest, self._buffer(what))
-        if overfull:
-            text = "%s does not read the answers to what it sends; its connection is aborted"
-            _logger.warning(text, self._name, extra=self._log_fields)
-            self.abort()
-            raise TransportClosedError("the peer does not read", written=False)
-        try:
-            self._stream.flush_nowait()
-        except OSError as error:
-            raise TransportClosedError(f"the connection broke: {error}", written=True) from error
-
     def _buffer(self, what: str | Control | Event) -> int:
+        """Make the frame and buffer it; return its size in bytes."""
         assert self._frame_lock.locked()
         if self._stream.aborted:
             raise TransportClosedError("the connection is closed", written=False)
+        # wsproto knows whether a Close was sent or received. Without one, plain frames need no wsproto.
+        is_open = self._ws is None or self._ws.state is ConnectionState.OPEN
         try:
-            data = self._written(what)
+            if is_open and isinstance(what, str) and self._deflate is None:
+                data = whole_frame(TEXT, what.encode(), masked=self._client)
+            elif is_open and isinstance(what, Control):
+                data = whole_frame(what.opcode, what.payload, masked=self._client)
+            elif isinstance(what, Control):
+                raise TransportClosedError("the connection is closed", written=False)
+            else:
+                data = self._wsproto().send(TextMessage(data=what) if isinstance(what, str) else what)
             self._stream.buffer(data)
         except (WebSocketProtocolError, OSError) as error:
             raise TransportClosedError("the connection is closed", written=False) from error
         return len(data)
-
-    def _written(self, what: str | Control | Event) -> bytes:
-        # Past wsproto while nothing but these goes out; it knows whether a Close went or came.
-        if self._state is ConnectionState.OPEN:
-            if isinstance(what, Control):
-                return control_frame(what, masked=self._client)
-            if isinstance(what, str) and self._deflate is None:
-                return text_frame(what, masked=self._client)
-        if isinstance(what, Control):
-            raise TransportClosedError("the connection is closed", written=False)
-        return self._wsproto().send(TextMessage(data=what) if isinstance(what, str) else what)

@@ -51,19 +51,28 @@ def test_what_is_put_while_another_thread_lets_go_of_the_socket_goes_out(monkeyp
             assert peer.read(12) == b"first second"
 
 
+class _BuffersAfterSend:
+    """The socket of a stream; after the first write, more bytes are buffered."""
+
+    def __init__(self, stream: Stream, more: bytes) -> None:
+        self._socket = stream._socket
+        self._more = once(lambda: stream.buffer(more))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._socket, name)
+
+    def send(self, data: memoryview, flags: int) -> int:
+        sent = self._socket.send(data, flags)
+        self._more()
+        return sent
+
+
 def test_what_is_put_while_the_last_bytes_go_out_needs_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_more(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
     with plain() as (stream, peer):
-        send, more = stream._send, once(lambda: stream.buffer(b"second"))
-
-        def send_and_put(view: memoryview) -> int:
-            sent = send(view)
-            more()
-            return sent
-
-        monkeypatch.setattr(stream, "_send", send_and_put)
+        monkeypatch.setattr(stream, "_socket", _BuffersAfterSend(stream, b"second"))
         monkeypatch.setattr(threading.Thread, "start", no_more)
         stream.buffer(b"first ")
         stream.flush_nowait()

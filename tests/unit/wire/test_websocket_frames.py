@@ -13,7 +13,7 @@ from wsproto import ConnectionType
 from wsproto.connection import Connection
 from wsproto.events import Ping, Pong, TextMessage
 
-from ocppsync.wire.websocket_frames import PING, PONG, Control, FrameReader, control_frame, mask, text_frame
+from ocppsync.wire.websocket_frames import PING, PONG, TEXT, Control, FrameReader, mask, whole_frame
 
 LIMIT = 70_000
 TEXTS = ["", "x", "é" * 62, "x" * 125, "x" * 126, "€" * 1000, "x" * 65535, "x" * 65536, "𝄞" * 17500]
@@ -32,14 +32,14 @@ def read(reader: FrameReader, *pieces: bytes) -> list[str | Control | bytes]:
 @pytest.mark.parametrize("masked", [True, False])
 def test_a_text_comes_out_as_it_went_in(text: str, masked: bool) -> None:
     reader = FrameReader(masked=masked, limit=LIMIT)
-    assert read(reader, text_frame(text, masked=masked) * 2) == [text, text]
+    assert read(reader, whole_frame(TEXT, text.encode(), masked=masked) * 2) == [text, text]
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=len)
 def test_wsproto_reads_what_is_written(text: str) -> None:
     for kind, masked in ((ConnectionType.SERVER, True), (ConnectionType.CLIENT, False)):
         peer = Connection(kind)
-        peer.receive_data(text_frame(text, masked=masked) + control_frame(Control(PING, b"p"), masked=masked))
+        peer.receive_data(whole_frame(TEXT, text.encode(), masked=masked) + whole_frame(PING, b"p", masked=masked))
         *parts, ping = peer.events()
         assert "".join(part.data for part in parts if isinstance(part, TextMessage)) == text
         assert isinstance(ping, Ping)
@@ -47,7 +47,7 @@ def test_wsproto_reads_what_is_written(text: str) -> None:
 
 
 def test_masks_differ_from_frame_to_frame() -> None:
-    assert len({text_frame("hello", masked=True) for _ in range(20)}) > 1
+    assert len({whole_frame(TEXT, b"hello", masked=True) for _ in range(20)}) > 1
 
 
 @given(data=st.binary(max_size=300), key=st.binary(min_size=4, max_size=4))
