@@ -12,7 +12,7 @@ from ocppsync.rpc.engine import Engine
 from ocppsync.rpc.frame_codec import FrameCodec
 from ocppsync.rpc.message_sets import MessageSets
 from ocppsync.rpc.registration import MessagePolicy
-from ocppsync.rpc.router import Route, Router
+from ocppsync.rpc.router import Route, Router, Routes
 from ocppsync.threads.stuck_handlers import StuckHandlerDetector
 from ocppsync.throttled_log import ThrottledLog
 from ocppsync.wire.http import Headers, HttpRequest
@@ -46,7 +46,7 @@ def make_context(
     return ConnectionContext(**{**known, **parts})
 
 
-def routes(refusal: Callable[[str, bool], str | None] = lambda action, send: None) -> Callable[[str], Route]:
+def routes(refusal: Callable[[str, bool], str | None] = lambda action, send: None) -> Routes:
     """Return routes without handlers; ``refusal`` is given an action, and whether it is a SEND, and returns a code."""
 
     def route(action: str) -> Route:
@@ -54,7 +54,7 @@ def routes(refusal: Callable[[str, bool], str | None] = lambda action, send: Non
         made.call_refusal, made.send_refusal = refusal(action, False), refusal(action, True)
         return made
 
-    return route
+    return Routes(route)
 
 
 def make_engine(
@@ -68,7 +68,7 @@ def make_engine(
     """Return the engine of a connection that does not exist, for which nothing was sent yet."""
     return Engine(
         codec,
-        route=routes(refusal),
+        routes=routes(refusal),
         answers=answers or AnswerMemory(),
         reply_to=reply_to,
         throttled=ThrottledLog("CP1"),

@@ -49,7 +49,7 @@ class Connection:
         """Stands for this connection in the answer memory."""
         self._engine = Engine(
             context.messages.codec,
-            route=self._route,
+            routes=context.router.routes(context.messages.version),
             refuses_at_once=self._refuses_at_once,
             answers=context.answers,
             reply_to=self.reply_to,
@@ -153,9 +153,6 @@ class Connection:
         except Exception:
             fields = self._context.log_fields
             _logger.exception("%s: on_raw_websocket_data failed", self.metadata.charge_point_id, extra=fields)
-
-    def _route(self, action: str) -> Any:
-        return self._context.router.route(action, self._context.messages.version)
 
     def _refuses_at_once(self, action: str) -> bool:
         # What the policy keeps out gets the policy's answer when its turn comes, whether or not there is a handler. It

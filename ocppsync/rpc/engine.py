@@ -1,34 +1,34 @@
-"""The RPC state of one connection and the lock that guards it; no I/O, no threads, no user code (J16 §4).
+"""The RPC state of one connection and its lock; no I/O, no threads, no user code (J16 §4).
 
-Every method returns at once and says what to do; the caller does it after the lock is released. Two id spaces meet
-here (J16 §4.1.4): an incoming CALLRESULT or CALLERROR names one of our CALLs, an incoming CALL one of the peer's.
+Each method returns at once and says what to do; the caller does it after the lock is released. Both ends choose message
+ids (J16 §4.1.4): the id of a CALLRESULT or CALLERROR is one of ours, the id of a CALL is one of the peer's.
 
-What comes in                                        what to do
+Received                                             What to do
 ---------------------------------------------------  -------------------------------------------------------
-CALL, new, action served                             Dispatch: hand it to a handler
-CALL, a repeat of one that was answered              Reply: the same answer again
-CALL, a repeat of one that is being handled          nothing: one answer serves both
+CALL, new, action has a handler                      Dispatch: run the handler
+CALL, repeat of one that was answered                Reply: the same answer again
+CALL, repeat of one that is being handled            nothing: there is one answer for both
 CALL, id used for another CALL of this connection    Reply: CALLERROR with the version's code for bad ids
-CALL, id longer than 36 characters                   the same; above 255 as if it were unreadable
+CALL, id longer than 36 characters                   the same; above 255 as for an unreadable id
 CALL, action unknown                                 Reply: CALLERROR NotImplemented
-CALL, action known but not served here, or a SEND's  Reply: CALLERROR NotSupported
-CALL, malformed, id readable                         Reply: CALLERROR with the fault's code
-CALL or no frame at all, id unreadable               2.x: Reply: CALLERROR with the id "-1"
+CALL, action known but without handler, or a SEND's  Reply: CALLERROR NotSupported
+CALL, malformed, id readable                         Reply: CALLERROR with the code of the fault
+CALL or not a frame at all, id unreadable            2.x: Reply: CALLERROR with the id "-1"
 message type unknown                                 2.0.1: Reply: CALLERROR MessageTypeNotSupported
-SEND, action served (2.1)                            Dispatch: hand it to a handler, and drop its answer
+SEND, action has a handler (2.1)                     Dispatch: run the handler, and drop its answer
 CALLRESULT or CALLERROR to the outstanding CALL      Settle
 the same, malformed                                  Settle, with the ProtocolError
-... to a CALL that timed out                         Late: count it, never answer it
-... to any other id                                  count it as stray, log it, never answer it
+... to a CALL that timed out                         Late: count it, do not answer
+... to any other id                                  count it as stray, log it, do not answer
 CALLRESULTERROR to an answer of ours (2.1)           AnswerRejected: tell the application
-anything else                                        count it, log it, never answer it
+anything else                                        count it, log it, do not answer
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import Enum, IntEnum, auto
@@ -38,45 +38,45 @@ from ..errors import Delivery, ProtocolError
 from ..threads.timer import TimerHandle
 from ..throttled_log import ThrottledLog
 from . import frames
-from .answer_memory import AnswerMemory, IncomingCall, Verdict
+from .answer_memory import CallKind, AnswerMemory, IncomingCall
 from .frame_codec import UNREADABLE_ID, FrameCodec
 from .registration import OutcomeListener
 from .router import Route
 
 _logger = logging.getLogger(__name__)
 _MAX_TIMED_OUT = 64
-# An error must echo the id of the CALL, but not a megabyte of it.
+# A CALLERROR repeats the id of the CALL, but not a megabyte of it.
 _MAX_ECHO = 255
 _MAX_NAME = 50
 
 
 class ConnectionState(IntEnum):
-    """The life of a connection; it only moves forward."""
+    """The states of a connection, in order; it never goes back."""
 
     CONNECTING = auto()
-    """Made; its reader does not run yet."""
+    """The reader does not run yet."""
     OPEN = auto()
     DRAINING = auto()
-    """CALLs that come are dropped; running handlers still answer, and requests still go out."""
+    """New CALLs are dropped; running handlers still answer, and requests are still sent."""
     CLOSING = auto()
-    """Nothing more goes out: a newer connection has taken over, or our Close is out. Answers still come in."""
+    """No more CALLs are sent: a newer connection has taken over, or our Close was sent. Answers still arrive."""
     CLOSED = auto()
 
 
 class CallState(Enum):
-    """The life of one of our CALLs."""
+    """The states of one of our CALLs."""
 
     NEW = auto()
     QUEUED = auto()
     """Waits for its turn: one CALL is outstanding at a time (J16 §4.1.1, 4/201 §4.1.1)."""
     OUTSTANDING = auto()
-    """Its turn has come; `OutgoingCall.delivery` tells whether it was written."""
+    """It is its turn; `OutgoingCall.delivery` says whether it was written."""
     SETTLED = auto()
     """Answered, or given up."""
 
 
 class OutgoingCall:
-    """One of our CALLs. The engine's lock guards its fields, except those that never change."""
+    """One of our CALLs. The engine's lock guards the fields that change."""
 
     __slots__ = (
         "action",
@@ -110,22 +110,22 @@ class OutgoingCall:
 
 
 class Rejection(Enum):
-    """Why the engine does not take one of our CALLs."""
+    """Why the engine does not accept one of our CALLs."""
 
     CLOSED = auto()
     FULL = auto()
     GIVEN_UP = auto()
-    """It timed out before it was submitted; its future has ended."""
+    """It timed out before it was submitted; its future is done."""
 
 
 @dataclass(slots=True)
 class Dispatch:
-    """Hand the message to a handler. ``incoming`` gets the answer; None for a SEND, which has no answer."""
+    """Run the handler. ``incoming`` gets the answer; it is None for a SEND, which has no answer."""
 
     frame: frames.CallFrame | frames.SendFrame
     incoming: IncomingCall | None
     route: Route
-    """Its handler. It may have none: then the policy has the first word about the message."""
+    """May be a route without a handler, if the policy decides first what happens to the message."""
 
 
 @dataclass(slots=True)
@@ -157,7 +157,7 @@ class Late:
 
 @dataclass(slots=True)
 class AnswerRejected:
-    """The peer could not use an answer of ours."""
+    """The peer rejected one of our answers."""
 
     action: str
     error: frames.CallResultErrorFrame
@@ -168,7 +168,7 @@ Decision = Dispatch | Reply | Settle | Late | AnswerRejected | None
 
 @dataclass(slots=True)
 class Counters:
-    """How often a connection saw what it could only ignore."""
+    """How many messages a connection could not use, by kind."""
 
     late_answers: int = 0
     stray_answers: int = 0
@@ -179,26 +179,26 @@ class Counters:
 
 
 class Engine:
-    """Both directions of one connection.
+    """Decides what happens to the messages of one connection, in both directions.
 
-    Any thread may send; one thread, the reader, calls `receive` and `receive_malformed`.
+    Any thread may send. Only the reader calls `receive` and `receive_malformed`.
 
     Args:
-        codec: of the connection's version.
-        route: called with an action, without the lock; returns its handler.
-        refuses_at_once: called without the lock with an action that no handler serves: whether it is refused at once.
-            Otherwise the message waits for its turn, when the connection's policy has the first word.
+        codec: the frame rules of the connection's version.
+        routes: the handler of each action of the peer; read without the lock.
+        refuses_at_once: called without the lock with an action that has no handler: whether its CALL is refused at
+            once. If not, it waits for its turn, when the policy decides first.
         answers: the last CALLs of the charge point.
         reply_to: stands for this connection in ``answers``.
         throttled: the log of the peer's faults.
-        max_queued: how many CALLs of ours may wait for their turn; None: no limit.
+        max_queued: how many of our CALLs may wait for their turn; None: no limit.
     """
 
     def __init__(
         self,
         codec: FrameCodec,
         *,
-        route: Callable[[str], Route],
+        routes: Mapping[str, Route],
         refuses_at_once: Callable[[str], bool] = lambda action: True,
         answers: AnswerMemory,
         reply_to: object,
@@ -206,7 +206,7 @@ class Engine:
         max_queued: int | None = None,
     ) -> None:
         self._codec = codec
-        self._route = route
+        self._routes = routes
         self._refuses_at_once = refuses_at_once
         self._answers = answers
         self._reply_to = reply_to
@@ -216,7 +216,7 @@ class Engine:
         self._lock = threading.Lock()  # guards everything below, and the changing fields of every OutgoingCall
         self._state = ConnectionState.CONNECTING
         self._outstanding: OutgoingCall | None = None
-        # Lists: deques take more room in every connection, and few CALLs wait here.
+        # Lists, since a deque needs more memory in every connection, and few CALLs wait.
         self._queue: list[OutgoingCall] = []
         self._timed_out: list[OutgoingCall] = []
 
@@ -228,11 +228,11 @@ class Engine:
 
     @property
     def state(self) -> ConnectionState:
-        """Where the connection is in its life."""
+        """The state of the connection."""
         return self._state
 
     def advance(self, state: ConnectionState) -> bool:
-        """Move on to ``state``; return False if the connection is there or further already."""
+        """Go on to ``state``; return False if the connection is in this state or a later one."""
         with self._lock:
             if self._state >= state:
                 return False
@@ -240,7 +240,7 @@ class Engine:
             return True
 
     def end(self, state: ConnectionState) -> list[OutgoingCall]:
-        """Move on to ``state``, CLOSING or CLOSED; take no more CALLs, and return those that were given up."""
+        """Go on to ``state``, CLOSING or CLOSED; accept no more CALLs, and return those that are given up."""
         with self._lock:
             self._state = max(self._state, state)
             calls = [self._outstanding, *self._queue] if self._outstanding else []
@@ -253,12 +253,12 @@ class Engine:
     # Our CALLs.
 
     def submit(self, call: OutgoingCall) -> OutgoingCall | Rejection | None:
-        """Queue a CALL. Return it if it is its turn now, None if it waits, or why it is not taken."""
+        """Queue a CALL. Return it if it is its turn now, None if it waits, or why it is not accepted."""
         with self._lock:
             if call.state is CallState.SETTLED:
                 return Rejection.GIVEN_UP
             if self._state >= ConnectionState.CLOSING:
-                call.state = CallState.SETTLED  # its deadline may pass just now, and must not end it again
+                call.state = CallState.SETTLED  # its deadline may pass now, and must not end it again
                 return Rejection.CLOSED
             if self._outstanding is None:
                 self._outstanding = call
@@ -272,7 +272,7 @@ class Engine:
             return None
 
     def begin_writing(self, call: OutgoingCall | None, now: float) -> OutgoingCall | None:
-        """Return the CALL to write: this one, the next one if it was cancelled, or None if another thread saw to it."""
+        """Return the CALL to write: this one, or the next if it was cancelled; None if another thread writes it."""
         with self._lock:
             while call is not None and call is self._outstanding:
                 if self._claim(call):
@@ -284,12 +284,12 @@ class Engine:
             return None
 
     def claim(self, call: OutgoingCall) -> bool:
-        """Take the future out of its owner's power to cancel; return False if it was cancelled before."""
+        """Make the future impossible to cancel; return False if it was cancelled before."""
         with self._lock:
             return self._claim(call)
 
     def take_outcome_listener(self, call: OutgoingCall) -> OutcomeListener | None:
-        """Return what is told that a CALL was cancelled, to the first thread that asks."""
+        """Return the outcome listener of a CALL that was cancelled, to the first thread that asks."""
         with self._lock:
             # `concurrent.futures.wait` and `as_completed` count a cancelled future as done once it is claimed.
             self._claim(call)
@@ -300,7 +300,7 @@ class Engine:
         """Give a CALL up: it timed out or was cancelled.
 
         Returns:
-            Whether it was given up (False: it was settled before), and the CALL to write in its place.
+            Whether it was given up (False: it was settled before), and the CALL to write instead.
         """
         with self._lock:
             before, call.state = call.state, CallState.SETTLED
@@ -326,10 +326,10 @@ class Engine:
             self._outstanding.state = CallState.OUTSTANDING
         return self._outstanding
 
-    # What the peer sends: on the reader.
+    # Messages of the peer, on the reader.
 
     def receive(self, frame: frames.Frame, text: str) -> Decision:
-        """Return what to do about a frame, which came as ``text``."""
+        """Return what to do about a frame that was received as ``text``."""
         if isinstance(frame, frames.CallFrame):
             return self._receive_call(frame, text)
         if isinstance(frame, frames.SendFrame):
@@ -355,7 +355,7 @@ class Engine:
     def _report(self, error: ProtocolError) -> Reply | None:
         if error.message_id is not None:
             return self._refuse(error.message_id, error.error_code, str(error))
-        # Without the parser's own words, which may quote the broken text (4/201 §4.2.3).
+        # Without the parser's text, which may quote the broken message (4/201 §4.2.3).
         return self._report_unreadable(error.error_code, "the message could not be read")
 
     def _report_unreadable(self, code: str, description: str) -> Reply | None:
@@ -392,7 +392,7 @@ class Engine:
             self._throttled.log(_logger, "stray", "dropped an answer to %.40r: no CALL of ours has that id", message_id)
 
     def _receive_rejection(self, error: frames.CallResultErrorFrame) -> AnswerRejected | None:
-        # It carries the id of a CALL of the peer that was answered here a short time ago (4/21 §4.2.3).
+        # Its id is that of a CALL of the peer that was answered a short time ago (4/21 §4.2.3).
         action = self._answers.answered(error.message_id)
         if action is not None:
             return AnswerRejected(action, error)
@@ -402,8 +402,8 @@ class Engine:
         return None
 
     def _receive_send(self, send: frames.SendFrame) -> Dispatch | None:
-        # Nothing that is wrong with a SEND may be answered (4/21 §4.2.4).
-        route = self._route(send.action)
+        # A SEND never gets an answer, not even an error (4/21 §4.2.4).
+        route = self._routes[send.action]
         fault = route.send_refusal
         if fault is not None and not self._refuses_at_once(send.action):
             fault = None
@@ -419,24 +419,24 @@ class Engine:
         message_id = call.message_id
         if len(message_id if isinstance(message_id, str) else str(message_id)) > frames.MAX_MESSAGE_ID:
             return self._refuse(message_id, self._codec.bad_id, "the message id is longer than 36 characters")
-        route = self._route(call.action)
+        route = self._routes[call.action]
         refusal = route.call_refusal
         if refusal is not None and self._refuses_at_once(call.action):
             return self._refuse(message_id, refusal, refusal_text(refusal, call.action), call.action)
-        verdict, incoming = self._answers.admit(call, text, self._reply_to)
-        if verdict is Verdict.NEW:
+        kind, incoming = self._answers.remember(call, text, self._reply_to)
+        if kind is CallKind.NEW:
             return Dispatch(call, incoming, route)
         self.counters.repeated_calls += 1
-        if verdict is Verdict.CONFLICT:
+        if kind is CallKind.CONFLICT:
             return self._refuse(message_id, self._codec.bad_id, "the message id was used for another CALL", call.action)
         self._throttled.log(_logger, "repeat", "repeated %s %r", call.action, message_id, level=logging.INFO)
-        # By the verdict: an answer that came in since then is sent by the handler's thread.
-        if verdict is Verdict.REPLAY and incoming.answer is not None:
+        # Only for REPEATED: an answer that was made since then is sent by the handler's thread.
+        if kind is CallKind.REPEATED and incoming.answer is not None:
             return Reply(incoming.answer, frames.CALLRESULT, message_id, call.action)
         return None
 
     def _refuse(self, message_id: frames.MessageId, code: str, description: str, action: str = "") -> Reply | None:
-        # Actions that OCPP knows are told apart: each may be a handler that was forgotten.
+        # One kind per known action: each may be a handler that was forgotten.
         kind = description if code == "NotSupported" else code
         self._throttled.log(_logger, kind, "refused the CALL %.40r: %s %s", message_id, code, description)
         if len(str(message_id)) > _MAX_ECHO:
@@ -446,7 +446,7 @@ class Engine:
 
 
 def refusal_text(code: str, action: str) -> str:
-    """Return the description that goes with the error code for an action that no handler serves."""
-    # As repr shows it: the peer may have written anything there, and the text goes to the log as well.
+    """Return the description of the error for an action that has no handler."""
+    # With repr, since the peer may send any characters, and the text is logged as well.
     name = repr(action[:_MAX_NAME])
     return f"unknown action {name}" if code == "NotImplemented" else f"{name} is not supported here"

@@ -1,8 +1,9 @@
-"""What differs on the wire from one version of OCPP-J to the next, in one table (J16, 4/201 and 4/21 §4)."""
+"""The differences between the versions of OCPP-J on the wire, in one table (J16, 4/201 and 4/21 §4)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,24 +15,24 @@ from .frames import CALL, CALLERROR, CALLRESULT, CALLRESULTERROR, SEND, Frame, F
 __all__ = ["UNREADABLE_ID", "FrameCodec"]
 
 UNREADABLE_ID = "-1"
-"""Stands for the id of a message whose id cannot be read (4/201 §4.2.3); no CALL has it."""
+"""The id in the answer to a message without a readable id (4/201 §4.2.3); no CALL has it."""
 _MAX_DESCRIPTION = 255
 
 
 @dataclass(frozen=True)
 class _Rules:
     types: frozenset[int]
-    """The message types there are (4/21 §4.1.3)."""
+    """The message types of the version (4/21 §4.1.3)."""
     reports_unreadable: bool
-    """Whether a frame without a readable id is answered, with the id "-1" (4/201 §4.2.3)."""
+    """Whether a frame without a readable id gets an answer, with the id "-1" (4/201 §4.2.3)."""
     refuses_unknown_types: bool
-    """Whether MessageTypeNotSupported is answered (4/201 §4.4); else such a message is ignored (J16 §4.1.3)."""
+    """Whether an unknown message type gets MessageTypeNotSupported (4/201 §4.4); else it is ignored (J16 §4.1.3)."""
     bad_id: str
-    """The code for an id that is too long, or was used for another CALL; no specification names one."""
+    """The error code for an id that is too long or was used for another CALL; the specifications name none."""
     longest_description: int | None
-    """In characters (4/201 table 7)."""
+    """The longest description of an error, in characters (4/201 table 7)."""
     refuses_results: bool
-    """Whether a CALLRESULT that breaks its schema is answered with a CALLRESULTERROR (4/21 §4.2.3)."""
+    """Whether a CALLRESULT that violates its schema gets a CALLRESULTERROR (4/21 §4.2.3)."""
 
 
 _OLD_TYPES = frozenset({CALL, CALLRESULT, CALLERROR})
@@ -44,14 +45,15 @@ _STRICT = Lenient()
 
 
 class FrameCodec:
-    """How one version is written and read.
+    """Reads and writes the frames of one version.
 
     Args:
         version: the OCPP version.
-        lenient: what is read beyond it.
+        lenient: which violations are accepted.
 
     Attributes:
         version: the OCPP version.
+        parse: returns the frame in a text; raises ProtocolError if it is not a frame of this version.
         reports_unreadable, refuses_unknown_types, bad_id, refuses_results: see the table.
     """
 
@@ -63,14 +65,11 @@ class FrameCodec:
         self.refuses_results = rules.refuses_results
         self.bad_id = rules.bad_id
         self._longest_description = rules.longest_description
-        self._frame_rules = FrameRules(rules.types, lenient.numeric_ids, lenient.short_call_errors)
+        frame_rules = FrameRules(rules.types, lenient.numeric_ids, lenient.short_call_errors)
+        self.parse: Callable[[str], Frame] = functools.partial(frames.parse, rules=frame_rules)
 
     def __repr__(self) -> str:
         return f"<FrameCodec of OCPP {self.version}>"
-
-    def parse(self, text: str) -> Frame:
-        """Return the frame that ``text`` holds; raises ProtocolError where it is none of this version's."""
-        return frames.parse(text, self._frame_rules)
 
     def code(self, code: str) -> str:
         """Return an error code in this version's spelling; GenericError for one that no version knows."""
@@ -79,7 +78,7 @@ class FrameCodec:
     def call_error(
         self, message_id: MessageId, code: str, description: str = "", details: Mapping[str, Any] | None = None
     ) -> str:
-        """Return the text of a CALLERROR as this version writes it; raises what `frames.call_error` raises."""
+        """Return the text of a CALLERROR in this version; raises what `frames.call_error` raises."""
         return frames.call_error(message_id, self.code(code), description[: self._longest_description], details)
 
     def call_result_error(self, message_id: str, code: str, description: str) -> str:

@@ -1,4 +1,4 @@
-"""OCPP-J frames: the JSON arrays on the wire, parsed and serialised; no I/O (J16 §4.2)."""
+"""OCPP-J frames: parses and serialises the JSON arrays on the wire; no I/O (J16 §4.2)."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ CALL, CALLRESULT, CALLERROR, CALLRESULTERROR, SEND = 2, 3, 4, 5, 6
 MAX_MESSAGE_ID = 36
 """The longest message id, in characters (J16 table 3)."""
 MAX_DEPTH = 100
-"""How deeply a frame may be nested: ten times what any message needs, a tenth of what exhausts Python's stack."""
+"""How deeply a frame may be nested: ten times what a message needs, a tenth of what Python's stack allows."""
 
 
 MessageId = str | int
-"""A message id: a string. A number is what a peer sent against the rules, and is echoed as it came."""
+"""A message id: a string. A peer may send a number against the rules; answers repeat it unchanged."""
 
 
 @dataclass(slots=True)
@@ -71,13 +71,13 @@ Frame = CallFrame | CallResultFrame | CallErrorFrame | CallResultErrorFrame | Se
 
 @dataclass(frozen=True, slots=True)
 class FrameRules:
-    """Which frames are understood.
+    """Which frames are accepted.
 
     Attributes:
-        types: the numbers of the message types that the version has (4/21 §4.1.3).
-        numeric_ids: take a CALL, SEND or CALLRESULTERROR whose id, which is the peer's, is an integer.
-        short_call_errors: take a CALLERROR that lacks its details, or its description too, or whose details are no
-            object; these are then found under ``"details"``.
+        types: the numbers of the message types of the version (4/21 §4.1.3).
+        numeric_ids: accept an integer as the message id of a CALL, SEND or CALLRESULTERROR.
+        short_call_errors: accept a CALLERROR without details, or without description and details. Details that are not
+            an object are stored under the key ``"details"``.
     """
 
     types: frozenset[int] = frozenset({CALL, CALLRESULT, CALLERROR})
@@ -94,7 +94,7 @@ _SHAPES: Mapping[int, tuple[str, int]] = {
     SEND: ("SEND", 4),
 }
 _STRICT = FrameRules()
-# What a short CALLERROR has for its description and its details.
+# The description and the details of a short CALLERROR.
 _ABSENT: Sequence[Any] = ("", None)
 
 
@@ -108,43 +108,38 @@ _encode_ascii = json.JSONEncoder(separators=(",", ":"), allow_nan=False, ensure_
 
 
 def parse(text: str, rules: FrameRules = _STRICT) -> Frame:
-    """Return the frame that ``text`` holds; a ``null`` payload is ``{}`` (J16 §4.2.1).
+    """Return the frame in ``text``; a ``null`` payload is ``{}`` (J16 §4.2.1).
 
-    The payload itself is not looked at: whether it is an object at all is the validation's business, whose answer to
-    the peer is the better one. Where an object has a key twice, the last one counts.
+    The payload itself is not checked, not even whether it is an object: validation gives the peer a better answer. If an
+    object has a key twice, the last one counts.
 
     Raises:
-        ProtocolError: it is no OCPP-J frame; the error carries what could be read of it.
+        ProtocolError: it is not an OCPP-J frame; the error holds the parts that could be read.
     """
-    kind, message_id, elements = _envelope(text, rules)
+    array = _checked_array(text, rules)
+    kind, message_id = array[0], array[1]
     if kind in (CALL, SEND):
-        action, payload = elements
+        action, payload = array[2], array[3]
         if not isinstance(action, str):
             raise _malformed(kind, message_id, "its action is not a string", "RpcFrameworkError")
         return (CallFrame if kind == CALL else SendFrame)(message_id, action, {} if payload is None else payload)
     if kind == CALLRESULT:
-        return CallResultFrame(message_id, {} if elements[0] is None else elements[0])
-    return _error(kind, message_id, elements, rules)
+        return CallResultFrame(message_id, {} if array[2] is None else array[2])
+    return _error(kind, message_id, array[2:], rules)
 
 
-def _decoded(text: str) -> Any:
-    # What begins and ends with its brackets, as nearly all does, needs no search for white space around them.
-    if text.startswith("["):
-        array, end = _decoder.raw_decode(text)
-        if end == len(text):
-            return array
-    return _decoder.decode(text)
-
-
-def _envelope(text: str, rules: FrameRules) -> tuple[int, Any, list[Any]]:
+def _checked_array(text: str, rules: FrameRules) -> list[Any]:
     try:
-        array = _decoded(text)
+        # Nearly every text is an array without white space around it; raw_decode does not look for any.
+        array, end = _decoder.raw_decode(text) if text.startswith("[") else (None, None)
+        if end != len(text):
+            array = _decoder.decode(text)
     except (ValueError, RecursionError) as error:
-        # ValueError also stands for integers longer than Python converts; neither text may go to the peer.
+        # ValueError: also an integer with more digits than Python converts. Neither text may go to the peer.
         raise ProtocolError(f"not JSON: {error}", error_code="RpcFrameworkError") from None
     if not isinstance(array, list) or len(array) < 2:
         raise ProtocolError("not a JSON array of two or more elements", error_code="RpcFrameworkError")
-    kind, message_id = array[:2]
+    kind, message_id = array[0], array[1]
     if type(kind) is not int:
         raise ProtocolError("its message type is not an integer", error_code="RpcFrameworkError")
     if kind not in rules.types:
@@ -155,27 +150,24 @@ def _envelope(text: str, rules: FrameRules) -> tuple[int, Any, list[Any]]:
             message_id=readable,
             message_type=kind,
         )
-    if not _is_message_id(kind, message_id, rules):
+    if not isinstance(message_id, str) and not _is_numeric_id(kind, message_id, rules):
         raise _malformed(kind, None, "its message id is not a string", "RpcFrameworkError")
-    if len(array) != _SHAPES[kind][1] and not (kind == CALLERROR and rules.short_call_errors and len(array) in (3, 4)):
-        wanted = _SHAPES[kind][1]
-        raise _malformed(kind, message_id, f"{len(array)} elements where {wanted} are expected", "RpcFrameworkError")
-    if _too_deep(text, array):
+    expected = _SHAPES[kind][1]
+    if len(array) != expected and not (kind == CALLERROR and rules.short_call_errors and len(array) in (3, 4)):
+        raise _malformed(kind, message_id, f"{len(array)} elements where {expected} are expected", "RpcFrameworkError")
+    # Few texts have enough brackets to be worth a look at the array.
+    if text.count("[") + text.count("{") > MAX_DEPTH and _is_too_deep(array):
         raise _malformed(kind, message_id, f"it is nested more than {MAX_DEPTH} deep", "FormatViolation")
-    return kind, message_id, array[2:]
+    return array
 
 
-def _is_message_id(kind: int, message_id: object, rules: FrameRules) -> bool:
-    # The answers to our own CALLs repeat our ids, which are strings; a CALLRESULTERROR has the id of the peer's CALL.
-    theirs = kind in (CALL, SEND, CALLRESULTERROR)
-    return isinstance(message_id, str) or (rules.numeric_ids and theirs and type(message_id) is int)
+def _is_numeric_id(kind: int, message_id: object, rules: FrameRules) -> bool:
+    # Answers to our CALLs repeat our ids, which are strings. A CALLRESULTERROR has the id of the peer's own CALL.
+    return rules.numeric_ids and kind in (CALL, SEND, CALLRESULTERROR) and type(message_id) is int
 
 
-def _too_deep(text: str, array: list[Any]) -> bool:
-    # What parses may still be too deep for those who compare, print or serialise it further down the stack. Few texts
-    # have brackets enough to be worth a walk.
-    if text.count("[") + text.count("{") <= MAX_DEPTH:
-        return False
+def _is_too_deep(array: list[Any]) -> bool:
+    # An array that parses may still be too deep for code that compares, prints or serialises it.
     level: list[Any] = [array]
     for _ in range(MAX_DEPTH):
         level = [inner for outer in level for inner in _members(outer) if isinstance(inner, (list, dict))]
@@ -208,7 +200,7 @@ def call(message_id: str, action: str, payload: Any) -> str:
     """Return the text of a CALL.
 
     Raises:
-        TypeError, ValueError: the payload holds something that JSON has not, such as NaN or a date.
+        TypeError, ValueError: the payload holds something that JSON cannot represent, such as NaN or a date.
     """
     return _dump([CALL, message_id, action, payload])
 
@@ -241,7 +233,7 @@ def _dump(array: list[Any]) -> str:
         if not text.isascii():
             text.encode()
     except UnicodeEncodeError:
-        # Half of a surrogate pair has no UTF-8; JSON can still escape it.
+        # Half a surrogate pair cannot be encoded as UTF-8; JSON can still escape it.
         return _encode_ascii(array)
     except RecursionError:
         raise ValueError("the payload is nested too deeply for JSON") from None

@@ -1,6 +1,6 @@
-"""The messages of the versions that one central system or charge point speaks: known, judged, read and written.
+"""The messages of each version that one central system or charge point supports: checks and writes them.
 
-A version's schemas are read when it is first needed: a program that meets 1.6 alone never reads those of 2.x.
+The schemas of a version are loaded when it is first needed: a program that only uses 1.6 never loads those of 2.x.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ __all__ = ["MessageSet", "MessageSets"]
 
 _logger = logging.getLogger(__name__)
 
-# A number with more than six decimals, or something that looks like one.
+# A number with more than six decimals, or a text that looks like one.
 _LONG_FRACTION = re.compile(r"\.\d{7}|\d[eE]-")
 _MAX_DECIMALS = 6
-# What is in there means what its vendor says.
+# The vendor defines what these fields hold.
 _FREE_FIELDS = frozenset({"customData", "data"})
 
 
@@ -37,16 +37,16 @@ class MessageSet:
     """The messages of one version, for one end of a connection.
 
     Args:
-        entries: which there are.
+        entries: the actions of the version.
         role: this end.
-        lenient: what is tolerated.
-        validation: what becomes of what breaks its schema.
+        lenient: which violations are accepted.
+        validation: what happens to a payload that violates its schema.
 
     Attributes:
         version: the version.
         role: this end.
-        catalogue: which there are.
-        codec: how frames are written and read.
+        catalogue: the actions of the version.
+        codec: reads and writes the frames of the version.
     """
 
     def __init__(self, entries: Catalogue, role: Role, lenient: Lenient, validation: Validation) -> None:
@@ -58,8 +58,8 @@ class MessageSet:
         self._validator = _validator(entries, lenient)
         self._normalize = Normalizer(entries, lenient).normalize if lenient.normalizes else None
         self._is_send = {name: entries.is_send(name) for name in entries.actions if entries.may_send(role, name)}
-        # Towards charge points: 2/201 §2.1.4 decimal.
-        self._round = role == "central_system" and entries.version != "1.6"
+        # Decimals for charge points have at most six digits (2/201 §2.1.4).
+        self._rounds = role == "central_system" and entries.version != "1.6"
 
     def __repr__(self) -> str:
         return f"<MessageSet of OCPP {self.version}: {len(self.catalogue.actions)} actions>"
@@ -67,11 +67,11 @@ class MessageSet:
     # Checking.
 
     def check_inbound(self, action: str, kind: Kind, payload: Any) -> tuple[Any, ValidationError | None, bool]:
-        """Check a payload that came in.
+        """Check a payload of the peer.
 
         Returns:
-            The payload as `Lenient` asks for it; what is wrong with it, or None, also if its validation is off; and
-            whether it is refused for that.
+            The payload, changed as `Lenient` says; the fault, or None if there is none or validation is off; and
+            whether the message is refused for that fault.
         """
         if self._normalize is not None:
             payload = self._normalize(action, kind, payload)
@@ -80,19 +80,19 @@ class MessageSet:
         return payload, fault, fault is not None and not _tolerated(mode, fault)
 
     def check_outbound(self, action: str, kind: Kind, payload: Any) -> ValidationError | None:
-        """Return why a payload must not go out, or None."""
+        """Return why a payload must not be sent, or None."""
         mode = self._validation.outbound_actions.get(action, self._validation.outbound)
         fault = None if mode == "off" else self._validator.check(action, kind, payload)
         return None if fault is None or _tolerated(mode, fault) else fault
 
     def unknown(self, action: str, catalogues: Sequence[Catalogue]) -> ValidationError:
-        """Return the error for an action that none of some versions has."""
+        """Return the error for an action that none of ``catalogues`` has."""
         text = unknown_action(catalogues, action)
         code = self.codec.code("NotImplemented")
         return ValidationError(text, action=action, errors=[Violation("", text, "action")], error_code=code)
 
     def check_sender(self, action: str, *, send: bool) -> None:
-        """Raise ValidationError unless this end of a connection may send the action, as a SEND or as a CALL."""
+        """Raise ValidationError unless this end may send the action, as a SEND or as a CALL."""
         if self._is_send.get(action) is send:
             return
         entries, role = self.catalogue, self.role
@@ -107,25 +107,28 @@ class MessageSet:
             text, action=action, errors=[Violation("", text, "action")], error_code=self.codec.code(code)
         )
 
-    # Writing. All raise TypeError or ValueError where a payload holds what JSON has not.
+    # Writing. All raise TypeError or ValueError if JSON cannot represent the payload.
 
     def call(self, message_id: str, action: str, payload: Any) -> str:
         """Return the text of a CALL."""
         text = frames.call(message_id, action, payload)
-        return text if self._fits(text) else frames.call(message_id, action, _rounded(payload))
+        if self._rounds and _LONG_FRACTION.search(text):
+            text = frames.call(message_id, action, _rounded(payload))
+        return text
 
     def send(self, message_id: str, action: str, payload: Any) -> str:
         """Return the text of a SEND."""
         text = frames.send(message_id, action, payload)
-        return text if self._fits(text) else frames.send(message_id, action, _rounded(payload))
+        if self._rounds and _LONG_FRACTION.search(text):
+            text = frames.send(message_id, action, _rounded(payload))
+        return text
 
     def call_result(self, message_id: frames.MessageId, payload: Any) -> str:
         """Return the text of a CALLRESULT."""
         text = frames.call_result(message_id, payload)
-        return text if self._fits(text) else frames.call_result(message_id, _rounded(payload))
-
-    def _fits(self, text: str) -> bool:
-        return not self._round or _LONG_FRACTION.search(text) is None
+        if self._rounds and _LONG_FRACTION.search(text):
+            text = frames.call_result(message_id, _rounded(payload))
+        return text
 
 
 def _tolerated(mode: str, fault: ValidationError) -> bool:
@@ -144,29 +147,29 @@ def _rounded(value: Any) -> Any:
 
 def _validator(entries: Catalogue, lenient: Lenient) -> Validator:
     if entries is catalogue(entries.version) and not lenient.long_fractions:
-        return validator(entries.version)  # shared, with all that it has compiled
+        return validator(entries.version)  # shared, with the predicates that it has compiled
     formats = FORMATS[entries.version]
-    if lenient.long_fractions and entries.version != "1.6":  # which has no limit
+    if lenient.long_fractions and entries.version != "1.6":  # 1.6 has no limit
         formats = {**formats, "date-time": RFC_3339_LONG}
     return Validator(entries, formats)
 
 
 class MessageSets:
-    """What one central system or charge point speaks.
+    """The messages of all versions that one central system or charge point supports.
 
     Args:
-        role: which it is.
+        role: this end.
         protocols: the subprotocols.
-        vendor_actions: further actions.
-        lenient: what is tolerated.
-        validation: what becomes of what breaks its schema.
+        vendor_actions: actions beyond those of OCPP.
+        lenient: which violations are accepted.
+        validation: what happens to a payload that violates its schema.
 
     Raises:
-        ValueError: a vendor's action cannot be used, or a place in ``lenient`` does not exist; the text names it.
+        ValueError: a vendor action cannot be used, or a place in ``lenient`` does not exist; the text names it.
 
     Attributes:
-        role: which it is.
-        versions: of the subprotocols, in their order.
+        role: this end.
+        versions: the versions of the subprotocols, in the same order.
     """
 
     def __init__(
@@ -183,12 +186,12 @@ class MessageSets:
         self._vendor_actions = tuple(vendor_actions)
         self._lenient = lenient or Lenient()
         self._validation = validation or Validation()
-        self._lock = threading.Lock()  # so that each version is made once
+        self._lock = threading.Lock()  # each version is created once
         self._messages: dict[str, MessageSet] = {}
         self._check()
 
     def _check(self) -> None:
-        # All at once where something is to be checked; otherwise when they are needed.
+        # All versions now if there is something to check; otherwise each when it is needed.
         for action in self._vendor_actions:
             _check_schemas(action)
         if self._vendor_actions:
@@ -201,12 +204,12 @@ class MessageSets:
         return f"<MessageSets of a {self.role}: {', '.join(self.versions)}>"
 
     def messages(self, version: str) -> MessageSet:
-        """Return the messages of a version; raises ValueError for one that is not spoken here."""
+        """Return the messages of a version; raises ValueError for an unsupported version."""
         found = self._messages.get(version)
         if found is not None:
             return found
         if version not in self.versions:
-            raise ValueError(f"OCPP {version!r} is not spoken here; {', '.join(self.versions)} is")
+            raise ValueError(f"unsupported OCPP version {version!r}; supported: {', '.join(self.versions)}")
         with self._lock:
             if version not in self._messages:
                 self._messages[version] = MessageSet(self._entries(version), self.role, self._lenient, self._validation)
@@ -222,13 +225,13 @@ class MessageSets:
         return with_limits(entries, self._lenient.max_lengths) if self._lenient.max_lengths else entries
 
     def check_sender(self, action: str, version: str | None, *, send: bool) -> None:
-        """Raise ValidationError unless this end may send the action, in that version or in any.
+        """Raise ValidationError unless this end may send the action, in ``version`` or, if None, in any version.
 
-        Raises ValueError for a version that is not spoken here.
+        Raises ValueError for an unsupported version.
         """
         wanted = sorted(self.versions) if version is None else [version]
         for candidate in wanted:
-            # One after the other: the schemas of a version that is not needed are not read.
+            # One after the other: schemas of a version that is not needed are not loaded.
             if self.messages(candidate).catalogue.known(action):
                 self.messages(candidate).check_sender(action, send=send)
                 return

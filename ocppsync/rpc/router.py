@@ -1,4 +1,4 @@
-"""Which handler gets a CALL: one callable for everything, or one per action; and what runs after the answer."""
+"""Finds the handler of an action: a single callable for all actions, or one per action; and the hooks after the answer."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Handle = Callable[[Any, RequestMetadata], Any]
 
 
 class Route:
-    """What becomes of one action of the peer in one version of OCPP.
+    """The handler of one action of the peer in one version of OCPP.
 
     Attributes:
-        handle: called with the payload and the metadata, returns the answer; what it returns for a SEND is dropped.
-            None from a handler of one action stands for ``{}``. Raises CallError if the handler did, or if the single
-            handler returned None.
+        handle: called with the payload and the metadata, returns the answer; for a SEND the answer is dropped. A handler
+            of one action may return None for ``{}``. Raises CallError if the handler does, or if the single handler
+            returns None.
         hooks: called after the answer was sent.
-        call_refusal: the error code for a CALL that no handler serves, else None (J16 table 7).
+        call_refusal: the error code for a CALL of the action if it has no handler, else None (J16 table 7).
         send_refusal: the same for a SEND.
     """
 
@@ -55,14 +55,29 @@ _UNKNOWN = Route(None, refusal="NotImplemented")
 _NOT_SENT_BY_PEER = Route(None)
 
 
+class Routes(dict[str, Route]):
+    """The routes of one version, by action; a route is made when its action first arrives.
+
+    Args:
+        make: called with an action that has no route yet; it may store the route here, and returns it.
+    """
+
+    def __init__(self, make: Callable[[str], Route]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, action: str) -> Route:
+        return self._make(action)
+
+
 class Router:
     """The handlers of one central system or charge point.
 
-    A handler that is registered for a version goes before one that is registered for all that know its action.
+    A handler that is registered for one version has priority over one that is registered for all versions.
 
     Args:
         message_sets: the versions, and the actions of each.
-        handler: the single callable, or None.
+        handler: the single handler, or None.
     """
 
     def __init__(self, message_sets: MessageSets, handler: Handler | None = None) -> None:
@@ -71,18 +86,20 @@ class Router:
         self._message_sets = message_sets
         self._peer: Role = "charge_point" if message_sets.role == "central_system" else "central_system"
         self._handler = handler
-        # Serialises the registrations, and the making of routes from them; a route that is made is found without it.
+        # Guards the handlers and the making of routes from them. Routes that exist are read without it.
         self._lock = threading.Lock()
-        self._routes: dict[tuple[str, str], Route] = {}
+        self._routes: dict[str, Routes] = {
+            version: Routes(functools.partial(self._find_route, version)) for version in message_sets.versions
+        }
         self._on: dict[tuple[str, str | None], ActionHandler] = {}
         self._after: dict[tuple[str, str | None], tuple[ActionHandler, ...]] = {}
         self._transfers: dict[tuple[str, str | None, str | None], ActionHandler] = {}
 
     def on(self, action: str, version: str | None = None) -> Callable[[_F], _F]:
-        """Return a decorator that makes a function the handler of ``action``, in one version or in all.
+        """Return a decorator that registers the handler of ``action``, in one version or in all.
 
         Raises:
-            ValueError: there is no such action, the peer never sends it, or (from the decorator) it has a handler.
+            ValueError: the action does not exist, the peer never sends it, or (from the decorator) it has a handler.
         """
         self._check(action, version)
 
@@ -91,16 +108,16 @@ class Router:
                 if (action, version) in self._on:
                     raise ValueError(f"{action} has a handler already: {self._on[action, version]!r}")
                 self._on[action, version] = function
-                self._routes = {}
+                self._forget_routes()
             return function
 
         return register
 
     def after(self, action: str, version: str | None = None) -> Callable[[_F], _F]:
-        """Return a decorator that makes a function run once ``action`` was answered.
+        """Return a decorator that registers a hook, which runs after ``action`` was answered.
 
         Raises:
-            ValueError: there is no such action, the peer never sends it, or it is never answered.
+            ValueError: the action does not exist, the peer never sends it, or it has no answer.
         """
         if all(entries.is_send(action) for entries in self._check(action, version)):
             raise ValueError(f"{action} is never answered, so nothing runs after it")
@@ -108,7 +125,7 @@ class Router:
         def register(function: _F) -> _F:
             with self._lock:
                 self._after[action, version] = (*self._after.get((action, version), ()), function)
-                self._routes = {}
+                self._forget_routes()
             return function
 
         return register
@@ -116,10 +133,10 @@ class Router:
     def on_data_transfer(
         self, vendor_id: str, message_id: str | None = None, version: str | None = None
     ) -> Callable[[_F], _F]:
-        """Return a decorator that makes a function the handler of a vendor's DataTransfer, or of one message of it.
+        """Return a decorator that registers the handler of a vendor's DataTransfer, or of one message id of it.
 
         Raises:
-            ValueError: the version is not spoken here, or (from the decorator) there is a handler already.
+            ValueError: the version is not supported, or (from the decorator) there is a handler already.
         """
         self._check(_TRANSFER, version)
         key = vendor_id, message_id, version
@@ -134,7 +151,7 @@ class Router:
         return register
 
     def _check(self, action: str, version: str | None) -> list[Catalogue]:
-        """Return where the action is one that the peer may send; raises ValueError where it is nowhere."""
+        """Return the catalogue of a version in which the peer may send the action; raises ValueError if none does."""
         wanted = (version,) if version is not None else self._message_sets.versions
         catalogues = []
         for candidate in sorted(wanted):
@@ -146,18 +163,21 @@ class Router:
             raise ValueError(unknown_action(catalogues, action))
         raise ValueError(f"a {self._peer.replace('_', ' ')} never sends {action}, so it needs no handler here")
 
-    def route(self, action: str, version: str) -> Route:
-        """Return what becomes of ``action`` in one version of OCPP."""
-        route = self._routes.get((action, version))
-        return self._find_route(action, version) if route is None else route
+    def routes(self, version: str) -> Routes:
+        """Return the routes of a version."""
+        return self._routes[version]
 
-    def _find_route(self, action: str, version: str) -> Route:
+    def _forget_routes(self) -> None:
+        assert self._lock.locked()
+        for routes in self._routes.values():
+            routes.clear()
+
+    def _find_route(self, version: str, action: str) -> Route:
         entries = self._message_sets.messages(version).catalogue
         if not entries.known(action):
-            return _UNKNOWN  # not kept: a peer may invent any number of actions
+            return _UNKNOWN  # not stored: a peer may invent any number of actions
         with self._lock:
-            route = self._make_route(action, version, entries)
-            self._routes[action, version] = route
+            route = self._routes[version][action] = self._make_route(action, version, entries)
         return route
 
     def _make_route(self, action: str, version: str, entries: Catalogue) -> Route:
@@ -190,10 +210,10 @@ class Router:
         return _status("UnknownVendorId")
 
     def _transfer(self, payload: dict[str, Any], metadata: RequestMetadata) -> Any:
-        """Return a vendor handler's answer; None where the vendor has none here."""
-        # Where payloads are not validated, they may be anything, even what no dict finds.
+        """Return the answer of the vendor's handler; None if the vendor has none."""
+        # Without validation the payload may hold anything, even values that are not hashable.
         vendor_id, message_id = str(payload.get("vendorId")), payload.get("messageId")
-        # The version's own before those of all versions, the message's own before the vendor's.
+        # A handler of the message id before one of the vendor; a handler of the version before one of all versions.
         for wanted in (message_id if isinstance(message_id, str) else None, None):
             for version in (metadata.ocpp_version, None):
                 function = self._transfers.get((vendor_id, wanted, version))
@@ -221,6 +241,5 @@ def _notify_any(handler: Handler, action: str, payload: Any, metadata: RequestMe
 
 
 def _status(status: str) -> dict[str, str]:
-    # C16 §7.23: an undesired outcome of a DataTransfer is told by its status, whoever has a handler for it. An
-    # application that takes no vendor messages need not say so itself.
+    # A DataTransfer always gets a CALLRESULT; its status says that there is no handler (C16 §7.23).
     return {"status": status}

@@ -242,7 +242,7 @@ class Stream:
 class TLSStream(Stream):
     """A TLS connection over a plain one.
 
-    The TLS engine works on memory buffers, under a lock of its own, and the socket carries its output: so one thread can
+    The TLS engine works on memory buffers, under a lock of its own; the socket carries its output. So one thread can
     wait for data while others write, which `ssl.SSLSocket` does not allow.
 
     Args:

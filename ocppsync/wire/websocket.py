@@ -6,7 +6,7 @@ simple-websocket's own reading and writing are not used:
 * It writes with ``sock.send``, which may write half a frame, from several threads at once. Here frames go through a
   `Stream`, whole and in order.
 * It buffers without limit, blocks for ever after a message that is too big, and delays a message that arrives together
-  with the handshake. Here one event is read at a time, by `FrameReader` or by wsproto, on which simple-websocket builds.
+  with the handshake. Here `FrameReader` or wsproto, on which simple-websocket builds, reads one event at a time.
 * Its close does not end a connection to a silent peer, and its client never answers a Close. Here `WebSocket.close`
   calls ``on_closing``, which aborts after the close timeout, and every Close is answered.
 """

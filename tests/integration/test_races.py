@@ -19,7 +19,7 @@ from ocppsync import CentralSystem, ChargePoint, SecurityProfiles, utc_now
 from ocppsync.events import Closed, MessageReceived, MessageSent
 from ocppsync.journal import Journal
 from ocppsync.rpc import frames
-from ocppsync.rpc.answer_memory import AnswerMemory, IncomingCall, Verdict
+from ocppsync.rpc.answer_memory import AnswerMemory, CallKind, IncomingCall
 from ocppsync.rpc.frame_codec import FrameCodec
 from ocppsync.rpc.message_sets import MessageSets
 from ocppsync.rpc.registration import Registration
@@ -78,11 +78,11 @@ def test_a_deadline_that_passes_while_the_answer_is_taken_changes_nothing() -> N
 class _QuickMemory(AnswerMemory):
     """Has the handler finish just after a repeat was let in, and before anybody looks at what was decided."""
 
-    def admit(self, call: frames.CallFrame, text: str, reply_to: object) -> tuple[Verdict, IncomingCall]:
-        verdict, admission = super().admit(call, text, reply_to)
-        if verdict is Verdict.IN_PROGRESS:
-            assert self.finish(admission, "the answer") is reply_to, "which sends it there"
-        return verdict, admission
+    def remember(self, call: frames.CallFrame, text: str, reply_to: object) -> tuple[CallKind, IncomingCall]:
+        kind, incoming = super().remember(call, text, reply_to)
+        if kind is CallKind.IN_PROGRESS:
+            assert self.finish(incoming, "the answer") is reply_to, "which sends it there"
+        return kind, incoming
 
 
 def test_a_repeat_whose_handler_finishes_just_then_is_answered_once() -> None:
@@ -179,7 +179,7 @@ def test_every_hook_of_many_at_once_is_kept() -> None:
     hooks = at_once(
         [functools.partial(router.after("Heartbeat"), lambda payload, metadata: None) for _ in range(THREADS)]
     )
-    assert set(router.route("Heartbeat", "1.6").hooks) == set(hooks)
+    assert set(router.routes("1.6")["Heartbeat"].hooks) == set(hooks)
 
 
 def test_no_trigger_of_many_at_once_is_forgotten() -> None:

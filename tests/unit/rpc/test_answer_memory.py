@@ -10,7 +10,7 @@ import pytest
 from intruder import Intruder
 
 from ocppsync.rpc import frames
-from ocppsync.rpc.answer_memory import KEPT_ANSWERS, KEPT_SECONDS, AnswerMemory, IncomingCall, Verdict
+from ocppsync.rpc.answer_memory import KEPT_ANSWERS, KEPT_SECONDS, AnswerMemory, IncomingCall, CallKind
 
 ANSWER = '[3,"1",{"transactionId":5}]'
 START = '[2,"1","StartTransaction",{"connectorId":1,"idTag":"A"}]'
@@ -28,13 +28,13 @@ class Clock:
         return self.now
 
 
-def admit(memory: AnswerMemory, text: str, reply_to: object = "reply_to") -> tuple[Verdict, IncomingCall]:
+def admit(memory: AnswerMemory, text: str, reply_to: object = "reply_to") -> tuple[CallKind, IncomingCall]:
     call = frames.parse(text)
     assert isinstance(call, frames.CallFrame)
-    return memory.admit(call, text, reply_to)
+    return memory.remember(call, text, reply_to)
 
 
-def verdict(memory: AnswerMemory, text: str, reply_to: object = "reply_to") -> Verdict:
+def kind_of(memory: AnswerMemory, text: str, reply_to: object = "reply_to") -> CallKind:
     return admit(memory, text, reply_to)[0]
 
 
@@ -42,7 +42,7 @@ def remember(
     memory: AnswerMemory, text: str, reply_to: object = "reply_to", answer: str | None = ANSWER
 ) -> IncomingCall:
     what, entry = admit(memory, text, reply_to)
-    assert what is Verdict.NEW
+    assert what is CallKind.NEW
     memory.finish(entry, answer)
     return entry
 
@@ -51,19 +51,19 @@ def remember(
 def test_a_call_is_new_then_swallowed_then_replayed(text: str) -> None:
     memory = AnswerMemory()
     what, entry = admit(memory, text)
-    assert (what, entry.answer) == (Verdict.NEW, None)
+    assert (what, entry.answer) == (CallKind.NEW, None)
     for _ in range(2):
-        assert admit(memory, text) == (Verdict.IN_PROGRESS, entry)
+        assert admit(memory, text) == (CallKind.IN_PROGRESS, entry)
     assert memory.finish(entry, ANSWER) == "reply_to"
     for _ in range(2):
         what, again = admit(memory, text)
-        assert (what, again.answer) == (Verdict.REPLAY, ANSWER)
+        assert (what, again.answer) == (CallKind.REPEATED, ANSWER)
 
 
 def test_a_call_that_was_answered_with_an_error_is_handled_anew() -> None:
     memory = AnswerMemory()
     remember(memory, START, answer=None)
-    assert verdict(memory, START) is Verdict.NEW
+    assert kind_of(memory, START) is CallKind.NEW
 
 
 @pytest.mark.parametrize(
@@ -89,16 +89,16 @@ def test_what_counts_as_the_same_call(first: str, second: str, same: bool, answe
     entry = admit(memory, first)[1]
     if answered:
         memory.finish(entry, ANSWER)
-    repeat = Verdict.REPLAY if answered else Verdict.IN_PROGRESS
-    assert verdict(memory, second) is (repeat if same else Verdict.CONFLICT)
-    assert verdict(memory, first) is repeat, "a conflict changes nothing"
+    repeat = CallKind.REPEATED if answered else CallKind.IN_PROGRESS
+    assert kind_of(memory, second) is (repeat if same else CallKind.CONFLICT)
+    assert kind_of(memory, first) is repeat, "a conflict changes nothing"
 
 
 def test_other_ids_are_other_calls() -> None:
     memory = AnswerMemory()
     remember(memory, START)
-    assert verdict(memory, START.replace('"1"', '"2"', 1)) is Verdict.NEW
-    assert verdict(memory, START.replace('"1"', '"1 "', 1)) is Verdict.NEW
+    assert kind_of(memory, START.replace('"1"', '"2"', 1)) is CallKind.NEW
+    assert kind_of(memory, START.replace('"1"', '"1 "', 1)) is CallKind.NEW
 
 
 # Over another connection.
@@ -109,7 +109,7 @@ def test_a_queued_message_may_be_repeated_over_another_connection(action: str) -
     memory = AnswerMemory()
     text = f'[2,"1","{action}",{{}}]'
     remember(memory, text, "old")
-    assert verdict(memory, text, "new") is Verdict.REPLAY
+    assert kind_of(memory, text, "new") is CallKind.REPEATED
 
 
 @pytest.mark.parametrize("action", ["Heartbeat", "BootNotification", "StatusNotification", "Authorize", "DataTransfer"])
@@ -120,21 +120,21 @@ def test_anything_else_is_new_over_another_connection(action: str, answered: boo
     entry = admit(memory, text, "old")[1]
     if answered:
         memory.finish(entry, ANSWER)
-    assert verdict(memory, text, "new") is Verdict.NEW
+    assert kind_of(memory, text, "new") is CallKind.NEW
 
 
 @pytest.mark.parametrize("other", [HEARTBEAT, START.replace('"A"', '"B"')])
 def test_another_connection_may_use_an_id_again(other: str) -> None:
     memory = AnswerMemory()
     remember(memory, START, "old")
-    assert verdict(memory, other, "new") is Verdict.NEW
-    assert verdict(memory, other, "new") is Verdict.IN_PROGRESS, "the newer one is remembered"
+    assert kind_of(memory, other, "new") is CallKind.NEW
+    assert kind_of(memory, other, "new") is CallKind.IN_PROGRESS, "the newer one is remembered"
 
 
 def test_the_answer_goes_to_the_connection_that_asked_last() -> None:
     memory = AnswerMemory()
     entry = admit(memory, START, "old")[1]
-    assert admit(memory, START, "new") == (Verdict.IN_PROGRESS, entry)
+    assert admit(memory, START, "new") == (CallKind.IN_PROGRESS, entry)
     assert memory.finish(entry, ANSWER) == "new"
 
 
@@ -142,8 +142,8 @@ def test_the_answer_stays_with_the_newest_connection() -> None:
     memory = AnswerMemory()
     memory.prefer("second")
     entry = admit(memory, START, "first")[1]
-    assert admit(memory, START, "second") == (Verdict.IN_PROGRESS, entry)
-    assert admit(memory, START, "first") == (Verdict.IN_PROGRESS, entry)
+    assert admit(memory, START, "second") == (CallKind.IN_PROGRESS, entry)
+    assert admit(memory, START, "first") == (CallKind.IN_PROGRESS, entry)
     assert memory.finish(entry, ANSWER) == "second"
 
 
@@ -152,14 +152,14 @@ def test_the_answer_to_an_id_that_was_taken_over_goes_to_its_own_connection() ->
     old = admit(memory, HEARTBEAT, "old")[1]
     new = admit(memory, HEARTBEAT, "new")[1]
     assert memory.finish(old, None) == "old"
-    assert verdict(memory, HEARTBEAT, "new") is Verdict.IN_PROGRESS, "the newer one is still being handled"
+    assert kind_of(memory, HEARTBEAT, "new") is CallKind.IN_PROGRESS, "the newer one is still being handled"
     assert memory.finish(new, ANSWER) == "new"
 
 
 def test_links_are_told_apart_by_identity() -> None:
     memory = AnswerMemory()
     remember(memory, HEARTBEAT, [1])
-    assert verdict(memory, HEARTBEAT, [1]) is Verdict.NEW
+    assert kind_of(memory, HEARTBEAT, [1]) is CallKind.NEW
 
 
 # For how long.
@@ -170,9 +170,9 @@ def test_an_answer_is_kept_for_its_time() -> None:
     memory = AnswerMemory(clock)
     remember(memory, START)
     clock.now += KEPT_SECONDS
-    assert verdict(memory, START) is Verdict.REPLAY
+    assert kind_of(memory, START) is CallKind.REPEATED
     clock.now += 0.001
-    assert verdict(memory, START) is Verdict.NEW
+    assert kind_of(memory, START) is CallKind.NEW
 
 
 def test_a_call_that_is_being_handled_does_not_age() -> None:
@@ -180,7 +180,7 @@ def test_a_call_that_is_being_handled_does_not_age() -> None:
     memory = AnswerMemory(clock)
     admit(memory, START)
     clock.now += 10 * KEPT_SECONDS
-    assert verdict(memory, START) is Verdict.IN_PROGRESS
+    assert kind_of(memory, START) is CallKind.IN_PROGRESS
 
 
 def numbered(number: int) -> str:
@@ -192,8 +192,8 @@ def test_only_the_last_few_are_kept() -> None:
     for number in range(KEPT_ANSWERS + 1):
         remember(memory, numbered(number))
     for number in range(KEPT_ANSWERS, 0, -1):
-        assert verdict(memory, numbered(number)) is Verdict.REPLAY
-    assert verdict(memory, numbered(0)) is Verdict.NEW
+        assert kind_of(memory, numbered(number)) is CallKind.REPEATED
+    assert kind_of(memory, numbered(0)) is CallKind.NEW
 
 
 def test_an_id_that_is_used_again_counts_as_new() -> None:
@@ -204,8 +204,8 @@ def test_an_id_that_is_used_again_counts_as_new() -> None:
         remember(memory, numbered(number))
     remember(memory, numbered(0), "new")
     remember(memory, numbered(KEPT_ANSWERS))
-    assert verdict(memory, numbered(0), "new") is Verdict.REPLAY
-    assert verdict(memory, numbered(1)) is Verdict.NEW, "the one that came first is forgotten first"
+    assert kind_of(memory, numbered(0), "new") is CallKind.REPEATED
+    assert kind_of(memory, numbered(1)) is CallKind.NEW, "the one that came first is forgotten first"
     assert memory.finish(first, ANSWER) == "old"
 
 
@@ -216,8 +216,8 @@ def test_a_call_that_was_forgotten_can_still_be_answered(answer: Any) -> None:
     for number in range(1, KEPT_ANSWERS + 1):
         remember(memory, numbered(number))
     assert memory.finish(first, answer) == "reply_to"
-    assert verdict(memory, numbered(1)) is Verdict.REPLAY
-    assert verdict(memory, numbered(0)) is Verdict.NEW
+    assert kind_of(memory, numbered(1)) is CallKind.REPEATED
+    assert kind_of(memory, numbered(0)) is CallKind.NEW
 
 
 # Which answers the peer may refuse (4/21 §4.2.3).
@@ -247,11 +247,11 @@ def test_a_number_and_its_text_are_two_ids() -> None:
     for text in ('[2,1,"Heartbeat",{}]', '[2,"1","Heartbeat",{}]'):
         call = frames.parse(text, rules)
         assert isinstance(call, frames.CallFrame)
-        what, entry = memory.admit(call, text, "reply_to")
-        assert what is Verdict.NEW
+        what, entry = memory.remember(call, text, "reply_to")
+        assert what is CallKind.NEW
         memory.finish(entry, ANSWER)
         # The same, with a blank in it.
-        assert memory.admit(call, text.replace(",", ", "), "reply_to")[0] is Verdict.REPLAY
+        assert memory.remember(call, text.replace(",", ", "), "reply_to")[0] is CallKind.REPEATED
     assert memory.answered(1) == memory.answered("1") == "Heartbeat"
 
 
@@ -274,11 +274,11 @@ class _Watched(Clock):
 def test_a_call_that_comes_over_two_connections_at_once_is_handled_once() -> None:
     clock = _Watched()
     memory = AnswerMemory(clock)
-    intruder = Intruder(lambda: verdict(memory, START, "later"))
+    intruder = Intruder(lambda: kind_of(memory, START, "later"))
     memory._lock = intruder.lock
     clock.come = intruder.come
     what, entry = admit(memory, START, "earlier")
-    assert {what, intruder.result()} == {Verdict.NEW, Verdict.IN_PROGRESS}
+    assert {what, intruder.result()} == {CallKind.NEW, CallKind.IN_PROGRESS}
     assert memory.finish(entry, ANSWER) == "later"
 
 
@@ -296,13 +296,13 @@ class _Interrupted(OrderedDict[frames.MessageId, IncomingCall]):
 def test_an_error_forgets_no_call_that_takes_its_id_over_at_that_moment() -> None:
     memory = AnswerMemory()
     _, entry = admit(memory, HEARTBEAT, "earlier")
-    intruder = Intruder(lambda: verdict(memory, HEARTBEAT, "later"))
+    intruder = Intruder(lambda: kind_of(memory, HEARTBEAT, "later"))
     entries = _Interrupted(memory._entries)
     entries.come = intruder.come
     memory._lock, memory._entries = intruder.lock, entries
     assert memory.finish(entry, None) == "earlier"
-    assert intruder.result() is Verdict.NEW
-    assert verdict(memory, HEARTBEAT, "later") is Verdict.IN_PROGRESS, "it is being handled"
+    assert intruder.result() is CallKind.NEW
+    assert kind_of(memory, HEARTBEAT, "later") is CallKind.IN_PROGRESS, "it is being handled"
 
 
 class _Read(IncomingCall):

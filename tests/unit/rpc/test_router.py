@@ -19,16 +19,16 @@ OTHER: Any = {"charge_point": "central_system", "central_system": "charge_point"
 
 
 def refusal(router: Router, action: str, version: str, send: bool = False) -> str | None:
-    route = router.route(action, version)
+    route = router.routes(version)[action]
     return route.send_refusal if send else route.call_refusal
 
 
 def handle(router: Router, action: str, payload: Any, metadata: RequestMetadata) -> Any:
-    return router.route(action, metadata.ocpp_version).handle(payload, metadata)
+    return router.routes(metadata.ocpp_version)[action].handle(payload, metadata)
 
 
 def hooks(router: Router, action: str, version: str) -> tuple[Any, ...]:
-    return router.route(action, version).hooks
+    return router.routes(version)[action].hooks
 
 
 def make(peer: Any = "charge_point", handler: Any = None) -> Router:
@@ -269,7 +269,7 @@ def test_hooks_of_the_version_come_before_those_of_all() -> None:
         ("TransactionEvent", "1.6", "OCPP 1.6 has no action 'TransactionEvent'"),
         ("Reset", "2.0.1", "a charge point never sends Reset, so it needs no handler here"),
         ("Reset", None, "a charge point never sends Reset, so it needs no handler here"),
-        ("Heartbeat", "2.0", "OCPP '2.0' is not spoken here; 1.6, 2.0.1, 2.1 is"),
+        ("Heartbeat", "2.0", "unsupported OCPP version '2.0'; supported: 1.6, 2.0.1, 2.1"),
         ("Bogus", None, "OCPP 1.6, 2.0.1 and 2.1 have no action 'Bogus'"),
     ],
 )
@@ -353,5 +353,5 @@ def test_a_vendors_message_has_one_handler() -> None:
     router = transfers()
     with pytest.raises(ValueError, match="DataTransfer of x has a handler already"):
         router.on_data_transfer("x", "m")(take_all)
-    with pytest.raises(ValueError, match="OCPP '9' is not spoken here"):
+    with pytest.raises(ValueError, match="unsupported OCPP version '9'"):
         router.on_data_transfer("x", "m", "9")
