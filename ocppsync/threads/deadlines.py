@@ -1,4 +1,4 @@
-"""One appointment with the timer for all CALLs of a connection that wait for their answers: the oldest is due first."""
+"""The deadlines of all CALLs of a connection, with one appointment of the timer: the oldest CALL is due first."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ _Job = TypeVar("_Job")
 
 
 class Deadlines(Generic[_Job]):
-    """Gives each job so many seconds from its beginning, and reports what was not ended by then.
+    """Gives each job the same time, and reports the jobs that did not end in time.
 
-    An appointment for each would be made and cancelled with every CALL, though hardly any comes to its end so.
+    An appointment per CALL would be made and cancelled each time, although hardly any CALL reaches its deadline.
 
     Args:
-        timer: calls.
+        timer: calls ``expire``.
         seconds: how long a job may take.
-        expire: is called with each job that took longer, on the timer.
+        expire: called with each job that takes longer, on the timer's thread.
     """
 
     def __init__(self, timer: Timer, seconds: float, expire: Callable[[_Job], object]) -> None:
         self._timer = timer
         self._seconds = seconds
         self._expire = expire
-        self._lock = threading.Lock()  # guards all below; never held while a job expires
+        self._lock = threading.Lock()  # guards everything below; never held during ``expire``
         self._jobs: dict[_Job, float] = {}  # when each is due, the oldest first
         self._appointment: TimerHandle | None = None
-        self._watched = False  # whether there is one, or the timer is looking at the jobs just now
+        self._watched = False  # whether there is one, or the timer looks at the jobs now
         self._closed = False
 
     def begin(self, job: _Job) -> None:
-        """Let the time of a job run."""
+        """Start the time of a job."""
         due = self._timer.now() + self._seconds
         with self._lock:
             self._jobs[job] = due
@@ -43,14 +43,14 @@ class Deadlines(Generic[_Job]):
                 self._watched = True
 
     def end(self, job: _Job) -> None:
-        """Note that a job has ended, unless it has expired."""
+        """Note that a job has ended."""
         with self._lock:
             self._jobs.pop(job, None)
             if self._closed:
                 self._leave()
 
     def close(self) -> None:
-        """Keep no appointment once the jobs have ended: no more come."""
+        """Cancel the appointment once all jobs have ended: no more begin."""
         with self._lock:
             self._closed = True
             self._leave()
@@ -64,7 +64,7 @@ class Deadlines(Generic[_Job]):
     def _check(self) -> None:
         # On the timer.
         while (job := self._overdue()) is not None:
-            # Where it fails, nobody would look at the jobs that follow.
+            # If it fails, the jobs that follow must still expire.
             run_logged(self._expire, job)
 
     def _overdue(self) -> _Job | None:

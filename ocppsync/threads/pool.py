@@ -1,4 +1,4 @@
-"""The threads that run handlers, and strands: queues whose tasks run one at a time, in order, on those threads."""
+"""The pool of handler threads, and serial executors, which run their tasks on it one at a time, in order."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ _Task = tuple[Callable[..., object], tuple[Any, ...]]
 
 
 class Executor(Protocol):
-    """Where handlers run."""
+    """Runs handlers."""
 
     def submit(self, function: Callable[..., object], *args: Any) -> bool:
-        """Run ``function(*args)`` soon; never wait for it. False: it will not run, for the executor is closed."""
+        """Run ``function(*args)`` soon, without waiting for it. Return False if the executor is closed."""
         raise NotImplementedError
 
     def before_wait(self, future: Future[Any]) -> None:
-        """The calling thread is about to wait for ``future``: an executor without threads does its work now."""
+        """Called before a thread waits for ``future``; an executor without threads runs its tasks now."""
 
 
 class Workers(Executor, Protocol):
-    """An executor with a life, as a central system has one of its own."""
+    """The executor of a central system or charge point, which closes it."""
 
     @property
     def stuck_since(self) -> float | None:
-        """Since when it can take nothing on; None while it can."""
+        """Since when no thread was free, on `time.monotonic`; None if one is free."""
 
     @property
     def owns_this_thread(self) -> bool:
@@ -38,19 +38,19 @@ class Workers(Executor, Protocol):
         raise NotImplementedError
 
     def wait_idle(self, timeout: float) -> bool:
-        """Wait until no task runs or waits, but for the one that asks; return whether that came true in time."""
+        """Wait until no task runs or waits, apart from the calling one; return False after ``timeout`` seconds."""
         raise NotImplementedError
 
     def close(self, timeout: float) -> bool:
-        """Take no more tasks, finish those that were taken, and return whether that was done in time."""
+        """Accept no more tasks and finish the others; return False if that took longer than ``timeout`` seconds."""
         raise NotImplementedError
 
 
 class HandlerPool:
-    """At most ``size`` daemon threads, started as they are needed, that run tasks in the order they came.
+    """At most ``size`` daemon threads, started as they are needed, that begin tasks in the order of their submission.
 
-    A plain queue under plain threads: `concurrent.futures.ThreadPoolExecutor` makes a future for every task, which
-    nobody here looks at, and its threads hold up the end of the interpreter.
+    `concurrent.futures.ThreadPoolExecutor` would create a future for each task, which is not needed here, and its
+    threads keep the interpreter from exiting.
     """
 
     def __init__(self, size: int, name: str) -> None:
@@ -58,12 +58,12 @@ class HandlerPool:
         self._name = name
         self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._lock = threading.Lock()  # guards everything below; never held while a task runs
-        self._freed = threading.Condition(self._lock)  # notified when a thread becomes free, if anybody waits for it
-        self._waiting = 0  # how many do
+        self._freed = threading.Condition(self._lock)  # notified when a thread becomes free, if a thread waits for that
+        self._waiting = 0  # how many threads wait for it
         self._threads: list[threading.Thread] = []
-        self._since: dict[threading.Thread, float] = {}  # when each busy thread began its task; it alone writes there
-        self._free = 0  # threads that wait and have no task coming to them
-        self._backlog = 0  # tasks that no thread is waiting for
+        self._since: dict[threading.Thread, float] = {}  # when each busy thread began its task; each writes only its entry
+        self._free = 0  # threads that wait for a task and for which none is queued
+        self._backlog = 0  # queued tasks without a waiting thread
         self._closed = False
 
     def __repr__(self) -> str:
@@ -74,7 +74,7 @@ class HandlerPool:
         """Run ``function(*args)`` on one of the threads; after `close`, drop it and return False.
 
         Raises:
-            RuntimeError: the system lets not even a first thread start; the task is dropped.
+            RuntimeError: not even a first thread can be started; the task is dropped.
         """
         with self._lock:
             if self._closed:
@@ -87,30 +87,30 @@ class HandlerPool:
         return True
 
     def before_wait(self, future: Future[Any]) -> None:
-        """Do nothing: the threads see to it."""
+        """Do nothing: the threads run the tasks."""
 
     def _start_thread(self) -> bool:
         thread = threading.Thread(target=self._run, name=f"{self._name}-{len(self._threads) + 1}", daemon=True)
-        self._threads.append(thread)  # before it runs: its first task may ask whose thread it is on
+        self._threads.append(thread)  # before it starts: its first task may read `owns_this_thread`
         try:
             thread.start()
         except RuntimeError:
             self._threads.remove(thread)
-            # The system has no more threads to give: those that run will do, unless there are none.
+            # No more threads can be started: the running ones must do, if there are any.
             if not self._threads:
                 raise
             return False
         return True
 
     def _run(self) -> None:
-        # Ends: its only blocking points are the queue, where close() leaves a None for each thread, and user code.
+        # Ends: it blocks only in the queue, where close() puts a None for each thread, and in user code.
         this = threading.current_thread()
         while (task := self._tasks.get()) is not None:
             function, args = task
             self._since[this] = time.monotonic()
             run_logged(function, *args)
             del self._since[this]
-            # Do not keep the last task's objects alive while waiting for the next.
+            # Release the task's objects before waiting for the next one.
             del task, function, args
             with self._lock:
                 if self._backlog > 0:
@@ -122,7 +122,7 @@ class HandlerPool:
 
     @property
     def stuck_since(self) -> float | None:
-        """Since when all threads run the same tasks, on `time.monotonic`; None while one of them is free."""
+        """Since when all threads run the same tasks, on `time.monotonic`; None if a thread is free."""
         begun = list(self._since.copy().values())
         return max(begun) if len(begun) == self._size else None
 
@@ -132,7 +132,7 @@ class HandlerPool:
         return threading.current_thread() in self._threads
 
     def wait_idle(self, timeout: float) -> bool:
-        """Wait until no task runs or waits, but for the one that asks; return whether that came true in time."""
+        """Wait until no task runs or waits, apart from the calling one; return False after ``timeout`` seconds."""
         with self._lock:
             asking = 1 if self.owns_this_thread else 0
             self._waiting += 1
@@ -142,14 +142,14 @@ class HandlerPool:
                 self._waiting -= 1
 
     def close(self, timeout: float) -> bool:
-        """Take no more tasks, finish those that were taken, and return whether all threads ended in time.
+        """Accept no more tasks, finish the others, and return whether all threads ended within ``timeout`` seconds.
 
-        A thread that runs user code longer than ``timeout`` (seconds) is left to end by itself: it is a daemon. So is
-        the calling thread where it is one of the pool's; it does not count.
+        A thread that runs user code for longer ends later by itself, or with the process: it is a daemon. The calling
+        thread does not count, if it is one of the pool's.
         """
         with self._lock:
             self._closed = True
-            # A second close leaves more of them than are read.
+            # A second close puts more of them than are read.
             for _ in self._threads:
                 self._tasks.put(None)
             threads = [thread for thread in self._threads if thread is not threading.current_thread()]
@@ -160,60 +160,66 @@ class HandlerPool:
 
 
 class SerialExecutor:
-    """Tasks that run one at a time, in the order they came, on an executor that they share with others.
+    """Runs tasks one at a time, in the order of their submission, on an executor that it shares with others.
 
-    Each turn runs one task and then goes to the end of the executor's queue, so that a busy strand does not keep the
-    threads from the others.
+    After each task it goes to the end of the executor's queue, so that many tasks here do not delay the others.
+
+    Args:
+        executor: runs the tasks.
+        limit: how many tasks may wait; None: any number.
     """
 
-    def __init__(self, executor: Executor) -> None:
+    def __init__(self, executor: Executor, limit: int | None = None) -> None:
         self._executor = executor
+        self._limit = limit
         self._lock = threading.Lock()  # guards both fields below; never held while a task runs
-        # A list: a deque would take more room, and few wait, mostly none.
+        # A list, since a deque needs more memory, and few tasks wait.
         self._waiting: list[_Task] = []
         self._running = False
 
     def __len__(self) -> int:
-        """How many tasks wait for their turn; the running one does not count."""
+        """How many tasks wait; the running one does not count."""
         return len(self._waiting)
 
-    def submit(self, function: Callable[..., object], *args: Any) -> None:
-        """Run ``function(*args)`` after everything that was submitted before."""
+    def submit(self, function: Callable[..., object], *args: Any) -> bool:
+        """Run ``function(*args)`` after all tasks before it; return False, and drop it, if ``limit`` tasks wait."""
         with self._lock:
+            if self._limit is not None and len(self._waiting) >= self._limit:
+                return False
             self._waiting.append((function, args))
             if self._running:
-                return
+                return True
             self._running = True
         self._executor.submit(self._run)
+        return True
 
     def clear(self) -> list[_Task]:
-        """Forget the tasks that still wait, and return them."""
+        """Drop the tasks that wait, and return them."""
         with self._lock:
-            forgotten, self._waiting = self._waiting, []
-        return forgotten
+            dropped, self._waiting = self._waiting, []
+        return dropped
 
     def _run(self) -> None:
-        # What was taken is finished even if the executor is closed: listeners are told "disconnected" while it closes.
-        while self._run_next() and not self._executor.submit(self._run):
-            pass
-
-    def _run_next(self) -> bool:
-        """Run one task; return whether more wait."""
-        with self._lock:
-            if not self._waiting:
-                self._running = False
-                return False
-            function, args = self._waiting.pop(0)
-        run_logged(function, *args)
-        with self._lock:
-            self._running = bool(self._waiting)
-            return self._running
+        # Runs what was submitted even if the executor is closed: listeners are told "disconnected" during the close.
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._running = False
+                    return
+                function, args = self._waiting.pop(0)
+            run_logged(function, *args)
+            with self._lock:
+                if not self._waiting:
+                    self._running = False
+                    return
+            if self._executor.submit(self._run):
+                return
 
 
 def run_logged(function: Callable[..., object], *args: Any) -> None:
-    """Call ``function(*args)``; an exception ends in the log and nowhere else."""
+    """Call ``function(*args)``; log any exception and swallow it."""
     try:
         function(*args)
     except BaseException:
-        # SystemExit too: a handler that calls sys.exit() must not take a thread of the pool with it.
+        # SystemExit too: a handler that calls sys.exit() must not end a thread of the pool.
         _logger.exception("%r failed on thread %s", function, threading.current_thread().name)

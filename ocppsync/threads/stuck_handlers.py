@@ -1,4 +1,4 @@
-"""Knows what the handler threads are at, so that the log can tell which handler hangs, and where."""
+"""Knows which handlers run, so that the log can say which handler hangs, and where."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["StuckHandlerDetector"]
 
 _logger = logging.getLogger(__name__)
 STUCK_AFTER = 10.0
-"""Seconds that all handler threads may run the same tasks before the log says so."""
+"""After this many seconds in which all handler threads run the same tasks, a warning is logged."""
 _FRAMES_SHOWN = 6
 
 
@@ -31,20 +31,20 @@ class StuckHandlerDetector:
     """Watches the handlers of one central system or charge point.
 
     Args:
-        pool: whose threads they run on.
-        timer: wakes it.
-        stuck_after: seconds, as `STUCK_AFTER`.
+        pool: the threads of the handlers.
+        timer: for the checks.
+        stuck_after: in seconds; see `STUCK_AFTER`.
     """
 
     def __init__(self, pool: Workers, timer: Timer, stuck_after: float = STUCK_AFTER) -> None:
         self._pool = pool
         self._timer = timer
         self._stuck_after = stuck_after
-        self._running: dict[int, Running] = {}  # by thread; each changes its own entry alone
+        self._running: dict[int, Running] = {}  # by thread; each changes only its entry
         self._told = False
 
     def start(self) -> None:
-        """Look at the threads from now on, until the timer is closed."""
+        """Check the threads from now on, until the timer is closed."""
         self._timer.call_later(self._stuck_after / 2, self._check)
 
     def begin(self, charge_point_id: str, action: str) -> int:
@@ -58,10 +58,9 @@ class StuckHandlerDetector:
         self._running.pop(threading.get_ident(), None)
 
     def warn_possible_deadlock(self, charge_point_id: str, action: str) -> None:
-        """Say in the log what may be the cause when a request of this thread got no answer in time.
+        """Log the possible cause after a request of this thread got no answer in time.
 
-        Charge points there are that answer nothing before they have the answer to their own CALL, whose handler waits
-        for them here.
+        Some charge points answer nothing until their own CALL is answered, and the handler of that CALL waits for them.
         """
         handler = self._running.get(threading.get_ident())
         if handler is not None and handler.charge_point_id == charge_point_id:
@@ -75,7 +74,7 @@ class StuckHandlerDetector:
             )
 
     def stack_of(self, thread: int) -> str:
-        """Return where a thread is, the innermost call last."""
+        """Return the stack of a thread in one line, the innermost call last."""
         frame = sys._current_frames().get(thread)
         if frame is None:
             return "(ended)"
@@ -91,7 +90,7 @@ class StuckHandlerDetector:
         self.start()
 
     def _described(self) -> str:
-        # A copy, which is made at once: handlers come and go meanwhile.
+        # A copy, since handlers begin and end meanwhile.
         running = sorted(self._running.copy().items(), key=lambda item: item[1].since)
         handlers = (f"{one.action} of {one.charge_point_id} at {self.stack_of(thread)}" for thread, one in running)
         return "; ".join(handlers) or "none of them runs a handler of an action"

@@ -1,4 +1,4 @@
-"""One thread that calls functions at their time: pings, deadlines of calls, of handshakes and of closes."""
+"""One thread that calls functions at a given time: for pings, and deadlines of CALLs, handshakes and closes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _Task = tuple[Callable[..., object], tuple[Any, ...]]
 
 
 class TimerHandle:
-    """One appointment; `cancel` may be called from any thread, at any time, more than once."""
+    """One appointment. Any thread may call `cancel`, at any time, more than once."""
 
     __slots__ = ("_timer", "task")
 
@@ -25,15 +25,15 @@ class TimerHandle:
         self.task: _Task | None = (function, args)
 
     def cancel(self) -> None:
-        """Forget the appointment, unless it has begun."""
+        """Cancel the appointment, unless it has begun."""
         timer, self._timer = self._timer, None
         if timer is not None:
-            # Let go of the task at once: the heap keeps the empty handle until its time or a compaction.
+            # Release the task now: the heap keeps the empty handle until its time or a compaction.
             self.task = None
             timer._cancelled_one()
 
     def run(self) -> None:
-        """Do what was to be done, unless it was cancelled; for the timer's thread."""
+        """Call the function, unless it was cancelled; for the timer's thread."""
         task, self.task, self._timer = self.task, None, None
         if task is None:
             return
@@ -41,15 +41,20 @@ class TimerHandle:
         try:
             function(*args)
         except BaseException:
-            # SystemExit too: nobody else would see to the appointments of all the others.
+            # SystemExit too: all other appointments depend on this thread.
             _logger.exception("%r failed in the timer", function)
 
 
 class Timer:
-    """Runs functions at a time of `time.monotonic`, on one thread that starts with the first appointment.
+    """Calls functions at a time of its clock, on one thread, which starts with the first appointment.
 
-    The functions must not block: one that does delays every other.
+    The functions must not block: one that does delays all others.
+
+    Attributes:
+        now: returns the time of its clock, which is `time.monotonic`, in seconds.
     """
+
+    now: Callable[[], float] = staticmethod(time.monotonic)
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -66,10 +71,10 @@ class Timer:
         return f"<Timer {self._name} {state} appointments={len(self._heap)}>"
 
     def call_at(self, when: float, function: Callable[..., object], *args: Any) -> TimerHandle:
-        """Call ``function(*args)`` at ``when``; after `close`, never.
+        """Call ``function(*args)`` at the time ``when``; after `close`, do nothing.
 
         Raises:
-            RuntimeError: the system lets no thread start.
+            RuntimeError: the thread cannot be started.
         """
         handle = TimerHandle(self, function, args)
         with self._changed:
@@ -88,15 +93,11 @@ class Timer:
         self._thread = thread
 
     def call_later(self, seconds: float, function: Callable[..., object], *args: Any) -> TimerHandle:
-        """Call ``function(*args)`` in so many seconds."""
+        """Call ``function(*args)`` after this many seconds."""
         return self.call_at(self.now() + seconds, function, *args)
 
-    def now(self) -> float:
-        """Return the time on its clock, which is `time.monotonic`."""
-        return time.monotonic()
-
     def close(self) -> None:
-        """Drop every appointment and end the thread; returns when it has ended, unless it is the calling one."""
+        """Drop all appointments and end the thread; return once it has ended, unless it is the calling thread."""
         with self._changed:
             self._closed = True
             self._heap.clear()
@@ -108,15 +109,15 @@ class Timer:
     def _cancelled_one(self) -> None:
         with self._changed:
             self._cancelled += 1
-            # Calls are answered long before their deadline: without this the heap would hold every call of the last
-            # half minute.
+            # CALLs are answered long before their deadline. Without this the heap would hold all of the last half
+            # minute.
             if self._cancelled > _COMPACT_ABOVE and self._cancelled * 2 > len(self._heap):
                 self._heap = [entry for entry in self._heap if entry[2].task is not None]
                 heapq.heapify(self._heap)
                 self._cancelled = 0
 
     def _run(self) -> None:
-        # Ends: its only blocking point is the wait in _next, which close() wakes.
+        # Ends: it blocks only in the wait in _next, which close() wakes.
         while (handle := self._next()) is not None:
             handle.run()
 
@@ -126,6 +127,6 @@ class Timer:
                 now = self.now()
                 if self._heap and self._heap[0][0] <= now:
                     return heapq.heappop(self._heap)[2]
-                # What is centuries away is more than a wait can take.
+                # A wait of centuries would overflow.
                 self._changed.wait(min(self._heap[0][0] - now, threading.TIMEOUT_MAX) if self._heap else None)
             return None

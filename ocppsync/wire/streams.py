@@ -202,8 +202,6 @@ class Stream:
                     if deadline is None:
                         return False
                     self._wait_writable(deadline)
-                elif not self._writing and not self._waiting:
-                    return True
         except OSError:
             self.abort()
             self._writing = memoryview(b"")

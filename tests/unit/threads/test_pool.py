@@ -375,3 +375,15 @@ def test_a_strand_finishes_what_it_took_before_the_pool_was_closed(make_pool: An
     gate.open()
     assert done.wait(2) == [0, 1]
     assert pool.close(DEADLINE)
+
+
+def test_a_serial_executor_takes_no_more_tasks_than_its_limit(make_pool: Any) -> None:
+    gate, done = Gate(), Recorder()
+    serial = SerialExecutor(make_pool(1), limit=2)
+    assert serial.submit(gate)
+    gate.begun.wait()
+    assert [serial.submit(done, number) for number in range(4)] == [True, True, False, False], "the running one is free"
+    gate.open()
+    assert done.wait(2) == [0, 1]
+    assert serial.submit(done, 4)
+    assert done.wait(3) == [0, 1, 4]
