@@ -1,21 +1,21 @@
-"""Who may send what before BootNotification was accepted (C16 §4.2; 2/201 B01-B03).
+"""Decides which messages may be sent before BootNotification was accepted (C16 §4.2; 2/201 B01-B03).
 
-What a station's last BootNotification came to is kept per identity and outlives its connections, since a station does
-not boot again after a mere reconnect (J16 §5.4). One that this process never saw booting is let through.
+The answer to the last BootNotification is kept per identity and outlives connections, since a charge point does not boot
+again after a reconnect (J16 §5.4). A charge point that has not booted since this process started is not restricted.
 
-status     the station may send                        the central system's CALL is
+status     the charge point may send                   a CALL of the central system is
 ---------  ------------------------------------------  -------------------------------------------------------
-unknown    everything; seen from the station itself    handled
-           BootNotification alone
-pending    BootNotification, what was triggered        1.6: handled, but for RemoteStart and RemoteStop
-                                                       2.x: handled if it serves to set the station up, answered
+unknown    everything; at the charge point itself      handled
+           only BootNotification
+pending    BootNotification, and what was triggered    1.6: handled, except RemoteStart and RemoteStop
+                                                       2.x: handled if it configures the charge point; answered with
                                                        Rejected if it starts or stops a transaction (B02.FR.05)
 rejected   BootNotification; the central system also   1.6: not answered (C16 §4.2)
-           takes what it has triggered                 2.x: refused (B03.FR.08)
+           accepts what it has triggered               2.x: refused (B03.FR.08)
 accepted   everything                                  handled
 
-What is refused gets SecurityError (JE16 3.8; B01.FR.10, B02.FR.09, B03.FR.07), whether or not there is a handler for
-it; a SEND is dropped.
+A refused CALL gets SecurityError (JE16 3.8; B01.FR.10, B02.FR.09, B03.FR.07), whether or not it has a handler. A refused
+SEND is dropped.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ __all__ = [
 
 RegistrationStatus = Literal["unknown", "pending", "rejected", "accepted"]
 InboundDecision = Literal["handle", "refuse", "reject", "ignore"]
-"""What becomes of a peer's CALL: it is handled, gets a SecurityError, is answered with the status Rejected, or gets
-no answer at all."""
+"""What happens to a CALL of the peer: it is handled, gets SecurityError, is answered with the status Rejected, or gets no
+answer."""
 OutcomeListener = Callable[[Any], object]
-"""Called with the outcome of a CALL of ours before anybody else learns of it: the payload of its answer, or the
-`OCPPRequestError` that it ended with."""
+"""Called with the outcome of one of our CALLs before its future is done: the payload of the answer, or the
+`OCPPRequestError`."""
 
 _BOOT = "BootNotification"
 _STATUSES: Mapping[str, RegistrationStatus] = {"Accepted": "accepted", "Pending": "pending", "Rejected": "rejected"}
 
 _REPORTS = frozenset({"GetBaseReport", "GetReport"})
 _TRIGGERS = frozenset({"TriggerMessage", "ExtendedTriggerMessage"})
-# What a trigger brings, where that is not the action of the same name.
+# The messages that a trigger brings, if they are not the action of the same name.
 _TRIGGERED: Mapping[str, frozenset[str]] = {
     "FirmwareStatusNotification": frozenset({"FirmwareStatusNotification", "SignedFirmwareStatusNotification"}),
     "SignChargePointCertificate": frozenset({"SignCertificate"}),
@@ -56,7 +56,7 @@ _TRIGGERED: Mapping[str, frozenset[str]] = {
     "SignV2G20Certificate": frozenset({"SignCertificate"}),
     "SignCombinedCertificate": frozenset({"SignCertificate"}),
 }
-# What sets a pending station up (B02.FR.01), and renews its credentials (A00.FR.806).
+# Configures a pending charge point (B02.FR.01), and renews its credentials (A00.FR.806).
 _SETS_UP = frozenset(
     {"GetVariables", "SetVariables", "GetBaseReport", "GetReport", "TriggerMessage", "CertificateSigned"}
 )
@@ -65,35 +65,36 @@ _TRANSACTS_16 = frozenset({"RemoteStartTransaction", "RemoteStopTransaction"})
 
 
 class Registration:
-    """What a station's last BootNotification came to, and which messages it was asked for since.
+    """The answer to a charge point's last BootNotification, and the messages that were triggered since then.
 
-    Safe from any thread: a handler answers a BootNotification while a reader takes an answer.
+    Safe from any thread: a handler may answer a BootNotification while the reader reads an answer.
+
+    Attributes:
+        status: the status of the last answer; "unknown" before the first.
+        restricted: whether that was Pending or Rejected.
     """
 
-    __slots__ = ("_lock", "_triggered", "status")
+    __slots__ = ("_lock", "_triggered", "restricted", "status")
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # serialises the changes; both fields are replaced whole, and read without it
+        self._lock = threading.Lock()  # one thread changes the fields; they are read without it
         self.status: RegistrationStatus = "unknown"
-        self._triggered: frozenset[str] | None = frozenset()  # None: a vendor's trigger, which may bring anything
+        self.restricted = False
+        self._triggered: frozenset[str] | None = frozenset()  # None: a vendor's trigger, which may bring any message
 
     def __repr__(self) -> str:
         return f"<Registration {self.status}>"
 
-    @property
-    def restricted(self) -> bool:
-        """Whether the last answer was another than Accepted."""
-        return self.status in ("pending", "rejected")
-
     def on_boot_response(self, answer: Any) -> None:
-        """Take note of the answer to a BootNotification."""
+        """Note the answer to a BootNotification."""
         told = answer.get("status") if isinstance(answer, Mapping) else None
         if isinstance(told, str) and told in _STATUSES:
             with self._lock:
                 self.status, self._triggered = _STATUSES[told], frozenset()
+                self.restricted = self.status != "accepted"
 
     def on_trigger_accepted(self, action: str, payload: Any, answer: Any) -> None:
-        """Take note of an answer to the central system's CALL: what it asked for may come now."""
+        """Note the answer to a CALL of the central system: the charge point may now send what it triggered."""
         if not self.restricted or not isinstance(answer, Mapping) or answer.get("status") != "Accepted":
             return
         if action in _REPORTS:
@@ -108,61 +109,61 @@ class Registration:
             self._triggered = None if actions is None or self._triggered is None else self._triggered | actions
 
     def was_asked_for(self, action: str) -> bool:
-        """Return whether a message was triggered since the station's last BootNotification."""
+        """Return whether a message was triggered since the last BootNotification."""
         triggered = self._triggered
         return triggered is None or action in triggered
 
 
 class MessagePolicy:
-    """Decides which messages may pass before the charge point is registered; this one lets everything pass."""
+    """Decides which messages may be sent before the charge point is registered. This class allows all."""
 
     def decide_inbound(self, action: str) -> InboundDecision:
-        """Return what becomes of a CALL or SEND that the peer sent."""
+        """Return what happens to a CALL or SEND of the peer."""
         return "handle"
 
     def outbound_error(self, action: str) -> str | None:
-        """Return why a CALL or SEND of ours must not go now, or None."""
+        """Return why one of our CALLs or SENDs must not be sent now, or None."""
         return None
 
     def before_answer(self, action: str, payload: Any, answer: Any) -> None:
-        """Take note of the CALLRESULT that the peer's CALL is about to get."""
+        """Note the CALLRESULT that is about to be sent for a CALL of the peer."""
 
     def on_answer(self, action: str, payload: Any, answer: Any) -> None:
-        """Take note of the CALLRESULT that our CALL has got."""
+        """Note the CALLRESULT for one of our CALLs."""
 
 
 class CentralSystemPolicy(MessagePolicy):
-    """The central system's view of a station's registration."""
+    """The policy of a central system."""
 
     def __init__(self, registration: Registration) -> None:
         self._registration = registration
 
     def decide_inbound(self, action: str) -> InboundDecision:
-        """Return what becomes of a CALL or SEND that the station sent."""
+        """Return what happens to a CALL or SEND of the charge point."""
         registration = self._registration
         if not registration.restricted or action == _BOOT or registration.was_asked_for(action):
             return "handle"
         return "refuse"
 
     def before_answer(self, action: str, payload: Any, answer: Any) -> None:
-        """Take note of the CALLRESULT that the station's CALL is about to get."""
+        """Note the CALLRESULT that is about to be sent for a CALL of the charge point."""
         if action == _BOOT:
             self._registration.on_boot_response(answer)
 
     def on_answer(self, action: str, payload: Any, answer: Any) -> None:
-        """Take note of the CALLRESULT that our CALL has got."""
+        """Note the CALLRESULT for one of our CALLs."""
         self._registration.on_trigger_accepted(action, payload, answer)
 
 
 class ChargePointPolicy(MessagePolicy):
-    """The station's own view."""
+    """The policy of a charge point."""
 
     def __init__(self, registration: Registration, version: str) -> None:
         self._registration = registration
         self._old = version == "1.6"
 
     def decide_inbound(self, action: str) -> InboundDecision:
-        """Return what becomes of a CALL that the central system sent."""
+        """Return what happens to a CALL of the central system."""
         status = self._registration.status
         if status == "rejected":
             return "ignore" if self._old else "refuse"
@@ -175,7 +176,7 @@ class ChargePointPolicy(MessagePolicy):
         return "handle" if action in _SETS_UP else "refuse"
 
     def outbound_error(self, action: str) -> str | None:
-        """Return why a CALL or SEND of ours must not go now, or None."""
+        """Return why one of our CALLs or SENDs must not be sent now, or None."""
         registration = self._registration
         if registration.status == "accepted" or action == _BOOT:
             return None
@@ -185,10 +186,10 @@ class ChargePointPolicy(MessagePolicy):
         return f"the BootNotification {found}, so that nothing else may be sent yet"
 
     def before_answer(self, action: str, payload: Any, answer: Any) -> None:
-        """Take note of the CALLRESULT that the central system's CALL is about to get."""
+        """Note the CALLRESULT that is about to be sent for a CALL of the central system."""
         self._registration.on_trigger_accepted(action, payload, answer)
 
     def on_answer(self, action: str, payload: Any, answer: Any) -> None:
-        """Take note of the CALLRESULT that our CALL has got."""
+        """Note the CALLRESULT for one of our CALLs."""
         if action == _BOOT:
             self._registration.on_boot_response(answer)
