@@ -1,7 +1,7 @@
-"""One live OCPP connection, the same class for both ends: it reads, hands out, answers and asks.
+"""One live OCPP connection, the same class at both ends: connects the transport, the engine, requester and responder.
 
-Threads: `run` is the reader's, and the only one that receives. Handlers run on the pool, one at a time, in the order
-their CALLs came. Any thread may call `request`. The engine holds the state and its lock.
+Threads: `run` is the reader, the only thread that receives. Handlers run in the pool, one at a time, in the order of
+their CALLs. Any thread may call `request`. The engine holds the state and its lock.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ class Connection:
 
     Args:
         transport: carries the messages.
-        context: everything else that its parts share.
+        context: shared by its parts.
     """
 
     def __init__(self, transport: Transport, context: ConnectionContext) -> None:
         self.metadata: ConnectionMetadata = context.metadata
         self._transport = transport
         self._context = context
-        self._throttled = ThrottledLog(context.metadata.charge_point_id, context.log_fields)  # for the reader
+        self._throttled = ThrottledLog(context.peer, context.log_fields)  # for the reader
         outbox = Outbox(transport, context)
         self._responder = Responder(context, outbox)
         self.reply_to: object = weakref.ref(self._responder)
@@ -57,7 +57,10 @@ class Connection:
             max_queued=context.options.limits.queued_requests,
         )
         self._requester = Requester(context, self._engine, outbox)
-        self._rejections = None if context.options.on_call_result_error is None else SerialExecutor(context.executor)
+        self._rejections: SerialExecutor | None = None
+        if context.options.on_call_result_error is not None:
+            # Limited, since a peer may reject one answer any number of times.
+            self._rejections = SerialExecutor(context.executor, limit=context.options.limits.queued_calls)
         self._reader: int | None = None
         self._pinged: float | None = None
         self._ping_timer: TimerHandle | None = None
@@ -72,7 +75,7 @@ class Connection:
 
     @property
     def state(self) -> ConnectionState:
-        """Where the connection is in its life."""
+        """The state of the connection."""
         return self._engine.state
 
     @property
@@ -88,7 +91,7 @@ class Connection:
     # The reader.
 
     def run(self) -> None:
-        """Read until the connection ends; then fail what still waits and give everything back."""
+        """Read until the connection ends; then fail the requests that wait, and release everything."""
         self._reader = threading.get_ident()
         context, observe, known = self._context, self._context.options.observe, self.metadata
         opened = context.timer.now()
@@ -96,17 +99,17 @@ class Connection:
         if observe is not None:
             observe(Connected(known.charge_point_id, known.ocpp_version, known.http_request.client_address))
         try:
-            # Within the try: the timer may find no thread to run on.
+            # Within the try: the timer may fail to start its thread.
             self._schedule_ping()
             self._check_idleness()
-            # Ends: receive is its only blocking point, and returns None after a Close, an end of the stream or abort.
+            # Ends: it blocks only in `receive`, which returns None after a Close, the end of the stream, or `abort`.
             while (text := self._transport.receive()) is not None:
                 self._receive(text)
         except Exception:
             text = "%s: the reader failed; the connection is aborted"
             _logger.exception(text, known.charge_point_id, extra=context.log_fields)
         finally:
-            # Closed before the transport is: nothing on the timer may begin anything after this.
+            # Before the transport is closed: functions on the timer must not start anything after this.
             self._engine.advance(ConnectionState.CLOSED)
             self._transport.abort()
             self._requester.end("the connection ended", ConnectionState.CLOSED)
@@ -145,7 +148,7 @@ class Connection:
         elif isinstance(decision, AnswerRejected):
             self._report_rejection(decision)
         elif isinstance(decision, Late):
-            self._warn("%s: the answer to %s came after its timeout and is dropped", decision.call.action)
+            self._warn("%s answered %s after its timeout; the answer is dropped", decision.call.action)
 
     def _call_raw_hook(self, hook: Any, text: str) -> None:
         try:
@@ -155,8 +158,8 @@ class Connection:
             _logger.exception("%s: on_raw_websocket_data failed", self.metadata.charge_point_id, extra=fields)
 
     def _refuses_at_once(self, action: str) -> bool:
-        # What the policy keeps out gets the policy's answer when its turn comes, whether or not there is a handler. It
-        # is asked here as well for actions without a handler, so that these neither wait nor fill the answer memory.
+        # A CALL that the policy refuses gets the policy's answer in its turn, with or without a handler. Other CALLs
+        # without a handler are refused at once, so that they neither wait nor fill the answer memory.
         return self._context.policy.decide_inbound(action) == "handle"
 
     def _check_malformed(self) -> None:
@@ -178,22 +181,21 @@ class Connection:
         )
         text = "it cannot use the answer to its %s: %.300r"
         self._throttled.log(_logger, "rejection", text, rejected.action, error)
-        hook, waiting, options = self._context.options.on_call_result_error, self._rejections, self._context.options
-        # A peer may reject one answer any number of times: no more of these may wait than CALLs may.
-        if hook is not None and waiting is not None and len(waiting) < options.limits.queued_calls:
+        hook, waiting = self._context.options.on_call_result_error, self._rejections
+        if hook is not None and waiting is not None:
             waiting.submit(run_logged, hook, received)
 
     # Our CALLs, from any thread.
 
     def request(self, action: str, payload: Any, timeout: float | None, version: str | None = None) -> Future[Any]:
-        """Send a CALL when its turn comes, and return the future of its answer.
+        """Send a CALL in its turn, and return the future of its answer.
 
-        The future raises whatever goes wrong on the way, also that the connection speaks another version than
-        ``version``. ``timeout`` in seconds counts from now.
+        The future raises all other errors, also if the connection uses another version than ``version``. ``timeout``, in
+        seconds, counts from now.
 
         Raises:
-            ValidationError: the payload breaks its schema, or this end may not send the action; nothing is sent.
-            RuntimeError: the calling thread is the reader, which could never see the answer.
+            ValidationError: the payload violates its schema, or this end may not send the action; nothing is sent.
+            RuntimeError: the calling thread is the reader, which could never read the answer.
         """
         if threading.get_ident() == self._reader:
             raise RuntimeError(f"{action} cannot be sent from a raw-data hook: this thread reads the answer")
@@ -204,13 +206,13 @@ class Connection:
         return self._requester.request(action, payload, context.options.request_timeout if timeout is None else timeout)
 
     def send(self, action: str, payload: Any, version: str | None = None) -> None:
-        """Send a SEND at once: it has no answer, and waits for no other message (4/21 §4.2.4).
+        """Send a SEND at once: it has no answer, and does not wait for other messages (4/21 §4.2.4).
 
         Raises:
-            ValidationError: the payload breaks its schema; nothing is sent.
+            ValidationError: the payload violates its schema; nothing is sent.
             NotRegisteredError: the central system has not accepted this charge point; nothing is sent.
             ConnectionLostError: the connection has ended.
-            VersionMismatchError: the connection speaks another version than ``version``; nothing is sent.
+            VersionMismatchError: the connection uses another version than ``version``; nothing is sent.
         """
         if version is not None and version != self._context.messages.version:
             raise self._requester.other_version(action, version)
@@ -220,16 +222,16 @@ class Connection:
     # The end.
 
     def supersede(self) -> None:
-        """Fail every request that waits, and every later one: a newer connection has taken over."""
+        """Fail the requests that wait, and all later ones: a newer connection has taken over."""
         self._requester.end("another connection of the same identity has taken over", ConnectionState.CLOSING)
 
     def drain(self) -> None:
-        """Hand out no more CALLs; those that run are still answered."""
+        """Handle no more CALLs; those that are being handled are still answered."""
         self._engine.advance(ConnectionState.DRAINING)
         self._responder.drain()
 
     def close(self, code: int, reason: str = "") -> None:
-        """Begin the closing handshake; never waits. The connection ends by itself after the close timeout at most."""
+        """Begin the closing handshake; never waits. The connection ends after the close timeout at the latest."""
         self._transport.close(code, reason)
 
     def abort(self) -> None:
@@ -264,15 +266,15 @@ class Connection:
 
     def _ping(self) -> None:
         if self._ended:
-            return  # it ended just as the appointment came
+            return  # it ended just now
         if self._pinged is not None and self._transport.last_heard < self._pinged:
             self._warn("%s does not answer pings; its connection is aborted")
             self._transport.abort()
             return
-        # A ping that could not be written at once counts as unanswered: the peer has not read for a whole interval.
+        # A ping that is not written at once counts as unanswered: the peer has not read for a whole interval.
         self._pinged = self._context.timer.now()
         self._transport.ping()
         self._schedule_ping()
 
     def _warn(self, text: str, *args: object) -> None:
-        _logger.warning(text, self.metadata.charge_point_id, *args, extra=self._context.log_fields)
+        _logger.warning(text, self._context.peer, *args, extra=self._context.log_fields)

@@ -1,4 +1,4 @@
-"""What the parts of one connection share: one frozen object that goes down whole."""
+"""The objects and options that all parts of one connection share, in one frozen object."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from ..request import CallResultErrorReceived, ConnectionMetadata
 from ..threads.pool import Executor
 from ..threads.stuck_handlers import StuckHandlerDetector
 from ..threads.timer import Timer
+from ..validation.catalogue import Role
 from .answer_memory import AnswerMemory
 from .message_sets import MessageSet
 from .registration import MessagePolicy, OutcomeListener
 from .router import Router
 
-__all__ = ["ConnectionContext", "ConnectionOptions", "SecurityChecks"]
+__all__ = ["ConnectionContext", "ConnectionOptions", "SecurityChecks", "peer_name"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,34 +46,35 @@ class ConnectionOptions:
 
 
 class SecurityChecks(Protocol):
-    """What the security profile of a connection has to say about its messages."""
+    """The checks of the security profile on the messages of a connection."""
 
     def fatal_violation(self, action: str, payload: Any) -> str | None:
-        """Return why the connection has to end because of a valid CALL of the peer, or None."""
+        """Return why a valid CALL of the peer ends the connection, or None."""
 
     def before_request(self, action: str, payload: Any) -> OutcomeListener | None:
-        """Prepare for a request that is about to be sent; return what is called with its outcome.
+        """Prepare for a request before it is sent; return a listener for its outcome, or None.
 
-        It may block, and what it raises keeps the request from being sent.
+        It may block. If it raises, the request is not sent.
         """
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
 class ConnectionContext:
-    """What the parts of one connection share.
+    """The objects and options that all parts of one connection share.
 
     Attributes:
         metadata: the charge point, the version and the HTTP request.
         messages: the messages of the connection's version.
-        policy: which messages may pass before the charge point is registered.
-        security: what the security profile checks; None: nothing.
+        policy: which messages may be sent before the charge point is registered.
+        security: the checks of the security profile; None: none.
         router: the handlers.
-        executor: where handlers run.
+        executor: runs the handlers.
         timer: for deadlines and pings.
-        answers: the charge point's last CALLs, possibly over an earlier connection.
+        answers: the charge point's last CALLs, also over earlier connections.
         detector: knows which handlers run.
         options: the options of this end.
-        log_fields: attributes of every log record about this connection (docs/logging.md).
+        log_fields: the attributes of log records about this connection (docs/logging.md).
+        peer: the name of the peer in errors and log lines about what it did. Those about this end use the identity.
     """
 
     metadata: ConnectionMetadata
@@ -86,6 +88,15 @@ class ConnectionContext:
     detector: StuckHandlerDetector
     options: ConnectionOptions
     log_fields: Mapping[str, object]
+    peer: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "peer", peer_name(self.messages.role, self.metadata.charge_point_id))
+
+
+def peer_name(role: Role, charge_point_id: str) -> str:
+    """Return what errors and log lines call the peer of the end with this role."""
+    return charge_point_id if role == "central_system" else f"{charge_point_id}'s central system"
 
 
 def log_fields(charge_point_id: str, number: int) -> dict[str, object]:

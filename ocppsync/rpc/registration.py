@@ -94,8 +94,8 @@ class Registration:
                 self.restricted = self.status != "accepted"
 
     def on_trigger_accepted(self, action: str, payload: Any, answer: Any) -> None:
-        """Note the answer to a CALL of the central system: the charge point may now send what it triggered."""
-        if not self.restricted or not isinstance(answer, Mapping) or answer.get("status") != "Accepted":
+        """Note the answer to a CALL of the central system: a restricted charge point may now send what it triggered."""
+        if not isinstance(answer, Mapping) or answer.get("status") != "Accepted":
             return
         if action in _REPORTS:
             self._trigger(frozenset({"NotifyReport"}))
@@ -152,7 +152,8 @@ class CentralSystemPolicy(MessagePolicy):
 
     def on_answer(self, action: str, payload: Any, answer: Any) -> None:
         """Note the CALLRESULT for one of our CALLs."""
-        self._registration.on_trigger_accepted(action, payload, answer)
+        if self._registration.restricted:
+            self._registration.on_trigger_accepted(action, payload, answer)
 
 
 class ChargePointPolicy(MessagePolicy):
@@ -187,7 +188,8 @@ class ChargePointPolicy(MessagePolicy):
 
     def before_answer(self, action: str, payload: Any, answer: Any) -> None:
         """Note the CALLRESULT that is about to be sent for a CALL of the central system."""
-        self._registration.on_trigger_accepted(action, payload, answer)
+        if self._registration.restricted:
+            self._registration.on_trigger_accepted(action, payload, answer)
 
     def on_answer(self, action: str, payload: Any, answer: Any) -> None:
         """Note the CALLRESULT for one of our CALLs."""

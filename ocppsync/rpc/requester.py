@@ -1,4 +1,4 @@
-"""Our own CALLs over one connection: from any thread to the wire, and the answer back into a future."""
+"""Sends our CALLs over one connection, from any thread, and puts their answers into futures."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ from ..errors import (
 )
 from ..events import TimedOut, ValidationFailed
 from ..threads.pool import Executor, run_logged
+from ..validation.catalogue import Role
 from ..wire.transport import TransportClosedError
 from . import frames
-from .context import ConnectionContext
+from .context import ConnectionContext, peer_name
 from .engine import ConnectionState, Engine, OutgoingCall, Rejection, Settle
 from .outbox import Outbox
 
@@ -36,10 +37,10 @@ _logger = logging.getLogger(__name__)
 
 
 class RequestFuture(Future[Any]):
-    """A `concurrent.futures.Future` whose callbacks run in the handler pool.
+    """A `concurrent.futures.Future` that runs its callbacks in the handler pool.
 
-    The thread that reads the connection sets the answer. A callback on that thread could wait for another answer of the
-    same peer, which only that thread can read.
+    The reader sets the answer. A callback on the reader could wait for another answer of the same peer, which only the
+    reader can read.
     """
 
     def __init__(self, executor: Executor, on_cancel: Callable[[], object]) -> None:
@@ -48,21 +49,21 @@ class RequestFuture(Future[Any]):
         self._on_cancel = on_cancel
 
     def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
-        """Run ``fn(future)`` in the handler pool once the answer is there."""
+        """Run ``fn(future)`` in the handler pool once the future is done."""
         super().add_done_callback(lambda future: self._executor.submit(fn, future) or fn(future))
 
     def result(self, timeout: float | None = None) -> Any:
-        """Return the answer, or raise why there is none; blocks until it is there."""
+        """Wait for the answer and return it, or raise the error of the request."""
         self._executor.before_wait(self)
         return super().result(timeout)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """Return why there is no answer, or None if there is one; blocks until that is known."""
+        """Wait until the future is done and return the error of the request, or None if it has an answer."""
         self._executor.before_wait(self)
         return super().exception(timeout)
 
     def cancel(self) -> bool:
-        """Give the request up if it was not written yet; return whether it was given up."""
+        """Give the request up unless it was written; return whether it was given up."""
         cancelled = super().cancel()
         if cancelled:
             self._on_cancel()
@@ -70,7 +71,7 @@ class RequestFuture(Future[Any]):
 
 
 class Requester:
-    """Sends CALLs and SENDs, and settles the futures of the CALLs. The engine knows whose turn it is."""
+    """Sends CALLs and SENDs, and settles the futures of the CALLs. The engine decides which CALL is next."""
 
     def __init__(self, context: ConnectionContext, engine: Engine, outbox: Outbox) -> None:
         self._context = context
@@ -80,31 +81,31 @@ class Requester:
     # From any thread.
 
     def request(self, action: str, payload: Any, timeout: float) -> Future[Any]:
-        """Send a CALL when its turn comes, and return the future of its answer; see `Connection.request`."""
+        """Send a CALL in its turn, and return the future of its answer; see `Connection.request`."""
         context = self._context
         message_id, text = self._make_text(context.messages.call, action, payload)
-        call = OutgoingCall(message_id, action, text, payload)
-        call.future = RequestFuture(context.executor, lambda: self._cancelled(call))
+        future = RequestFuture(context.executor, lambda: self._cancelled(call))
+        call = OutgoingCall(message_id, action, text, payload, future)
         error = context.policy.outbound_error(action)
         if error is not None:
             self._fail(call, NotRegisteredError, error)
-            return call.future
+            return future
         if context.security is not None:
             call.on_outcome = context.security.before_request(action, payload)
-        # Before the engine has it: it may be answered at once, and the appointment is cancelled then.
+        # Before `submit`: the CALL may be answered at once, which cancels the appointment.
         call.timer = context.timer.call_at(context.timer.now() + timeout, self._expire, call, timeout)
         turn = self._engine.submit(call)
         if isinstance(turn, OutgoingCall):
             self.write(turn)
         elif turn is Rejection.CLOSED:
-            self._fail(call, NotConnectedError, "it is not connected")
+            self._fail(call, NotConnectedError, "not connected")
         elif turn is Rejection.FULL:
             limit = context.options.limits.queued_requests
             self._fail(call, QueueFullError, f"{limit} requests wait for their turn already")
-        return call.future
+        return future
 
     def send(self, action: str, payload: Any) -> None:
-        """Write a SEND at once, whatever is outstanding; see `Connection.send`."""
+        """Write a SEND at once, even if a CALL is outstanding; see `Connection.send`."""
         message_id, text = self._make_text(self._context.messages.send, action, payload)
         error = self._context.policy.outbound_error(action)
         if error is not None:
@@ -116,18 +117,19 @@ class Requester:
             raise self.failure(ConnectionLostError, action, message_id, str(closed), delivery) from closed
 
     def other_version(self, action: str, version: str) -> OCPPRequestError:
-        """Return the error of a request for another version than the connection's."""
-        what = f"OCPP {version} was asked for, and the connection speaks {self._context.messages.version}"
+        """Return the error of a request for another version than that of the connection."""
+        what = f"it is for OCPP {version}, but the connection uses {self._context.messages.version}"
         return self.failure(VersionMismatchError, action, None, what, "not_sent")
 
     def failure(
         self, kind: type[OCPPRequestError], action: str, message_id: str | None, what: str, delivery: Delivery
     ) -> OCPPRequestError:
         """Return an error about a request over this connection."""
-        return request_error(kind, self._context.metadata.charge_point_id, action, message_id, what, delivery)
+        charge_point_id = self._context.metadata.charge_point_id
+        return request_error(kind, self._context.peer, charge_point_id, action, message_id, what, delivery)
 
     def end(self, reason: str, state: ConnectionState) -> None:
-        """Fail every request that waits, and every later one, since the connection goes on to ``state``."""
+        """Let the connection go on to ``state``; fail the requests that wait, and all later ones."""
         for call in self._engine.end(state):
             self._fail(call, ConnectionLostError, reason)
 
@@ -150,28 +152,29 @@ class Requester:
 
     # From any thread, the timer or the reader.
 
-    def write(self, call: OutgoingCall | None) -> None:
-        """Write the CALL whose turn it is, or the next one if it was cancelled; never waits."""
-        call = self._engine.begin_writing(call, self._context.timer.now())
-        if call is None:
+    def write(self, call: OutgoingCall) -> None:
+        """Write a CALL that is next, or the one after it if it was cancelled; never waits."""
+        writable = self._engine.begin_writing(call, self._context.timer.now())
+        if writable is None:
             return
         try:
-            self._outbox.send(call.text, frames.CALL, call.message_id, call.action)
+            self._outbox.send(writable.text, frames.CALL, writable.message_id, writable.action)
         except TransportClosedError as error:
             if error.written:
-                # The reader notices, and fails every request that waits.
+                # The reader notices the abort, and fails all requests that wait.
                 self._outbox.transport.abort()
             else:
-                # Mostly our Close is out, and an abort would cut it off, with the answers before it. No CALL may follow
-                # it, so the requests that wait need not wait for the peer to answer it.
-                call.delivery = "not_sent"
+                # Mostly after our Close, which an abort would cut off, with the answers before it. No CALL may follow a
+                # Close, so the requests that wait fail now, without waiting for the peer's Close.
+                writable.delivery = "not_sent"
                 self.end(str(error), ConnectionState.CLOSING)
 
     def _expire(self, call: OutgoingCall, seconds: float) -> None:
         given_up, following = self._engine.withdraw(call)
         if not given_up:
-            return  # its answer is here, or its end, and another thread is about to give it out
-        self.write(following)
+            return  # another thread has its answer, and is about to settle it
+        if following is not None:
+            self.write(following)
         written = call.delivery == "unknown"
         waited = f"no answer within {seconds:g} s" if written else f"{seconds:g} s passed before its turn"
         self._fail(call, RequestTimeoutError, waited)
@@ -180,36 +183,44 @@ class Requester:
             observe(TimedOut(self._context.metadata.charge_point_id, call.action, seconds, call.delivery))
 
     def _cancelled(self, call: OutgoingCall) -> None:
-        _stop_timer(call)
+        if call.timer is not None:
+            call.timer.cancel()
         _, following = self._engine.withdraw(call)
-        self.write(following)
+        if following is not None:
+            self.write(following)
         listener = self._engine.take_outcome_listener(call)
         if listener is not None:
             what = "it was cancelled before its turn"
             run_logged(listener, self.failure(OCPPRequestError, call.action, call.message_id, what, "not_sent"))
 
     def _fail(self, call: OutgoingCall, kind: type[OCPPRequestError], what: str) -> None:
-        _stop_timer(call)
+        if call.timer is not None:
+            call.timer.cancel()
         if self._engine.claim(call):
             error = self.failure(kind, call.action, call.message_id, what, call.delivery)
-            _tell_outcome(call, error)
+            if call.on_outcome is not None:
+                run_logged(call.on_outcome, error)
             call.future.set_exception(error)
 
     # On the reader.
 
     def settle(self, event: Settle) -> None:
-        """Give out the answer to one of our CALLs, after the next one was written."""
-        self.write(event.next)
+        """Write the next CALL, and give out the answer to this one."""
+        if event.next is not None:
+            self.write(event.next)
         call = event.call
-        _stop_timer(call)
+        if call.timer is not None:
+            call.timer.cancel()
         try:
             result = self._result(call, event.answer)
         except Exception as error:
-            # Whatever it is: nothing else would ever end the wait for this future.
-            _tell_outcome(call, error)
+            # Any exception: nothing else would make this future done.
+            if call.on_outcome is not None:
+                run_logged(call.on_outcome, error)
             call.future.set_exception(error)
         else:
-            _tell_outcome(call, result)
+            if call.on_outcome is not None:
+                run_logged(call.on_outcome, result)
             call.future.set_result(result)
 
     def _result(
@@ -225,6 +236,7 @@ class Requester:
                 charge_point_id=context.metadata.charge_point_id,
                 action=call.action,
                 message_id=call.message_id,
+                peer=context.peer,
             )
         payload, fault = None, None
         if isinstance(answer, frames.CallResultFrame):
@@ -236,7 +248,7 @@ class Requester:
             self._observe_fault(fault, "inbound")
         self._reject_answer(call, answer, fault)
         raise InvalidResponseError(
-            f"{call.action} to {context.metadata.charge_point_id}: the answer is not valid: {fault or answer}",
+            f"{call.action} to {context.peer}: the answer is not valid: {fault or answer}",
             charge_point_id=context.metadata.charge_point_id,
             action=call.action,
             message_id=call.message_id,
@@ -247,12 +259,12 @@ class Requester:
     def _reject_answer(
         self, call: OutgoingCall, answer: frames.CallResultFrame | ProtocolError, fault: ValidationError | None
     ) -> None:
-        """Tell the peer that its CALLRESULT cannot be used, in the version that can (4/21 §4.2.3)."""
+        """Tell the peer that its CALLRESULT is not valid, if its version can (4/21 §4.2.3)."""
         codec = self._context.messages.codec
         if not codec.refuses_results:
             return
         if isinstance(answer, ProtocolError) and answer.message_type != frames.CALLRESULT:
-            return  # a CALLERROR, which has no answer
+            return  # a CALLERROR never gets an answer
         code = fault.error_code if fault is not None else "FormatViolation"
         description = fault.described() if fault is not None else "the answer is malformed"
         text = codec.call_result_error(call.message_id, code, description)
@@ -265,27 +277,18 @@ class Requester:
             observe(ValidationFailed(self._context.metadata.charge_point_id, fault.action, direction, fault))
 
 
-def _tell_outcome(call: OutgoingCall, outcome: Any) -> None:
-    if call.on_outcome is not None:
-        run_logged(call.on_outcome, outcome)
-
-
-def _stop_timer(call: OutgoingCall) -> None:
-    if call.timer is not None:
-        call.timer.cancel()
-
-
 def request_error(
     kind: type[OCPPRequestError],
+    peer: str,
     charge_point_id: str,
     action: str,
     message_id: str | None,
     what: str,
     delivery: Delivery,
 ) -> OCPPRequestError:
-    """Return the error of a request that failed."""
+    """Return the error of a request that failed; ``peer`` is the name of the peer in its text."""
     return kind(
-        f"{action} to {charge_point_id}: {what}",
+        f"{action} to {peer}: {what}",
         charge_point_id=charge_point_id,
         action=action,
         message_id=message_id,
@@ -293,13 +296,14 @@ def request_error(
     )
 
 
-def not_connected(charge_point_id: str, action: str) -> OCPPRequestError:
-    """Return the error of a request for which there is no connection."""
-    return request_error(NotConnectedError, charge_point_id, action, None, "it is not connected", "not_sent")
+def not_connected(role: Role, charge_point_id: str, action: str) -> OCPPRequestError:
+    """Return the error of a request without a connection; ``role`` is that of this end."""
+    peer = peer_name(role, charge_point_id)
+    return request_error(NotConnectedError, peer, charge_point_id, action, None, "not connected", "not_sent")
 
 
 def failed(error: OCPPRequestError) -> Future[Any]:
-    """Return a future that holds an error, for a request that was never made."""
+    """Return a future with an error, for a request that was not made."""
     future: Future[Any] = Future()
     future.set_exception(error)
     return future

@@ -1,4 +1,4 @@
-"""The peer's CALLs and SENDs over one connection: from the reader through a handler on the pool to the answer."""
+"""Handles the peer's CALLs and SENDs: from the reader to a handler on the pool, and back to the socket."""
 
 from __future__ import annotations
 
@@ -23,30 +23,28 @@ _logger = logging.getLogger(__name__)
 
 
 class _Outcome(NamedTuple):
-    """How a CALL ends."""
+    """The answer to a CALL."""
 
     text: str | None
-    """The answer; None: it gets none."""
+    """The message; None: there is no answer."""
     kind: int = frames.CALLERROR
     metadata: RequestMetadata | None = None
-    """What its handler was given beside the payload; None if no handler answered it."""
+    """The metadata of the handler; None if no handler made the answer."""
     answer: Any = None
     """The payload of the handler's answer."""
 
 
 class Responder:
-    """Has CALLs and SENDs handled, one at a time, in the order they came, and sends the answers."""
+    """Handles CALLs and SENDs one at a time, in the order they were received, and sends the answers."""
 
     def __init__(self, context: ConnectionContext, outbox: Outbox) -> None:
         self._context = context
         self._outbox = outbox
         seconds = context.options.timeouts.handler
         self._deadlines = None if seconds is None else Deadlines(context.timer, seconds, self._expire)
-        self._calls = SerialExecutor(context.executor)
-        self._throttled = ThrottledLog(
-            context.metadata.charge_point_id, context.log_fields
-        )  # for one handler at a time
-        self._flooded = False  # the reader's own
+        self._calls = SerialExecutor(context.executor, limit=context.options.limits.queued_calls)
+        self._throttled = ThrottledLog(context.peer, context.log_fields)  # used by one handler at a time
+        self._flooded = False  # only the reader changes it
         self._draining = False
 
     # On the reader.
@@ -54,26 +52,26 @@ class Responder:
     def dispatch(self, event: Dispatch) -> None:
         """Have a CALL or SEND handled; never waits."""
         incoming = event.incoming
-        overfull = len(self._calls) >= self._context.options.limits.queued_calls
-        if overfull and not self._flooded:
-            self._warn("%s sends CALLs faster than they are handled")
-        # Logged again only after all of them were handled.
-        self._flooded = overfull or (self._flooded and len(self._calls) > 0)
-        if incoming is None:
-            if not self._draining and not overfull:
-                self._calls.submit(self._take_send, event)
-        elif self._draining:
-            self._context.answers.finish(incoming, None)
-        elif overfull:
-            self._context.answers.finish(incoming, None)
-            self._send_error(incoming, CallError("GenericError", "too many CALLs are waiting"))
-        else:
-            if self._deadlines is not None:
-                self._deadlines.begin(incoming)
-            self._calls.submit(self._handle, event)
         if self._draining:
-            # `drain` may have looked at the queue just before the message got there.
+            self._forget(incoming)
+            return
+        if self._flooded:
+            self._flooded = len(self._calls) > 0  # logged again only after all of them were handled
+        if incoming is not None and self._deadlines is not None:
+            self._deadlines.begin(incoming)
+        if not self._calls.submit(self._take_send if incoming is None else self._handle, event):
+            self._refuse_excess(incoming)
+        elif self._draining:
+            # `drain` may have emptied the queue just before the message was added.
             self._drop_waiting()
+
+    def _refuse_excess(self, incoming: IncomingCall | None) -> None:
+        if not self._flooded:
+            self._flooded = True
+            self._warn("%s sends CALLs faster than they are handled")
+        if incoming is not None and self._context.answers.claim(incoming):
+            self._forget(incoming)
+            self._send_error(incoming, CallError("GenericError", "too many CALLs are waiting"))
 
     def reply(self, reply: Reply, asked_at: float) -> None:
         """Send an answer that needs no handler; never waits."""
@@ -83,22 +81,23 @@ class Responder:
             self._log_dropped(reply.action or "a message", reply.message_id, error)
 
     def drain(self) -> None:
-        """Hand out no more CALLs; those that run are still answered."""
+        """Handle no more CALLs; those that are being handled are still answered."""
         self._draining = True
         self._drop_waiting()
 
     def _drop_waiting(self) -> None:
         for _, (event,) in self._calls.clear():
-            incoming = event.incoming
-            if incoming is None:
-                continue
-            # It stays unanswered: its deadline does not count any more, and its repeat is a new CALL.
+            self._forget(event.incoming)
+
+    def _forget(self, incoming: IncomingCall | None) -> None:
+        # It stays without answer: its deadline no longer counts, and its repeat is a new CALL.
+        if incoming is not None:
             if self._deadlines is not None:
                 self._deadlines.end(incoming)
             self._context.answers.finish(incoming, None)
 
     def end(self) -> None:
-        """Take note that the connection has ended. CALLs that were taken are handled, for their repeats."""
+        """Note that the connection has ended. Waiting CALLs are still handled, in case they are repeated."""
         if self._deadlines is not None:
             self._deadlines.close()
 
@@ -107,77 +106,74 @@ class Responder:
     def _handle(self, event: Dispatch) -> None:
         context, frame, incoming = self._context, event.frame, event.incoming
         assert incoming is not None
-        incoming.thread = context.detector.begin(context.metadata.charge_point_id, frame.action)
+        incoming.thread = context.detector.begin(context.peer, frame.action)
         try:
-            # A CALL that its deadline has answered while it waited for its turn needs no handler any more.
+            # A CALL that was answered at its deadline while it waited for its turn needs no handler.
             outcome = _Outcome(None) if incoming.claimed else self._outcome(event)
         finally:
             context.detector.end()
         if self._deadlines is not None:
             self._deadlines.end(incoming)
         if not context.answers.claim(incoming):
-            self._warn("%s: dropped the late answer to %s", frame.action)
+            self._warn("%s: the late answer to its %s is dropped", frame.action)
             return
         handled = outcome.metadata is not None
         if handled:
             context.policy.before_answer(frame.action, frame.payload, outcome.answer)
-        # A repeat may have come over a newer connection; then that one waits for the answer.
+        # The CALL may have been repeated over a newer connection, which now waits for the answer.
         responder: Responder | None = context.answers.finish(incoming, outcome.text if handled else None)()
         if outcome.text is None or responder is None:
             return
         if responder._send_answer(outcome.text, outcome.kind, incoming) and outcome.metadata is not None:
-            # Not in order with the CALLs: a hook may wait for the charge point, and that for its next answer.
+            # Not in order with the CALLs: a hook may wait for the peer, and the peer for the answer to its next CALL.
             for hook in event.route.hooks:
                 context.executor.submit(_run_hook, hook, frame, outcome.metadata, context)
 
     def _outcome(self, event: Dispatch) -> _Outcome:
-        frame = event.frame
+        context, frame = self._context, event.frame
         try:
-            # The policy is asked here, not when the CALL came: the answer to a CALL before it may have changed it.
-            decision = self._context.policy.decide_inbound(frame.action)
-            if decision == "handle":
-                return self._call_handler(event)
-            self._log_unregistered(frame.action, "%s before it is registered")
-            if decision == "ignore":
+            # Only now, not when the CALL was received: the answer to an earlier CALL may have changed it.
+            decision = context.policy.decide_inbound(frame.action)
+            if decision != "handle":
+                self._log_unregistered(frame.action, "%s before the charge point is registered")
+                if decision == "ignore":
+                    return _Outcome(None)
+                if decision == "reject":
+                    return self._result(frame, {"status": "Rejected"}, None)
+                raise CallError("SecurityError", "the BootNotification was not accepted")
+            metadata = self._check(event)
+            violation = None
+            if context.security is not None:
+                violation = context.security.fatal_violation(frame.action, frame.payload)
+            if violation is not None:
+                self._warn("%s: %s: %s; its connection is closed", frame.action, violation)
+                self._outbox.transport.close(CloseCode.POLICY_VIOLATION, violation)
                 return _Outcome(None)
-            if decision == "reject":
-                return self._result(frame, {"status": "Rejected"}, None)
-            raise CallError("SecurityError", "the BootNotification was not accepted")
+            return self._result(frame, event.route.handle(frame.payload, metadata), metadata)
         except CallError as error:
             return _Outcome(self._error_text(frame.message_id, frame.action, error))
         except BaseException as error:
-            # SystemExit and the like too: the peer waits for an answer, and this thread serves others.
+            # SystemExit too: the peer waits for an answer, and other CALLs need this thread.
             self._report_failure(frame.action, error)
             return _Outcome(
                 self._error_text(frame.message_id, frame.action, CallError("InternalError", "internal error"))
             )
 
-    def _call_handler(self, event: Dispatch) -> _Outcome:
-        frame = event.frame
-        metadata = self._check(event)
-        security = self._context.security
-        violation = None if security is None else security.fatal_violation(frame.action, frame.payload)
-        if violation is not None:
-            self._warn("%s: %s: %s; its connection is closed", frame.action, violation)
-            self._outbox.transport.close(CloseCode.POLICY_VIOLATION, violation)
-            return _Outcome(None)
-        return self._result(frame, event.route.handle(frame.payload, metadata), metadata)
-
     def _check(self, event: Dispatch) -> RequestMetadata:
-        """Normalize the payload of a message, and return what its handler is given beside it.
+        """Normalize the payload of a message, check it, and return the metadata for its handler.
 
         Raises:
-            CallError: the message is not let through.
+            CallError: the message is refused.
         """
         context, frame = self._context, event.frame
         refusal = event.route.send_refusal if event.incoming is None else event.route.call_refusal
         if refusal is not None:
-            # It waited for the policy, which lets it through now; but no handler serves it.
+            # It waited for the policy, which now accepts it; but it has no handler.
             raise CallError(refusal, refusal_text(refusal, frame.action))
         frame.payload, fault, refused = context.messages.check_inbound(frame.action, "request", frame.payload)
         known = context.metadata
         if fault is not None and refused and context.options.reject_invalid_requests:
-            self._throttled.log(_logger, frame.action, "rejected %s", fault)
+            self._throttled.log(_logger, frame.action, "its message is rejected: %s", fault)
             if context.options.observe is not None:
                 context.options.observe(ValidationFailed(known.charge_point_id, frame.action, "inbound", fault))
             raise CallError(fault.error_code, fault.described()[:255])
@@ -195,16 +191,16 @@ class Responder:
         return _Outcome(messages.call_result(frame.message_id, answer), frames.CALLRESULT, metadata, answer)
 
     def _take_send(self, event: Dispatch) -> None:
-        # Nothing that is wrong with a SEND may be answered (4/21 §4.2.4).
+        # A SEND never gets an answer, not even an error (4/21 §4.2.4).
         context, frame = self._context, event.frame
         if context.policy.decide_inbound(frame.action) != "handle":
-            self._log_unregistered(frame.action, "dropped %s before it is registered")
+            self._log_unregistered(frame.action, "its %s is dropped: the charge point is not registered")
             return
         try:
             metadata = self._check(event)
             event.route.handle(frame.payload, metadata)
         except CallError as error:
-            self._throttled.log(_logger, "send", "dropped the SEND %s: %s", frame.action, error)
+            self._throttled.log(_logger, "send", "its SEND %s is dropped: %s", frame.action, error)
         except BaseException as error:
             self._report_failure(frame.action, error)
 
@@ -214,7 +210,7 @@ class Responder:
         context = self._context
         if not context.answers.claim(incoming):
             return
-        # Looked at before the answer goes out: the handler may wait for a charge point that waits for this answer.
+        # Before the answer is sent: a handler that waits for the charge point may go on once that has its answer.
         where = "it waits for its turn"
         if incoming.thread is not None:
             where = f"its handler is at {context.detector.stack_of(incoming.thread)}"
@@ -222,13 +218,13 @@ class Responder:
         if responder is not None:
             responder._send_error(incoming, CallError("InternalError", "it took too long"))
         seconds = context.options.timeouts.handler
-        self._warn("%s: %s was answered with InternalError after %g s: %s", incoming.action, seconds, where)
+        self._warn("%s: its %s was answered with InternalError after %g s: %s", incoming.action, seconds, where)
         self._observe_failure(incoming.action, TimeoutError(f"no answer within {seconds:g} s: {where}"))
 
     # Answers.
 
     def _send_answer(self, text: str, kind: int, incoming: IncomingCall) -> bool:
-        # Without waiting: otherwise a few peers that do not read would hold all handler threads.
+        # Without waiting: otherwise a few peers that do not read would block all handler threads.
         try:
             self._outbox.send(text, kind, incoming.message_id, incoming.action, incoming.asked_at)
         except TransportClosedError as error:
@@ -245,7 +241,7 @@ class Responder:
         try:
             return codec.call_error(message_id, error.code, error.description, error.details)
         except (TypeError, ValueError):
-            # The handler gave details that JSON cannot hold.
+            # JSON cannot represent the details that the handler gave.
             charge_point_id = self._context.metadata.charge_point_id
             _logger.exception("%s: the CallError of %s failed", charge_point_id, action, extra=self._context.log_fields)
             return codec.call_error(message_id, "InternalError", "internal error")
@@ -253,14 +249,14 @@ class Responder:
     # The log and the observers.
 
     def _warn(self, text: str, *args: object) -> None:
-        _logger.warning(text, self._context.metadata.charge_point_id, *args, extra=self._context.log_fields)
+        _logger.warning(text, self._context.peer, *args, extra=self._context.log_fields)
 
     def _log_dropped(self, what: str, message_id: frames.MessageId, error: TransportClosedError) -> None:
-        charge_point_id, fields = self._context.metadata.charge_point_id, self._context.log_fields
-        _logger.info("%s: the answer to %s %s was dropped: %s", charge_point_id, what, message_id, error, extra=fields)
+        peer, fields = self._context.peer, self._context.log_fields
+        _logger.info("%s: the answer to %s %s was dropped: %s", peer, what, message_id, error, extra=fields)
 
     def _log_unregistered(self, action: str, text: str) -> None:
-        # A policy keeps out every action, and a peer may invent actions: those count as one.
+        # A policy may refuse any action, and a peer may invent actions: all unknown actions are one kind.
         kind = ("unregistered", action if self._context.messages.catalogue.known(action) else None)
         self._throttled.log(_logger, kind, text, action)
 

@@ -57,7 +57,9 @@ class Stream:
         address = sock.getpeername()
         self.remote_address: tuple[str, int] = (str(address[0]), int(address[1])) if address else ("", 0)
         self.name = f"{self.remote_address[0]}:{self.remote_address[1]}"
-        """The name of the peer in the log and in thread names."""
+        """The name of the connection in the log and in thread names."""
+        self.peer = self.name
+        """The name of the peer, in log lines about what it did."""
         self.log_fields: Mapping[str, object] | None = None
         """The attributes of log records about the connection, once the charge point is known."""
 
@@ -173,7 +175,7 @@ class Stream:
                 self.flush()
             except OSError as error:
                 if isinstance(error, TimeoutError):
-                    _logger.warning("%s does not read; its connection is aborted", self.name, extra=self.log_fields)
+                    _logger.warning("%s does not read; its connection is aborted", self.peer, extra=self.log_fields)
                 return
             with self._queue_lock:
                 # A thread that buffers after this look finds _flushing false, and starts the next thread.

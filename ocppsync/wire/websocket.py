@@ -47,7 +47,8 @@ class WebSocket:
         subprotocol: the subprotocol of the handshake.
         deflate: permessage-deflate, if the handshake agreed on it.
         max_message_size: the longest message that is accepted, in bytes.
-        name: the name of the peer in the log and in thread names.
+        name: the name of the connection in the log and in thread names.
+        peer: the name of the peer, in log lines about what it did; None: ``name``.
         handshake_ws: the wsproto object of the handshake, if it has already read frames.
     """
 
@@ -60,6 +61,7 @@ class WebSocket:
         deflate: Deflate | None,
         max_message_size: int,
         name: str,
+        peer: str | None = None,
         handshake_ws: WSConnection | None = None,
     ) -> None:
         # Created when it is first needed, mostly at the end: there are many idle connections, and it is large.
@@ -70,6 +72,7 @@ class WebSocket:
         self._frames = FrameReader(masked=not client, limit=max_message_size, fast_path=handshake_ws is None)
         self._limit = max_message_size
         self._name = stream.name = name
+        self._peer = stream.peer = peer or name
         self._log_fields = stream.log_fields
         self.subprotocol = subprotocol
         self._events: Iterator[Event] | None = None if handshake_ws is None else handshake_ws.events()
@@ -183,7 +186,7 @@ class WebSocket:
         return message
 
     def _fail_as_too_big(self) -> None:
-        _logger.warning("%s sent a message of more than %d bytes", self._name, self._limit, extra=self._log_fields)
+        _logger.warning("%s sent a message of more than %d bytes", self._peer, self._limit, extra=self._log_fields)
         self.fail(CloseCode.TOO_BIG, f"the limit is {self._limit} bytes")
 
     def _take_close(self, event: CloseConnection) -> None:
@@ -192,7 +195,7 @@ class WebSocket:
             if event.code == CloseCode.TOO_BIG:
                 self._fail_as_too_big()
                 return
-            _logger.warning("%s broke the WebSocket protocol: %s", self._name, event.reason, extra=self._log_fields)
+            _logger.warning("%s broke the WebSocket protocol: %s", self._peer, event.reason, extra=self._log_fields)
             self.fail(
                 int(event.code), "not UTF-8" if event.code == CloseCode.INVALID_DATA else "not the WebSocket protocol"
             )
@@ -231,7 +234,7 @@ class WebSocket:
                 self._largest = max(self._largest, self._buffer(what))
         if overfull:
             text = "%s does not read the answers to what it sends; its connection is aborted"
-            _logger.warning(text, self._name, extra=self._log_fields)
+            _logger.warning(text, self._peer, extra=self._log_fields)
             self.abort()
             raise TransportClosedError("the peer does not read", written=False)
         try:

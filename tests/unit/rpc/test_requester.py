@@ -127,7 +127,7 @@ def test_a_send_to_a_version_that_has_none() -> None:
 
 def test_another_version_than_the_connections_sends_nothing() -> None:
     with met("ocpp1.6") as (cs, peer):
-        text = "Reset to CP1: OCPP 2.1 was asked for, and the connection speaks 1.6"
+        text = "Reset to CP1: it is for OCPP 2.1, but the connection uses 1.6"
         with pytest.raises(VersionMismatchError, match=text):
             cs.send_request("CP1", "Reset", {"type": "OnIdle"}, version="2.1")
         future = cs.submit_request("CP1", "Reset", {"type": "bogus"}, version="2.0.1")  # type: ignore[call-overload]
@@ -166,7 +166,7 @@ def test_a_charge_point_has_its_version_too() -> None:
         cs.on("Heartbeat")(lambda payload, metadata: {"currentTime": utc_now()})
         with charge_point(cs, protocols=["ocpp1.6", "ocpp2.1"]) as cp:
             assert cp.send_request("Heartbeat", version="1.6")
-            with pytest.raises(VersionMismatchError, match=r"OCPP 2\.1 was asked for, and the connection speaks 1\.6"):
+            with pytest.raises(VersionMismatchError, match=r"it is for OCPP 2\.1, but the connection uses 1\.6"):
                 cp.send_request("Heartbeat", version="2.1")
             with pytest.raises(ValueError, match=r"unsupported OCPP version '2\.0\.1'"):
                 cp.send_request("Heartbeat", version="2.0.1")

@@ -203,10 +203,10 @@ def test_a_close_that_begins_while_a_message_is_taken_leaves_it_unhandled(
     line = Line(station, "2.1" if kind == 6 else "1.6")
     submit = SerialExecutor.submit
 
-    def submit_late(calls: SerialExecutor, function: Any, *args: Any) -> None:
+    def submit_late(calls: SerialExecutor, function: Any, *args: Any) -> bool:
         # The reader has seen that there is no close, and one begins before the message is handed out.
         line.connection.drain()
-        submit(calls, function, *args)
+        return submit(calls, function, *args)
 
     monkeypatch.setattr(SerialExecutor, "submit", submit_late)
     line.come("1", action, payload, kind=kind)
@@ -215,6 +215,20 @@ def test_a_close_that_begins_while_a_message_is_taken_leaves_it_unhandled(
     assert line.answers() == []
     station.clock.advance(60)
     assert line.answers() == [], "what is not handled has no deadline either"
+
+
+def test_a_call_without_room_whose_deadline_passes_just_then_is_answered_once(
+    station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = Line(station)
+
+    def submit_after_deadline(calls: SerialExecutor, function: Any, *args: Any) -> bool:
+        station.clock.advance(60)
+        return False
+
+    monkeypatch.setattr(SerialExecutor, "submit", submit_after_deadline)
+    line.come("1", "StartTransaction", START)
+    assert [answer[1:3] for answer in line.answers()] == [["1", "InternalError"]]
 
 
 def test_a_flood_is_told_once_and_again_after_all_was_handled(
