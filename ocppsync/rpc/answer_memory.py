@@ -20,9 +20,9 @@ _LARGE = 4096
 # The remembered text was parsed before, so its id may be a number.
 _AS_IT_CAME = frames.FrameRules(numeric_ids=True)
 
-# Charge points queue these while they are offline, and repeat them over the next connection (C16 §3.7). Every other CALL
-# over another connection is new, even with a known id: ids are unique within one connection only (J16 §4.1.4), charge
-# points restart their counters, and a stored answer to a Heartbeat would set a clock wrong.
+# Charge points queue these while they are offline, and repeat them over the next connection (C16 §3.7). Every other
+# CALL over another connection is new, even with a known id: ids are unique within one connection only (J16 §4.1.4),
+# charge points restart their counters, and a stored answer to a Heartbeat would set a clock wrong.
 _KEPT_ACROSS_CONNECTIONS = frozenset({"StartTransaction", "StopTransaction", "MeterValues", "TransactionEvent"})
 
 
@@ -61,8 +61,8 @@ class IncomingCall:
 class AnswerMemory:
     """The last CALLs of one charge point and their answers, over all its connections.
 
-    ``reply_to`` stands for the connection of a CALL: a weak reference, since the memory outlives connections. The answer
-    goes to the connection that sent the CALL last, but never from the newest connection back to an older one.
+    ``reply_to`` stands for the connection of a CALL: a weak reference, since the memory outlives connections. The
+    answer goes to the connection that sent the CALL last, but never from the newest connection back to an older one.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

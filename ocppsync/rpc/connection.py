@@ -190,8 +190,8 @@ class Connection:
     def request(self, action: str, payload: Any, timeout: float | None, version: str | None = None) -> Future[Any]:
         """Send a CALL in its turn, and return the future of its answer.
 
-        The future raises all other errors, also if the connection uses another version than ``version``. ``timeout``, in
-        seconds, counts from now.
+        The future raises all other errors, also if the connection uses another version than ``version``. ``timeout``,
+        in seconds, counts from now.
 
         Raises:
             ValidationError: the payload violates its schema, or this end may not send the action; nothing is sent.

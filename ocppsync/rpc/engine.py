@@ -38,7 +38,7 @@ from ..errors import Delivery, ProtocolError
 from ..threads.timer import TimerHandle
 from ..throttled_log import ThrottledLog
 from . import frames
-from .answer_memory import CallKind, AnswerMemory, IncomingCall
+from .answer_memory import AnswerMemory, CallKind, IncomingCall
 from .frame_codec import UNREADABLE_ID, FrameCodec
 from .registration import OutcomeListener
 from .router import Route

@@ -110,8 +110,8 @@ _encode_ascii = json.JSONEncoder(separators=(",", ":"), allow_nan=False, ensure_
 def parse(text: str, rules: FrameRules = _STRICT) -> Frame:
     """Return the frame in ``text``; a ``null`` payload is ``{}`` (J16 §4.2.1).
 
-    The payload itself is not checked, not even whether it is an object: validation gives the peer a better answer. If an
-    object has a key twice, the last one counts.
+    The payload itself is not checked, not even whether it is an object: validation gives the peer a better answer. If
+    an object has a key twice, the last one counts.
 
     Raises:
         ProtocolError: it is not an OCPP-J frame; the error holds the parts that could be read.

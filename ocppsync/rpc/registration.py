@@ -1,7 +1,7 @@
 """Decides which messages may be sent before BootNotification was accepted (C16 §4.2; 2/201 B01-B03).
 
-The answer to the last BootNotification is kept per identity and outlives connections, since a charge point does not boot
-again after a reconnect (J16 §5.4). A charge point that has not booted since this process started is not restricted.
+The answer to the last BootNotification is kept per identity and outlives connections, since a charge point does not
+boot again after a reconnect (J16 §5.4). Without a BootNotification since this process started, nothing is restricted.
 
 status     the charge point may send                   a CALL of the central system is
 ---------  ------------------------------------------  -------------------------------------------------------
@@ -14,8 +14,8 @@ rejected   BootNotification; the central system also   1.6: not answered (C16 §
            accepts what it has triggered               2.x: refused (B03.FR.08)
 accepted   everything                                  handled
 
-A refused CALL gets SecurityError (JE16 3.8; B01.FR.10, B02.FR.09, B03.FR.07), whether or not it has a handler. A refused
-SEND is dropped.
+A refused CALL gets SecurityError (JE16 3.8; B01.FR.10, B02.FR.09, B03.FR.07), whether or not it has a handler. A
+refused SEND is dropped.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ __all__ = [
 
 RegistrationStatus = Literal["unknown", "pending", "rejected", "accepted"]
 InboundDecision = Literal["handle", "refuse", "reject", "ignore"]
-"""What happens to a CALL of the peer: it is handled, gets SecurityError, is answered with the status Rejected, or gets no
-answer."""
+"""What happens to a CALL of the peer: it is handled, gets SecurityError, is answered with the status Rejected, or gets
+no answer."""
 OutcomeListener = Callable[[Any], object]
 """Called with the outcome of one of our CALLs before its future is done: the payload of the answer, or the
 `OCPPRequestError`."""

@@ -1,4 +1,4 @@
-"""Finds the handler of an action: a single callable for all actions, or one per action; and the hooks after the answer."""
+"""Finds the handler of an action, a single one for all actions or one per action, and the hooks after the answer."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Route:
     """The handler of one action of the peer in one version of OCPP.
 
     Attributes:
-        handle: called with the payload and the metadata, returns the answer; for a SEND the answer is dropped. A handler
-            of one action may return None for ``{}``. Raises CallError if the handler does, or if the single handler
-            returns None.
+        handle: called with the payload and the metadata, returns the answer; for a SEND the answer is dropped. A
+            handler of one action may return None for ``{}``. Raises CallError if the handler does, or if the single
+            handler returns None.
         hooks: called after the answer was sent.
         call_refusal: the error code for a CALL of the action if it has no handler, else None (J16 table 7).
         send_refusal: the same for a SEND.

@@ -10,7 +10,7 @@ import pytest
 from intruder import Intruder
 
 from ocppsync.rpc import frames
-from ocppsync.rpc.answer_memory import KEPT_ANSWERS, KEPT_SECONDS, AnswerMemory, IncomingCall, CallKind
+from ocppsync.rpc.answer_memory import KEPT_ANSWERS, KEPT_SECONDS, AnswerMemory, CallKind, IncomingCall
 
 ANSWER = '[3,"1",{"transactionId":5}]'
 START = '[2,"1","StartTransaction",{"connectorId":1,"idTag":"A"}]'
