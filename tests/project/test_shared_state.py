@@ -26,6 +26,7 @@ CONSTANT = frozenset(
         "frozenset",
         "get_args",
         "getattr",
+        "staticmethod",
         "join",
         "logging.getLogger",
         "re.compile",
