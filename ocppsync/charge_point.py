@@ -21,7 +21,7 @@ from .options import check_positive, check_protocols, check_whole
 from .request import CallResultErrorReceived, ConnectionMetadata
 from .rpc.answer_memory import AnswerMemory
 from .rpc.connection import Connection
-from .rpc.context import ConnectionContext, ConnectionOptions, log_fields
+from .rpc.context import ConnectionContext, ConnectionOptions, log_fields, peer_name
 from .rpc.local_end import LocalEnd
 from .rpc.registration import ChargePointPolicy, MessagePolicy, Registration
 from .threads.listeners import Listeners
@@ -274,6 +274,7 @@ class ChargePoint(ChargePointMethods):
             write_timeout=self._options.timeouts.write,
             max_message_size=self._options.limits.message_size,
             name=self.charge_point_id,
+            peer=peer_name("charge_point", self.charge_point_id),
             log_fields=fields,
             on_data=self._on_raw_socket_data,
         )

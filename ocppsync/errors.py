@@ -133,8 +133,9 @@ class CallErrorReceived(OCPPRequestError):
         charge_point_id: str,
         action: str,
         message_id: str,
+        peer: str | None = None,
     ) -> None:
-        text = f"{charge_point_id} answered {action} with CALLERROR {raw_code}"
+        text = f"{peer or charge_point_id} answered {action} with CALLERROR {raw_code}"
         super().__init__(
             f"{text}: {description}" if description else text,
             charge_point_id=charge_point_id,

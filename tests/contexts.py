@@ -15,6 +15,7 @@ from ocppsync.rpc.registration import MessagePolicy
 from ocppsync.rpc.router import Route, Router
 from ocppsync.threads.stuck_handlers import StuckHandlerDetector
 from ocppsync.throttled_log import ThrottledLog
+from ocppsync.validation.catalogue import Role
 from ocppsync.wire.http import Headers, HttpRequest
 
 
@@ -22,14 +23,15 @@ def make_context(
     charge_point_id: str = "CP1",
     version: str = "1.6",
     *,
+    role: Role = "central_system",
     executor: Any,
     timer: Any,
     options: ConnectionOptions | None = None,
     http_request: HttpRequest | None = None,
     **parts: Any,
 ) -> ConnectionContext:
-    """Return the context of a central system's connection; ``parts`` are fields of it."""
-    message_sets = MessageSets("central_system")
+    """Return the context of a connection, of a central system's by default; ``parts`` are fields of it."""
+    message_sets = MessageSets(role)
     request = http_request or HttpRequest("GET", f"/{charge_point_id}", "", Headers(), ("127.0.0.1", 1))
     known: dict[str, Any] = {
         "metadata": ConnectionMetadata(charge_point_id, version, request),

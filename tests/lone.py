@@ -15,12 +15,14 @@ from ocppsync.rpc.context import ConnectionOptions
 from ocppsync.rpc.registration import MessagePolicy
 from ocppsync.testing.inline import Clock, InlineExecutor
 from ocppsync.testing.memory import memory_pair
+from ocppsync.validation.catalogue import Role
 
 
 class Lone:
-    """A central system's connection to CP1, which speaks 1.6. Handlers and callbacks run in `Clock.advance`.
+    """One end of a connection with CP1, which speaks 1.6. Handlers and callbacks run in `Clock.advance`.
 
     Args:
+        role: which end.
         clock: another clock.
         executor: another executor.
         policy: another policy.
@@ -32,6 +34,7 @@ class Lone:
     def __init__(
         self,
         *,
+        role: Role = "central_system",
         clock: Clock | None = None,
         executor: Any = None,
         policy: MessagePolicy | None = None,
@@ -45,6 +48,7 @@ class Lone:
         self.transport, self.peer = memory_pair("CP1", self.clock.now)
         self.lock = WatchedLock()
         self.context = make_context(
+            role=role,
             executor=self.executor,
             timer=self.clock,
             policy=policy or MessagePolicy(),

@@ -42,7 +42,7 @@ class Connection:
         self.metadata: ConnectionMetadata = context.metadata
         self._transport = transport
         self._context = context
-        self._throttled = ThrottledLog(context.metadata.charge_point_id, context.log_fields)  # for the reader
+        self._throttled = ThrottledLog(context.peer, context.log_fields)  # for the reader
         outbox = Outbox(transport, context)
         self._responder = Responder(context, outbox)
         self.reply_to: object = weakref.ref(self._responder)
@@ -145,7 +145,7 @@ class Connection:
         elif isinstance(decision, AnswerRejected):
             self._report_rejection(decision)
         elif isinstance(decision, Late):
-            self._warn("%s: the answer to %s came after its timeout and is dropped", decision.call.action)
+            self._warn("%s answered %s after its timeout; the answer is dropped", decision.call.action)
 
     def _call_raw_hook(self, hook: Any, text: str) -> None:
         try:
@@ -278,4 +278,4 @@ class Connection:
         self._schedule_ping()
 
     def _warn(self, text: str, *args: object) -> None:
-        _logger.warning(text, self.metadata.charge_point_id, *args, extra=self._context.log_fields)
+        _logger.warning(text, self._context.peer, *args, extra=self._context.log_fields)

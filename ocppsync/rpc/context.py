@@ -13,12 +13,13 @@ from ..request import CallResultErrorReceived, ConnectionMetadata
 from ..threads.pool import Executor
 from ..threads.stuck_handlers import StuckHandlerDetector
 from ..threads.timer import Timer
+from ..validation.catalogue import Role
 from .answer_memory import AnswerMemory
 from .message_sets import MessageSet
 from .registration import MessagePolicy, OutcomeListener
 from .router import Router
 
-__all__ = ["ConnectionContext", "ConnectionOptions", "SecurityChecks"]
+__all__ = ["ConnectionContext", "ConnectionOptions", "SecurityChecks", "peer_name"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +87,16 @@ class ConnectionContext:
     detector: StuckHandlerDetector
     options: ConnectionOptions
     log_fields: Mapping[str, object]
+
+    @property
+    def peer(self) -> str:
+        """The peer, in errors and log lines about what it did; those about this end begin with the identity instead."""
+        return peer_name(self.messages.role, self.metadata.charge_point_id)
+
+
+def peer_name(role: Role, charge_point_id: str) -> str:
+    """Return what errors and log lines call the peer of the end with this role."""
+    return charge_point_id if role == "central_system" else f"{charge_point_id}'s central system"
 
 
 def log_fields(charge_point_id: str, number: int) -> dict[str, object]:

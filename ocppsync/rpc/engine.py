@@ -342,7 +342,7 @@ class Engine:
         """Return what to do about a message that is not a frame."""
         if error.error_code == "MessageTypeNotSupported":
             self.counters.unknown_types += 1
-            self._throttled.log(_logger, "type", "ignored a message: %s", error, level=logging.INFO)
+            self._throttled.log(_logger, "type", "its message is ignored: %s", error, level=logging.INFO)
             return self._report(error) if self._codec.refuses_unknown_types else None
         self.counters.malformed_messages += 1
         self._throttled.log(_logger, "malformed", "%s", error)
@@ -389,7 +389,9 @@ class Engine:
             text = f"{answer.code} {answer.description}"[:_MAX_ECHO]
             self._throttled.log(_logger, "unreadable", "could not read a message of ours: %r", text)
         else:
-            self._throttled.log(_logger, "stray", "dropped an answer to %.40r: no CALL of ours has that id", message_id)
+            self._throttled.log(
+                _logger, "stray", "its answer to %.40r is dropped: no CALL of ours has that id", message_id
+            )
 
     def _receive_rejection(self, error: frames.CallResultErrorFrame) -> AnswerRejected | None:
         # It carries the id of a CALL of the peer that was answered here a short time ago (4/21 §4.2.3).
@@ -397,7 +399,7 @@ class Engine:
         if action is not None:
             return AnswerRejected(action, error)
         self.counters.stray_answers += 1
-        text = "dropped a CALLRESULTERROR for %.40r: no answer of ours has that id"
+        text = "its CALLRESULTERROR for %.40r is dropped: no answer of ours has that id"
         self._throttled.log(_logger, "stray rejection", text, error.message_id)
         return None
 
@@ -412,7 +414,7 @@ class Engine:
         if fault is None:
             return Dispatch(send, None, route)
         self.counters.dropped_sends += 1
-        self._throttled.log(_logger, "send", "dropped the SEND %.50r: %s", send.action, fault)
+        self._throttled.log(_logger, "send", "its SEND %.50r is dropped: %s", send.action, fault)
         return None
 
     def _receive_call(self, call: frames.CallFrame, text: str) -> Decision:
@@ -438,7 +440,7 @@ class Engine:
     def _refuse(self, message_id: frames.MessageId, code: str, description: str, action: str = "") -> Reply | None:
         # Actions that OCPP knows are told apart: each may be a handler that was forgotten.
         kind = description if code == "NotSupported" else code
-        self._throttled.log(_logger, kind, "refused the CALL %.40r: %s %s", message_id, code, description)
+        self._throttled.log(_logger, kind, "its CALL %.40r is refused: %s %s", message_id, code, description)
         if len(str(message_id)) > _MAX_ECHO:
             return self._report_unreadable(code, description)
         text = self._codec.call_error(message_id, code, description)

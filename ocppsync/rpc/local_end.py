@@ -45,6 +45,7 @@ class LocalEnd:
         validation: Validation | None,
     ) -> None:
         self.options = options
+        self._role: Role = role
         self.message_sets = MessageSets(
             role,
             tuple(dict.fromkeys(protocols)),
@@ -70,7 +71,7 @@ class LocalEnd:
         if version is not None or connection is None:
             self.message_sets.check_sender(name, version, send=False)
         if connection is None:
-            return failed(not_connected(charge_point_id, name))
+            return failed(not_connected(self._role, charge_point_id, name))
         return connection.request(name, payload, timeout, version)
 
     def send(
@@ -86,7 +87,7 @@ class LocalEnd:
         if version is not None or connection is None:
             self.message_sets.check_sender(name, version, send=True)
         if connection is None:
-            raise not_connected(charge_point_id, name)
+            raise not_connected(self._role, charge_point_id, name)
         connection.send(name, payload, version)
 
     def on(self, action: str | VendorAction, version: str | None) -> Callable[..., Any]:

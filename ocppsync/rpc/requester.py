@@ -26,9 +26,10 @@ from ..errors import (
 )
 from ..events import TimedOut, ValidationFailed
 from ..threads.pool import Executor, run_logged
+from ..validation.catalogue import Role
 from ..wire.transport import TransportClosedError
 from . import frames
-from .context import ConnectionContext
+from .context import ConnectionContext, peer_name
 from .engine import ConnectionState, Engine, OutgoingCall, Rejection, Settle
 from .outbox import Outbox
 
@@ -97,7 +98,7 @@ class Requester:
         if isinstance(turn, OutgoingCall):
             self.write(turn)
         elif turn is Rejection.CLOSED:
-            self._fail(call, NotConnectedError, "it is not connected")
+            self._fail(call, NotConnectedError, "not connected")
         elif turn is Rejection.FULL:
             limit = context.options.limits.queued_requests
             self._fail(call, QueueFullError, f"{limit} requests wait for their turn already")
@@ -124,7 +125,8 @@ class Requester:
         self, kind: type[OCPPRequestError], action: str, message_id: str | None, what: str, delivery: Delivery
     ) -> OCPPRequestError:
         """Return an error about a request over this connection."""
-        return request_error(kind, self._context.metadata.charge_point_id, action, message_id, what, delivery)
+        charge_point_id = self._context.metadata.charge_point_id
+        return request_error(kind, self._context.peer, charge_point_id, action, message_id, what, delivery)
 
     def end(self, reason: str, state: ConnectionState) -> None:
         """Fail every request that waits, and every later one, since the connection goes on to ``state``."""
@@ -225,6 +227,7 @@ class Requester:
                 charge_point_id=context.metadata.charge_point_id,
                 action=call.action,
                 message_id=call.message_id,
+                peer=context.peer,
             )
         payload, fault = None, None
         if isinstance(answer, frames.CallResultFrame):
@@ -236,7 +239,7 @@ class Requester:
             self._observe_fault(fault, "inbound")
         self._reject_answer(call, answer, fault)
         raise InvalidResponseError(
-            f"{call.action} to {context.metadata.charge_point_id}: the answer is not valid: {fault or answer}",
+            f"{call.action} to {context.peer}: the answer is not valid: {fault or answer}",
             charge_point_id=context.metadata.charge_point_id,
             action=call.action,
             message_id=call.message_id,
@@ -277,15 +280,16 @@ def _stop_timer(call: OutgoingCall) -> None:
 
 def request_error(
     kind: type[OCPPRequestError],
+    peer: str,
     charge_point_id: str,
     action: str,
     message_id: str | None,
     what: str,
     delivery: Delivery,
 ) -> OCPPRequestError:
-    """Return the error of a request that failed."""
+    """Return the error of a request that failed; ``peer`` is the end that it was for, as the text names it."""
     return kind(
-        f"{action} to {charge_point_id}: {what}",
+        f"{action} to {peer}: {what}",
         charge_point_id=charge_point_id,
         action=action,
         message_id=message_id,
@@ -293,9 +297,10 @@ def request_error(
     )
 
 
-def not_connected(charge_point_id: str, action: str) -> OCPPRequestError:
-    """Return the error of a request for which there is no connection."""
-    return request_error(NotConnectedError, charge_point_id, action, None, "it is not connected", "not_sent")
+def not_connected(role: Role, charge_point_id: str, action: str) -> OCPPRequestError:
+    """Return the error of a request of the end with this role, for which there is no connection."""
+    peer = peer_name(role, charge_point_id)
+    return request_error(NotConnectedError, peer, charge_point_id, action, None, "not connected", "not_sent")
 
 
 def failed(error: OCPPRequestError) -> Future[Any]:

@@ -43,9 +43,7 @@ class Responder:
         seconds = context.options.timeouts.handler
         self._deadlines = None if seconds is None else Deadlines(context.timer, seconds, self._expire)
         self._calls = SerialExecutor(context.executor)
-        self._throttled = ThrottledLog(
-            context.metadata.charge_point_id, context.log_fields
-        )  # for one handler at a time
+        self._throttled = ThrottledLog(context.peer, context.log_fields)  # for one handler at a time
         self._flooded = False  # the reader's own
         self._draining = False
 
@@ -107,7 +105,7 @@ class Responder:
     def _handle(self, event: Dispatch) -> None:
         context, frame, incoming = self._context, event.frame, event.incoming
         assert incoming is not None
-        incoming.thread = context.detector.begin(context.metadata.charge_point_id, frame.action)
+        incoming.thread = context.detector.begin(context.peer, frame.action)
         try:
             # A CALL that its deadline has answered while it waited for its turn needs no handler any more.
             outcome = _Outcome(None) if incoming.claimed else self._outcome(event)
@@ -116,7 +114,7 @@ class Responder:
         if self._deadlines is not None:
             self._deadlines.end(incoming)
         if not context.answers.claim(incoming):
-            self._warn("%s: dropped the late answer to %s", frame.action)
+            self._warn("%s: the late answer to its %s is dropped", frame.action)
             return
         handled = outcome.metadata is not None
         if handled:
@@ -137,7 +135,7 @@ class Responder:
             decision = self._context.policy.decide_inbound(frame.action)
             if decision == "handle":
                 return self._call_handler(event)
-            self._log_unregistered(frame.action, "%s before it is registered")
+            self._log_unregistered(frame.action, "%s before the charge point is registered")
             if decision == "ignore":
                 return _Outcome(None)
             if decision == "reject":
@@ -177,7 +175,7 @@ class Responder:
         frame.payload, fault, refused = context.messages.check_inbound(frame.action, "request", frame.payload)
         known = context.metadata
         if fault is not None and refused and context.options.reject_invalid_requests:
-            self._throttled.log(_logger, frame.action, "rejected %s", fault)
+            self._throttled.log(_logger, frame.action, "its message is rejected: %s", fault)
             if context.options.observe is not None:
                 context.options.observe(ValidationFailed(known.charge_point_id, frame.action, "inbound", fault))
             raise CallError(fault.error_code, fault.described()[:255])
@@ -198,13 +196,13 @@ class Responder:
         # Nothing that is wrong with a SEND may be answered (4/21 §4.2.4).
         context, frame = self._context, event.frame
         if context.policy.decide_inbound(frame.action) != "handle":
-            self._log_unregistered(frame.action, "dropped %s before it is registered")
+            self._log_unregistered(frame.action, "its %s is dropped: the charge point is not registered")
             return
         try:
             metadata = self._check(event)
             event.route.handle(frame.payload, metadata)
         except CallError as error:
-            self._throttled.log(_logger, "send", "dropped the SEND %s: %s", frame.action, error)
+            self._throttled.log(_logger, "send", "its SEND %s is dropped: %s", frame.action, error)
         except BaseException as error:
             self._report_failure(frame.action, error)
 
@@ -222,7 +220,7 @@ class Responder:
         if responder is not None:
             responder._send_error(incoming, CallError("InternalError", "it took too long"))
         seconds = context.options.timeouts.handler
-        self._warn("%s: %s was answered with InternalError after %g s: %s", incoming.action, seconds, where)
+        self._warn("%s: its %s was answered with InternalError after %g s: %s", incoming.action, seconds, where)
         self._observe_failure(incoming.action, TimeoutError(f"no answer within {seconds:g} s: {where}"))
 
     # Answers.
@@ -253,11 +251,11 @@ class Responder:
     # The log and the observers.
 
     def _warn(self, text: str, *args: object) -> None:
-        _logger.warning(text, self._context.metadata.charge_point_id, *args, extra=self._context.log_fields)
+        _logger.warning(text, self._context.peer, *args, extra=self._context.log_fields)
 
     def _log_dropped(self, what: str, message_id: frames.MessageId, error: TransportClosedError) -> None:
-        charge_point_id, fields = self._context.metadata.charge_point_id, self._context.log_fields
-        _logger.info("%s: the answer to %s %s was dropped: %s", charge_point_id, what, message_id, error, extra=fields)
+        peer, fields = self._context.peer, self._context.log_fields
+        _logger.info("%s: the answer to %s %s was dropped: %s", peer, what, message_id, error, extra=fields)
 
     def _log_unregistered(self, action: str, text: str) -> None:
         # A policy keeps out every action, and a peer may invent actions: those count as one.

@@ -385,7 +385,7 @@ class SimulatedChargePoint:
 
     def _send(self, action: Any, payload: Any) -> Any:
         if self._stopping:
-            raise not_connected(self.charge_point_id, action)
+            raise not_connected("charge_point", self.charge_point_id, action)
         return self._charge_point.send_request(action, payload)
 
     def _report(self) -> None:

@@ -11,9 +11,18 @@ from types import TracebackType
 from typing import Any, Literal
 
 from ..central_system import CentralSystem, local_end_of, server_of
-from ..errors import CallErrorReceived, ConnectionLostError, NotConnectedError, OCPPRequestError, RequestTimeoutError
+from ..errors import (
+    CallErrorReceived,
+    ConnectionLostError,
+    Delivery,
+    NotConnectedError,
+    OCPPRequestError,
+    RequestTimeoutError,
+)
 from ..rpc import frames
+from ..rpc.context import peer_name
 from ..rpc.frame_codec import FrameCodec
+from ..rpc.requester import request_error
 from ..validation.catalogue import Version, unknown_action
 from ..wire.endpoint import Endpoint
 from ..wire.http import basic_authorization
@@ -67,6 +76,7 @@ class FakeChargePoint:
     ) -> None:
         self.charge_point_id = charge_point_id
         self.version: Version = version
+        self._peer = peer_name("charge_point", charge_point_id)
         self._cs = cs
         self._connect = link_in_memory if over == "memory" else link_over_socket
         if over == "socket" and cs.port is None:
@@ -276,6 +286,7 @@ class FakeChargePoint:
             charge_point_id=self.charge_point_id,
             action=action,
             message_id=message_id,
+            peer=self._peer,
         )
 
     def boot(self, **fields: Any) -> Any:
@@ -434,16 +445,11 @@ class FakeChargePoint:
 
     def _linked(self, action: str = "a message") -> Link:
         if self._link is None or not self._connected:
-            raise self._failure(NotConnectedError, action, None, "it is not connected")
+            raise self._failure(NotConnectedError, action, None, "not connected")
         return self._link
 
     def _failure(
         self, kind: type[OCPPRequestError], action: str, message_id: str | None, what: str
     ) -> OCPPRequestError:
-        return kind(
-            f"{action} from {self.charge_point_id}: {what}",
-            charge_point_id=self.charge_point_id,
-            action=action,
-            message_id=message_id,
-            delivery="not_sent" if message_id is None else "unknown",
-        )
+        delivery: Delivery = "not_sent" if message_id is None else "unknown"
+        return request_error(kind, self._peer, self.charge_point_id, action, message_id, what, delivery)

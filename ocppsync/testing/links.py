@@ -11,6 +11,7 @@ from typing import Protocol
 
 from ..central_system import CentralSystem, server_of
 from ..errors import HandshakeError
+from ..rpc.context import peer_name
 from ..server.acceptor import AdmittedRequest
 from ..server.serving import ConnectionServer
 from ..validation.catalogue import SUBPROTOCOL_OF, Version
@@ -216,6 +217,7 @@ def link_over_socket(
     """
     if not has_threads(cs):
         raise RuntimeError("over a socket, handlers need threads; say inline = False")
+    identity = endpoint.target.rpartition("/")[2]
     websocket = open_websocket(
         endpoint,
         deadline=time.monotonic() + DEADLINE,
@@ -223,6 +225,7 @@ def link_over_socket(
         headers=headers,
         write_timeout=DEADLINE,
         max_message_size=_MAX_MESSAGE,
-        name="the central system",
+        name=identity,
+        peer=peer_name("charge_point", identity),
     )
-    return _ThreadedLink(websocket, endpoint.target.rpartition("/")[2], take, ended)
+    return _ThreadedLink(websocket, identity, take, ended)

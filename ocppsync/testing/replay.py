@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from ..central_system import CentralSystem
 from ..journal import Entry, RecordedSession, read_journal
+from ..rpc.context import peer_name
 from ..rpc.frames import CALL, CALLERROR, CALLRESULT
 from ..validation.catalogue import SUBPROTOCOL_OF, SUBPROTOCOLS, Version
 from ..wire.endpoint import Endpoint, open_websocket
@@ -106,6 +107,7 @@ def _connect(
         write_timeout=_WRITE_TIMEOUT,
         max_message_size=_LARGEST,
         name=session.charge_point_id,
+        peer=peer_name("charge_point", session.charge_point_id),
     )
 
 

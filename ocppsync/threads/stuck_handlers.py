@@ -22,7 +22,7 @@ _FRAMES_SHOWN = 6
 class Running(NamedTuple):
     """A handler at work."""
 
-    charge_point_id: str
+    peer: str
     action: str
     since: float
 
@@ -47,10 +47,10 @@ class StuckHandlerDetector:
         """Look at the threads from now on, until the timer is closed."""
         self._timer.call_later(self._stuck_after / 2, self._check)
 
-    def begin(self, charge_point_id: str, action: str) -> int:
-        """Note that this thread runs a handler from now on; return the thread's number."""
+    def begin(self, peer: str, action: str) -> int:
+        """Note that this thread handles a CALL of a peer from now on; return the thread's number."""
         thread = threading.get_ident()
-        self._running[thread] = Running(charge_point_id, action, self._timer.now())
+        self._running[thread] = Running(peer, action, self._timer.now())
         return thread
 
     def end(self) -> None:
@@ -64,7 +64,7 @@ class StuckHandlerDetector:
         for them here.
         """
         handler = self._running.get(threading.get_ident())
-        if handler is not None and handler.charge_point_id == charge_point_id:
+        if handler is not None and handler.peer == charge_point_id:
             _logger.warning(
                 "%s did not answer %s, for which the handler of its own %s waits; it may wait for that answer first: "
                 "send the request from a function that runs after(%r)",
@@ -93,5 +93,5 @@ class StuckHandlerDetector:
     def _described(self) -> str:
         # A copy, which is made at once: handlers come and go meanwhile.
         running = sorted(self._running.copy().items(), key=lambda item: item[1].since)
-        handlers = (f"{one.action} of {one.charge_point_id} at {self.stack_of(thread)}" for thread, one in running)
+        handlers = (f"{one.action} of {one.peer} at {self.stack_of(thread)}" for thread, one in running)
         return "; ".join(handlers) or "none of them runs a handler of an action"

@@ -61,6 +61,7 @@ def open_websocket(
     write_timeout: float,
     max_message_size: int,
     name: str,
+    peer: str | None = None,
     log_fields: Mapping[str, object] | None = None,
     on_data: Callable[[bytes], object] | None = None,
 ) -> WebSocket:
@@ -75,7 +76,8 @@ def open_websocket(
         ssl_context: for a wss URL; None: the system trust store.
         write_timeout: seconds that one write may take.
         max_message_size: the longest message that is accepted, in bytes.
-        name: the peer's name, for the log.
+        name: the connection's name, for the log and for thread names.
+        peer: the peer, in log lines about what it did; None: the same as ``name``.
         log_fields: attributes of log records about the connection.
         on_data: called with all bytes read, after TLS.
 
@@ -94,6 +96,7 @@ def open_websocket(
             deadline=deadline,
             max_message_size=max_message_size,
             name=name,
+            peer=peer,
             log_fields=log_fields,
         )
     except BaseException:

@@ -57,7 +57,9 @@ class Stream:
         address = sock.getpeername()
         self.remote_address: tuple[str, int] = (str(address[0]), int(address[1])) if address else ("", 0)
         self.name = f"{self.remote_address[0]}:{self.remote_address[1]}"
-        """The peer's name, for the log and for the thread of `flush_nowait`."""
+        """The connection's name, for the log and for the thread of `flush_nowait`."""
+        self.peer = self.name
+        """The peer, in log lines about what it did."""
         self.log_fields: Mapping[str, object] | None = None
         """The attributes of log records about the connection, once more is known of the peer."""
 
@@ -174,7 +176,7 @@ class Stream:
                 self.flush()
             except OSError as error:
                 if isinstance(error, TimeoutError):
-                    _logger.warning("%s does not read; its connection is aborted", self.name, extra=self.log_fields)
+                    _logger.warning("%s does not read; its connection is aborted", self.peer, extra=self.log_fields)
                 return
             with self._queue_lock:
                 # Whoever puts after this look finds the mark gone, and starts the next thread.

@@ -117,7 +117,7 @@ def accept(
         subprotocol: the chosen one; None answers without the header.
         extensions: the request's Sec-WebSocket-Extensions, or ``""`` to refuse compression.
         max_message_size: the longest message that is accepted, in bytes.
-        name: the peer's name, for the log.
+        name: the peer's name, for the log and for thread names.
         log_fields: attributes of log records about the connection.
     """
     stream.log_fields = log_fields
@@ -167,6 +167,7 @@ def connect(
     deadline: float,
     max_message_size: int,
     name: str,
+    peer: str | None = None,
     log_fields: Mapping[str, object] | None = None,
 ) -> WebSocket:
     """Ask a server for an upgrade and return the open WebSocket (J16 §3.1).
@@ -180,7 +181,8 @@ def connect(
         compression: whether to offer permessage-deflate.
         deadline: on `time.monotonic`.
         max_message_size: the longest message that is accepted, in bytes.
-        name: the peer's name, for the log.
+        name: the connection's name, for the log and for thread names.
+        peer: the peer, in log lines about what it did; None: the same as ``name``.
         log_fields: attributes of log records about the connection.
 
     Raises:
@@ -196,7 +198,7 @@ def connect(
             extensions=[] if deflate is None else [deflate],
             extra_headers=[(field.encode("ascii"), value.encode("latin-1")) for field, value in headers],
         )
-        peer = _ClientSide(stream, request, deadline)
+        client = _ClientSide(stream, request, deadline)
     except TimeoutError:
         raise HandshakeError("the central system did not answer the handshake in time") from None
     except (OSError, ValueError, WebSocketProtocolError, HTTPProtocolError) as error:
@@ -206,9 +208,10 @@ def connect(
     return WebSocket(
         stream,
         client=True,
-        subprotocol=peer.subprotocol,
+        subprotocol=client.subprotocol,
         deflate=deflate if deflate is not None and deflate.enabled() else None,
         max_message_size=max_message_size,
         name=name,
-        handshake_ws=peer.ws if peer.brought_more else None,
+        peer=peer,
+        handshake_ws=client.ws if client.brought_more else None,
     )

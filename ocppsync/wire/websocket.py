@@ -48,7 +48,8 @@ class WebSocket:
         subprotocol: what both ends agreed on.
         deflate: the extension, where it was agreed on.
         max_message_size: the longest message that is accepted, in bytes.
-        name: the peer's name, for thread names.
+        name: the connection's name, for the log and for thread names.
+        peer: the peer, in log lines about what it did; None: the same as ``name``.
         handshake_ws: the wsproto that shook hands, where it has been given more than the handshake.
     """
 
@@ -61,6 +62,7 @@ class WebSocket:
         deflate: Deflate | None,
         max_message_size: int,
         name: str,
+        peer: str | None = None,
         handshake_ws: WSConnection | None = None,
     ) -> None:
         # Made when it is first needed, which is mostly at the end: idle connections are many, and it is large.
@@ -71,6 +73,7 @@ class WebSocket:
         self._frames = FrameReader(masked=not client, limit=max_message_size, fast_path=handshake_ws is None)
         self._limit = max_message_size
         self._name = stream.name = name
+        self._peer = stream.peer = peer or name
         self._log_fields = stream.log_fields
         self.subprotocol = subprotocol
         self._events: Iterator[Event] | None = None if handshake_ws is None else handshake_ws.events()
@@ -187,7 +190,7 @@ class WebSocket:
         return message
 
     def _fail_as_too_big(self) -> None:
-        _logger.warning("%s sent a message of more than %d bytes", self._name, self._limit, extra=self._log_fields)
+        _logger.warning("%s sent a message of more than %d bytes", self._peer, self._limit, extra=self._log_fields)
         self.fail(CloseCode.TOO_BIG, f"the limit is {self._limit} bytes")
 
     def _take_close(self, event: CloseConnection) -> None:
@@ -196,7 +199,7 @@ class WebSocket:
             if event.code == CloseCode.TOO_BIG:
                 self._fail_as_too_big()
                 return
-            _logger.warning("%s broke the WebSocket protocol: %s", self._name, event.reason, extra=self._log_fields)
+            _logger.warning("%s broke the WebSocket protocol: %s", self._peer, event.reason, extra=self._log_fields)
             self.fail(
                 int(event.code), "not UTF-8" if event.code == CloseCode.INVALID_DATA else "not the WebSocket protocol"
             )
@@ -274,7 +277,7 @@ class WebSocket:
                 self._largest = max(self._largest, self._buffer(what))
         if overfull:
             text = "%s does not read the answers to what it sends; its connection is aborted"
-            _logger.warning(text, self._name, extra=self._log_fields)
+            _logger.warning(text, self._peer, extra=self._log_fields)
             self.abort()
             raise TransportClosedError("the peer does not read", written=False)
         try:

@@ -195,7 +195,7 @@ def test_an_invalid_call_is_shown_and_answered_with_a_callerror(serving: Program
         serving.wait_for(r"WRONG +→ Heartbeat +x=1$")
         serving.wait_for(r"WRONG +←   Heartbeat +CALLERROR FormationViolation: x: ")
         assert call(2, "2", "Nonsense", {})[:3] == [4, "2", "NotImplemented"]
-        serving.wait_for(r"! WRONG: refused the CALL '2': NotImplemented")
+        serving.wait_for(r"! WRONG: its CALL '2' is refused: NotImplemented")
 
 
 def test_a_callerror_to_the_configuration_request_is_shown(serving: Program) -> None:
@@ -228,7 +228,7 @@ def test_control_characters_of_a_peer_are_escaped(serving: Program) -> None:
         call(2, "1", "DataTransfer", {"vendorId": evil, "data": evil})
         call(2, evil[:10], evil[:10], {})
         serving.wait_for(r"EVIL +→ DataTransfer +vendorId=")
-        serving.wait_for(r"EVIL: refused the CALL")
+        serving.wait_for(r"EVIL: its CALL")
     assert all(line.isprintable() for line in serving.output.split("\n"))
 
 

@@ -285,8 +285,8 @@ def test_a_send_reaches_its_handler_and_is_not_answered(caplog: pytest.LogCaptur
         assert peer.call("last", "Heartbeat", {})[:2] == [3, "last"]
         assert peer.call("6", "NotifyPeriodicEventStream", STREAM)[:3] == [4, "6", "NotSupported"]
     assert seen.items == [(1, "1"), (3, "3")]
-    assert "dropped the SEND NotifyPeriodicEventStream" in caplog.text
-    assert "dropped the SEND 'Heartbeat'" in caplog.text
+    assert "its SEND NotifyPeriodicEventStream is dropped" in caplog.text
+    assert "its SEND 'Heartbeat' is dropped" in caplog.text
 
 
 def test_a_send_goes_to_the_single_handler_too() -> None:
@@ -319,4 +319,4 @@ def test_a_pending_station_is_let_in_bit_by_bit(caplog: pytest.LogCaptureFixture
         peer.call("5", "BootNotification", boot)
         peer.send([6, "6", "NotifyPeriodicEventStream", {**STREAM, "id": 6}])
         assert seen.wait(1) == [{**STREAM, "id": 6}]
-    assert "dropped NotifyPeriodicEventStream before it is registered" in caplog.text
+    assert "its NotifyPeriodicEventStream is dropped: the charge point is not registered" in caplog.text

@@ -234,9 +234,9 @@ def test_a_handler_that_hangs_is_answered_for(caplog: pytest.LogCaptureFixture) 
             hanging.release.release(2)
             assert peer.read()[:2] == [3, "2"]
         assert hanging.calls == ["1", "2"]
-    assert caplog.text.count("dropped the late answer to Heartbeat") == 1
+    assert caplog.text.count("the late answer to its Heartbeat is dropped") == 1
     (line,) = [record.getMessage() for record in caplog.records if "InternalError" in record.getMessage()]
-    assert line.startswith("CP1: Heartbeat was answered with InternalError after 60 s: its handler is at ")
+    assert line.startswith("CP1: its Heartbeat was answered with InternalError after 60 s: its handler is at ")
     assert "test_stuck_handlers.py" in line
     assert "\n" not in line
 
