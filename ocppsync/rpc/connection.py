@@ -109,10 +109,9 @@ class Connection:
             text = "%s: the reader failed; the connection is aborted"
             _logger.exception(text, known.charge_point_id, extra=context.log_fields)
         finally:
-            # Before the transport is closed: functions on the timer must not start anything after this.
-            self._engine.advance(ConnectionState.CLOSED)
-            self._transport.abort()
+            # First: functions on the timer must not start anything after this.
             self._requester.end("the connection ended", ConnectionState.CLOSED)
+            self._transport.abort()
             self._responder.end()
             self._transport.release()
             for appointment in (self._ping_timer, self._close_timer, self._idle_timer):

@@ -173,4 +173,4 @@ def test_idleness_that_is_looked_at_just_after_the_end_is_none(caplog: pytest.Lo
         lone.join()
         clock.advance(20)
         assert not clock.jump()
-    assert "it is closed" not in caplog.text
+    assert "sent nothing for" not in caplog.text
