@@ -1,4 +1,4 @@
-"""What a central system and a charge point have in common: handlers, options, and requests over a connection."""
+"""The code that a central system and a charge point share: handlers, options, and requests over a connection."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ __all__ = ["LocalEnd"]
 
 
 class LocalEnd:
-    """This end of all its connections.
+    """The handlers and options of one end, for all its connections.
 
     Args:
-        role: which end it is.
-        protocols: the subprotocols that it may speak.
+        role: the end.
+        protocols: the subprotocols that it supports.
         handler: the single handler, or None.
-        options: for each connection.
+        options: the options of its connections.
         vendor_actions, lenient, validation: see `CentralSystem`.
 
     Raises:
-        ValueError: an option is not usable; the text names it.
+        ValueError: an option is not valid; the text names it.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class LocalEnd:
         timeout: float | None,
         version: str | None,
     ) -> Future[Any]:
-        """Send a request over a connection, if there is one; see `CentralSystem.submit_request`."""
+        """Send a request over a connection, or fail if there is none; see `CentralSystem.submit_request`."""
         if timeout is not None:
             check_positive(timeout=timeout)
         name = name_of(action)
@@ -82,7 +82,7 @@ class LocalEnd:
         payload: Any,
         version: str | None,
     ) -> None:
-        """Send a SEND over a connection, if there is one; see `CentralSystem.send`."""
+        """Send a SEND over a connection, or fail if there is none; see `CentralSystem.send`."""
         name = name_of(action)
         if version is not None or connection is None:
             self.message_sets.check_sender(name, version, send=True)

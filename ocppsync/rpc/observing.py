@@ -1,4 +1,4 @@
-"""Tells observers of the messages that come in, from what the engine has found out about them."""
+"""Tells observers of the messages that a connection receives."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _KINDS_OF_FRAMES: Mapping[type[frames.Frame], MessageKind] = {
 def report_received(
     context: ConnectionContext, frame: frames.Frame | ProtocolError, text: str, decision: Decision
 ) -> None:
-    """Tell the observers of a message that came as ``text``, and of what the engine decided about it."""
+    """Tell the observers of a message that was received as ``text``; ``decision`` is that of the engine about it."""
     observe = context.options.observe
     if observe is None:
         return

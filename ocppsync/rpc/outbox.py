@@ -1,4 +1,4 @@
-"""The way out of a connection: every message that is sent goes through here, and observers are told of it."""
+"""Sends all messages of a connection, and tells observers of them."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class Outbox:
             kind: its message type, such as `frames.CALL`.
             message_id: its id.
             action: its action, or that of the CALL that it answers; empty if unknown.
-            asked_at: for an answer: when its CALL came.
+            asked_at: for an answer: when its CALL was received.
 
         Raises:
             TransportClosedError: the connection has ended.
         """
         if self._observe is not None:
-            # Before it is out: its answer may come, and be told, before this thread gets on.
+            # Before it is sent: its answer may be received and reported before this thread continues.
             seconds = None if asked_at is None else self._timer.now() - asked_at
             known = self._metadata
             self._observe(
