@@ -126,7 +126,7 @@ def test_over_tls_the_central_system_has_to_prove_itself(
         for options in (["--ca", str(other.certificate)], []):
             assert main(["replay", str(journal), "--url", url, *options]) == 1
             assert "the server's certificate was refused" in capsys.readouterr().err
-    for file, fault in ((tmp_path / "absent.pem", "No such file"), (journal, "holds no certificates in PEM")):
+    for file, fault in ((tmp_path / "absent.pem", "No such file"), (journal, "is not a PEM file with certificates")):
         assert main(["replay", str(journal), "--url", url, "--ca", str(file)]) == 1
         assert re.search(f"^ocppsync: {file}:? {fault}", capsys.readouterr().err)
 
