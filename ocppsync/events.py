@@ -1,7 +1,7 @@
 """The events of a central system or charge point, as frozen objects, for observers.
 
-An observer is a function that takes an event. It runs in the thread of the event, that of a reader or a handler, and
-must not block. Its exceptions are logged and have no other effect.
+An observer is a function that takes an event. It runs on the thread that causes the event, such as a reader or handler
+thread, and must not block. Its exceptions are logged and have no other effect.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ class LoggingObserver:
         self._level = level
 
     def __call__(self, event: Event) -> None:
-        """Log an event."""
+        """Log an event; the text of a message is left out."""
         if not self._logger.isEnabledFor(self._level):
             return
         if isinstance(event, _Message):

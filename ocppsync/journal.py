@@ -89,7 +89,7 @@ class Entry:
 
     time: str
     direction: Literal["in", "out"]
-    """From the view of the end that wrote the journal."""
+    """``"in"``: received by the end that wrote the journal; ``"out"``: sent by it."""
     text: str
 
 
@@ -103,11 +103,11 @@ class RecordedSession:
 
 
 def read_journal(path: str | Path) -> list[RecordedSession]:
-    """Return the connections recorded in a journal, in the order they began; without those that have no message.
+    """Return the connections recorded in a journal, in the order they began, except those without messages.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: a line is not a journal entry; the text has its number.
+        ValueError: a line is not a journal entry; the text names the line number.
     """
     sessions: list[RecordedSession] = []
     # Only "\n" ends a line: a text may contain other line separators.
@@ -133,6 +133,6 @@ def _add_line(line: dict[str, Any], sessions: list[RecordedSession]) -> None:
         if line["direction"] not in ("in", "out"):
             raise ValueError
         current.entries.append(Entry(line["time"], line["direction"], line["text"]))
-    # Neither a message nor an event: not a line of a journal.
+    # Neither a message nor an event.
     elif "event" not in line:
         raise ValueError

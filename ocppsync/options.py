@@ -1,4 +1,4 @@
-"""Checks of the options that both ends take."""
+"""Checks of the options that central systems and charge points share."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def check_whole(**options: int | None) -> None:
 
 
 def check_protocols(protocols: Sequence[str], default_protocol: str | None) -> None:
-    """Raise ValueError unless all are subprotocols that this library speaks."""
+    """Raise ValueError unless all are supported subprotocols; the text lists the supported ones."""
     if isinstance(protocols, str) or not protocols:
         raise ValueError(f"protocols must be a sequence of subprotocols such as ('ocpp1.6',), not {protocols!r}")
     for name in (*protocols, *([default_protocol] if default_protocol is not None else ())):
         if name not in SUBPROTOCOLS:
-            raise ValueError(f"{name!r} is no subprotocol that is spoken here; one of {', '.join(SUBPROTOCOLS)} is")
+            raise ValueError(f"unsupported subprotocol {name!r}; supported: {', '.join(SUBPROTOCOLS)}")

@@ -1,4 +1,4 @@
-"""Plays a journal against a central system again, and tells what differs; see `ocppsync.testing` for use in tests."""
+"""Replays a journal against a central system and finds differences; for tests see `ocppsync.testing`."""
 
 from .testing.replay import Difference, assert_replays, replay
 

@@ -33,7 +33,7 @@ class ConnectionMetadata:
 
 @dataclass(frozen=True)
 class CallResultErrorReceived:
-    """The peer could not process an answer of this side (4/21 §4.2.3); there is no way to answer it."""
+    """A CALLRESULTERROR: the peer could not process an answer that this end sent (4/21 §4.2.3). It has no answer."""
 
     charge_point_id: str
     action: str
@@ -52,8 +52,7 @@ class RequestMetadata(ConnectionMetadata):
 
     message_id: str
     validation_error: ValidationError | None = None
-    """Why the payload is invalid; set only with ``reject_invalid_requests=False``, or where `Validation` says
-    ``"warn"``."""
+    """Why the payload is invalid; set only with ``reject_invalid_requests=False`` or a `Validation` of ``"warn"``."""
 
 
 @dataclass(frozen=True)

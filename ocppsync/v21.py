@@ -2887,7 +2887,7 @@ class NotifyMonitoringReportResponse(TypedDict):
 
 
 class NotifyPeriodicEventStreamRequest(TypedDict):
-    """Sent unanswered by the charge point (Diagnostics)."""
+    """Sent by the charge point, without an answer (Diagnostics)."""
 
     data: list[StreamDataElementType]
     id: int

@@ -1,4 +1,4 @@
-"""Source of the modules with the message types, one for each version of OCPP."""
+"""Generates the source of the modules with the message types, one for each version of OCPP."""
 
 from __future__ import annotations
 
@@ -107,8 +107,8 @@ def _typed_dict(name: str, schema: Mapping[str, Any], documentation: str | None 
 
 def _message_types(messages: Iterable[Message]) -> Iterator[str]:
     for action, initiator, block, request, response in messages:
-        sent = "Sent" if response is not None else "Sent unanswered"
-        yield _typed_dict(f"{action}Request", request, f"{sent} by {SENDERS[initiator]} ({block}).")
+        answer = "" if response is not None else ", without an answer"
+        yield _typed_dict(f"{action}Request", request, f"Sent by {SENDERS[initiator]}{answer} ({block}).")
         if response is not None:
             yield _typed_dict(f"{action}Response", response, f"The answer to {action} ({block}).")
 

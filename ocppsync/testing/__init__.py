@@ -1,4 +1,4 @@
-"""For the tests of applications: a central system without network or threads, and charge points that do as told.
+"""Test kit for applications: a central system without network or threads, and scripted charge points.
 
     class ChargingTest(CentralSystemTestCase):
         def make_central_system(self):
@@ -7,7 +7,7 @@
         def test_boot(self):
             self.assertEqual(self.charge_point("CP1").boot()["status"], "Accepted")
 
-Everything works without a test case too, under pytest for example: see `inline` and `fake_charge_point`.
+Without the test case, for example under pytest, use `inline` and `fake_charge_point`.
 """
 
 from .fake_charge_point import FakeChargePoint, ScriptedAnswer

@@ -1,4 +1,4 @@
-"""A charge point that does what a test tells it: it answers by a script, and keeps what it has received."""
+"""A scripted charge point for tests: it answers as expected by the test and records every message."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from ..wire.http import basic_authorization
 from ..wire.transport import CloseCode, TransportClosedError
 from .links import Link, link_in_memory, link_over_socket
 from .memory import MemoryTransport
-from .script import Expectation, PayloadMatcher, ReceivedCall, Script, differences, shown
+from .script import Expectation, PayloadMatcher, ReceivedCall, Script, described, differences, times_text
 
 __all__ = ["FakeChargePoint", "ScriptedAnswer"]
 
 ScriptedAnswer = Mapping[str, Any] | Callable[[Any], Mapping[str, Any] | None] | None
-"""The payload of an answer, a function that makes it of the request's payload, or None for ``{}``."""
+"""The payload of an answer, a function that returns it for the request's payload, or None for ``{}``."""
 
 _BOOT: Mapping[str, Mapping[str, Any]] = {
     "1.6": {"chargePointVendor": "Fake", "chargePointModel": "Fake"},
@@ -46,21 +46,21 @@ _BOOT: Mapping[str, Mapping[str, Any]] = {
 class FakeChargePoint:
     """A charge point for tests, connected to a central system in the same process.
 
-    What it sends is not held against any schema, so that a test can send what is wrong. A CALL that no expectation is
-    there for is answered with NotImplemented, and `assert_script_done` tells of it.
+    Nothing it sends is validated, so a test can send invalid messages. It answers an unexpected CALL with
+    NotImplemented, and `assert_script_done` then fails.
 
     Args:
         cs: the central system, started.
-        charge_point_id: its identity.
-        version: the version of OCPP that it speaks.
+        charge_point_id: the identity.
+        version: the OCPP version to speak.
         over: ``"memory"``, or ``"socket"`` to connect to the port of the central system.
-        path: what stands in the URL before the identity, and behind a ``?`` the query.
+        path: the part of the URL path before the identity, and the query after a ``?``.
         password: for HTTP Basic authentication, with the identity as user name.
-        headers: more HTTP headers.
+        headers: additional HTTP headers.
 
     Attributes:
-        received: the CALLs (and SENDs) that came, in order.
-        texts: every message that came, as text.
+        received: the received CALLs and SENDs, in order.
+        texts: every received message, as text.
     """
 
     def __init__(
@@ -80,14 +80,13 @@ class FakeChargePoint:
         self._cs = cs
         self._connect = link_in_memory if over == "memory" else link_over_socket
         if over == "socket" and cs.port is None:
-            raise ValueError("this central system has no port to connect to")
-        before, question, query = path.partition("?")
-        self._endpoint = Endpoint(f"ws://127.0.0.1:{cs.port or 80}{before}{question}{query}", charge_point_id)
+            raise ValueError('over="socket" needs a central system with a port')
+        self._endpoint = Endpoint(f"ws://127.0.0.1:{cs.port or 80}{path}", charge_point_id)
         self._headers = [*headers, *basic_authorization(charge_point_id, password)]
         self._codec = FrameCodec(version)
         self._catalogue = local_end_of(cs).message_sets.messages(version).catalogue
         self._link: Link | None = None
-        # Guards all below; notified when any of it changes. Nothing is sent under it, and no user code runs.
+        # Guards the state below and is notified of each change. Never held while sending or running user code.
         self._changed = threading.Condition()
         self._script = Script()
         self._answers: dict[str, frames.CallResultFrame | frames.CallErrorFrame] = {}
@@ -99,28 +98,29 @@ class FakeChargePoint:
         state = "connected" if self._connected else "not connected"
         return f"<FakeChargePoint {self.charge_point_id} OCPP {self.version} {state} received={len(self.received)}>"
 
-    # Life.
+    # Connecting.
 
     @property
     def connected(self) -> bool:
-        """Whether there is a connection now."""
+        """Whether the charge point is connected."""
         return self._connected
 
     @property
     def close_code(self) -> int | None:
-        """The WebSocket close code of the last connection, once it has ended: 1006 when it broke."""
+        """The WebSocket close code of the last connection, once it has ended; 1006 without a closing handshake."""
         return None if self._link is None or self._connected else self._link.transport.close_code
 
     def connect(self) -> FakeChargePoint:
-        """Open a connection, the first one or a new one; return this object.
+        """Connect or reconnect; return this object.
 
         Raises:
-            HandshakeError: the central system refused; ``status`` is the HTTP status.
+            HandshakeError: the central system refused the connection; ``status`` is the HTTP status.
+            RuntimeError: it is already connected.
         """
         if self._connected:
-            raise RuntimeError(f"{self.charge_point_id} is connected already")
+            raise RuntimeError(f"{self.charge_point_id} is already connected")
         link = self._connect(
-            self._cs, self._endpoint, self.version, self._headers, take=self._take, ended=self._note_end
+            self._cs, self._endpoint, self.version, self._headers, on_message=self._on_message, on_end=self._on_end
         )
         self._link = link
         self._connected = True
@@ -128,7 +128,13 @@ class FakeChargePoint:
         return self
 
     def close(self, code: int = CloseCode.NORMAL, reason: str = "", *, timeout: float = 5.0) -> None:
-        """Close the connection, if there is one, and wait for the central system to do its part."""
+        """Close the connection, if there is one, and wait for the central system to close it as well.
+
+        Args:
+            code: the WebSocket close code.
+            reason: the text in the Close frame.
+            timeout: seconds of real time until the connection is aborted.
+        """
         link = self._link
         if link is None:
             return
@@ -138,17 +144,17 @@ class FakeChargePoint:
             link.join(timeout)
 
     def drop(self) -> None:
-        """Break the connection off without a Close, as a power cut does."""
-        link = self._linked()
+        """End the connection without a Close, as in a power cut."""
+        link = self._require_link()
         link.transport.abort()
         link.join(5.0)
 
     def ignore_pings(self) -> None:
-        """Answer no pings any more, as a charge point does whose network has gone; in memory only."""
-        carrier = self._linked().transport
-        if not isinstance(carrier, MemoryTransport):
-            raise RuntimeError("over a socket, pings are always answered")
-        carrier.answers_pings = False
+        """Stop answering pings, as if the network had failed; raises RuntimeError over a socket."""
+        transport = self._require_link().transport
+        if not isinstance(transport, MemoryTransport):
+            raise RuntimeError("ignore_pings() works in memory only; over a socket, pings are always answered")
+        transport.answers_pings = False
 
     def __enter__(self) -> FakeChargePoint:
         return self if self._connected else self.connect()
@@ -174,26 +180,25 @@ class FakeChargePoint:
         delay: float = 0.0,
         hold: bool = False,
     ) -> Expectation:
-        """Expect a CALL and answer it; return the expectation, which has its ``calls``.
+        """Expect a CALL and answer it; return the expectation, which lists the matching ``calls``.
 
-        The expectations of one action are used up in the order in which they were made. Those of different actions
-        have no order.
+        Expectations of one action are used in the order of these method calls. Different actions may come in any order.
 
         Args:
             action: the OCPP action.
-            answer: the payload of the answer, a function that makes it of the request's payload, or None for ``{}``.
-            payload: what the request has to hold: some of its fields, or a function that says whether it is right.
-            times: how many such CALLs are expected; None: any number, also none.
-            delay: seconds after which it is answered, on the clock of the central system.
+            answer: the payload of the answer, a function that returns it for the request's payload, or None for ``{}``.
+            payload: some fields of the request's payload, or a function that returns whether the payload matches.
+            times: the number of expected CALLs; None: any number, including none.
+            delay: seconds until the answer, on the clock of the central system.
             hold: answer only when ``release()`` of the expectation is called.
 
         Raises:
-            ValueError: the central system does not send that action.
+            ValueError: a central system does not send that action.
         """
 
         def reply(call: ReceivedCall) -> None:
-            made = answer(call.payload) if callable(answer) else answer
-            self._reply(frames.call_result(call.message_id, {} if made is None else made))
+            result = answer(call.payload) if callable(answer) else answer
+            self._reply(frames.call_result(call.message_id, {} if result is None else result))
 
         return self._expect(action, payload, times, reply, delay=delay, hold=hold)
 
@@ -208,7 +213,7 @@ class FakeChargePoint:
         delay: float = 0.0,
         hold: bool = False,
     ) -> Expectation:
-        """Expect a CALL, and answer it with a CALLERROR; the rest is as for `expect`."""
+        """Expect a CALL and answer it with a CALLERROR; the other arguments are those of `expect`."""
 
         def reply(call: ReceivedCall) -> None:
             self._reply(frames.call_error(call.message_id, code, description))
@@ -216,17 +221,17 @@ class FakeChargePoint:
         return self._expect(action, payload, times, reply, delay=delay, hold=hold)
 
     def stay_silent(self, action: str, *, payload: PayloadMatcher | None = None, times: int | None = 1) -> Expectation:
-        """Expect a CALL, and never answer it."""
+        """Expect a CALL and never answer it."""
         return self._expect(action, payload, times, lambda call: None)
 
     def drop_on(self, action: str, *, payload: PayloadMatcher | None = None, times: int | None = 1) -> Expectation:
-        """Expect a CALL, and `drop` the connection instead of an answer."""
-        return self._expect(action, payload, times, lambda call: self._linked().transport.abort())
+        """Expect a CALL and `drop` the connection instead of answering."""
+        return self._expect(action, payload, times, lambda call: self._require_link().transport.abort())
 
     def answer_malformed(
         self, action: str, *, payload: PayloadMatcher | None = None, times: int | None = 1
     ) -> Expectation:
-        """Expect a CALL, and answer it with a CALLRESULT that lacks its payload."""
+        """Expect a CALL and answer it with a CALLRESULT without a payload."""
         return self._expect(action, payload, times, lambda call: self._reply(f'[3,"{call.message_id}"]'))
 
     def _expect(
@@ -242,7 +247,7 @@ class FakeChargePoint:
         if not self._catalogue.known(action):
             raise ValueError(unknown_action([self._catalogue], action))
         if not self._catalogue.may_send("central_system", action):
-            raise ValueError(f"a central system never sends {action}")
+            raise ValueError(f"a central system does not send {action}")
         with self._changed:
             return self._script.add(Expectation(action, payload, times, react, hold=hold, delay=delay))
 
@@ -252,18 +257,18 @@ class FakeChargePoint:
         """Send a CALL and return the payload of its answer.
 
         Args:
-            action: the OCPP action, which need not exist.
-            payload: its fields, right or wrong.
+            action: the OCPP action; it need not exist.
+            payload: the fields of the request; they need not be valid.
             timeout: seconds of real time.
 
         Raises:
-            CallErrorReceived: it was answered with a CALLERROR.
-            RequestTimeoutError: it was not answered.
-            ConnectionLostError: the connection ended before.
+            CallErrorReceived: the central system answered with a CALLERROR.
+            RequestTimeoutError: no answer arrived in time.
+            ConnectionLostError: the connection ended before the answer arrived.
             NotConnectedError: there is no connection.
         """
         message_id = str(uuid.uuid4())
-        link = self._linked(action)
+        link = self._require_link(action)
         text = frames.call(message_id, action, {} if payload is None else payload)
         try:
             link.transport.send_nowait(text)
@@ -290,7 +295,7 @@ class FakeChargePoint:
         )
 
     def boot(self, **fields: Any) -> Any:
-        """Send a BootNotification and return its answer, whatever it is; ``fields`` replace those of its payload."""
+        """Send a BootNotification and return the answer, accepted or not; ``fields`` are added or replace defaults."""
         return self.call("BootNotification", {**_BOOT[self.version], **fields})
 
     def send(self, action: str, payload: Mapping[str, Any] | None = None) -> None:
@@ -298,8 +303,8 @@ class FakeChargePoint:
         self.send_raw(frames.send(str(uuid.uuid4()), action, {} if payload is None else payload))
 
     def send_raw(self, message: str | bytes) -> None:
-        """Send a message as it is: text, or a binary message, which OCPP has not."""
-        link = self._linked()
+        """Send a message unchanged: a str as text, bytes as a binary message, which OCPP does not allow."""
+        link = self._require_link()
         if isinstance(message, str):
             link.transport.send_nowait(message)
         else:
@@ -307,48 +312,48 @@ class FakeChargePoint:
         link.run_handlers()
 
     def send_malformed(self) -> None:
-        """Send a CALL that is cut off in the middle."""
+        """Send a truncated CALL."""
         self.send_raw('[2,"malformed","Heartbeat",{')
 
-    # What came.
+    # Received messages.
 
     def wait_for(
         self, action: str, payload: PayloadMatcher | None = None, *, count: int = 1, timeout: float = 5.0
     ) -> Any:
-        """Wait until a CALL has come, now or before, and return its payload.
+        """Wait until a CALL is received, and return its payload; a CALL received earlier counts too.
 
         Args:
             action: the OCPP action.
-            payload: what it has to hold; see `expect`.
-            count: which of those that match: the first, the second ...
+            payload: the payload to match; see `expect`.
+            count: the number of matching CALLs to wait for; the payload of the last one is returned.
             timeout: seconds of real time.
 
         Raises:
-            AssertionError: it has not come in time.
+            AssertionError: the CALL was not received in time.
         """
         if not self._wait(lambda: len(self._matching(action, payload)) >= count, timeout):
-            what = action if payload is None else f"{action} with {shown(payload)}"
-            number = "" if count == 1 else f"no. {count} of "
-            raise AssertionError(f"{number}{what} has not come within {timeout:g} s\n{self._all_received()}")
+            what = described(action, payload)
+            number = "" if count == 1 else f" {times_text(count)}"
+            raise AssertionError(f"{what} was not received{number} within {timeout:g} s\n{self._all_received()}")
         return self._matching(action, payload)[count - 1].payload
 
     def wait_closed(self, timeout: float = 5.0) -> int | None:
-        """Wait for the end of the connection, and return its close code.
+        """Wait until the connection has ended, and return its close code.
 
         Raises:
-            AssertionError: it has not ended in time.
+            AssertionError: it did not end in time.
         """
         if not self._wait(lambda: not self._connected, timeout):
-            raise AssertionError(f"the connection of {self.charge_point_id} has not ended within {timeout:g} s")
+            raise AssertionError(f"the connection of {self.charge_point_id} did not end within {timeout:g} s")
         return self.close_code
 
     def assert_received(self, action: str, payload: PayloadMatcher | None = None, *, times: int | None = None) -> None:
-        """Fail unless such a CALL has come.
+        """Raise AssertionError unless a matching CALL was received.
 
         Args:
             action: the OCPP action.
-            payload: what it has to hold; see `expect`.
-            times: how often; None: at least once.
+            payload: the payload to match; see `expect`.
+            times: the exact number of CALLs; None: at least one.
         """
         self._wait(lambda: True, 0)
         count = len(self._matching(action, payload))
@@ -357,17 +362,19 @@ class FakeChargePoint:
         with self._changed:
             others = [call for call in self.received if call.action == action]
         reasons = [f"{call}: {'; '.join(differences(payload, call.payload)) or 'matches'}" for call in others]
-        wanted = "at least once" if times is None else f"{times} times"
-        what = action if payload is None else f"{action} with {shown(payload)}"
-        near = "".join(f"\n  {reason}" for reason in reasons)
-        raise AssertionError(f"{what} came {count} times, not {wanted}{near}\n{self._all_received()}")
+        expected = "at least once" if times is None else times_text(times)
+        details = "".join(f"\n  {reason}" for reason in reasons)
+        raise AssertionError(
+            f"{described(action, payload)} was received {times_text(count)}, expected {expected}{details}\n"
+            f"{self._all_received()}"
+        )
 
     def assert_not_received(self, action: str, payload: PayloadMatcher | None = None) -> None:
-        """Fail if such a CALL has come; the arguments are those of `assert_received`."""
+        """Raise AssertionError if a matching CALL was received; the arguments are those of `assert_received`."""
         self.assert_received(action, payload, times=0)
 
     def assert_script_done(self) -> None:
-        """Fail unless everything that was expected has come, and nothing else."""
+        """Raise AssertionError if an expected CALL is missing, an unexpected one came, or an answer failed."""
         self._wait(lambda: True, 0)
         with self._changed:
             report = self._script.report()
@@ -383,8 +390,8 @@ class FakeChargePoint:
         with self._changed:
             calls = list(self.received)
         if not calls:
-            return "  nothing was received"
-        return "  received were:" + "".join(f"\n  {number}. {call}" for number, call in enumerate(calls, 1))
+            return "  received: nothing"
+        return "  received:" + "".join(f"\n  {number}. {call}" for number, call in enumerate(calls, 1))
 
     def _wait(self, predicate: Callable[[], bool], timeout: float) -> bool:
         if self._link is not None:
@@ -393,27 +400,27 @@ class FakeChargePoint:
         with self._changed:
             return self._changed.wait_for(predicate, max(0.0, deadline - time.monotonic()))
 
-    # On whichever thread brings a message.
+    # Called by the link, on any thread.
 
-    def _take(self, text: str) -> None:
+    def _on_message(self, text: str) -> None:
         with self._changed:
             self.texts.append(text)
             self._changed.notify_all()
         frame = self._codec.parse(text)
         if isinstance(frame, (frames.CallFrame, frames.SendFrame)):
-            self._take_call(frame)
+            self._on_call(frame)
         elif isinstance(frame, (frames.CallResultFrame, frames.CallErrorFrame)):
             with self._changed:
                 self._answers[frame.message_id] = frame
                 self._changed.notify_all()
 
-    def _take_call(self, frame: frames.CallFrame | frames.SendFrame) -> None:
+    def _on_call(self, frame: frames.CallFrame | frames.SendFrame) -> None:
         call = ReceivedCall(frame.action, frame.payload, str(frame.message_id))
         with self._changed:
             self.received.append(call)
             expectation = self._script.find(call)
             if expectation is not None and expectation.hold:
-                expectation.keep(call)
+                expectation.hold_back(call)
             self._changed.notify_all()
         if expectation is None:
             if isinstance(frame, frames.CallFrame):
@@ -428,28 +435,28 @@ class FakeChargePoint:
             expectation.react(call)
         except Exception as error:
             with self._changed:
-                self._script.fault(f"the answer to {call} failed: {error!r}")
+                self._script.add_fault(f"the answer to {call} failed: {error!r}")
             self._reply(self._codec.call_error(call.message_id, "InternalError", "the script failed"))
 
     def _reply(self, text: str) -> None:
         link = self._link
         if link is not None and self._connected:
-            # Should it go at this moment, the test finds that if it matters.
+            # If the connection ends right now, the test sees that where it matters.
             with contextlib.suppress(TransportClosedError):
                 link.transport.send_nowait(text)
 
-    def _note_end(self) -> None:
+    def _on_end(self) -> None:
         with self._changed:
             self._connected = False
             self._changed.notify_all()
 
-    def _linked(self, action: str = "a message") -> Link:
+    def _require_link(self, action: str = "a message") -> Link:
         if self._link is None or not self._connected:
             raise self._failure(NotConnectedError, action, None, "not connected")
         return self._link
 
     def _failure(
-        self, kind: type[OCPPRequestError], action: str, message_id: str | None, what: str
+        self, kind: type[OCPPRequestError], action: str, message_id: str | None, reason: str
     ) -> OCPPRequestError:
         delivery: Delivery = "not_sent" if message_id is None else "unknown"
-        return request_error(kind, self._peer, self.charge_point_id, action, message_id, what, delivery)
+        return request_error(kind, self._peer, self.charge_point_id, action, message_id, reason, delivery)

@@ -1,4 +1,4 @@
-"""Handlers on the thread that tests, and a clock that moves when it is told to: a central system without threads."""
+"""A central system without threads: handlers run on the calling thread, and a clock that the test advances."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ __all__ = ["Clock", "InlineExecutor"]
 
 
 class Clock(Timer):
-    """A clock that begins at 0 and moves only in `advance`.
+    """A clock that starts at 0 and stands still until `advance` is called.
 
-    Pings, timeouts and everything else that the library does at a time of its own is done on the thread that moves it.
-    The time of day, as `utc_now` tells it, goes on as ever.
+    Pings, timeouts and other timed work run on the thread that advances the clock. The time of day (`utc_now`) is not
+    affected.
 
     Attributes:
-        after_step: called after each appointment, and at the end.
+        after_step: called after each scheduled call and at the end of `advance`.
     """
 
     def __init__(self) -> None:
@@ -31,37 +31,37 @@ class Clock(Timer):
         self.after_step: Callable[[], object] | None = None
 
     def __repr__(self) -> str:
-        return f"<Clock {self._now:g} s appointments={len(self._heap)}>"
+        return f"<Clock {self._now:g} s scheduled={len(self._heap)}>"
 
     def now(self) -> float:
-        """Return the seconds that have passed on this clock."""
+        """Return the time of this clock in seconds."""
         return self._now
 
     def advance(self, seconds: float) -> None:
-        """Let so many seconds pass, and do what falls due meanwhile, in order, each thing at its time.
+        """Advance the clock, and run each scheduled call at its time, in order.
 
         Args:
-            seconds: 0 does what is due already.
+            seconds: 0 runs the calls that are due now.
 
         Raises:
-            ValueError: time does not go back.
+            ValueError: ``seconds`` is negative.
         """
         if seconds < 0:
-            raise ValueError(f"a clock cannot be moved by {seconds:g} s")
+            raise ValueError(f"cannot advance the clock by {seconds:g} s: expected 0 or more")
         end = self._now + seconds
         while (handle := self._pop(end)) is not None:
-            self._do(handle)
+            self._run_call(handle)
         self._now = max(self._now, end)
         self._step()
 
     def jump(self) -> bool:
-        """Move to the next appointment, whenever it is, and keep it; return False when there is none."""
+        """Advance to the next scheduled call and run it; return False if there is none."""
         handle = self._pop(float("inf"))
         if handle is not None:
-            self._do(handle)
+            self._run_call(handle)
         return handle is not None
 
-    def _do(self, handle: TimerHandle) -> None:
+    def _run_call(self, handle: TimerHandle) -> None:
         handle.run()
         self._step()
 
@@ -79,25 +79,25 @@ class Clock(Timer):
         return None
 
     def _start_thread(self) -> None:
-        # Whoever moves the clock does its work.
+        # The thread that advances the clock runs the scheduled calls.
         pass
 
 
 class InlineExecutor:
-    """Runs tasks on the thread of whoever calls `run`, in the order they came; see `Workers`.
+    """Runs tasks in order on the thread that calls `run`, instead of on `Workers`.
 
-    Threads other than the one that made it may call everything: each runs what it finds.
+    Thread-safe: each thread that calls `run` runs the waiting tasks.
 
     Args:
-        clock: moved where the thread that made this executor would otherwise wait for ever.
+        clock: advanced when the thread that created this executor would otherwise wait forever.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._home = threading.get_ident()
-        self._lock = threading.Lock()  # guards all below; never held while a task runs
+        self._lock = threading.Lock()  # guards the state below; never held while a task runs
         self._tasks: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
-        self._running: list[int] = []  # the threads that run a task, each as often as its tasks are nested
+        self._running: list[int] = []  # the thread of each running task; a thread may run nested tasks
         self._closed = False
         clock.after_step = self.run
 
@@ -106,7 +106,7 @@ class InlineExecutor:
         return f"<InlineExecutor {state} waiting={len(self._tasks)} running={len(self._running)}>"
 
     def submit(self, function: Callable[..., object], *args: Any) -> bool:
-        """Keep a task for the next `run`; after `close`, drop it and return False."""
+        """Queue a task for the next `run`; after `close`, drop the task and return False."""
         with self._lock:
             if self._closed:
                 return False
@@ -114,10 +114,9 @@ class InlineExecutor:
         return True
 
     def run(self) -> None:
-        """Run what waits, and what comes of it, on the calling thread.
+        """Run the queued tasks, and those that they submit, on the calling thread.
 
-        Nothing happens within a task: who called the outer `run` goes on when that task is done, as the next handler
-        would if there were one handler thread.
+        Inside a task it does nothing: the outer `run` continues after that task, as a single handler thread would.
         """
         if not self.owns_this_thread:
             while self._run_one():
@@ -138,9 +137,9 @@ class InlineExecutor:
         return True
 
     def before_wait(self, future: Future[Any]) -> None:
-        """Bring the future about: run what waits, and then let time pass up to its timeout.
+        """Run queued tasks until the future is done, then advance the clock from call to call until it is done.
 
-        Only the thread that made this executor lets time pass: on it, nobody else is there who could do so.
+        Only the thread that created this executor advances the clock: while it waits, no other thread would.
         """
         while not future.done():
             if self._run_one():
@@ -150,22 +149,22 @@ class InlineExecutor:
 
     @property
     def stuck_since(self) -> float | None:
-        """None: there is no thread to be stuck."""
+        """None: there are no worker threads."""
         return None
 
     @property
     def owns_this_thread(self) -> bool:
-        """Whether a task runs on the calling thread."""
+        """Whether the calling thread runs a task."""
         return threading.get_ident() in self._running
 
     def wait_idle(self, timeout: float) -> bool:
-        """Run what waits; return True."""
+        """Run the queued tasks; return True."""
         while self._run_one():
             pass
         return True
 
     def close(self, timeout: float) -> bool:
-        """Take no more tasks and run those that were taken; return True."""
+        """Accept no more tasks, run the queued ones, and return True."""
         with self._lock:
             self._closed = True
         return self.wait_idle(timeout)

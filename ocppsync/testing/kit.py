@@ -1,4 +1,4 @@
-"""What a test calls: `inline`, `fake_charge_point`, and a `unittest.TestCase` that does both."""
+"""The context managers `inline` and `fake_charge_point`, and a `unittest.TestCase` that uses both."""
 
 from __future__ import annotations
 
@@ -18,17 +18,16 @@ __all__ = ["CentralSystemTestCase", "HandlerErrors", "fake_charge_point", "inlin
 
 @contextlib.contextmanager
 def inline(cs: CentralSystem) -> Iterator[Clock]:
-    """Start a central system whose handlers run on the thread that tests; yield its clock, and close it at the end.
+    """Start a central system without threads; yield its clock, and close the central system at the end.
 
-    Handlers, hooks and listeners run before the call that brought them about returns: `FakeChargePoint.call`, say, or
-    `Clock.advance`. Where this thread waits for a charge point's answer that does not come, the clock moves on to the
-    timeout.
+    Handlers, hooks and listeners run before the call that caused them returns, such as `FakeChargePoint.call` or
+    `Clock.advance`. When the test's thread waits for an answer that does not arrive, the clock advances to the timeout.
 
     Args:
-        cs: one that was not started yet; ``CentralSystem(None)`` takes no port.
+        cs: the central system, not started; ``CentralSystem(None)`` opens no port.
 
     Raises:
-        RuntimeError: it was started.
+        RuntimeError: it is already started.
     """
     clock = Clock()
     with cs.start(executor=InlineExecutor(clock), timer=clock):
@@ -39,13 +38,13 @@ def inline(cs: CentralSystem) -> Iterator[Clock]:
 def fake_charge_point(
     cs: CentralSystem, charge_point_id: str = "CP1", version: Version = "1.6", **options: Any
 ) -> Iterator[FakeChargePoint]:
-    """Connect a `FakeChargePoint`, which takes the options; at the end its script must be done, and it is closed."""
+    """Connect a `FakeChargePoint`, made with ``options``; check its script and close it at the end."""
     with FakeChargePoint(cs, charge_point_id, version, **options) as charge_point:
         yield charge_point
 
 
 class HandlerErrors(logging.Handler):
-    """Collects what the library logs as errors while it is entered: handlers, hooks and listeners that failed.
+    """A context manager that collects the errors the library logs, such as exceptions in handlers and hooks.
 
     Attributes:
         records: the log records.
@@ -57,7 +56,7 @@ class HandlerErrors(logging.Handler):
         self.records: list[logging.LogRecord] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep a record."""
+        """Append a record to ``records``."""
         self.records.append(record)
 
     def __enter__(self) -> HandlerErrors:
@@ -68,7 +67,7 @@ class HandlerErrors(logging.Handler):
         logging.getLogger("ocppsync").removeHandler(self)
 
     def check(self) -> None:
-        """Fail if there are any, and show them with their tracebacks."""
+        """Raise AssertionError with all records and their tracebacks, if there are any."""
         if self.records:
             raise AssertionError("\n".join(["the library logged errors:", *map(self.format, self.records)]))
 
@@ -76,26 +75,26 @@ class HandlerErrors(logging.Handler):
 class CentralSystemTestCase(unittest.TestCase):
     """A test case with a central system that is started before each test and closed after it.
 
-    After a test, it also fails when a handler has raised something else than a `CallError`, or when the script of a
-    charge point is not done.
+    A test also fails if a handler raised an exception other than `CallError`, or if the script of a charge point is
+    not done.
 
     Attributes:
-        inline: run handlers on the thread that tests, by a clock that stands still; see `inline`. False: on threads,
-            by the real time.
-        allow_handler_errors: whether handlers may fail; the log's errors are in ``handler_errors`` in any case.
+        inline: True: handlers run on the test's thread and the clock stands still, see `inline`. False: handlers run
+            on threads in real time.
+        allow_handler_errors: whether a test passes despite exceptions in handlers.
         cs: the central system.
-        handler_errors: a `HandlerErrors`.
+        handler_errors: the `HandlerErrors` of the current test.
     """
 
     inline = True
     allow_handler_errors = False
 
     def make_central_system(self) -> CentralSystem:
-        """Return the central system to test, not started; to be overridden."""
+        """Return the central system to test, not started; override it to return yours."""
         return CentralSystem(None)
 
     def setUp(self) -> None:
-        """Start the central system; whoever overrides this calls it first."""
+        """Start the central system; when you override it, call it first."""
         super().setUp()
         self.handler_errors = HandlerErrors()
         self.handler_errors.__enter__()
@@ -111,20 +110,20 @@ class CentralSystemTestCase(unittest.TestCase):
 
     @property
     def clock(self) -> Clock:
-        """The clock of the central system; raises RuntimeError where ``inline`` is False."""
+        """The clock of the central system; raises RuntimeError if ``inline`` is False."""
         if self._clock is None:
-            raise RuntimeError("with threads, the time is real; say inline = True")
+            raise RuntimeError("no clock: with inline = False, tests run in real time")
         return self._clock
 
     def charge_point(
         self, charge_point_id: str = "CP1", version: Version = "1.6", *, connect: bool = True, **options: Any
     ) -> FakeChargePoint:
-        """Return a fake charge point; after the test its script must be done, and it is closed.
+        """Return a fake charge point; its script is checked and its connection closed after the test.
 
         Args:
-            charge_point_id: its identity.
-            version: the version of OCPP that it speaks.
-            connect: connect it now; False where a script, or a refusal, is to come first.
+            charge_point_id: the identity.
+            version: the OCPP version to speak.
+            connect: whether to connect it now; False to set expectations first.
             options: see `FakeChargePoint`.
         """
         charge_point = FakeChargePoint(self.cs, charge_point_id, version, **options)

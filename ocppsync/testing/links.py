@@ -1,4 +1,4 @@
-"""How a fake charge point is linked to a central system: in memory, with or without threads, or over a socket."""
+"""Connections of a fake charge point to a central system: in memory, with or without threads, or over a socket."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from .memory import MemoryTransport, memory_pair
 __all__ = ["Link", "link_in_memory", "link_over_socket"]
 
 DEADLINE = 10.0
-"""Seconds of real time after which something in here is stuck."""
-_MAX_MESSAGE = 16 * 1024 * 1024
+"""Seconds of real time that a connection attempt, a write or the central system's reader may take."""
+_MAX_MESSAGE = 16 * 1024 * 1024  # bytes
 
-Take = Callable[[str], object]
-"""Is given each message that comes."""
-Ended = Callable[[], object]
-"""Is called when the connection has ended."""
+OnMessage = Callable[[str], object]
+"""Called with each received message."""
+OnEnd = Callable[[], object]
+"""Called once the connection has ended."""
 
 
 class Link(Protocol):
@@ -42,21 +42,21 @@ class Link(Protocol):
         raise NotImplementedError
 
     def start(self) -> None:
-        """Begin to take messages."""
+        """Start receiving messages."""
 
     def run_handlers(self) -> None:
-        """Run the handlers that wait for the calling thread to run them."""
+        """Without handler threads: run the queued handlers on the calling thread."""
 
     def join(self, timeout: float) -> bool:
-        """Wait for the end of a connection that is being closed; return whether it has come."""
+        """Wait up to ``timeout`` seconds for the end of a closing connection; return whether it has ended."""
         raise NotImplementedError
 
 
 class _InlineLink:
-    """A connection in memory to a central system without handler threads: all happens on the thread that sends.
+    """A connection in memory to a central system without handler threads.
 
-    The central system's end has a reader as ever, which never runs beside the thread that sent it something: that one
-    waits until the reader has dealt with it, and then runs the handlers.
+    The central system's end has a reader thread, but it never runs in parallel with the sending thread: the sender
+    waits until the reader has processed the message, and then runs the handlers itself.
     """
 
     def __init__(
@@ -64,44 +64,47 @@ class _InlineLink:
         server: ConnectionServer,
         executor: InlineExecutor,
         admitted: AdmittedRequest,
-        take: Take,
-        ended: Ended,
+        on_message: OnMessage,
+        on_end: OnEnd,
     ) -> None:
         self._server = server
         self._executor = executor
         self._admitted = admitted
-        self._take = take
-        self._ended = ended
-        self._carrier, self.transport = memory_pair(admitted.charge_point_id, server.context.timer.now)
-        self._carrier.on_arrival = self._settle
+        self._on_message = on_message
+        self._on_end = on_end
+        self._server_end, self.transport = memory_pair(admitted.charge_point_id, server.context.timer.now)
+        self._server_end.on_arrival = self._settle
         self.transport.on_arrival = self._deliver
         self._reader: threading.Thread | None = None
 
     def start(self) -> None:
-        self._reader = _start_serving(self._server, self._carrier, self._admitted)
+        self._reader = _start_serving(self._server, self._server_end, self._admitted)
         self._settle()
 
     def _settle(self) -> None:
         if self._server.owns_this_thread:
-            return  # it is a reader, and whoever waits for it goes on here
-        if not self._carrier.wait_idle(DEADLINE):
-            raise RuntimeError(f"the reader of {self._carrier!r} is stuck; what does on_raw_websocket_data do?")
-        if self._carrier.released and self._reader is not None:
+            return  # a reader thread; the sender waiting for it runs the handlers
+        if not self._server_end.wait_idle(DEADLINE):
+            raise RuntimeError(
+                f"the reader of {self._server_end!r} made no progress for {DEADLINE:g} s; "
+                "check that on_raw_websocket_data does not block"
+            )
+        if self._server_end.released and self._reader is not None:
             self._reader.join(DEADLINE)
         self._executor.run()
 
     def _deliver(self) -> None:
-        # A reader must not wait for what the script makes of this.
+        # A reader must not wait for the script, so it leaves the messages to the executor.
         if not (self._server.owns_this_thread and self._executor.submit(self._drain)):
             self._drain()
             self._settle()
 
     def _drain(self) -> None:
         while (text := self.transport.receive_now()) is not None:
-            self._take(text)
+            self._on_message(text)
         if self.transport.ended and not self.transport.released:
             self.transport.release()
-            self._ended()
+            self._on_end()
 
     def run_handlers(self) -> None:
         self._settle()
@@ -113,26 +116,26 @@ class _InlineLink:
 
 
 class _ThreadedLink:
-    """A connection whose messages are taken on a thread of its own."""
+    """A connection with a thread that receives messages."""
 
-    def __init__(self, carrier: MemoryTransport | WebSocket, name: str, take: Take, ended: Ended) -> None:
-        self.transport = carrier
-        self._take = take
-        self._ended = ended
+    def __init__(self, transport: MemoryTransport | WebSocket, name: str, on_message: OnMessage, on_end: OnEnd) -> None:
+        self.transport = transport
+        self._on_message = on_message
+        self._on_end = on_end
         self._thread = threading.Thread(target=self._run, name=f"ocppsync-fake-{name}", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def _run(self) -> None:
-        # Ends with the connection.
+        # Ends with the connection: then receive returns None.
         try:
             while (text := self.transport.receive()) is not None:
-                self._take(text)
+                self._on_message(text)
         finally:
             self.transport.abort()
             self.transport.release()
-            self._ended()
+            self._on_end()
 
     def run_handlers(self) -> None:
         pass
@@ -149,13 +152,13 @@ def link_in_memory(
     version: Version,
     headers: Sequence[tuple[str, str]],
     *,
-    take: Take,
-    ended: Ended,
+    on_message: OnMessage,
+    on_end: OnEnd,
 ) -> Link:
-    """Connect to a central system in this process, which admits or refuses the charge point as over a socket.
+    """Connect in memory to a central system, with the same admission checks as over a socket.
 
     Raises:
-        HandshakeError: it refuses; ``status`` is what it would have answered.
+        HandshakeError: the central system refused the connection; ``status`` is the HTTP status.
     """
     server = server_of(cs)
     try:
@@ -167,21 +170,21 @@ def link_in_memory(
         ) from None
     executor = server.context.executor
     if isinstance(executor, InlineExecutor):
-        return _InlineLink(server, executor, admitted, take, ended)
-    carrier, charge_point = memory_pair(admitted.charge_point_id, server.context.timer.now)
-    _start_serving(server, carrier, admitted)
-    carrier.wait_idle(DEADLINE)  # until it is known as connected
-    return _ThreadedLink(charge_point, admitted.charge_point_id, take, ended)
+        return _InlineLink(server, executor, admitted, on_message, on_end)
+    server_end, charge_point_end = memory_pair(admitted.charge_point_id, server.context.timer.now)
+    _start_serving(server, server_end, admitted)
+    server_end.wait_idle(DEADLINE)  # until the central system has registered the connection
+    return _ThreadedLink(charge_point_end, admitted.charge_point_id, on_message, on_end)
 
 
 def has_threads(cs: CentralSystem) -> bool:
-    """Return whether the handlers of a started central system run on threads, unlike with `inline`."""
+    """Return whether a started central system has handler threads; False inside `inline`."""
     return not isinstance(server_of(cs).context.executor, InlineExecutor)
 
 
-def _start_serving(server: ConnectionServer, carrier: MemoryTransport, admitted: AdmittedRequest) -> threading.Thread:
+def _start_serving(server: ConnectionServer, transport: MemoryTransport, admitted: AdmittedRequest) -> threading.Thread:
     name = f"ocppsync-reader-{admitted.charge_point_id}"
-    reader = threading.Thread(target=server.serve_transport, args=(carrier, admitted), name=name, daemon=True)
+    reader = threading.Thread(target=server.serve_transport, args=(transport, admitted), name=name, daemon=True)
     reader.start()
     return reader
 
@@ -206,17 +209,17 @@ def link_over_socket(
     version: Version,
     headers: Sequence[tuple[str, str]],
     *,
-    take: Take,
-    ended: Ended,
+    on_message: OnMessage,
+    on_end: OnEnd,
 ) -> Link:
-    """Connect to a central system's port.
+    """Connect to the port of a central system.
 
     Raises:
-        HandshakeError: it refuses, or does not answer.
-        RuntimeError: its handlers have no threads to run on.
+        HandshakeError: the central system refused the connection or did not answer.
+        RuntimeError: the central system has no handler threads.
     """
     if not has_threads(cs):
-        raise RuntimeError("over a socket, handlers need threads; say inline = False")
+        raise RuntimeError('over="socket" needs handler threads: set inline = False, or do not use inline()')
     identity = endpoint.target.rpartition("/")[2]
     websocket = open_websocket(
         endpoint,
@@ -228,4 +231,4 @@ def link_over_socket(
         name=identity,
         peer=peer_name("charge_point", identity),
     )
-    return _ThreadedLink(websocket, identity, take, ended)
+    return _ThreadedLink(websocket, identity, on_message, on_end)

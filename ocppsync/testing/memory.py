@@ -1,4 +1,4 @@
-"""A connection that never leaves this process: two transports, each the peer of the other, without a socket."""
+"""A connection inside this process: two transports without a socket, each the peer of the other."""
 
 from __future__ import annotations
 
@@ -29,31 +29,31 @@ class _Pong:
     pass
 
 
-# None is the end of the stream, which comes without a Close.
+# None: the stream ended without a Close.
 _Item = str | bytes | _Close | _Ping | _Pong | None
 
 
 class MemoryTransport:
-    """One end of a connection in memory; `memory_pair` makes both. `Transport` tells what its methods do.
+    """One end of a connection in memory; `memory_pair` makes both. See `Transport` for the methods.
 
-    It does what a WebSocket does with messages, pings, Closes and broken connections. What belongs to bytes is not
-    here: TLS, compression, the longest message, and a peer that does not read.
+    It handles messages, pings, Closes and broken connections like a WebSocket. It has no byte level: no TLS, no
+    compression, no limit on the message size, and no peer that stops reading.
 
     Args:
-        name: whose messages come in here, for the log.
+        name: the peer's name, for the log.
         now: the clock.
 
     Attributes:
-        on_arrival: called when something has come, on the thread that sent it and without a lock; None: whoever waits
-            in `receive` sees it anyway.
-        answers_pings: whether a ping gets its pong; False for a peer that seems dead.
+        on_arrival: called after something arrives, on the sending thread and without a lock; None if the receiver
+            waits in `receive`.
+        answers_pings: whether pings are answered; False simulates a dead peer.
     """
 
     def __init__(self, name: str, now: Callable[[], float] = time.monotonic) -> None:
         self._name = name
         self._now = now
         self._peer: MemoryTransport | None = None
-        # Guards all below but what the receiving thread alone touches; notified when something comes, or its end.
+        # Guards the state below, except what only the receiving thread uses; notified of each arrival and of the end.
         self._changed = threading.Condition()
         self._inbox: deque[_Item] = deque()
         self._idle = False
@@ -74,50 +74,50 @@ class MemoryTransport:
         return f"<MemoryTransport {self._name} {state} unread={len(self._inbox)}>"
 
     def open(self) -> None:
-        """Do nothing: there is no answer to a handshake."""
+        """Do nothing: there is no handshake response to flush."""
 
     # Receiving: one thread at a time.
 
     def receive(self) -> str | None:
-        """Wait for the next message; None once the connection has ended."""
+        """Wait for the next message and return it; None once the connection has ended."""
         while not self._ended:
-            message = self._take(self._wait_for_item())
+            message = self._process(self._wait_for_item())
             if message is not None:
                 return message
         return None
 
     def receive_now(self) -> str | None:
-        """Return the next message if it is there; None when nothing more has come, or the connection has ended."""
+        """Return the next message without waiting; None if there is none or the connection has ended."""
         while not self._ended:
             with self._changed:
                 if not self._inbox and not self._aborted:
                     return None
                 item = self._inbox.popleft() if self._inbox and not self._aborted else None
-            message = self._take(item)
+            message = self._process(item)
             if message is not None:
                 return message
         return None
 
     @property
     def released(self) -> bool:
-        """Whether whoever received has gone."""
+        """Whether the receiver has called `release`."""
         return self._released
 
     @property
     def ended(self) -> bool:
-        """Whether `receive` has come to the end."""
+        """Whether the receiver has reached the end of the connection."""
         return self._ended
 
     def wait_idle(self, timeout: float) -> bool:
-        """Wait until everything that came was received, and whoever receives it waits for more or is through.
+        """Wait until the inbox is empty and the receiver waits in `receive`, or until the receiver has finished.
 
-        Returns whether that came true in time. It is how the thread that sent something learns that it was dealt with.
+        Returns False after ``timeout`` seconds. The sending thread uses it to wait until its message is processed.
         """
         with self._changed:
-            return self._changed.wait_for(lambda: self._waits or self._released, timeout)
+            return self._changed.wait_for(lambda: self._drained or self._released, timeout)
 
     @property
-    def _waits(self) -> bool:
+    def _drained(self) -> bool:
         return self._idle and not self._inbox and not self._aborted
 
     def _wait_for_item(self) -> _Item:
@@ -128,7 +128,7 @@ class MemoryTransport:
             self._idle = False
             return None if self._aborted else self._inbox.popleft()
 
-    def _take(self, item: _Item) -> str | None:
+    def _process(self, item: _Item) -> str | None:
         if item is None:
             self._ended = True
             if self.close_code is None:
@@ -136,41 +136,41 @@ class MemoryTransport:
             return None
         self.last_heard = self._now()
         if isinstance(item, _Close):
-            self._take_close(item)
+            self._process_close(item)
         elif self._discarding:
             return None
         elif isinstance(item, _Ping) and self.answers_pings:
-            self._pass_on(_Pong())
+            self._send_to_peer(_Pong())
         elif isinstance(item, bytes):
             self.fail(CloseCode.UNSUPPORTED_DATA, "OCPP messages are text")
         return item if isinstance(item, str) else None
 
-    def _take_close(self, close: _Close) -> None:
+    def _process_close(self, close: _Close) -> None:
         with self._changed:
             answer = not self._closing
             self._closing = True
         if answer:
             self.close_code, self.close_reason = close.code, close.reason
-            self._pass_on(close)
+            self._send_to_peer(close)
         self._ended = True
 
     def fail(self, code: int, reason: str = "") -> None:
-        """Close, and drop whatever still comes; for the receiving thread."""
+        """Begin the closing handshake and discard further messages; for the receiving thread."""
         self.close(code, reason)
         self._discarding = True
 
     # Sending: any thread.
 
     def send_nowait(self, text: str) -> None:
-        """Hand the peer a message; never waits for it to be read."""
+        """Send a message; does not wait until the peer reads it."""
         self._send(text)
 
     def send_bytes(self, data: bytes) -> None:
-        """Hand the peer a binary message, which OCPP has not (J16 §4.1)."""
+        """Send a binary message, which OCPP does not allow (J16 §4.1)."""
         self._send(data)
 
     def ping(self) -> bool:
-        """Hand the peer a ping; return False when the connection has ended."""
+        """Send a ping; return False if the connection has ended."""
         try:
             self._send(_Ping())
         except TransportClosedError:
@@ -178,28 +178,28 @@ class MemoryTransport:
         return True
 
     def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
-        """Begin the closing handshake; never waits."""
+        """Begin the closing handshake; does not wait."""
         with self._changed:
             if self._closing:
                 return
             self._closing = True
             if not self._aborted:
                 self.close_code, self.close_reason = code, reason
-        # Before the peer answers, which it may do at once.
+        # Before sending, because the peer may answer at once.
         if self.on_closing is not None:
             self.on_closing()
-        self._pass_on(_Close(code, reason))
+        self._send_to_peer(_Close(code, reason))
 
     def abort(self) -> None:
-        """End the connection at once, at both ends."""
+        """End the connection at both ends at once."""
         with self._changed:
             first, self._aborted = not self._aborted, True
             self._changed.notify_all()
         if first:
-            self._pass_on(None)
+            self._send_to_peer(None)
 
     def release(self) -> None:
-        """Say that nothing is received here any more."""
+        """Mark the receiver as finished."""
         with self._changed:
             self._released = True
             self._changed.notify_all()
@@ -209,14 +209,14 @@ class MemoryTransport:
         if self._closing or self._aborted or peer is None:
             raise TransportClosedError("the connection is closed", written=False)
         if peer._aborted:
-            raise TransportClosedError("the connection broke: the peer has gone", written=True)
-        peer._put(item)
+            raise TransportClosedError("the connection broke: the peer aborted it", written=True)
+        peer._enqueue(item)
 
-    def _pass_on(self, item: _Item) -> None:
+    def _send_to_peer(self, item: _Item) -> None:
         if self._peer is not None:
-            self._peer._put(item)
+            self._peer._enqueue(item)
 
-    def _put(self, item: _Item) -> None:
+    def _enqueue(self, item: _Item) -> None:
         with self._changed:
             self._inbox.append(item)
             self._changed.notify_all()
@@ -229,7 +229,7 @@ def memory_pair(name: str, now: Callable[[], float] = time.monotonic) -> tuple[M
 
     Args:
         name: the charge point's identity, for the log.
-        now: the clock that both keep `last_heard` by.
+        now: the clock of `last_heard` at both ends.
     """
     central_system, charge_point = MemoryTransport(name, now), MemoryTransport("the central system", now)
     central_system._peer, charge_point._peer = charge_point, central_system

@@ -25,7 +25,7 @@ def payload_differences(
     Args:
         expected, actual: the payloads, as JSON values.
         ignored: names of fields that may differ, at any depth.
-        subset: whether ``actual`` may have fields that ``expected`` does not have.
+        subset: whether ``actual`` may have additional fields.
         path: the path of both values, such as ``"meterValue[0]"``; empty for the payload itself.
     """
     if isinstance(expected, Mapping) and isinstance(actual, Mapping):

@@ -1,4 +1,4 @@
-"""Plays the charge point's side of a recorded conversation, and tells where the central system answers otherwise."""
+"""Replays the charge point's side of a recorded connection, and finds differences in the central system's messages."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from .script import shown
 __all__ = ["Difference", "assert_replays", "replay"]
 
 IGNORED = frozenset({"currentTime"})
-"""Fields that differ from one time to the next, wherever they stand."""
-_WRITE_TIMEOUT = 20.0
-_LARGEST = 64 * 1024 * 1024
+"""Names of fields whose values differ in each run, at any depth."""
+_WRITE_TIMEOUT = 20.0  # seconds
+_MAX_MESSAGE = 64 * 1024 * 1024  # bytes
 _Received = list[Any] | str | None
-"""A message, what is none, or the end."""
+"""A message, a text that is not an OCPP-J message, or None at the end of the connection."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Something that went otherwise than it was recorded."""
+    """A difference between the recording and the replay."""
 
     charge_point_id: str
     time: str
-    """When that was recorded."""
+    """The time of the recorded message."""
     message: str
 
     def __str__(self) -> str:
@@ -57,43 +57,46 @@ def replay(
     ignore: Iterable[str] = IGNORED,
     ssl_context: ssl.SSLContext | None = None,
 ) -> list[Difference]:
-    """Play one connection of a journal that a central system wrote, and return what differs.
+    """Replay one connection of a central system's journal, and return the differences.
 
-    The charge point's messages are sent as they were recorded, one after the other; each waits for what came back then.
-    Where StartTransaction is answered with another transactionId, that one is used from there on.
+    The charge point's messages are sent as recorded, in order. Before the next one, the replay waits for the central
+    system's messages that were recorded in between. If StartTransaction gets another transactionId, the replay uses it
+    from then on.
 
     Args:
-        session: what is played; see `read_journal`.
-        at: the central system's endpoint without the identity; or itself, started, to be played to in memory.
-        charge_point_id: another identity than the recorded one.
+        session: the recorded connection; see `read_journal`.
+        at: the endpoint of the central system without the identity, or a started central system, to replay in memory.
+        charge_point_id: the identity; None: the recorded one.
         timeout: seconds to wait for each message of the central system.
-        ignore: fields whose values may differ.
-        ssl_context: for a wss URL, such as `client_context` makes; None: whom the system trusts is trusted.
+        ignore: names of fields whose values may differ.
+        ssl_context: for a wss URL, see `client_context`; None: the system trust store.
 
     Raises:
-        HandshakeError: the central system does not let the charge point in.
+        HandshakeError: there is no connection, or the central system refused it.
+        ValueError: ``at`` is not a ws or wss URL, or the recorded version is not supported.
     """
     player = _Player(session, timeout, frozenset(ignore))
     identity = charge_point_id or session.charge_point_id
-    line: _Line
+    connection: _Connection
     if isinstance(at, str):
-        line = _Socket(_connect(Endpoint(at, identity), session, timeout, ssl_context), player)
+        connection = _SocketConnection(_connect(Endpoint(at, identity), session, timeout, ssl_context), player)
     else:
-        line = _Memory(at, identity, session, player)
+        connection = _MemoryConnection(at, identity, session, player)
     try:
-        return player.play(line)
+        return player.play(connection)
     finally:
-        line.close(timeout)
+        connection.close(timeout)
 
 
 def assert_replays(path: str | Path, at: str | CentralSystem, **options: Any) -> None:
-    """Play every connection of a journal; raise AssertionError that lists the differences, if there are any.
+    """Replay every connection of a journal, and raise AssertionError with the differences if there are any.
 
-    So a conversation from the field becomes a test case. ``at`` and ``options`` are those of `replay`.
+    This turns a recording from the field into a test case. ``at`` and ``options`` are those of `replay`.
     """
-    differences = [one for session in read_journal(path) for one in replay(session, at, **options)]
+    differences = [difference for session in read_journal(path) for difference in replay(session, at, **options)]
     if differences:
-        raise AssertionError("the central system answers otherwise:\n" + "\n".join(map(str, differences)))
+        text = "\n".join(map(str, differences))
+        raise AssertionError(f"the central system's messages differ from the journal:\n{text}")
 
 
 def _connect(
@@ -105,28 +108,28 @@ def _connect(
         subprotocols=[SUBPROTOCOL_OF.get(session.version, f"ocpp{session.version}")],
         ssl_context=ssl_context,
         write_timeout=_WRITE_TIMEOUT,
-        max_message_size=_LARGEST,
+        max_message_size=_MAX_MESSAGE,
         name=session.charge_point_id,
         peer=peer_name("charge_point", session.charge_point_id),
     )
 
 
-class _Line(Protocol):
-    """What carries the messages of a player."""
+class _Connection(Protocol):
+    """The connection that a player uses."""
 
     def send_nowait(self, text: str) -> None:
         """Send a message; raises `TransportClosedError`."""
 
     def next(self, received: queue.SimpleQueue[_Received], timeout: float) -> _Received:
-        """Return the next message, or None at the end; raises `queue.Empty` when none comes in time."""
+        """Return the next message, None at the end of the connection; raises `queue.Empty` after ``timeout``."""
         raise NotImplementedError
 
     def close(self, timeout: float) -> None:
         """End the connection."""
 
 
-class _Socket:
-    """A connection over a socket, with a thread that reads."""
+class _SocketConnection:
+    """A connection over a socket, with a reader thread."""
 
     def __init__(self, websocket: WebSocket, player: _Player) -> None:
         self._websocket = websocket
@@ -137,9 +140,9 @@ class _Socket:
     def _read(self) -> None:
         # Ends: receive returns None at the end of the connection.
         while (text := self._websocket.receive()) is not None:
-            self._player.take(text)
+            self._player.on_message(text)
         self._websocket.release()
-        self._player.end()
+        self._player.on_end()
 
     def send_nowait(self, text: str) -> None:
         self._websocket.send_nowait(text)
@@ -154,17 +157,17 @@ class _Socket:
         self._reader.join(timeout)
 
 
-class _Memory:
+class _MemoryConnection:
     """A connection in memory, to a central system in this process."""
 
     def __init__(self, cs: CentralSystem, identity: str, session: RecordedSession, player: _Player) -> None:
-        spoken: Mapping[str, Version] = {version: version for version in SUBPROTOCOLS.values()}
-        version = spoken.get(session.version)
+        versions: Mapping[str, Version] = {version: version for version in SUBPROTOCOLS.values()}
+        version = versions.get(session.version)
         if version is None:
-            raise ValueError(f"OCPP {session.version!r} is not spoken here")
+            raise ValueError(f"unsupported OCPP version {session.version!r}; supported: {', '.join(versions)}")
         endpoint = Endpoint("ws://127.0.0.1", identity)
         self._inline = not has_threads(cs)
-        self._link = link_in_memory(cs, endpoint, version, [], take=player.take, ended=player.end)
+        self._link = link_in_memory(cs, endpoint, version, [], on_message=player.on_message, on_end=player.on_end)
         if self._inline:
             player.answer_at_once = self.send_nowait
         self._link.start()
@@ -174,7 +177,7 @@ class _Memory:
 
     def next(self, received: queue.SimpleQueue[_Received], timeout: float) -> _Received:
         self._link.run_handlers()
-        # Without threads, what has not come by now never will.
+        # Without threads, all messages have arrived by now.
         return received.get(timeout=0 if self._inline else timeout)
 
     def close(self, timeout: float) -> None:
@@ -183,11 +186,11 @@ class _Memory:
 
 
 class _Player:
-    """Plays one connection.
+    """Replays one connection.
 
     Attributes:
-        answer_at_once: posts the answer to what is asked as soon as that comes, for a central system that waits for it
-            on the thread that plays; None: it has its turn.
+        answer_at_once: sends the answer as soon as a CALL arrives, for a central system that waits for it on the
+            thread of the replay; None: answers are sent in the recorded order.
     """
 
     def __init__(self, session: RecordedSession, timeout: float, ignored: frozenset[str]) -> None:
@@ -195,47 +198,47 @@ class _Player:
         self._timeout = timeout
         self._ignored = ignored
         self._received: queue.SimpleQueue[_Received] = queue.SimpleQueue()
-        self._waiting: list[list[Any]] = []  # what came before its turn
-        self._ids: dict[str, str] = {}  # the central system's, recorded and now
-        self._transactions: dict[Any, Any] = {}
-        self._actions: dict[str, str] = {}  # of the charge point's CALLs
+        self._unmatched: list[list[Any]] = []  # received, but not compared with a recorded message yet
+        self._ids: dict[str, str] = {}  # recorded to current message ids of the central system's CALLs
+        self._transactions: dict[Any, Any] = {}  # recorded to current transactionIds
+        self._actions: dict[str, str] = {}  # the actions of the charge point's CALLs, by message id
         self._differences: list[Difference] = []
         self.answer_at_once: Callable[[str], object] | None = None
-        self._answered: set[Any] = set()  # the recorded ids of what was asked and had its answer at once
+        self._answered: set[Any] = set()  # recorded ids of the CALLs that were answered at once
 
-    def take(self, text: str) -> None:
-        """Keep a message that came, until it is its turn."""
-        message = _message(text)
+    def on_message(self, text: str) -> None:
+        """Queue a received message; answer a CALL if ``answer_at_once`` is set."""
+        message = _parse(text)
         self._received.put(message or text)
         if self.answer_at_once is not None and message is not None and message[0] == CALL:
             with contextlib.suppress(TransportClosedError):
                 self._answer(message, self.answer_at_once)
 
-    def _answer(self, message: list[Any], post: Callable[[str], object]) -> None:
-        both = [(entry.direction, _message(entry.text)) for entry in self._session.entries]
-        asked = (one for direction, one in both if direction == "out" and one and _corresponds(one, message))
-        recorded = next((one[1] for one in asked if one[0] == CALL and one[1] not in self._answered), None)
+    def _answer(self, message: list[Any], send: Callable[[str], object]) -> None:
+        entries = [(entry.direction, _parse(entry.text)) for entry in self._session.entries]
+        calls = (one for direction, one in entries if direction == "out" and one and _corresponds(one, message))
+        recorded = next((one[1] for one in calls if one[0] == CALL and one[1] not in self._answered), None)
         self._answered.add(recorded)
-        for direction, one in both:
+        for direction, one in entries:
             if direction == "in" and one and one[0] in (CALLRESULT, CALLERROR) and one[1] == recorded:
-                post(json.dumps([one[0], message[1], *one[2:]], ensure_ascii=False))
+                send(json.dumps([one[0], message[1], *one[2:]], ensure_ascii=False))
                 return
 
-    def end(self) -> None:
-        """Note that nothing more comes."""
+    def on_end(self) -> None:
+        """Record the end of the connection."""
         self._received.put(None)
 
-    def play(self, line: _Line) -> list[Difference]:
-        """Play all of it, and return what differs."""
+    def play(self, connection: _Connection) -> list[Difference]:
+        """Replay all messages, and return the differences."""
         for entry in self._session.entries:
-            message = _message(entry.text)
+            message = _parse(entry.text)
             if entry.direction == "in":
-                self._send(line, entry, message)
+                self._send(connection, entry, message)
             elif message is not None:
-                self._expect(line, entry, message)
+                self._expect(connection, entry, message)
         return self._differences
 
-    def _send(self, line: _Line, entry: Entry, message: list[Any] | None) -> None:
+    def _send(self, connection: _Connection, entry: Entry, message: list[Any] | None) -> None:
         text = entry.text
         if message is not None:
             if message[0] == CALL:
@@ -244,10 +247,10 @@ class _Player:
                     text = json.dumps([*message[:3], self._renumbered(message[3])], ensure_ascii=False)
             elif message[0] in (CALLRESULT, CALLERROR):
                 if message[1] not in self._ids or message[1] in self._answered:
-                    return  # its CALL never came, which is told already, or has its answer
+                    return  # the CALL was not received, which is already a difference, or it is already answered
                 text = json.dumps([message[0], self._ids[message[1]], *message[2:]], ensure_ascii=False)
         try:
-            line.send_nowait(text)
+            connection.send_nowait(text)
         except TransportClosedError as error:
             self._differs(entry, f"the connection has ended: {error}")
 
@@ -257,63 +260,63 @@ class _Player:
         number = payload["transactionId"]
         return {**payload, "transactionId": self._transactions.get(number, number)}
 
-    def _expect(self, line: _Line, entry: Entry, message: list[Any]) -> None:
+    def _expect(self, connection: _Connection, entry: Entry, message: list[Any]) -> None:
         what = _described(message, self._actions)
-        found = self._find(line, entry, message)
+        found = self._find(connection, entry, message)
         if found is None:
-            self._differs(entry, f"{what} did not come within {self._timeout:g} s")
+            self._differs(entry, f"{what} was not received within {self._timeout:g} s")
             return
         if message[0] == CALL:
             self._ids[message[1]] = found[1]
         elif message[0] != found[0]:
-            self._differs(entry, f"{what} was expected, and {_described(found, self._actions)} came")
+            self._differs(entry, f"expected {what}, received {_described(found, self._actions)}")
             return
-        wanted, got = message[2:], found[2:]
+        expected, actual = message[2:], found[2:]
         if self._actions.get(message[1]) == "StartTransaction" and message[0] == CALLRESULT:
-            self._note_transaction(wanted[0], got[0])
+            self._map_transaction(expected[0], actual[0])
         if message[0] == CALLERROR:
-            wanted, got = wanted[:1], got[:1]  # the description is for people
-        differences = payload_differences(self._renumbered(wanted[-1]), got[-1], ignored=self._ignored)
+            expected, actual = expected[:1], actual[:1]  # only the code; the description is for people
+        differences = payload_differences(self._renumbered(expected[-1]), actual[-1], ignored=self._ignored)
         for path, before, now in differences:
-            self._differs(entry, f"{what}: {path or 'it'} was {shown(before)}, and is {shown(now)}")
+            self._differs(entry, f"{what}: {path or 'the payload'} was {shown(before)}, is {shown(now)}")
 
-    def _note_transaction(self, before: Any, now: Any) -> None:
+    def _map_transaction(self, before: Any, now: Any) -> None:
         if isinstance(before, dict) and isinstance(now, dict) and "transactionId" in before and "transactionId" in now:
             self._transactions[before["transactionId"]] = now["transactionId"]
             before["transactionId"] = now["transactionId"]
 
-    def _find(self, line: _Line, entry: Entry, message: list[Any]) -> list[Any] | None:
-        """Return what came in the place of a recorded message; None if nothing did in time."""
+    def _find(self, connection: _Connection, entry: Entry, message: list[Any]) -> list[Any] | None:
+        """Return the received message that corresponds to a recorded one; None if none arrives in time."""
         deadline = time.monotonic() + self._timeout
         while True:
-            for candidate in self._waiting:
+            for candidate in self._unmatched:
                 if _corresponds(message, candidate):
-                    self._waiting.remove(candidate)
+                    self._unmatched.remove(candidate)
                     return candidate
             try:
-                received = line.next(self._received, max(0.0, deadline - time.monotonic()))
+                received = connection.next(self._received, max(0.0, deadline - time.monotonic()))
             except queue.Empty:
                 return None
             if received is None:
                 self._received.put(None)
                 return None
             if isinstance(received, str):
-                self._differs(entry, f"what came is no message of OCPP: {shown(received)}")
+                self._differs(entry, f"received an invalid message: {shown(received)}")
             else:
-                self._waiting.append(received)
+                self._unmatched.append(received)
 
     def _differs(self, entry: Entry, message: str) -> None:
         self._differences.append(Difference(self._session.charge_point_id, entry.time, message))
 
 
-def _message(text: str) -> list[Any] | None:
-    """Return a message, or None for what cannot be one: there may be anything at the other end."""
+def _parse(text: str) -> list[Any] | None:
+    """Return the message in a text, or None if it is not an OCPP-J message; the peer may send anything."""
     try:
         message = json.loads(text)
     except ValueError:
         return None
-    right = isinstance(message, list) and len(message) > 2 and isinstance(message[1], (str, int))
-    return message if right else None
+    valid = isinstance(message, list) and len(message) > 2 and isinstance(message[1], (str, int))
+    return message if valid else None
 
 
 def _corresponds(recorded: list[Any], candidate: list[Any]) -> bool:

@@ -1,4 +1,4 @@
-"""What a fake charge point is told to do about the CALLs it gets, and what became of that."""
+"""The script of a fake charge point: the CALLs that a test expects, and what went wrong."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 
 from .payload_diff import ABSENT, payload_differences
 
-__all__ = ["Expectation", "PayloadMatcher", "ReceivedCall", "Script", "differences"]
+__all__ = ["Expectation", "PayloadMatcher", "ReceivedCall", "Script", "described", "differences", "times_text"]
 
 PayloadMatcher = Mapping[str, Any] | Callable[[Any], object]
-"""What a payload has to hold: some of its fields, nested ones too, or a function that says whether it is right."""
+"""Some fields of a payload, nested ones too, or a function that returns whether the payload matches."""
 
-_MAX_SHOWN = 300
+_MAX_SHOWN = 300  # characters
 
 
 @dataclass(frozen=True)
 class ReceivedCall:
-    """A CALL (or SEND) that came from the central system."""
+    """A CALL or SEND that the central system sent."""
 
     action: str
     payload: Any
@@ -31,10 +31,10 @@ class ReceivedCall:
 
 @dataclass(eq=False)
 class Expectation:
-    """One line of a script; the methods of `FakeChargePoint` that make one tell what its fields mean.
+    """An expected CALL, made by `FakeChargePoint.expect` and similar methods, which explain the fields.
 
     Attributes:
-        calls: those that it was there for, in order.
+        calls: the CALLs that matched, in order.
     """
 
     action: str
@@ -47,27 +47,24 @@ class Expectation:
     _held: list[ReceivedCall] = field(default_factory=list)
 
     def __str__(self) -> str:
-        text = self.action
-        if self.payload is not None:
-            text += f" with {shown(self.payload)}"
-        return text if self.times in (None, 1) else f"{text}, {self.times} times"
+        return described(self.action, self.payload)
 
     @property
     def spent(self) -> bool:
-        """Whether it takes no more CALLs."""
+        """Whether all expected CALLs were received, so that no more match."""
         return self.times is not None and len(self.calls) >= self.times
 
     @property
     def missing(self) -> bool:
-        """Whether CALLs are still to come."""
+        """Whether expected CALLs are still missing."""
         return self.times is not None and len(self.calls) < self.times
 
-    def keep(self, call: ReceivedCall) -> None:
-        """Put a CALL off until `release`."""
+    def hold_back(self, call: ReceivedCall) -> None:
+        """Keep a CALL unanswered until `release`."""
         self._held.append(call)
 
     def release(self) -> None:
-        """Do what was held back with ``hold=True``; later CALLs are not held any more."""
+        """Answer the CALLs held back by ``hold=True``; answer later CALLs at once."""
         self.hold = False
         held, self._held = self._held, []
         for call in held:
@@ -75,19 +72,19 @@ class Expectation:
 
 
 class Script:
-    """The expectations, and the CALLs that met none."""
+    """The expectations of a test, and the faults found so far. Not thread-safe."""
 
     def __init__(self) -> None:
         self._expectations: list[Expectation] = []
         self._faults: list[str] = []
 
     def add(self, expectation: Expectation) -> Expectation:
-        """Expect something more, after what is expected of the same action already."""
+        """Add an expectation and return it; earlier expectations of the same action go first."""
         self._expectations.append(expectation)
         return expectation
 
     def find(self, call: ReceivedCall) -> Expectation | None:
-        """Return the first expectation that a CALL meets, and count it there; None when it was not expected."""
+        """Return the first expectation that a CALL matches, and count the CALL; None if the CALL is unexpected."""
         reasons = []
         for expectation in self._expectations:
             if expectation.action != call.action or expectation.spent:
@@ -96,33 +93,44 @@ class Script:
             if not reason:
                 expectation.calls.append(call)
                 return expectation
-            reasons.append(f"{expectation} was expected: {'; '.join(reason)}")
-        self.fault(f"{call} was not expected" + "".join(f"\n      {reason}" for reason in reasons))
+            reasons.append(f"does not match {expectation}: {'; '.join(reason)}")
+        self.add_fault(f"{call} was not expected" + "".join(f"\n      {reason}" for reason in reasons))
         return None
 
-    def fault(self, text: str) -> None:
-        """Note what has gone wrong."""
+    def add_fault(self, text: str) -> None:
+        """Add a fault to the report."""
         self._faults.append(text)
 
     def report(self) -> list[str]:
-        """Return what has gone wrong, and what has not come; nothing when the script is done."""
+        """Return the faults, then the missing CALLs; empty if the script is done."""
         missing = [expectation for expectation in self._expectations if expectation.missing]
         return [*self._faults, *(_absence(expectation) for expectation in missing)]
 
 
 def _absence(expectation: Expectation) -> str:
-    count = len(expectation.calls)
-    came = {0: "never came", 1: "came once only"}.get(count, f"came {count} times only")
-    return f"{expectation} was expected, but {came}"
+    count, times = len(expectation.calls), expectation.times
+    if times == 1:
+        return f"{expectation} was expected, but not received"
+    return f"{expectation} was expected {times_text(times or 0)}, but received {times_text(count)}"
 
 
-def differences(wanted: PayloadMatcher | None, payload: Any) -> list[str]:
-    """Return in what a payload is not what was wanted of it; nothing when it is."""
-    if wanted is None:
+def times_text(count: int) -> str:
+    """Return a count in words: ``"once"``, ``"2 times"``."""
+    return "once" if count == 1 else f"{count} times"
+
+
+def described(action: str, payload: PayloadMatcher | None) -> str:
+    """Return the text for a CALL with that action, and with that payload unless it is None."""
+    return action if payload is None else f"{action} with {shown(payload)}"
+
+
+def differences(expected: PayloadMatcher | None, payload: Any) -> list[str]:
+    """Return how a payload differs from the expected one, one text per difference; empty if it matches."""
+    if expected is None:
         return []
-    if isinstance(wanted, Mapping):
-        return [_difference(*difference) for difference in payload_differences(wanted, payload, subset=True)]
-    return [] if wanted(payload) else [f"{shown(wanted)} says no"]
+    if isinstance(expected, Mapping):
+        return [_difference(*difference) for difference in payload_differences(expected, payload, subset=True)]
+    return [] if expected(payload) else [f"{shown(expected)} returned false"]
 
 
 def _difference(path: str, expected: Any, actual: Any) -> str:
@@ -132,7 +140,7 @@ def _difference(path: str, expected: Any, actual: Any) -> str:
 
 
 def shown(value: Any) -> str:
-    """Return a payload as a message may show it: as JSON, or else by its name."""
+    """Return a payload or a function for an error message: as JSON or by its name, in 300 characters at most."""
     try:
         text = json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""IP addresses as peers show them, and as they are counted."""
+"""Parses IP addresses, and groups them for rate limits."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ import ipaddress
 __all__ = ["parse_ip", "rate_limit_key"]
 
 _HOST_BITS = 64
-"""Bits of an IPv6 address that its owner chooses, as often as he likes (RFC 4291 §2.5.1, RFC 8981)."""
+"""The bits of an IPv6 address that its owner can change at will (RFC 4291 §2.5.1, RFC 8981)."""
 
 
 def parse_ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Return an address, or None for what is none; the IPv4 address where it is that of an IPv4 peer."""
+    """Return the parsed address, an IPv4-mapped one as IPv4; None if the text is not an address."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
         return None
-    # A socket that listens on both sees IPv4 peers as ::ffff:192.0.2.1.
+    # A socket for both IPv4 and IPv6 shows IPv4 peers as ::ffff:192.0.2.1.
     return getattr(parsed, "ipv4_mapped", None) or parsed
 
 
 def rate_limit_key(address: str) -> str:
-    """Return under which name an address is counted: an IPv6 address under its /64, any other text as it is."""
+    """Return the key that an address shares with others of the same owner: the /64 for IPv6, else the text itself."""
     if ":" not in address:
-        return address  # of IPv4, or none, which both count as they are
+        return address  # IPv4, or not an address
     parsed = parse_ip(address)
     if not isinstance(parsed, ipaddress.IPv6Address):
         return address if parsed is None else str(parsed)

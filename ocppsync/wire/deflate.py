@@ -1,4 +1,4 @@
-"""permessage-deflate with a bound on what a message inflates to (RFC 7692)."""
+"""permessage-deflate with a limit on the size of the inflated message (RFC 7692)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opc
 
 
 class Deflate(PerMessageDeflate):
-    """permessage-deflate that inflates no more than a message may have (a deflated byte can stand for a thousand), and
-    does not forget in a control frame that the message around it is compressed.
+    """permessage-deflate that stops inflating at the size limit, since one byte can inflate to a thousand.
+
+    Unlike wsproto's extension, it also remembers across a control frame that the message around it is compressed.
 
     Args:
-        limit: the longest message, in bytes.
-        no_context_takeover: compress each message of the server by itself. The context takes 256 KiB of every
-            connection, and OCPP's messages are too short to gain much from it.
+        limit: the longest inflated message, in bytes.
+        no_context_takeover: whether the server compresses each message independently. Its compression context takes
+            256 KiB per connection, and OCPP messages are too short to gain much from it.
     """
 
     _in_control_frame = False
@@ -38,7 +39,7 @@ class Deflate(PerMessageDeflate):
             return data
         room = self._limit - self._inflated
         if self._decompressor.eof:
-            # zlib would keep what comes after the end of a stream, without end itself.
+            # After the end of the stream, zlib would store all further data, without a limit.
             self._inflated += len(data)
             return b"" if len(data) <= room else CloseReason.MESSAGE_TOO_BIG
         try:
@@ -55,6 +56,6 @@ class Deflate(PerMessageDeflate):
             self._inflated = 0
         rest = super().frame_inbound_complete(proto, fin)
         if fin and self._decompressor is not None and self._decompressor.eof:
-            # The peer has ended its stream with the message (RFC 7692 §7.2.3.5), and begins another with the next.
+            # The peer ended its stream with this message (RFC 7692 §7.2.3.5) and starts a new one with the next.
             self._decompressor = None
         return rest

@@ -1,4 +1,4 @@
-"""Where a charge point connects to: its central system's URL, with the identity in it (J16 §3.1.1)."""
+"""A charge point's endpoint, the URL of its central system with the identity, and how to connect to it (J16 §3.1.1)."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from .streams import Stream, TLSStream
 from .tls import server_fault
 from .websocket import WebSocket
 
-# What may stand in a path segment as it is (RFC 3986 §3.3), so that an ordinary identity looks ordinary on the wire.
+# Characters allowed unescaped in a path segment (RFC 3986 §3.3), so that most identities stay readable.
 _SEGMENT = "-._~!$&'()*+,;=:@"
-# The endpoint may be percent-encoded already.
+# With "%": the URL may already be percent-encoded.
 _PATH = _SEGMENT + "/%"
 _QUERY = _PATH + "?"
 
 
 class Endpoint:
-    """Where a charge point connects to.
+    """The URL that a charge point connects to.
 
     Args:
-        url: the endpoint without the identity.
-        charge_point_id: percent-encoded and appended to the path.
+        url: the URL without the identity.
+        charge_point_id: the identity, which is percent-encoded and appended to the path.
 
     Raises:
-        ValueError: it is no ws or wss URL, or there is no identity.
+        ValueError: ``url`` is not a valid ws or wss URL, or the identity is empty.
     """
 
     def __init__(self, url: str, charge_point_id: str) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("ws", "wss") or not parts.hostname or parts.fragment or parts.port == 0:
-            raise ValueError(f"a URL such as ws://host:port/path or wss://host/path was expected, not {url!r}")
+            raise ValueError(f"invalid URL {url!r}: expected one such as ws://host:port/path or wss://host/path")
         if not charge_point_id:
-            raise ValueError("the charge point needs an identity")
+            raise ValueError("the identity of the charge point is empty")
         self.secure = parts.scheme == "wss"
         self.host = parts.hostname
         self.port = parts.port or (443 if self.secure else 80)
@@ -65,26 +65,26 @@ def open_websocket(
     log_fields: Mapping[str, object] | None = None,
     on_data: Callable[[bytes], object] | None = None,
 ) -> WebSocket:
-    """Connect to a central system: TCP, TLS where the URL says wss, and the upgrade (J16 §3.1).
+    """Connect to a central system and return the open WebSocket: TCP, TLS for a wss URL, upgrade (J16 §3.1).
 
     Args:
-        endpoint: where it is.
-        deadline: on `time.monotonic`, for all of it together.
-        subprotocols: in order of preference.
-        headers: more headers, such as Authorization.
+        endpoint: the endpoint of the central system.
+        deadline: on `time.monotonic`, for all steps together.
+        subprotocols: the offered subprotocols, in order of preference.
+        headers: additional headers, such as Authorization.
         compression: whether to offer permessage-deflate.
         ssl_context: for a wss URL; None: the system trust store.
-        write_timeout: seconds that one write may take.
-        max_message_size: the longest message that is accepted, in bytes.
-        name: the connection's name, for the log and for thread names.
-        peer: the peer, in log lines about what it did; None: the same as ``name``.
+        write_timeout: the longest time of one write, in seconds.
+        max_message_size: the longest accepted message, in bytes.
+        name: the name of the connection, for the log and thread names.
+        peer: the name of the peer, in log lines about what it did; None: ``name``.
         log_fields: attributes of log records about the connection.
-        on_data: called with all bytes read, after TLS.
+        on_data: called with all bytes read, after decryption.
 
     Raises:
-        HandshakeError: there is no connection; every socket is closed by then.
+        HandshakeError: the connection could not be opened; its socket is closed.
     """
-    stream = _dial(endpoint, deadline, ssl_context, write_timeout, on_data)
+    stream = _open_stream(endpoint, deadline, ssl_context, write_timeout, on_data)
     try:
         return upgrade.connect(
             stream,
@@ -104,7 +104,7 @@ def open_websocket(
         raise
 
 
-def _dial(
+def _open_stream(
     endpoint: Endpoint,
     deadline: float,
     ssl_context: ssl.SSLContext | None,
@@ -128,7 +128,7 @@ def _dial(
         stream.handshake(deadline)
     except OSError as error:
         sock.close()
-        what = "no TLS with" if endpoint.secure else "the connection broke:"
-        fault = server_fault(error) or str(error)
-        raise HandshakeError(f"{what} {endpoint.host}:{endpoint.port}: {fault}") from error
+        what = "TLS handshake" if endpoint.secure else "connection"
+        reason = server_fault(error) or str(error)
+        raise HandshakeError(f"the {what} with {endpoint.host}:{endpoint.port} failed: {reason}") from error
     return stream

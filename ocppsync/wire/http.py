@@ -1,4 +1,4 @@
-"""HTTP, as far as a WebSocket handshake needs it: reads an upgrade request, writes a refusal (RFC 6455 §4.2)."""
+"""HTTP for the WebSocket handshake: reads an upgrade request, writes a refusal (RFC 6455 §4.2)."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from .streams import Stream
 _SECRET = frozenset({"authorization", "cookie", "proxy-authorization"})
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _TARGET = re.compile(r"[\x21-\x7e]+")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # what ends a line somewhere is among them
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # includes every line separator
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _TLS_HANDSHAKE = 0x16
 _END_OF_HEAD = b"\r\n\r\n"
-# Who names Upgrade must name it in Connection as well (RFC 9110 §7.8).
+# A sender of Upgrade must also name it in Connection (RFC 9110 §7.8).
 _USE_WEBSOCKET = (("Upgrade", "websocket"), ("Connection", "Upgrade, close"))
 
 
 class Headers(Mapping[str, str]):
-    """HTTP headers: names are compared without case; a header that came more than once is joined by ``", "``."""
+    """HTTP headers with case-insensitive names; the values of a repeated header are joined with ``", "``."""
 
     __slots__ = ("_fields", "_joined")
 
@@ -49,7 +49,7 @@ class Headers(Mapping[str, str]):
         return len(self._joined)
 
     def get_all(self, name: str) -> list[str]:
-        """Return the values of every header of that name, in the order they came."""
+        """Return the values of all headers with that name, in order."""
         return [value for key, value in self._fields if key.lower() == name.lower()]
 
     def __repr__(self) -> str:
@@ -60,37 +60,34 @@ class Headers(Mapping[str, str]):
 
 @dataclass(frozen=True)
 class HttpRequest:
-    """The HTTP request that a charge point opened its WebSocket with (J16 §3.1)."""
+    """The HTTP request with which a charge point opened its WebSocket (J16 §3.1)."""
 
     method: str
     path: str
-    """The path as it came, still percent-encoded: ``/ocpp/CP%201``."""
+    """The path as received, still percent-encoded: ``/ocpp/CP%201``."""
     query: str
-    """What followed the ``?``, without it; empty when nothing did."""
+    """The part after the ``?``; empty if there is none."""
     headers: Headers
     remote_address: tuple[str, int]
     """Host and port of the peer of the TCP connection."""
     peer_certificate: Mapping[str, Any] | None = None
-    """The verified TLS client certificate as `ssl.SSLSocket.getpeercert` shows it; None without one."""
+    """The verified TLS client certificate, as returned by `ssl.SSLSocket.getpeercert`; None if there is none."""
     secure: bool = False
-    """Whether it came over TLS."""
+    """Whether the connection uses TLS."""
     forwarded_for: str | None = None
-    """The client's address as a trusted proxy tells it; None where there is none (see `Limits.trusted_proxies`)."""
+    """The client's address from a trusted proxy; None without a trusted proxy (see `Limits.trusted_proxies`)."""
 
     @property
     def client_address(self) -> str:
-        """The address of the client: what a trusted proxy tells, else that of the TCP connection."""
+        """The client's address: from a trusted proxy if there is one, else that of the TCP connection."""
         return self.forwarded_for or self.remote_address[0]
 
     @property
     def basic_credentials(self) -> tuple[bytes, bytes] | None:
-        """User and password of HTTP Basic authentication as raw bytes, or None.
+        """The user and password of HTTP Basic authentication as raw bytes, split at the first colon; None without them.
 
-        Bytes, because the passwords of OCPP 1.6 are keys, not text (J16 §6.2.2). They are split at the first colon.
+        They are bytes because the passwords of OCPP 1.6 are keys, not text (J16 §6.2.2).
         """
-        import base64
-        import binascii
-
         scheme, _, encoded = self.headers.get("authorization", "").strip().partition(" ")
         if scheme.lower() != "basic":
             return None
@@ -102,7 +99,7 @@ class HttpRequest:
 
 
 class RefusalError(Exception):
-    """The upgrade is refused with an HTTP status; ``reason`` is for the log, the peer gets the bare status."""
+    """The upgrade is refused with an HTTP status; ``reason`` is for the log, the peer gets only the status."""
 
     def __init__(self, status: int, reason: str, headers: Sequence[tuple[str, str]] = ()) -> None:
         super().__init__(reason)
@@ -112,7 +109,7 @@ class RefusalError(Exception):
 
 
 class DisconnectedError(Exception):
-    """The peer went, or never spoke HTTP; there is nobody to answer. The text is for the log, at ``level``."""
+    """The peer disconnected or does not speak HTTP, so it gets no response; the text is for the log, at ``level``."""
 
     def __init__(self, reason: str, level: int = logging.INFO) -> None:
         super().__init__(reason)
@@ -120,12 +117,12 @@ class DisconnectedError(Exception):
 
 
 def identity_of(path: str) -> str:
-    """Return the identity that a request path ends in (J16 §3.1.1): ``/ocpp/CP%201`` is ``CP 1``.
+    """Return the identity at the end of a request path (J16 §3.1.1): ``/ocpp/CP%201`` gives ``CP 1``.
 
-    The path is split before it is decoded, since an identity may hold a slash as ``%2F``.
+    The path is split before decoding, because an identity may contain a slash as ``%2F``.
 
     Raises:
-        RefusalError: there is none.
+        RefusalError: there is no identity (404), or it is not UTF-8 or has control characters (400).
     """
     last = path.removesuffix("/").rpartition("/")[2]
     try:
@@ -133,36 +130,36 @@ def identity_of(path: str) -> str:
     except UnicodeDecodeError:
         raise RefusalError(400, "the identity in the path is not UTF-8") from None
     if not identity:
-        raise RefusalError(404, "the path holds no charge point identity")
+        raise RefusalError(404, "the path has no charge point identity")
     if _CONTROL.search(identity):
-        raise RefusalError(400, "the identity in the path holds control characters")
+        raise RefusalError(400, "the identity in the path contains control characters")
     return identity
 
 
 def offered_protocols(request: HttpRequest) -> list[str]:
-    """Return the subprotocols that the client names, in its order (J16 §3.1.3)."""
+    """Return the subprotocols that the client offers, in its order (J16 §3.1.3)."""
     return [name for part in request.headers.get("sec-websocket-protocol", "").split(",") if (name := part.strip())]
 
 
 def check_upgrade(request: HttpRequest) -> str:
-    """Return the Sec-WebSocket-Key of a well-formed upgrade request (RFC 6455 §4.2.1).
+    """Return the Sec-WebSocket-Key of an upgrade request, after checking the request (RFC 6455 §4.2.1).
 
-    A request without any Connection header is let through: some chargers, and proxies before them, leave it out.
+    The Connection header may be missing, because some chargers and proxies omit it.
 
     Raises:
-        RefusalError: it is none: 426 for plain HTTP and for another WebSocket version, 400 or 405 for the rest.
+        RefusalError: the request is invalid: 426 for plain HTTP or another WebSocket version, else 400 or 405.
     """
     headers = request.headers
     if request.method != "GET":
-        raise RefusalError(405, f"method {request.method}", [("Allow", "GET")])
+        raise RefusalError(405, f"the method is {request.method}, expected GET", [("Allow", "GET")])
     if "upgrade" not in headers:
         raise RefusalError(426, "plain HTTP, not a WebSocket", _USE_WEBSOCKET)
     if not _has_token(headers["upgrade"], "websocket"):
-        raise RefusalError(400, "the Upgrade header does not ask for a WebSocket")
+        raise RefusalError(400, "the Upgrade header does not contain 'websocket'")
     if "connection" in headers and not _has_token(headers["connection"], "upgrade"):
-        raise RefusalError(400, "the Connection header does not name Upgrade")
+        raise RefusalError(400, "the Connection header does not contain 'Upgrade'")
     if len(headers.get_all("host")) != 1:
-        raise RefusalError(400, "not exactly one Host header")
+        raise RefusalError(400, "expected exactly one Host header")
     if headers.get("sec-websocket-version") != "13":
         raise RefusalError(426, "the WebSocket version is not 13", [("Sec-WebSocket-Version", "13"), *_USE_WEBSOCKET])
     key = headers.get("sec-websocket-key", "")
@@ -180,16 +177,16 @@ def _has_token(value: str, token: str) -> bool:
 
 
 def read_request(stream: Stream, *, deadline: float, max_header_size: int) -> HttpRequest:
-    """Read an HTTP request's head; what came after it stays in the stream.
+    """Read and parse the head of an HTTP request; bytes after the head stay in the stream.
 
     Args:
         stream: a new connection.
-        deadline: on `time.monotonic`, for the whole head however slowly it comes.
-        max_header_size: in bytes.
+        deadline: on `time.monotonic`, for the whole head.
+        max_header_size: the longest accepted head, in bytes.
 
     Raises:
-        RefusalError: it is malformed, too large or too slow.
-        DisconnectedError: the peer went, or speaks TLS.
+        RefusalError: the head is malformed, too large or too slow.
+        DisconnectedError: the peer disconnected, or speaks TLS.
     """
     head = bytearray()
     while (end := head.find(_END_OF_HEAD)) < 0:
@@ -199,7 +196,7 @@ def read_request(stream: Stream, *, deadline: float, max_header_size: int) -> Ht
         if not data:
             raise DisconnectedError("the peer closed the connection" + (" in the request head" if head else ""))
         if not head and data[0] == _TLS_HANDSHAKE:
-            raise DisconnectedError("the peer speaks TLS (wss), and this port is plain (ws)", logging.WARNING)
+            raise DisconnectedError("the peer speaks TLS (wss), but this port is plain (ws)", logging.WARNING)
         head += data
     if end > max_header_size:
         raise RefusalError(431, f"the request head is larger than {max_header_size} bytes")
@@ -217,20 +214,21 @@ def _read_some(stream: Stream, deadline: float) -> bytes:
             pass
         except OSError as error:
             raise DisconnectedError(f"the connection broke: {error}") from error
-    raise RefusalError(408, "the request did not come in time")
+    raise RefusalError(408, "the request did not arrive in time")
 
 
 def _parse_head(head: bytes, stream: Stream) -> HttpRequest:
     request_line, *lines = head.decode("latin-1").split("\r\n")
     parts = request_line.split(" ")
     if len(parts) != 3 or not _TOKEN.fullmatch(parts[0]) or not _TARGET.fullmatch(parts[1]):
-        raise RefusalError(400, f"no HTTP request line: {request_line[:80]!r}")
+        raise RefusalError(400, f"invalid HTTP request line: {request_line[:80]!r}")
     method, target, version = parts
     if version != "HTTP/1.1":
-        raise RefusalError(505 if version.startswith("HTTP/") else 400, f"HTTP version {version[:20]!r}")
+        status = 505 if version.startswith("HTTP/") else 400
+        raise RefusalError(status, f"unsupported HTTP version {version[:20]!r}; expected HTTP/1.1")
     path, _, query = target.partition("?")
     if not path.startswith("/"):
-        # The absolute form, which a proxy may pass on (RFC 9112 §3.2.2).
+        # The absolute form, which proxies may forward (RFC 9112 §3.2.2).
         scheme, separator, rest = path.partition("://")
         if not separator or scheme.lower() not in {"http", "https", "ws", "wss"}:
             raise RefusalError(400, f"no path in the request line: {target[:80]!r}")
@@ -250,13 +248,13 @@ def _parse_field(line: str, number: int) -> tuple[str, str]:
     name, colon, value = line.partition(":")
     value = value.strip(" \t")
     if not colon or not _TOKEN.fullmatch(name) or not _FIELD_VALUE.fullmatch(value):
-        # By its number alone: it may hold the credentials.
-        raise RefusalError(400, f"line {number} of the request is no HTTP header")
+        # Only the line number: the line may contain credentials.
+        raise RefusalError(400, f"line {number} of the request is not a valid HTTP header")
     return name, value
 
 
 def refusal_parts(refusal: RefusalError) -> tuple[str, list[tuple[str, str]], str]:
-    """Return the status with its phrase, the headers and the body for a refusal; they tell the status and no more."""
+    """Return the status line, headers and body of the response to a refused request; they show only the status."""
     try:
         phrase = http.HTTPStatus(refusal.status).phrase
     except ValueError:
@@ -268,7 +266,7 @@ def refusal_parts(refusal: RefusalError) -> tuple[str, list[tuple[str, str]], st
 
 
 def refusal_response(refusal: RefusalError) -> bytes:
-    """Return the whole HTTP response for a refusal."""
+    """Return the HTTP response to a refused request."""
     status, fields, body = refusal_parts(refusal)
     if not any(name == "Connection" for name, _ in fields):
         fields.append(("Connection", "close"))
@@ -277,7 +275,7 @@ def refusal_response(refusal: RefusalError) -> bytes:
 
 
 def basic_authorization(user: str, password: str | bytes | None) -> list[tuple[str, str]]:
-    """Return the header of HTTP Basic authentication, if there is a password (J16 §6.2.2)."""
+    """Return the header of HTTP Basic authentication as a list, empty without a password (J16 §6.2.2)."""
     if password is None:
         return []
     secret = password.encode() if isinstance(password, str) else password

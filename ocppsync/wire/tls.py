@@ -1,8 +1,8 @@
-"""TLS as OCPP asks for it: 1.2 or above, four cipher suites, two certificates, no compression (W16 and 2/201 A00).
+"""TLS contexts for OCPP: version 1.2 or later, few cipher suites, two certificates, no compression (W16, 2/201 A00).
 
-TLS 1.2 offers ECDHE_ECDSA and RSA with AES GCM, which the specification names (A00.FR.317 and .421 in W16, .318 and
-.421 in 2.x), and between them ECDHE_RSA, which has the forward secrecy that RSA lacks. TLS 1.3 comes with suites of its
-own. Keys have 112 bits of strength at least: RSA with 2048 bits, EC with 224 (A00.FR.503).
+For TLS 1.2, the specification names the cipher suites with ECDHE_ECDSA and RSA and AES GCM (A00.FR.317 and .421 in W16,
+.318 and .421 in 2.x). ECDHE_RSA is added between them, because RSA lacks forward secrecy. TLS 1.3 has its own suites.
+Keys have at least 112 bits of strength: RSA with 2048 bits, EC with 224 (A00.FR.503).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _logger = logging.getLogger(__name__)
 
 File = str | os.PathLike[str]
 CertificateFiles = tuple[File, File]
-"""The PEM files of a certificate, with those between it and the root, and of its private key."""
+"""The PEM file of a certificate with its intermediate certificates, and that of its private key."""
 ClientCertificates = Literal["required", "optional"]
 
 _SUITES = (
@@ -35,9 +35,9 @@ _SUITES = (
     "AES128-GCM-SHA256",
     "AES256-GCM-SHA384",
 )
-_FIRST = re.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
-# In a certificate the kind of its own key alone is named like this; the issuer's signature has other identifiers.
-_KINDS: Mapping[str, bytes] = {
+_FIRST_CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+# The object identifiers of the key types. The issuer's signature uses others, so they identify the certificate's key.
+_KEY_TYPES: Mapping[str, bytes] = {
     "RSA": bytes.fromhex("06092a864886f70d010101"),
     "EC": bytes.fromhex("06072a8648ce3d0201"),
 }
@@ -50,31 +50,32 @@ def server_context(
     client_certificates: ClientCertificates = "required",
     key_password: str | bytes | None = None,
 ) -> ssl.SSLContext:
-    """Return the context of a central system; see `ServerTLS` for one whose certificates can be renewed.
+    """Return the context of a central system; `ServerTLS` makes one whose certificates can be renewed.
 
     Args:
-        certificates: one with an RSA key and one with an EC key, so that charge points with either pair of cipher
-            suites find theirs (A00.FR.317 and .318); one of them will do where no charge point needs the other.
-        client_ca: a PEM file with the certificates of those who issue the charge points'. None: client certificates are
-            not asked for, as under profile 2.
-        client_certificates: ``"required"``: a charge point without one does not get in (profile 3 alone).
-            ``"optional"``: it does, with a password (profiles 2 and 3 on one port).
-        key_password: of the private keys, where they are encrypted.
+        certificates: one with an RSA key and one with an EC key, because a charge point may support the cipher suites
+            of only one (A00.FR.317 and .318). One certificate is enough if all charge points support it.
+        client_ca: a PEM file with the certificates of the authorities that issue the charge points' certificates.
+            None: no client certificates are requested, as in profile 2.
+        client_certificates: ``"required"``: a charge point without a certificate is rejected (profile 3 only).
+            ``"optional"``: it may use a password instead (profiles 2 and 3 on one port).
+        key_password: the password of encrypted private keys.
 
     Raises:
         OSError: a file cannot be read.
-        ValueError: a file does not hold what it should; the text names it.
+        ValueError: the content of a file is invalid (the text names the file), or there is no certificate, or two
+            certificates have the same type of key.
     """
     context = _context(ssl.PROTOCOL_TLS_SERVER)
     if not certificates:
-        raise ValueError("a server needs a certificate")
-    kinds = [_load_certificate(context, files, key_password) for files in certificates]
-    if any(kinds.count(kind) > 1 for kind in _KINDS):
-        raise ValueError(f"of two certificates with keys of one kind only the last would be used; these are {kinds}")
+        raise ValueError("certificates is empty: a server needs at least one")
+    types = [_load_certificate(context, files, key_password) for files in certificates]
+    if any(types.count(kind) > 1 for kind in _KEY_TYPES):
+        raise ValueError(f"expected at most one certificate for each type of key, not {types}: TLS uses only the last")
     if client_ca is not None:
         _load_trust(context, client_ca)
         context.verify_mode = ssl.CERT_REQUIRED if client_certificates == "required" else ssl.CERT_OPTIONAL
-        # Who resumes a session shows no certificate: it might be expired by now, or its authority no longer trusted.
+        # No session tickets: a resumed session skips the check for an expired or no longer trusted certificate.
         context.num_tickets = 0
         context.options |= ssl.OP_NO_TICKET
     return context
@@ -87,22 +88,22 @@ def client_context(
     key_password: str | bytes | None = None,
     wildcards: bool = False,
 ) -> ssl.SSLContext:
-    """Return the context of a charge point, which checks the central system's certificate and name.
+    """Return the context of a charge point, which checks the central system's certificate and host name.
 
-    A `ChargePoint` with it refuses a certificate that is for the server's name by a wildcard alone, such as
-    ``*.example.com``: OCPP wants the name itself (A00.FR.510), unless AllowCSMSTLSWildcards is set (2.x).
+    A `ChargePoint` with this context rejects a certificate that matches only by a wildcard such as ``*.example.com``:
+    OCPP requires the exact name (A00.FR.510), unless AllowCSMSTLSWildcards is set (2.x).
 
     Args:
-        ca: a PEM file with the root certificates that are trusted; None: those that the system trusts.
-        certificate: the charge point's own, for profile 3.
-        key_password: of its private key, where it is encrypted.
-        wildcards: whether they will do all the same.
+        ca: a PEM file with the trusted root certificates; None: the system trust store.
+        certificate: the charge point's own certificate, for profile 3.
+        key_password: the password of its private key, if encrypted.
+        wildcards: whether to accept wildcard certificates.
 
     Raises:
         OSError: a file cannot be read.
-        ValueError: a file does not hold what it should; the text names it.
+        ValueError: the content of a file is invalid; the text names the file.
     """
-    context = _context(ssl.PROTOCOL_TLS_CLIENT, ssl.SSLContext if wildcards else _NameContext)
+    context = _context(ssl.PROTOCOL_TLS_CLIENT, ssl.SSLContext if wildcards else _ExactNameContext)
     if ca is None:
         context.load_default_certs()
     else:
@@ -113,12 +114,12 @@ def client_context(
 
 
 class ServerTLS:
-    """The TLS of a central system whose certificates are renewed while it runs.
+    """The TLS context of a central system, with certificates that can be renewed while it runs.
 
-    It goes where an `ssl.SSLContext` goes in `CentralSystem`. After `reload`, new connections get what the files hold
-    then; open ones live on with what they have.
+    Pass it to `CentralSystem` instead of an `ssl.SSLContext`. After `reload`, new connections use the current content
+    of the files; open connections are not affected.
 
-    Args: those of `server_context`, which raises what this does.
+    The arguments and the errors raised are those of `server_context`.
     """
 
     def __init__(
@@ -134,55 +135,55 @@ class ServerTLS:
             files, client_ca=client_ca, client_certificates=client_certificates, key_password=key_password
         )
         self._context = self._make()
-        self._reloading = threading.Lock()  # so that what was read last is what stays
+        self._reloading = threading.Lock()  # concurrent reloads: the last one read wins
 
     @property
     def context(self) -> ssl.SSLContext:
-        """What new connections get."""
+        """The context for new connections."""
         return self._context
 
     def reload(self) -> None:
-        """Read the files again. If one of them is not right, raise as the constructor does, and keep what was."""
-        # Another context, not other certificates in this one: a handshake under way must not find half of each.
+        """Read the files again; if that fails, raise as the constructor does and keep the current certificates."""
+        # A new context: loading into the current one could give a running handshake a mix of old and new.
         with self._reloading:
             self._context = self._make()
-        _logger.info("the TLS certificates were read again")
+        _logger.info("reloaded the TLS certificates")
 
 
 def server_fault(error: OSError) -> str | None:
-    """Return which check of a server's certificate failed, in plain words; None where it was something else."""
+    """Return why the check of a server's certificate failed; None if ``error`` is another error."""
     if not isinstance(error, ssl.SSLCertVerificationError):
         return None
     return f"the server's certificate was refused: {error.verify_message}"
 
 
-class _NameObject(ssl.SSLObject):
-    """A client's end of TLS that takes the name of the server for itself alone."""
+class _ExactNameObject(ssl.SSLObject):
+    """A TLS client that accepts the server's exact host name only, not a wildcard."""
 
     def do_handshake(self) -> None:
         super().do_handshake()
         host = self.server_hostname
         if host is None or not self.context.check_hostname or parse_ip(host) is not None:
             return
-        if _plain(host) not in map(_plain, _names(self.getpeercert() or {})):
-            # OpenSSL has found the name, and so in a wildcard.
+        if _normalized(host) not in map(_normalized, _host_names(self.getpeercert() or {})):
+            # OpenSSL accepted the certificate, so a wildcard matched.
             error = ssl.SSLCertVerificationError()
-            error.verify_message = f"it is for {host} by a wildcard alone"
+            error.verify_message = f"it matches {host} only by a wildcard"
             raise error
 
 
-class _NameContext(ssl.SSLContext):
-    sslobject_class = _NameObject
+class _ExactNameContext(ssl.SSLContext):
+    sslobject_class = _ExactNameObject
 
 
-def _names(certificate: Mapping[str, Any]) -> list[str]:
-    """Return the host names of a certificate: the common name counts where there are no others."""
-    others = [value for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS"]
+def _host_names(certificate: Mapping[str, Any]) -> list[str]:
+    """Return the host names of a certificate: its alternative names, or else its common name."""
+    alternative = [value for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS"]
     common = (value for part in certificate.get("subject", ()) for kind, value in part if kind == "commonName")
-    return others or list(common)
+    return alternative or list(common)
 
 
-def _plain(host: str) -> str:
+def _normalized(host: str) -> str:
     return host.casefold().rstrip(".")
 
 
@@ -195,18 +196,18 @@ def _context(protocol: int, kind: type[ssl.SSLContext] = ssl.SSLContext) -> ssl.
 
 
 def _load_certificate(context: ssl.SSLContext, files: CertificateFiles, password: str | bytes | None) -> str:
-    """Load a certificate and return the kind of its key."""
+    """Load a certificate and return the type of its key: ``"RSA"``, ``"EC"`` or ``"other"``."""
     certificate, key = files
     text = _read(certificate)
     _read(key)
     try:
-        # Without a function OpenSSL would ask at the terminal.
+        # Without a password function, OpenSSL would prompt on the terminal.
         context.load_cert_chain(certificate, key, password=lambda: password or b"")
     except ssl.SSLError as error:
-        raise ValueError(f"{certificate} with the key {key}: {_fault(error)}") from error
-    first = _FIRST.search(text)
-    found = ssl.PEM_cert_to_DER_cert(first[0]) if first else b""
-    return next((kind for kind, mark in _KINDS.items() if mark in found), "other")
+        raise ValueError(f"cannot load {certificate} with the key {key}: {_reason(error)}") from error
+    first = _FIRST_CERTIFICATE.search(text)
+    encoded = ssl.PEM_cert_to_DER_cert(first[0]) if first else b""
+    return next((kind for kind, identifier in _KEY_TYPES.items() if identifier in encoded), "other")
 
 
 def _load_trust(context: ssl.SSLContext, file: File) -> None:
@@ -214,17 +215,17 @@ def _load_trust(context: ssl.SSLContext, file: File) -> None:
     try:
         context.load_verify_locations(cadata=text)
     except (ssl.SSLError, ValueError) as error:
-        raise ValueError(f"{file} holds no certificates in PEM: {error}") from error
+        raise ValueError(f"{file} is not a PEM file with certificates: {error}") from error
 
 
 def _read(file: File) -> str:
     return Path(file).read_text(encoding="utf-8", errors="replace")
 
 
-def _fault(error: ssl.SSLError) -> str:
-    known = {
-        "KEY_VALUES_MISMATCH": "the key is that of another certificate",
+def _reason(error: ssl.SSLError) -> str:
+    reasons = {
+        "KEY_VALUES_MISMATCH": "the key belongs to another certificate",
         "EE_KEY_TOO_SMALL": "the key is too short",
-        "CA_MD_TOO_WEAK": "it is signed with too weak a digest",
+        "CA_MD_TOO_WEAK": "the digest of the signature is too weak",
     }
-    return known.get(error.reason or "", "they are no PEM, or the key's password is wrong")
+    return reasons.get(error.reason or "", "not PEM files, or the password of the key is wrong")

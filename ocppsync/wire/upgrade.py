@@ -1,10 +1,10 @@
-"""How a WebSocket begins, at either end; the only file that knows simple-websocket.
+"""The WebSocket handshake at both ends; the only module that uses simple-websocket.
 
-simple-websocket's client asks for the upgrade, on a connection that is made here: its own would have no timeout, and a
-Host header without the port. Its server is not used. It would parse and judge anew what `ocppsync.handshake` has let
-in, which takes two thirds of the time of a handshake, and thousands come at once after a network has failed; it always
-accepts permessage-deflate, and fails over parameters of it that are no numbers. For the rest of what neither is used
-for see `ocppsync.transport`.
+The client end uses simple-websocket's client for the upgrade, but opens the connection itself: simple-websocket's own
+connection has no timeout, and its Host header lacks the port. The server end does not use simple-websocket's server,
+which would parse and check the request a second time. That is two thirds of the time of a handshake, and thousands
+of charge points reconnect at once after a network failure. It also always accepts permessage-deflate, and fails on
+non-numeric parameters of that extension. After the handshake, see `ocppsync.wire.websocket`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _READ_SIZE = 4096
 
 
 class _NoThread:
-    """Stands in for the thread that simple-websocket starts: the reader that already runs does its work."""
+    """Replaces the thread that simple-websocket would start; the connection has its own reader."""
 
     name = ""
 
@@ -48,8 +48,8 @@ class _ClientSide(simple_websocket.Client):
         self._stream = stream
         self._request = request
         self._deadline = deadline
-        self._came = b""
-        # Past Client's own constructor, which would open a socket of its own, without any timeout.
+        self._received = b""
+        # Not Client.__init__, which would open a socket without a timeout.
         Base.__init__(self, None, connection_type=ConnectionType.CLIENT, thread_class=_NoThread)
 
     def handshake(self) -> None:
@@ -63,7 +63,7 @@ class _ClientSide(simple_websocket.Client):
                 status=answer.status_code,
             )
         if not isinstance(answer, AcceptConnection):
-            raise HandshakeError(f"unexpected answer to the handshake: {type(answer).__name__}")
+            raise HandshakeError(f"the central system answered the handshake unexpectedly: {type(answer).__name__}")
         self.subprotocol = answer.subprotocol
         self.connected = True
 
@@ -78,13 +78,13 @@ class _ClientSide(simple_websocket.Client):
             data = self._stream.recv(_READ_SIZE)
             if not data:
                 raise HandshakeError("the central system closed the connection during the handshake")
-            self._came += data
+            self._received += data
             self.ws.receive_data(data)
 
     @property
-    def brought_more(self) -> bool:
-        """Whether wsproto has got more than the answer to the handshake already."""
-        return bool(self._came.partition(b"\r\n\r\n")[2])
+    def has_more(self) -> bool:
+        """Whether wsproto has received bytes after the handshake response."""
+        return bool(self._received.partition(b"\r\n\r\n")[2])
 
     def _rejection_text(self, answer: RejectConnection) -> str:
         body = b""
@@ -109,15 +109,15 @@ def accept(
     name: str,
     log_fields: Mapping[str, object] | None = None,
 ) -> WebSocket:
-    """Answer a checked upgrade request with 101 and return the WebSocket; its `open` lets go of the answer (J16 §3.2).
+    """Buffer the 101 response to a checked upgrade request and return the WebSocket; its `open` sends it (J16 §3.2).
 
     Args:
-        stream: where the request was read from; what it holds beyond the request is the first message.
+        stream: the stream that the request was read from; unread bytes belong to the first message.
         key: the request's Sec-WebSocket-Key.
-        subprotocol: the chosen one; None answers without the header.
-        extensions: the request's Sec-WebSocket-Extensions, or ``""`` to refuse compression.
-        max_message_size: the longest message that is accepted, in bytes.
-        name: the peer's name, for the log and for thread names.
+        subprotocol: the chosen subprotocol; None: a response without the header.
+        extensions: the request's Sec-WebSocket-Extensions, or ``""`` to decline compression.
+        max_message_size: the longest accepted message, in bytes.
+        name: the name of the charge point, for the log and thread names.
         log_fields: attributes of log records about the connection.
     """
     stream.log_fields = log_fields
@@ -145,13 +145,13 @@ def accept(
 
 
 def _agree(deflate: Deflate, extensions: str) -> str | None:
-    # wsproto reads it as ASCII, and fails over anything else; no extension is spelt so.
+    # wsproto raises for other text, and all extensions have ASCII names.
     if not extensions or not extensions.isascii():
         return None
     try:
         agreed = server_extensions_handshake(split_comma_header(extensions.encode()), [deflate])
     except ValueError:
-        # Parameters that make no sense decline the extension, not the connection (RFC 7692 §7.1).
+        # Invalid parameters decline only the extension, not the connection (RFC 7692 §7.1).
         return None
     return None if agreed is None else agreed.decode()
 
@@ -170,23 +170,23 @@ def connect(
     peer: str | None = None,
     log_fields: Mapping[str, object] | None = None,
 ) -> WebSocket:
-    """Ask a server for an upgrade and return the open WebSocket (J16 §3.1).
+    """Send an upgrade request and return the open WebSocket (J16 §3.1).
 
     Args:
         stream: an open connection to the server.
-        host: for the Host header, with the port where it is not the default one.
-        target: path and query.
-        subprotocols: in order of preference.
-        headers: more headers, such as Authorization.
+        host: the Host header, with the port unless it is the default.
+        target: the path and query.
+        subprotocols: the offered subprotocols, in order of preference.
+        headers: additional headers, such as Authorization.
         compression: whether to offer permessage-deflate.
         deadline: on `time.monotonic`.
-        max_message_size: the longest message that is accepted, in bytes.
-        name: the connection's name, for the log and for thread names.
-        peer: the peer, in log lines about what it did; None: the same as ``name``.
+        max_message_size: the longest accepted message, in bytes.
+        name: the name of the connection, for the log and thread names.
+        peer: the name of the peer, in log lines about what it did; None: ``name``.
         log_fields: attributes of log records about the connection.
 
     Raises:
-        HandshakeError: the server refused, answered something else, or did not answer in time.
+        HandshakeError: the server refused the upgrade, sent an invalid response, or did not answer in time.
     """
     stream.log_fields = log_fields
     deflate = Deflate(max_message_size, no_context_takeover=False) if compression else None
@@ -202,7 +202,7 @@ def connect(
     except TimeoutError:
         raise HandshakeError("the central system did not answer the handshake in time") from None
     except (OSError, ValueError, WebSocketProtocolError, HTTPProtocolError) as error:
-        # ValueError: a header of ours or of the answer holds what such a header cannot.
+        # ValueError: a header of the request or the response has invalid characters.
         raise HandshakeError(f"the handshake failed: {error}") from error
     stream.set_read_timeout(None)
     return WebSocket(
@@ -213,5 +213,5 @@ def connect(
         max_message_size=max_message_size,
         name=name,
         peer=peer,
-        handshake_ws=client.ws if client.brought_more else None,
+        handshake_ws=client.ws if client.has_more else None,
     )

@@ -146,7 +146,7 @@ def test_tls_on_the_plain_port_is_one_line(authority: Authority, caplog: pytest.
             address = attacker.address
         siege.wait_said(address)
         assert siege.said(address) == [
-            f"no handshake with {address}: the peer speaks TLS (wss), and this port is plain (ws)"
+            f"no handshake with {address}: the peer speaks TLS (wss), but this port is plain (ws)"
         ]
 
 

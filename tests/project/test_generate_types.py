@@ -182,7 +182,7 @@ def test_messages_say_who_sends_them() -> None:
 def test_a_send_has_no_answer() -> None:
     sends = [(version, action) for version, action in MESSAGES if "response" not in BUNDLES[version]["actions"][action]]
     assert sends == [("2.1", "NotifyPeriodicEventStream")]
-    assert "Sent unanswered by the charge point" in (v21.NotifyPeriodicEventStreamRequest.__doc__ or "")
+    assert "Sent by the charge point, without an answer" in (v21.NotifyPeriodicEventStreamRequest.__doc__ or "")
     assert not hasattr(v21, "NotifyPeriodicEventStreamResponse")
 
 

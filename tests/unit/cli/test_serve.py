@@ -219,7 +219,7 @@ def test_a_disconnect_before_the_answer_is_shown(serving: Program) -> None:
 def test_a_refused_connection_is_shown_with_its_reason(serving: Program) -> None:
     with pytest.raises(InvalidStatus), connect(f"ws://127.0.0.1:{port_of(serving)}/"):
         pass
-    serving.wait_for(r"^[\d:]{8} ! refused 127\.0\.0\.1:\d+ / with HTTP 404: the path holds no charge point identity$")
+    serving.wait_for(r"^[\d:]{8} ! refused 127\.0\.0\.1:\d+ / with HTTP 404: the path has no charge point identity$")
 
 
 def test_control_characters_of_a_peer_are_escaped(serving: Program) -> None:

@@ -202,13 +202,15 @@ def test_a_message_behind_the_request_stays_in_the_stream(desk: Doors) -> None:
 CLOSING = [("Connection", "close")]
 UPGRADE = [("Connection", "Upgrade, close"), ("Upgrade", "websocket")]
 NO_KEY = "the Sec-WebSocket-Key header is missing or is not 16 bytes in base64"
-NO_IDENTITY = "the path holds no charge point identity"
+NO_IDENTITY = "the path has no charge point identity"
 
 
 @pytest.mark.parametrize(
     ("data", "status", "reason", "headers"),
     [
-        pytest.param(request("/CP1", "POST"), 405, "method POST", [*CLOSING, ("Allow", "GET")], id="POST"),
+        pytest.param(
+            request("/CP1", "POST"), 405, "the method is POST, expected GET", [*CLOSING, ("Allow", "GET")], id="POST"
+        ),
         pytest.param(request(Upgrade=None), 426, "plain HTTP, not a WebSocket", UPGRADE, id="plain GET"),
         pytest.param(
             request(Sec_WebSocket_Version="8"),
@@ -225,16 +227,20 @@ NO_IDENTITY = "the path holds no charge point identity"
             id="no version",
         ),
         pytest.param(
-            request(Upgrade="h2c"), 400, "the Upgrade header does not ask for a WebSocket", CLOSING, id="other upgrade"
+            request(Upgrade="h2c"), 400, "the Upgrade header does not contain 'websocket'", CLOSING, id="other upgrade"
         ),
         pytest.param(
-            request(Connection="close"), 400, "the Connection header does not name Upgrade", CLOSING, id="no upgrade"
+            request(Connection="close"),
+            400,
+            "the Connection header does not contain 'Upgrade'",
+            CLOSING,
+            id="no upgrade",
         ),
-        pytest.param(request(Host=None), 400, "not exactly one Host header", CLOSING, id="no Host"),
+        pytest.param(request(Host=None), 400, "expected exactly one Host header", CLOSING, id="no Host"),
         pytest.param(
             request().replace(b"Host: ", b"Host: b\r\nhost: "),
             400,
-            "not exactly one Host header",
+            "expected exactly one Host header",
             CLOSING,
             id="two Hosts",
         ),
@@ -247,14 +253,14 @@ NO_IDENTITY = "the path holds no charge point identity"
         pytest.param(
             request("/CP1%0d%0aSet-Cookie:%20x"),
             400,
-            "the identity in the path holds control characters",
+            "the identity in the path contains control characters",
             CLOSING,
             id="CRLF in the identity",
         ),
         pytest.param(
             request("/CP1%00"),
             400,
-            "the identity in the path holds control characters",
+            "the identity in the path contains control characters",
             CLOSING,
             id="NUL in the identity",
         ),
@@ -282,24 +288,24 @@ def test_a_refusal_says_no_more_than_its_status(
 @pytest.mark.parametrize(
     ("data", "status", "reason"),
     [
-        (b"GET /CP1 HTTP/1.0\r\n\r\n", 505, "HTTP version 'HTTP/1.0'"),
-        (b"PRI * HTTP/2.0\r\n\r\n", 505, "HTTP version 'HTTP/2.0'"),
-        (b"GET /CP1 SMTP\r\n\r\n", 400, "HTTP version 'SMTP'"),
-        (b"\r\n\r\n", 400, "no HTTP request line: ''"),
-        (b"GET /CP1\r\n\r\n", 400, "no HTTP request line: 'GET /CP1'"),
-        (b"GET /CP 1 HTTP/1.1\r\n\r\n", 400, "no HTTP request line: 'GET /CP 1 HTTP/1.1'"),
-        (b"GET /\x1b[31m HTTP/1.1\r\n\r\n", 400, r"no HTTP request line: 'GET /\x1b[31m HTTP/1.1'"),
-        (b"GET /\rSet-Cookie:x HTTP/1.1\r\n\r\n", 400, r"no HTTP request line: 'GET /\rSet-Cookie:x HTTP/1.1'"),
-        (b"GET /CP\xc3\xa9 HTTP/1.1\r\n\r\n", 400, "no HTTP request line: 'GET /CPÃ© HTTP/1.1'"),
+        (b"GET /CP1 HTTP/1.0\r\n\r\n", 505, "unsupported HTTP version 'HTTP/1.0'; expected HTTP/1.1"),
+        (b"PRI * HTTP/2.0\r\n\r\n", 505, "unsupported HTTP version 'HTTP/2.0'; expected HTTP/1.1"),
+        (b"GET /CP1 SMTP\r\n\r\n", 400, "unsupported HTTP version 'SMTP'; expected HTTP/1.1"),
+        (b"\r\n\r\n", 400, "invalid HTTP request line: ''"),
+        (b"GET /CP1\r\n\r\n", 400, "invalid HTTP request line: 'GET /CP1'"),
+        (b"GET /CP 1 HTTP/1.1\r\n\r\n", 400, "invalid HTTP request line: 'GET /CP 1 HTTP/1.1'"),
+        (b"GET /\x1b[31m HTTP/1.1\r\n\r\n", 400, r"invalid HTTP request line: 'GET /\x1b[31m HTTP/1.1'"),
+        (b"GET /\rSet-Cookie:x HTTP/1.1\r\n\r\n", 400, r"invalid HTTP request line: 'GET /\rSet-Cookie:x HTTP/1.1'"),
+        (b"GET /CP\xc3\xa9 HTTP/1.1\r\n\r\n", 400, "invalid HTTP request line: 'GET /CPÃ© HTTP/1.1'"),
         (b"GET CP1 HTTP/1.1\r\n\r\n", 400, "no path in the request line: 'CP1'"),
         (b"GET ftp://host/CP1 HTTP/1.1\r\n\r\n", 400, "no path in the request line: 'ftp://host/CP1'"),
-        (request(X_Bad="a\nb"), 400, "line 8 of the request is no HTTP header"),
-        (request(X_Bad="a\rb"), 400, "line 8 of the request is no HTTP header"),
-        (request(X_Bad="a\0b"), 400, "line 8 of the request is no HTTP header"),
-        (request().replace(b"Host:", b"Host :"), 400, "line 2 of the request is no HTTP header"),
-        (request().replace(b"Host:", b"Host"), 400, "line 2 of the request is no HTTP header"),
-        (request().replace(b"Host:", b":"), 400, "line 2 of the request is no HTTP header"),
-        (request(Authorization="Basic\r\n c2VjcmV0"), 400, "line 9 of the request is no HTTP header"),
+        (request(X_Bad="a\nb"), 400, "line 8 of the request is not a valid HTTP header"),
+        (request(X_Bad="a\rb"), 400, "line 8 of the request is not a valid HTTP header"),
+        (request(X_Bad="a\0b"), 400, "line 8 of the request is not a valid HTTP header"),
+        (request().replace(b"Host:", b"Host :"), 400, "line 2 of the request is not a valid HTTP header"),
+        (request().replace(b"Host:", b"Host"), 400, "line 2 of the request is not a valid HTTP header"),
+        (request().replace(b"Host:", b":"), 400, "line 2 of the request is not a valid HTTP header"),
+        (request(Authorization="Basic\r\n c2VjcmV0"), 400, "line 9 of the request is not a valid HTTP header"),
     ],
 )
 def test_what_is_no_request_is_refused_before_it_is_looked_at(
@@ -410,7 +416,7 @@ def test_a_peer_that_says_nothing_is_turned_away_in_time(desk: Doors, caplog: py
         assert peer.read_response().status == 408
         assert 0.15 <= time.monotonic() - began < 2
         assert peer.read_rest() == b""
-        assert lines(caplog) == ["refused 127.0.0.1:PORT - with HTTP 408: the request did not come in time"]
+        assert lines(caplog) == ["refused 127.0.0.1:PORT - with HTTP 408: the request did not arrive in time"]
 
 
 def test_a_peer_that_drips_is_turned_away_in_time(desk: Doors) -> None:
@@ -585,7 +591,7 @@ def test_tls_on_the_plain_port(desk: Doors, authority: Authority, caplog: pytest
             dial(opened.port, ssl_context=authority.client_context())
         assert opened.outcomes.wait() == [None]
         assert lines(caplog, logging.WARNING) == [
-            "no handshake with 127.0.0.1:PORT: the peer speaks TLS (wss), and this port is plain (ws)"
+            "no handshake with 127.0.0.1:PORT: the peer speaks TLS (wss), but this port is plain (ws)"
         ]
 
 

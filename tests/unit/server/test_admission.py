@@ -438,7 +438,7 @@ def test_malformed_heads(pair: Any, head: bytes, status: int | None) -> None:
 def test_a_bad_header_is_named_by_its_line_alone(pair: Any) -> None:
     stream, peer = pair
     peer.sendall(GET + b"Host: x\r\nAuthorization Basic c2VjcmV0\r\n\r\n")
-    assert refusal(lambda: read(stream)).reason == "line 3 of the request is no HTTP header"
+    assert refusal(lambda: read(stream)).reason == "line 3 of the request is not a valid HTTP header"
 
 
 def test_values_may_hold_any_byte_but_controls(pair: Any) -> None:
@@ -509,7 +509,7 @@ def test_no_time_left_is_too_late_for_what_is_there(pair: Any) -> None:
     [
         (b"", "the peer closed the connection"),
         (GET, "the peer closed the connection in the request head"),
-        (b"\x16\x03\x01\x02\x00", "the peer speaks TLS (wss), and this port is plain (ws)"),
+        (b"\x16\x03\x01\x02\x00", "the peer speaks TLS (wss), but this port is plain (ws)"),
     ],
 )
 def test_peers_that_cannot_be_answered(pair: Any, sent: bytes, text: str) -> None:

@@ -61,7 +61,7 @@ def test_what_is_due_already_runs_without_any_time(clock: Clock) -> None:
 
 
 def test_time_does_not_go_back(clock: Clock) -> None:
-    with pytest.raises(ValueError, match="cannot be moved by -1 s"):
+    with pytest.raises(ValueError, match="cannot advance the clock by -1 s"):
         clock.advance(-1)
 
 
@@ -91,7 +91,7 @@ def test_no_thread_keeps_the_time(clock: Clock) -> None:
 
 def test_repr_of_the_clock(clock: Clock) -> None:
     clock.call_later(1, lambda: None)
-    assert repr(clock) == "<Clock 0 s appointments=1>"
+    assert repr(clock) == "<Clock 0 s scheduled=1>"
 
 
 # The executor.

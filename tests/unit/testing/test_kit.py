@@ -130,7 +130,7 @@ def test_a_script_that_is_not_done_fails_the_test() -> None:
             self.charge_point("CP2")
 
     text = failure(Expects)
-    assert 'the script of CP1 is not done:\n  - Reset with {"type": "Hard"} was expected, but never came' in text
+    assert 'the script of CP1 is not done:\n  - Reset with {"type": "Hard"} was expected, but not received' in text
 
 
 def test_a_script_can_be_written_before_the_connection() -> None:
@@ -176,7 +176,7 @@ def test_the_clock_is_there_without_threads_only() -> None:
         inline = False
 
         def runTest(self) -> None:
-            with self.assertRaisesRegex(RuntimeError, "the time is real"):
+            with self.assertRaisesRegex(RuntimeError, "tests run in real time"):
                 _ = self.clock
 
     assert run(Times).wasSuccessful()

@@ -42,7 +42,7 @@ def test_a_function_that_says_no_is_named() -> None:
     def is_soft(payload: Any) -> bool:
         return bool(payload["type"] == "Soft")
 
-    assert differences(is_soft, {"type": "Hard"}) == ["is_soft says no"]
+    assert differences(is_soft, {"type": "Hard"}) == ["is_soft returned false"]
 
 
 def test_expectations_of_an_action_are_used_up_in_order() -> None:
@@ -74,17 +74,17 @@ def test_the_report_tells_what_was_not_expected_and_what_is_missing() -> None:
     assert [script.find(call("GetConfiguration")) for _ in range(2)] == [many, many]
     assert script.report() == [
         'Reset {"type": "Soft"} was not expected\n'
-        '      Reset with {"type": "Hard"} was expected: type is "Soft", not "Hard"',
-        'Reset with {"type": "Hard"} was expected, but never came',
-        "ClearCache, 2 times was expected, but came once only",
-        "GetConfiguration, 3 times was expected, but came 2 times only",
+        '      does not match Reset with {"type": "Hard"}: type is "Soft", not "Hard"',
+        'Reset with {"type": "Hard"} was expected, but not received',
+        "ClearCache was expected 2 times, but received once",
+        "GetConfiguration was expected 3 times, but received 2 times",
     ]
 
 
 def test_what_is_held_is_done_at_its_release() -> None:
     done: list[ReceivedCall] = []
     held = Expectation("Reset", None, 1, done.append, hold=True)
-    held.keep(call())
+    held.hold_back(call())
     held.release()
     held.release()
     assert done == [call()]

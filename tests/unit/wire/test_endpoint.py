@@ -90,7 +90,7 @@ def test_what_is_no_url(url: Any) -> None:
 
 
 def test_a_url_of_another_kind_is_named() -> None:
-    with pytest.raises(ValueError, match=r"a URL such as ws://host:port/path .* not 'http://example'"):
+    with pytest.raises(ValueError, match=r"invalid URL 'http://example': expected one such as ws://host:port/path"):
         Endpoint("http://example", "CP1")
 
 

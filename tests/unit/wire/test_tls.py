@@ -187,17 +187,17 @@ def test_what_is_wrong_with_a_file_is_said(authority: Authority, both: list[Cert
     other = authority.issue("other", kind="rsa")
     short = authority.issue("short", kind="rsa", key_size=1024)
     for files, text in (
-        ([], "a server needs a certificate"),
-        ([(nonsense, rsa_key)], r"nonsense\.pem with the key .*rsa\.key: they are no PEM"),
-        ([(rsa, nonsense)], r"rsa\.pem with the key .*nonsense\.pem: they are no PEM"),
-        ([(rsa, other.key)], "the key is that of another certificate"),
+        ([], "a server needs at least one"),
+        ([(nonsense, rsa_key)], r"cannot load .*nonsense\.pem with the key .*rsa\.key: not PEM files"),
+        ([(rsa, nonsense)], r"cannot load .*rsa\.pem with the key .*nonsense\.pem: not PEM files"),
+        ([(rsa, other.key)], "the key belongs to another certificate"),
         ([short], "the key is too short"),
-        ([both[0], other], r"keys of one kind only the last would be used; these are \['RSA', 'RSA'\]"),
+        ([both[0], other], r"at most one certificate for each type of key, not \['RSA', 'RSA'\]"),
     ):
         with pytest.raises(ValueError, match=text):
             server_context(files)
     for make in (lambda: client_context(nonsense), lambda: server_context(both, client_ca=nonsense)):
-        with pytest.raises(ValueError, match=r"nonsense\.pem holds no certificates in PEM"):
+        with pytest.raises(ValueError, match=r"nonsense\.pem is not a PEM file with certificates"):
             make()
     with pytest.raises(ValueError, match=r"ec\.pem with the key .*rsa\.key"):
         client_context(authority.certificate, certificate=(ec, rsa_key))
@@ -217,7 +217,7 @@ def test_an_encrypted_key(authority: Authority, tmp_path: Path) -> None:
     )
     server_context([files], key_password="secret")
     for password in (None, "wrong"):
-        with pytest.raises(ValueError, match="the key's password is wrong"):
+        with pytest.raises(ValueError, match="the password of the key is wrong"):
             server_context([files], key_password=password)
 
 
@@ -271,7 +271,7 @@ def test_a_wildcard_is_no_name(
         url = f"wss://cs.ocpp.localhost:{cs.port}"
         cp = ChargePoint("CP1", url=url, ssl_context=trusting(authority))
         if not matches:
-            wanted = "the server's certificate was refused: it is for cs.ocpp.localhost by a wildcard alone"
+            wanted = "the server's certificate was refused: it matches cs.ocpp.localhost only by a wildcard"
             with pytest.raises(HandshakeError, match=wanted):
                 cp.connect()
             cp.set_credentials(ssl_context=trusting(authority, wildcards=True))
