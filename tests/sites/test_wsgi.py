@@ -108,7 +108,7 @@ def test_closing_says_goodbye(cs: CentralSystem) -> None:
         peer.upgrade()
         closing = threading.Thread(target=cs.close)
         closing.start()
-        assert peer.read_close() == (1001, "the central system stops")
+        assert peer.read_close() == (1001, "the central system is closing")
         peer.send_close(1001)
         peer.wait_for_end()
         closing.join(DEADLINE)
@@ -262,7 +262,7 @@ def test_a_response_that_nobody_wants_counts_no_more() -> None:
         with werkzeug(drop) as port:
             with dial(port) as peer:
                 assert peer.ask(request("/DROPPED")).status == 418
-            assert "inside=0" in inside[0]
+            assert "connections=0" in inside[0]
             with charge_point(port):
                 assert cs.charge_points == ["CP1"]
 
@@ -425,7 +425,7 @@ def test_a_worker_that_stops_says_goodbye(directory: Path) -> None:
             peer.upgrade("/ocpp/CP1")
             assert ask(port, "/") == (200, "CP1")
             program.process.send_signal(signal.SIGTERM)
-            assert peer.read_close() == (1001, "the central system stops")
+            assert peer.read_close() == (1001, "the central system is closing")
             peer.send_close(1001)
             peer.wait_for_end()
             # Well before the 30 seconds that gunicorn waits, which `wait` does not.
@@ -441,7 +441,7 @@ def change_worker(directory: Path, change: Callable[[Any, int], object], *argume
         with dial(port) as peer:
             peer.upgrade("/ocpp/CP1")
             change(program, port)
-            assert peer.read_close() == (1001, "the central system stops")
+            assert peer.read_close() == (1001, "the central system is closing")
             peer.send_close(1001)
             peer.wait_for_end()
         program.wait_for(r"(?s)Booting worker.*Booting worker")

@@ -338,7 +338,8 @@ def test_a_verdict_that_is_none_refuses(desk: Doors, caplog: pytest.LogCaptureFi
         assert opened.ask(request()).status == 500
         assert lines(caplog) == [
             f"authorize must return True, False or an HTTP status from 400 to 599, not {verdict!r}",
-            "refused 127.0.0.1:PORT /CP1 with HTTP 500: authorize returned something else than a verdict",
+            "refused 127.0.0.1:PORT /CP1 with HTTP 500: "
+            "authorize returned neither a bool nor an HTTP status from 400 to 599",
         ]
 
 
@@ -353,7 +354,7 @@ def test_a_hook_that_fails_refuses_and_keeps_why_to_the_log(
         response = opened.ask(request())
         assert (response.status, response.body) == (500, "500 Internal Server Error\n")
         assert "secret" not in str(response.headers)
-        assert lines(caplog)[-1] == f"refused 127.0.0.1:PORT /CP1 with HTTP 500: {hook} failed"
+        assert lines(caplog)[-1] == f"refused 127.0.0.1:PORT /CP1 with HTTP 500: {hook} raised an exception"
         assert caplog.records[0].exc_info is not None
 
 
@@ -370,7 +371,7 @@ def test_no_common_subprotocol_can_be_refused(desk: Doors, caplog: pytest.LogCap
         assert opened.ask(request(Sec_WebSocket_Protocol="ocpp2.0.1, x")).status == 400
         assert lines(caplog) == [
             "refused 127.0.0.1:PORT /CP1 with HTTP 400: "
-            "no common subprotocol: ['ocpp2.0.1', 'x'] offered, ['ocpp1.6'] served"
+            "no common subprotocol: the client offered ['ocpp2.0.1', 'x']; supported: ['ocpp1.6']"
         ]
 
 
@@ -437,7 +438,7 @@ def test_a_peer_that_goes_leaves_one_line(
         with dial(opened.port) as peer:
             peer.send(data)
         assert opened.outcomes.wait() == [None]
-        assert lines(caplog) == [f"no handshake with 127.0.0.1:PORT: {said}"]
+        assert lines(caplog) == [f"WebSocket handshake with 127.0.0.1:PORT failed: {said}"]
         assert lines(caplog, logging.WARNING) == []
 
 
@@ -487,7 +488,7 @@ def test_a_fault_in_the_handshake_harms_nobody_else(
             patch.setattr(acceptor_module.upgrade, "accept", lambda *_, **__: 1 / 0)
             peer.send(request())
             peer.wait_for_end()
-        assert lines(caplog) == ["the handshake of 127.0.0.1:PORT failed"]
+        assert lines(caplog) == ["unexpected error in the handshake with 127.0.0.1:PORT"]
         with dial(opened.port) as peer:
             peer.upgrade()
 
@@ -552,7 +553,7 @@ def test_a_client_that_does_not_trust_us(
         with pytest.raises(ssl.SSLCertVerificationError):
             dial(opened.port, ssl_context=stranger)
         assert opened.outcomes.wait() == [None]
-        assert lines(caplog, logging.WARNING) == ["no TLS with 127.0.0.1:PORT: TLSV1_ALERT_UNKNOWN_CA"]
+        assert lines(caplog, logging.WARNING) == ["TLS handshake with 127.0.0.1:PORT failed: TLSV1_ALERT_UNKNOWN_CA"]
 
 
 def test_a_client_without_the_certificate_that_is_asked_for(
@@ -566,7 +567,7 @@ def test_a_client_without_the_certificate_that_is_asked_for(
         ):
             peer.ask(request())
         assert opened.outcomes.wait() == [None]
-        assert lines(caplog) == ["no TLS with 127.0.0.1:PORT: PEER_DID_NOT_RETURN_A_CERTIFICATE"]
+        assert lines(caplog) == ["TLS handshake with 127.0.0.1:PORT failed: PEER_DID_NOT_RETURN_A_CERTIFICATE"]
 
 
 def test_plain_http_on_the_tls_port(desk: Doors, authority: Authority, caplog: pytest.LogCaptureFixture) -> None:
@@ -575,7 +576,7 @@ def test_plain_http_on_the_tls_port(desk: Doors, authority: Authority, caplog: p
         peer.wait_for_end()
         assert opened.outcomes.wait() == [None]
         assert lines(caplog, logging.WARNING) == [
-            "no TLS with 127.0.0.1:PORT: the peer speaks plain HTTP (ws), and this port is TLS (wss)"
+            "TLS handshake with 127.0.0.1:PORT failed: the peer speaks plain HTTP (ws), and this port is TLS (wss)"
         ]
 
 
@@ -585,7 +586,7 @@ def test_tls_on_the_plain_port(desk: Doors, authority: Authority, caplog: pytest
             dial(opened.port, ssl_context=authority.client_context())
         assert opened.outcomes.wait() == [None]
         assert lines(caplog, logging.WARNING) == [
-            "no handshake with 127.0.0.1:PORT: the peer speaks TLS (wss), and this port is plain (ws)"
+            "WebSocket handshake with 127.0.0.1:PORT failed: the peer speaks TLS (wss), and this port is plain (ws)"
         ]
 
 
@@ -605,7 +606,7 @@ def test_a_slow_tls_handshake_holds_nobody_up_and_ends_in_time(
         outcomes = opened.outcomes.wait(2)
         assert [outcome is None for outcome in outcomes] == [False, True]
         assert lines(caplog) == [
-            "the connection of 127.0.0.1:PORT broke in the handshake: the TLS handshake took too long"
+            "lost the connection of 127.0.0.1:PORT during the handshake: the TLS handshake took too long"
         ]
 
 
@@ -615,7 +616,7 @@ def test_a_peer_that_goes_in_the_tls_handshake(
     with desk(ssl_context=authority.server_context()) as opened:
         dial(opened.port).sock.close()
         assert opened.outcomes.wait() == [None]
-        assert lines(caplog) == ["no TLS with 127.0.0.1:PORT: the peer closed the connection"]
+        assert lines(caplog) == ["TLS handshake with 127.0.0.1:PORT failed: the peer closed the connection"]
         assert lines(caplog, logging.WARNING) == []
 
 

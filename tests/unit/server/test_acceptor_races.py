@@ -77,7 +77,7 @@ LIMITS = ["handshakes", "handshakes_per_address"]
 def test_the_slowest_handshakes_give_way_in_turn(door: Callable[..., Door], limit: str) -> None:
     opened = door(**{limit: 2})
     streams, peers = zip(*(opened.knock() for _ in range(4)), strict=True)
-    assert all(map(opened.acceptor._make_room, streams))
+    assert all(map(opened.acceptor._begin_handshake, streams))
     for peer in peers[:2]:
         assert peer.read_rest() == b""
     assert opened.in_progress == (2, {"127.0.0.1": 2})
@@ -91,7 +91,7 @@ def test_the_slowest_handshakes_give_way_in_turn(door: Callable[..., Door], limi
 def test_where_none_is_slow_the_last_one_is_sent_away(door: Callable[..., Door], limit: str) -> None:
     opened = door(**{limit: 1})
     first, _ = opened.knock()
-    assert opened.acceptor._make_room(first)
+    assert opened.acceptor._begin_handshake(first)
     upgraded, peer = opened.accept(request())
     assert upgraded is None
     assert peer.read_response().status == 503
@@ -113,7 +113,7 @@ def test_a_crowd_is_told_once_and_again_after_it_was_calm(
 
     def come(first: int, last: int) -> int:
         for stream in streams[first:last]:
-            assert opened.acceptor._make_room(stream)
+            assert opened.acceptor._begin_handshake(stream)
         return len(caplog.records)
 
     def go(first: int, last: int) -> None:
@@ -132,7 +132,7 @@ def test_a_handshake_that_begins_after_the_close_is_broken_off(door: Callable[..
     opened = door()
     opened.acceptor.close()
     stream, peer = opened.knock()
-    assert opened.acceptor._make_room(stream)
+    assert opened.acceptor._begin_handshake(stream)
     assert peer.read_rest() == b""
 
 
@@ -152,8 +152,8 @@ def test_a_handshake_that_begins_during_the_close_is_broken_off(door: Callable[.
     acceptor = opened.acceptor
     streams, peers = zip(*(opened.knock() for _ in range(3)), strict=True)
     for stream in streams[:2]:
-        assert acceptor._make_room(stream)
-    intruder = Intruder(lambda: acceptor._make_room(streams[2]))
+        assert acceptor._begin_handshake(stream)
+    intruder = Intruder(lambda: acceptor._begin_handshake(streams[2]))
     handshakes = _Handshakes(acceptor._handshakes)
     handshakes.come = intruder.come
     acceptor._lock, acceptor._handshakes = intruder.lock, handshakes
@@ -167,5 +167,5 @@ def test_an_upgrade_that_fails_makes_room(door: Callable[..., Door], monkeypatch
     monkeypatch.setattr(acceptor_module.upgrade, "accept", lambda *_, **__: 1 / 0)
     opened = door()
     assert opened.accept(request())[0] is None
-    assert "inside=0" in repr(opened.acceptor._limiter)
+    assert "connections=0" in repr(opened.acceptor._limiter)
     assert opened.in_progress == (0, {})

@@ -68,7 +68,7 @@ def test_connections_are_counted_in_all_and_by_address() -> None:
     limiter = ConnectionLimiter(Limits(connections=3, connections_per_address=2))
     assert [refusal(limiter, HERE) for _ in range(3)] == [None, None, (503, 30)]
     assert [refusal(limiter, THERE) for _ in range(2)] == [None, (503, 30)]
-    assert repr(limiter) == "<ConnectionLimiter inside=3 failures=0>"
+    assert repr(limiter) == "<ConnectionLimiter connections=3 failures=0>"
 
 
 def test_a_connection_that_ends_makes_room_once() -> None:
@@ -76,10 +76,10 @@ def test_a_connection_that_ends_makes_room_once() -> None:
     first, second = limiter.acquire(HERE), limiter.acquire(HERE)
     for _ in range(2):
         first.release()
-    assert repr(limiter) == "<ConnectionLimiter inside=1 failures=0>"
+    assert repr(limiter) == "<ConnectionLimiter connections=1 failures=0>"
     assert [refusal(limiter, HERE) for _ in range(2)] == [None, (503, 30)]
     second.release()
-    assert repr(limiter) == "<ConnectionLimiter inside=1 failures=0>"
+    assert repr(limiter) == "<ConnectionLimiter connections=1 failures=0>"
 
 
 def test_the_addresses_of_a_network_of_ipv6_are_one(clock: Clock) -> None:
@@ -98,7 +98,7 @@ def test_without_limits_all_come_in() -> None:
     fail(limiter, 1000)
     assert {refusal(limiter, HERE) for _ in range(1000)} == {None}
     assert refusal(limiter, HERE, "CP1") is None
-    assert repr(limiter) == "<ConnectionLimiter inside=1000 failures=0>"
+    assert repr(limiter) == "<ConnectionLimiter connections=1000 failures=0>"
 
 
 def test_threads_that_come_at_once_are_all_counted() -> None:
@@ -242,9 +242,9 @@ def test_the_failure_longest_ago_is_forgotten_first(clock: Clock, monkeypatch: p
     fail(limiter, 2, THERE)
     assert refusal(limiter, THERE, "CP1") is not None
     fail(limiter, 1, HERE)
-    assert repr(limiter) == "<ConnectionLimiter inside=0 failures=4>"
+    assert repr(limiter) == "<ConnectionLimiter connections=0 failures=4>"
     fail(limiter, 1, "192.0.2.3")
-    assert repr(limiter) == "<ConnectionLimiter inside=0 failures=4>"
+    assert repr(limiter) == "<ConnectionLimiter connections=0 failures=4>"
     assert refusal(limiter, THERE, "CP1") is None
     assert refusal(limiter, HERE, "CP1") is not None
 
@@ -270,22 +270,22 @@ def test_the_last_place_is_given_to_one_of_two_that_come_at_once(limits: Limits)
     limiter = ConnectionLimiter(limits)
     intruder = Intruder(lambda: refusal(limiter, HERE))
     limiter._lock = intruder.lock
-    limiter._inside = _Interrupted(intruder.come)
+    limiter._by_peer = _Interrupted(intruder.come)
     assert refusal(limiter, HERE) is None
     assert intruder.result() == (503, 30)
 
 
 def test_one_that_comes_while_another_leaves_is_counted() -> None:
     limiter = ConnectionLimiter(Limits(connections_per_address=2))
-    limiter._inside = inside = _Interrupted(lambda: None)
+    limiter._by_peer = by_peer = _Interrupted(lambda: None)
     slot = limiter.acquire(HERE)
     intruder = Intruder(lambda: limiter.acquire(HERE))
     limiter._lock = intruder.lock
-    inside.come = intruder.come
+    by_peer.come = intruder.come
     slot.release()
     intruder.result()
     assert [refusal(limiter, HERE) for _ in range(2)] == [None, (503, 30)]
-    assert repr(limiter) == "<ConnectionLimiter inside=2 failures=0>"
+    assert repr(limiter) == "<ConnectionLimiter connections=2 failures=0>"
 
 
 class _Watched(Clock):
@@ -314,12 +314,12 @@ def test_the_last_guess_is_given_to_one_of_two_that_come_at_once() -> None:
 def test_two_failures_at_once_are_both_counted() -> None:
     clock = _Watched()
     limiter = ConnectionLimiter(Limits(failed_authentications=2), clock)
-    intruder = Intruder(lambda: limiter._end(HERE, (HERE, "CP1"), True))
+    intruder = Intruder(lambda: limiter._end_attempt(HERE, (HERE, "CP1"), True))
     for _ in range(2):
-        limiter._begin(HERE, (HERE, "CP1"), 2)
+        limiter._begin_attempt(HERE, (HERE, "CP1"), 2)
     limiter._lock = intruder.lock
     clock.come = intruder.come
-    limiter._end(HERE, (HERE, "CP1"), True)
+    limiter._end_attempt(HERE, (HERE, "CP1"), True)
     intruder.result()
     clock.come = None
     assert refusal(limiter, HERE, "CP1") == (429, 25)
@@ -332,4 +332,4 @@ def test_nothing_is_kept_of_who_has_left() -> None:
         with limiter.attempt(HERE, "CP1"):
             pass
         slot.release()
-    assert (len(limiter._inside), len(limiter._under_way)) == (0, 0)
+    assert (len(limiter._by_peer), len(limiter._pending)) == (0, 0)

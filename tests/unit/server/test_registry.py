@@ -211,7 +211,7 @@ def test_answers_and_registration_outlive_the_connection(registry: Registry, con
 def test_only_so_many_absent_ones_are_remembered(
     registry: Registry, connect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry_module, "_REMEMBERED", 3)
+    monkeypatch.setattr(registry_module, "_MAX_REMEMBERED", 3)
     present = connect("present")
     registry.add(present)
     names = [f"CP{number}" for number in range(5)]
@@ -236,7 +236,7 @@ def test_only_so_many_absent_ones_are_remembered(
 def test_those_that_never_came_are_forgotten_as_well(
     registry: Registry, connect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry_module, "_REMEMBERED", 3)
+    monkeypatch.setattr(registry_module, "_MAX_REMEMBERED", 3)
     for number in range(5):
         registry.record(f"CP{number}")
     connection = connect("last")

@@ -45,7 +45,7 @@ def admit(cs: CentralSystem, charge_point_id: str = "CP1", protocol: str = "ocpp
 
 
 def inside(cs: CentralSystem) -> str:
-    return repr(server_of(cs).context.acceptor._limiter).partition("inside=")[2].partition(" ")[0]
+    return repr(server_of(cs).context.acceptor._limiter).partition("connections=")[2].partition(" ")[0]
 
 
 def threads(serving: ConnectionServer) -> str:
@@ -292,7 +292,7 @@ def test_a_connection_without_a_thread_is_closed_and_the_next_one_is_served(
                 peer.wait_for_end()
         with dial(cs.port) as peer:
             peer.upgrade()
-    assert "a new connection was dropped" in caplog.text
+    assert "dropped a new connection" in caplog.text
 
 
 class _AtOnce(InlineExecutor):
