@@ -299,9 +299,9 @@ def test_waitress_says_what_to_use(cs: CentralSystem, caplog: pytest.LogCaptureF
     try:
         port = int(server.effective_port)
         text = unfit(port)
-        assert text.startswith("OCPP does not work on this server: waitress does not hand over its sockets")
+        assert text.startswith("OCPP does not work on waitress: it does not provide its sockets")
         assert "gunicorn with --worker-class gthread, or Werkzeug's server with threaded=True" in text
-        assert "does not hand over its sockets" in caplog.text
+        assert "it does not provide its sockets" in caplog.text
         assert "gunicorn" in ask(port, "/")[1]
     finally:
         stop.set()
@@ -323,19 +323,19 @@ def test_the_server_of_the_standard_library_says_what_to_use(cs: CentralSystem) 
         server.set_app(wsgi_app(cs))
         thread = threading.Thread(target=server.handle_request)
         thread.start()
-        assert "does not hand over its sockets" in unfit(server.server_port)
+        assert "it does not provide its sockets" in unfit(server.server_port)
         thread.join()
 
 
 def test_a_server_with_one_thread_says_what_to_use(cs: CentralSystem) -> None:
     with werkzeug(wsgi_app(cs), threaded=False) as port:
-        assert "has one thread for all requests" in unfit(port)
+        assert "it has one thread for all requests" in unfit(port)
 
 
 def test_a_server_that_does_tls_says_what_to_do(cs: CentralSystem, tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     with werkzeug(wsgi_app(cs), ssl_context=authority.server_context()) as port:
-        assert "leave that to a proxy" in unfit(port, authority.client_context())
+        assert "it does TLS itself; let a proxy do that" in unfit(port, authority.client_context())
 
 
 # Under a path.
@@ -469,7 +469,7 @@ def test_a_worker_that_served_enough_requests_sends_the_charge_points_to_the_nex
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("worker", "reason"),
-    [("sync", "has one thread for all requests"), ("gevent", "has greenlets, not threads")],
+    [("sync", "it has one thread for all requests"), ("gevent", "it uses greenlets, not threads")],
 )
 def test_a_worker_that_cannot_do_it_says_what_to_use(directory: Path, worker: str, reason: str) -> None:
     with gunicorn(directory, "--worker-class", worker, "--threads", "1") as program:
