@@ -81,8 +81,8 @@ class AdmissionPolicy:
         security: the security profiles, checked before ``authorize``.
         authorize: called with the request and the identity; see `CentralSystem`.
         identify: returns the identity instead of the last path segment; None answers 404.
-        compression: whether to accept permessage-deflate; None: only for 2.0.1 and 2.1, which require it (4/201 §3.3),
-            and not for 1.6 (J16 §5.1).
+        compression: whether to accept permessage-deflate; None: for 2.0.1 and 2.1, for which the specification requires
+            it (4/201 §3.3), but not for 1.6 (J16 §5.1).
         limiter: limits failed authentications; None: no limit.
         realm: named by the challenge of a 401 response.
     """
