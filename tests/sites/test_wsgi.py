@@ -103,7 +103,7 @@ def test_the_end_leaves_nothing_behind(cs: CentralSystem, caplog: pytest.LogCapt
     assert caplog.messages == []
 
 
-def test_closing_says_goodbye(cs: CentralSystem) -> None:
+def test_close_sends_a_close_frame(cs: CentralSystem) -> None:
     with werkzeug(wsgi_app(cs)) as port, dial(port) as peer:
         peer.upgrade()
         closing = threading.Thread(target=cs.close)
@@ -131,7 +131,7 @@ def test_closing_says_goodbye(cs: CentralSystem) -> None:
         ("/%ff", "GET", {}, 400),
     ],
 )
-def test_what_is_no_upgrade_is_refused_as_on_its_own_port(
+def test_a_request_without_upgrade_is_refused_as_on_the_own_port(
     path: str, method: str, changes: dict[str, Any], status: int
 ) -> None:
     data = request(path, method, **changes)
@@ -148,7 +148,7 @@ def test_what_is_no_upgrade_is_refused_as_on_its_own_port(
         assert answers[0].header(name) == answers[1].header(name)
 
 
-def test_who_is_not_authorised_gets_no_upgrade() -> None:
+def test_an_unauthorised_charge_point_gets_no_upgrade() -> None:
     def authorize(http_request: Any, name: str) -> bool:
         return bool(http_request.basic_credentials == (b"CP1", b"key"))
 
@@ -173,7 +173,7 @@ def test_who_is_not_authorised_gets_no_upgrade() -> None:
         ({"security": SecurityProfiles(passwords={"CP1": "a password of CP1"})}, {}, 401),
     ],
 )
-def test_who_is_not_let_in_gets_the_same_answer_as_on_its_own_port(
+def test_refusals_are_the_same_as_on_the_own_port(
     options: dict[str, Any], changes: dict[str, Any], status: int
 ) -> None:
     told = Recorder()
@@ -246,7 +246,7 @@ def test_the_limits_count() -> None:
                 assert peer.ask(request("/CP1", Upgrade=None)).status == 426
 
 
-def test_a_response_that_nobody_wants_counts_no_more() -> None:
+def test_a_response_that_is_not_read_releases_its_slot() -> None:
     inside: list[Any] = []
     with CentralSystem(None, limits=Limits(connections=1)) as cs:
         app: Any = wsgi_app(cs)
@@ -356,12 +356,12 @@ def test_a_mount_keeps_to_its_prefix(cs: CentralSystem) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["", "ocpp", "/", "/ocpp/"])
-def test_a_mount_says_what_a_prefix_is(cs: CentralSystem, prefix: str) -> None:
+def test_a_mount_rejects_an_invalid_prefix(cs: CentralSystem, prefix: str) -> None:
     with pytest.raises(ValueError, match="must begin with a slash"):
         Mount(echo, cs, prefix)
 
 
-def test_what_surrounds_the_application_is_through_before_it_attends(cs: CentralSystem) -> None:
+def test_the_frameworks_request_has_ended_before_the_connection_is_served(cs: CentralSystem) -> None:
     through = threading.Event()
     app = wsgi_app(cs)
 
@@ -418,7 +418,7 @@ def directory(tmp_path: Path) -> Path:
 # Not with SIGINT and SIGQUIT: gunicorn's own handler of these shuts its thread pool down, and may wait there for a lock
 # that the very thread it has interrupted holds.
 @pytest.mark.slow
-def test_a_worker_that_stops_says_goodbye(directory: Path) -> None:
+def test_a_worker_that_stops_sends_a_close_frame(directory: Path) -> None:
     with gunicorn(directory) as program:
         port = port_of(program)
         with dial(port) as peer:
@@ -471,7 +471,7 @@ def test_a_worker_that_served_enough_requests_sends_the_charge_points_to_the_nex
     ("worker", "reason"),
     [("sync", "it has one thread for all requests"), ("gevent", "it uses greenlets, not threads")],
 )
-def test_a_worker_that_cannot_do_it_says_what_to_use(directory: Path, worker: str, reason: str) -> None:
+def test_an_unsupported_worker_says_what_to_use(directory: Path, worker: str, reason: str) -> None:
     with gunicorn(directory, "--worker-class", worker, "--threads", "1") as program:
         port = port_of(program)
         text = unfit(port, path="/ocpp/CP1")

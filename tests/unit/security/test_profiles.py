@@ -128,7 +128,7 @@ def test_of_two_connections_at_once_the_higher_profile_counts(hasty: None) -> No
     assert set(stored.values()) == {3}
 
 
-def test_nobody_waits_for_another_rise_to_be_stored() -> None:
+def test_no_thread_waits_for_another_profile_to_be_stored() -> None:
     begun, release, stored = threading.Event(), threading.Event(), Recorder()
 
     def store(name: str, profile: int) -> None:
@@ -244,7 +244,7 @@ def test_nothing_secret_is_in_a_repr() -> None:
         ({"is_revoked": lambda certificate: certificate["serialNumber"] == "01"}, "is revoked"),
     ],
 )
-def test_a_certificate_of_another_is_barred(options: dict[str, Any], reason: str) -> None:
+def test_an_unsuitable_certificate_is_refused(options: dict[str, Any], reason: str) -> None:
     security = SecurityProfiles(**{"passwords": passwords(), "serial_number_of": {"CP1": "SN1"}, **options})
     refused = refusal(security, asked(basic(KEY), certificate=CERTIFICATE))
     assert (refused.status, refused.headers) == (403, ())
@@ -252,13 +252,13 @@ def test_a_certificate_of_another_is_barred(options: dict[str, Any], reason: str
         raise refused
 
 
-def test_a_certificate_of_two_names_is_nobodys() -> None:
+def test_a_certificate_with_two_common_names_is_refused() -> None:
     security = SecurityProfiles(serial_number_of={"CP1": "SN1"})
     two = {"subject": ((("commonName", "SN2"),), (("commonName", "SN1"),))}
     assert refusal(security, asked(certificate=two)).status == 403
 
 
-def test_a_certificate_that_is_in_order() -> None:
+def test_a_valid_certificate() -> None:
     security = SecurityProfiles(
         serial_number_of=lambda charge_point_id: "SN1" if charge_point_id == "CP1" else None,
         organizations="Acme",
@@ -329,19 +329,19 @@ def test_it_decides_before_authorize(caplog: pytest.LogCaptureFixture) -> None:
     assert base64.b64encode(b"CP1:wrong").decode() not in caplog.text
 
 
-def test_whoever_fails_too_often_is_not_even_looked_at() -> None:
+def test_too_many_failures_are_refused_without_a_check() -> None:
     with serving(security=SecurityProfiles(passwords=passwords()), limits=Limits(failed_authentications=2)) as cs:
         assert [status(cs.port, password) for password in (b"1", KEY, b"2", b"3", KEY)] == [401, 101, 401, 401, 429]
 
 
-def test_a_door_of_another_kind_says_whether_there_is_tls() -> None:
+def test_a_wsgi_server_tells_whether_there_is_tls() -> None:
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/CP1", "HTTP_AUTHORIZATION": basic(KEY)}
     security = SecurityProfiles(passwords=passwords(), minimum_profile=2)
     assert security.admit(_http_request(environ | {"wsgi.url_scheme": "https"}), "CP1", "1.6").profile == 2
     assert refusal(security, _http_request(environ | {"wsgi.url_scheme": "http"})).status == 403
 
 
-def test_who_speaks_no_version_in_common_has_reached_no_profile() -> None:
+def test_without_a_common_version_no_profile_is_reached() -> None:
     raised = Recorder()
     security = SecurityProfiles(passwords=passwords(), minimum_profile=0, on_profile_raised=raised)
     with serving(security=security) as cs:
@@ -411,7 +411,7 @@ def test_what_an_answer_does_to_the_passwords(version: str, verdict: str, old: b
 
 
 @pytest.mark.parametrize("used", [KEY, NEW])
-def test_without_an_answer_both_are_good_until_one_is_used(used: bytes) -> None:
+def test_without_an_answer_both_passwords_are_valid_until_one_is_used(used: bytes) -> None:
     security = SecurityProfiles(passwords=passwords())
     with serving(security=security) as cs:
         events = connected(cs)
@@ -428,7 +428,7 @@ def test_without_an_answer_both_are_good_until_one_is_used(used: bytes) -> None:
             assert good(security, KEY, NEW) == [used]
 
 
-def test_a_call_error_keeps_the_old_one_and_a_broken_answer_both() -> None:
+def test_a_call_error_keeps_the_old_password_and_an_invalid_response_both() -> None:
     security = SecurityProfiles(passwords=passwords())
     with serving(security=security) as cs:
         events = connected(cs)
@@ -444,7 +444,7 @@ def test_a_call_error_keeps_the_old_one_and_a_broken_answer_both() -> None:
             assert good(security, KEY, NEW) == [KEY, NEW]
 
 
-def test_what_cannot_be_stored_is_not_sent() -> None:
+def test_a_password_that_cannot_be_stored_is_not_sent() -> None:
     hashes = {"CP1": quick(KEY)}
     store = Passwords(hashes.get, on_change=lambda *_: 1 / 0, hasher=quick)
     with serving(security=SecurityProfiles(passwords=store)) as cs:

@@ -74,7 +74,7 @@ LIMITS = ["handshakes", "handshakes_per_address"]
 
 @pytest.mark.parametrize("limit", LIMITS)
 @pytest.mark.usefixtures("all_are_slow")
-def test_the_slowest_handshakes_give_way_in_turn(door: Callable[..., Door], limit: str) -> None:
+def test_the_oldest_slow_handshakes_are_aborted_first(door: Callable[..., Door], limit: str) -> None:
     opened = door(**{limit: 2})
     streams, peers = zip(*(opened.knock() for _ in range(4)), strict=True)
     assert all(map(opened.acceptor._begin_handshake, streams))
@@ -88,7 +88,7 @@ def test_the_slowest_handshakes_give_way_in_turn(door: Callable[..., Door], limi
 
 @pytest.mark.parametrize("limit", LIMITS)
 @pytest.mark.usefixtures("none_is_slow")
-def test_where_none_is_slow_the_last_one_is_sent_away(door: Callable[..., Door], limit: str) -> None:
+def test_the_new_handshake_is_refused_if_none_is_slow(door: Callable[..., Door], limit: str) -> None:
     opened = door(**{limit: 1})
     first, _ = opened.knock()
     assert opened.acceptor._begin_handshake(first)
@@ -104,7 +104,7 @@ def test_where_none_is_slow_the_last_one_is_sent_away(door: Callable[..., Door],
 
 @pytest.mark.parametrize("limit", LIMITS)
 @pytest.mark.usefixtures("all_are_slow")
-def test_a_crowd_is_told_once_and_again_after_it_was_calm(
+def test_the_limit_is_logged_once_and_again_after_the_count_has_fallen(
     door: Callable[..., Door], caplog: pytest.LogCaptureFixture, limit: str
 ) -> None:
     opened = door(**{limit: 4})
@@ -128,7 +128,7 @@ def test_a_crowd_is_told_once_and_again_after_it_was_calm(
     assert come(4, 5) == 2
 
 
-def test_a_handshake_that_begins_after_the_close_is_broken_off(door: Callable[..., Door]) -> None:
+def test_a_handshake_that_begins_after_close_is_aborted(door: Callable[..., Door]) -> None:
     opened = door()
     opened.acceptor.close()
     stream, peer = opened.knock()
@@ -147,7 +147,7 @@ class _Handshakes(dict[Stream, Any]):
             self.come()
 
 
-def test_a_handshake_that_begins_during_the_close_is_broken_off(door: Callable[..., Door]) -> None:
+def test_a_handshake_that_begins_during_close_is_aborted(door: Callable[..., Door]) -> None:
     opened = door()
     acceptor = opened.acceptor
     streams, peers = zip(*(opened.knock() for _ in range(3)), strict=True)
@@ -163,7 +163,7 @@ def test_a_handshake_that_begins_during_the_close_is_broken_off(door: Callable[.
         assert peer.read_rest() == b""
 
 
-def test_an_upgrade_that_fails_makes_room(door: Callable[..., Door], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_upgrade_releases_its_slot(door: Callable[..., Door], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(acceptor_module.upgrade, "accept", lambda *_, **__: 1 / 0)
     opened = door()
     assert opened.accept(request())[0] is None

@@ -127,7 +127,7 @@ def test_a_path_without_a_usable_identity(path: str, status: int) -> None:
         {"Sec_WebSocket_Protocol": None},
     ],
 )
-def test_a_request_that_is_in_order(changes: dict[str, str | None]) -> None:
+def test_a_valid_request(changes: dict[str, str | None]) -> None:
     assert check_upgrade(request(**changes)) == KEY
 
 
@@ -158,7 +158,7 @@ def test_a_request_that_is_in_order(changes: dict[str, str | None]) -> None:
         (request(Sec_WebSocket_Key="é" * 24), 400, {}),
     ],
 )
-def test_a_request_that_is_not(asked: HttpRequest, status: int, headers: dict[str, str]) -> None:
+def test_an_invalid_request(asked: HttpRequest, status: int, headers: dict[str, str]) -> None:
     refused = refusal(lambda: check_upgrade(asked))
     assert (refused.status, dict(refused.headers)) == (status, headers)
 
@@ -297,7 +297,7 @@ def test_identify_overrides_the_path(path: str, identity: str) -> None:
 
 
 @pytest.mark.parametrize("identity", [None, ""])
-def test_whom_identify_does_not_know_is_not_found(identity: Any) -> None:
+def test_an_identity_unknown_to_identify_gets_404(identity: Any) -> None:
     gate = AdmissionPolicy(
         ["ocpp1.6"], identify=lambda asked: identity, authorize=lambda *_: pytest.fail("asked in vain")
     )

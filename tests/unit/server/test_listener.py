@@ -239,7 +239,7 @@ def faulty(instead: Callable[[socket.socket], object], sockets: Recorder) -> Ite
         listener.close()
 
 
-def test_a_connection_that_has_gone_before_it_is_accepted_holds_nothing_up(
+def test_a_connection_that_ends_before_it_is_accepted_blocks_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     gone, sockets = Recorder(), Recorder()
@@ -283,7 +283,7 @@ class _Poll:
         return self._real.poll(timeout)
 
 
-def test_a_lack_that_lasts_is_waited_out_and_told_ever_more_seldom(
+def test_a_persistent_error_is_waited_out_and_logged_ever_more_rarely(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     waits: list[float | None] = []
@@ -325,7 +325,7 @@ def test_a_socket_that_was_accepted_blocks_whatever_the_default() -> None:
         listener.close()
 
 
-def test_a_thread_that_has_closed_its_listener_looks_at_no_descriptor_of_another() -> None:
+def test_a_thread_that_has_closed_its_listener_polls_no_other_descriptors() -> None:
     others: list[socket.socket] = []
     closed = threading.Event()
 
