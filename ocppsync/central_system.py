@@ -59,57 +59,57 @@ class CentralSystemState(IntEnum):
 
 
 class CentralSystem(CentralSystemMethods):
-    """A central system on a port of its own.
+    """A central system that charge points connect to, on a port of its own or inside a web application.
 
-    The constructor binds the port, so that a busy one is found at once; connections are accepted from `start`, which
-    `serve_forever` and the ``with`` statement call.
+    The constructor binds the port, so a port that is in use raises at once. Connections are accepted from `start` on,
+    which `serve_forever` and the ``with`` statement call.
 
     Args:
         port: where to listen; 0 picks a free port (see `port`), None listens on nothing.
-        handler: one callable for every CALL, ``handler(request, metadata)``; `on` takes one action at a time instead.
-            Both run in the thread pool and may block.
+        handler: one callable for every CALL, ``handler(request, metadata)``. `on` registers a handler for one action
+            instead. Handlers run in the thread pool and may block.
         host: the address to listen on.
         reject_invalid_requests: answer a CALL that breaks its schema with a CALLERROR. False: the handler gets it, with
             ``metadata.validation_error`` set.
         on_raw_socket_data: called with all bytes that are read, after TLS, on the reading thread; it must not block.
-        on_raw_websocket_data: called with every message as text and a `ConnectionMetadata`, before anything else looks
-            at it, on the reading thread; it must not block.
-        websocket_ping_interval: seconds between pings; a charge point that shows no sign of life for a whole interval
-            after one is disconnected. None: no pings.
+        on_raw_websocket_data: called with the text of every message and a `ConnectionMetadata`, before the message is
+            parsed, on the reading thread; it must not block.
+        websocket_ping_interval: seconds between pings. A charge point that sends nothing for a whole interval after a
+            ping is disconnected. None: no pings.
         request_timeout: seconds that `send_request` waits, unless the call has a ``timeout`` of its own.
-        protocols: the WebSocket subprotocols that are served. If a charge point offers several, the first of its own
-            list counts (J16 §3.1.3).
-        default_protocol: the subprotocol of charge points that name none (J16 §3.1.3 says they must; some do not).
+        protocols: the supported WebSocket subprotocols. If a charge point offers several, the first supported one in
+            its list is used (J16 §3.1.3).
+        default_protocol: the subprotocol of charge points that offer none (J16 §3.1.3 requires it; some do not).
         refuse_unknown_protocol: refuse the upgrade with 400 if there is no common subprotocol, instead of upgrading
             and closing at once as J16 §3.2 says.
-        security: the security profiles that charge points must meet, before ``authorize`` is asked; see
+        security: the security profiles of charge points, checked before ``authorize`` is called; see
             `SecurityProfiles`. None: ``authorize`` alone decides.
         authorize: ``authorize(http_request, charge_point_id)`` decides before the upgrade: True admits, False answers
             401, an HTTP status from 400 to 599 answers that (404 for an unknown identity, 403 for a forbidden one); an
             exception answers 500. It runs on the connection's own thread and may block.
         identify: ``identify(http_request)`` returns the identity, instead of the last path segment; None answers 404.
         ssl_context: serve TLS (wss) with it; see `server_context`, and `ServerTLS` for one that can be renewed.
-        trusted_proxies: addresses or networks (``"10.0.0.0/8"``) of proxies whose ``Forwarded`` or ``X-Forwarded-For``
-            header is believed, or both if they agree; the limits then count the address in the header.
-        compression: accept permessage-deflate. None: from charge points that speak 2.0.1 or 2.1, whose specification
-            asks for it (4/201 §3.3), and from no others.
+        trusted_proxies: addresses or networks (``"10.0.0.0/8"``) of trusted proxies. The limits count the client
+            address in their ``Forwarded`` or ``X-Forwarded-For`` header; if both are present they must agree.
+        compression: accept permessage-deflate. None: only on 2.0.1 and 2.1 connections, for which the specification
+            requires it (4/201 §3.3).
         enforce_registration: while the last BootNotification of a charge point was answered with Pending or Rejected,
             answer everything else that it sends with SecurityError, except what TriggerMessage, GetBaseReport or
-            GetReport asked it for (2/201 B02, B03).
-        lenient: what is tolerated beyond the specification; see `Lenient`.
+            GetReport requested (2/201 B02, B03).
+        lenient: deviations from the specification to tolerate; see `Lenient`.
         validation: what happens to payloads that break their schema; see `Validation`.
-        vendor_actions: actions beyond those of OCPP; see `VendorAction`.
-        observers: functions that are told what happens; see `ocppsync.events`.
+        vendor_actions: actions that OCPP does not define; see `VendorAction`.
+        observers: functions that are called with events; see `ocppsync.events`.
         journal: a `Journal`, or the path of a file for one: every message is written there. `close` closes it.
         on_call_result_error: called in the handler pool with a `CallResultErrorReceived`, when a charge point could not
-            use an answer (2.1).
+            use a response (2.1).
         handler_threads: how many handlers may run at once.
-        limits: bounds of number and size; see `Limits`.
-        timeouts: bounds of time; see `Timeouts`.
+        limits: limits of number and size; see `Limits`.
+        timeouts: time limits; see `Timeouts`.
 
     Raises:
-        OSError: the port cannot be listened on.
-        ValueError: an option is out of its range; the text names it.
+        OSError: it cannot listen on the port.
+        ValueError: an option is out of range; the text names it.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class CentralSystem(CentralSystemMethods):
         port: int | None,
         handler: CentralSystemHandler | None = None,
         *,
-        host: str = "0.0.0.0",  # noqa: S104 (chargers come from outside: that is what it is for)
+        host: str = "0.0.0.0",  # noqa: S104 (charge points connect from other hosts)
         reject_invalid_requests: bool = True,
         on_raw_socket_data: Callable[[bytes], object] | None = None,
         on_raw_websocket_data: Callable[[str, ConnectionMetadata], object] | None = None,
@@ -180,9 +180,9 @@ class CentralSystem(CentralSystemMethods):
         self._enforce_registration = enforce_registration
         self._handler_threads = handler_threads
         self._listeners: Listeners[ConnectionListener] = Listeners()
-        self._lock = threading.Lock()  # guards the life of this object: the next three
+        self._lock = threading.Lock()  # guards the next three fields
         self._state = CentralSystemState.NEW
-        self._process: int | None = None  # in which it was started
+        self._process: int | None = None  # the process that called start()
         self._server: ConnectionServer | None = None
         self._closed = threading.Event()
         self._host = host
@@ -199,12 +199,12 @@ class CentralSystem(CentralSystemMethods):
 
     @property
     def port(self) -> int | None:
-        """The port that it listens on."""
+        """The port that it listens on; None without one."""
         return self._listener.port if self._listener else None
 
     @property
     def charge_points(self) -> list[str]:
-        """The identities that are connected now, sorted."""
+        """The identities of the connected charge points, sorted."""
         server = self._server
         return [] if server is None else server.context.registry.charge_points()
 
@@ -219,12 +219,12 @@ class CentralSystem(CentralSystemMethods):
         """Begin to accept connections; return this object. A second call does nothing.
 
         Args:
-            executor: runs the handlers, instead of a pool of ``handler_threads`` threads; it is closed by `close`.
-            timer: keeps the time, instead of a timer of its own; it is closed by `close`. Both are for tests, see
-                `ocppsync.testing.inline`.
+            executor: runs the handlers, instead of a pool of ``handler_threads`` threads; `close` closes it. For
+                tests, see `ocppsync.testing.inline`.
+            timer: keeps the time, instead of a timer of its own; `close` closes it. For tests, too.
 
         Raises:
-            RuntimeError: it was closed; or it was started before, and is to use another executor or timer now.
+            RuntimeError: it is closed; or it was started before, and an executor or timer is given now.
         """
         with self._lock:
             if self._state >= CentralSystemState.CLOSING:
@@ -269,10 +269,10 @@ class CentralSystem(CentralSystemMethods):
         )
 
     def serve_forever(self) -> None:
-        """Accept connections and wait until `close` is called elsewhere, or Ctrl-C, which closes it."""
+        """Accept connections until `close` is called on another thread, or until Ctrl-C, which closes it."""
         try:
             self.start()
-            # Not one long wait: a signal that comes just before it begins would only be seen at its end.
+            # Wait in short steps: a signal that arrives just before a wait is only handled at its end.
             while not self._closed.wait(_SIGNALS_SEEN):
                 pass
         except KeyboardInterrupt:
@@ -282,15 +282,15 @@ class CentralSystem(CentralSystemMethods):
         """Stop: no new connections or CALLs, running handlers may finish, every charge point gets a Close 1001.
 
         It takes at most ``grace`` and the close timeout, whatever the peers do. CALLs that still wait for a handler
-        stay unanswered: the charge point sends them again after it has reconnected. It may be called from anywhere,
-        and more than once: also from a handler, which then finishes last. In a process that was forked off after
-        `start` it does nothing: the connections are those of the first one, and so are the threads.
+        stay unanswered: the charge point sends them again after it has reconnected. You may call it on any thread and
+        more than once, also in a handler, which then finishes last. In a process forked after `start` it does nothing,
+        because the connections and threads belong to the parent process.
 
         Args:
             grace: seconds that running handlers have to finish and answer.
         """
         if self._process not in (None, os.getpid()):
-            # Not even the lock: a thread that does not exist here may have held it.
+            # Do not even take the lock: a thread of the parent process may have held it during the fork.
             return
         with self._lock:
             first, self._state = self._state < CentralSystemState.CLOSING, max(self._state, CentralSystemState.CLOSING)
@@ -324,34 +324,35 @@ class CentralSystem(CentralSystemMethods):
     ) -> None:
         self.close()
 
-    # What applications call, beside what CentralSystemMethods declares.
+    # Further public methods; CentralSystemMethods declares the others.
 
     def add_connection_listener(self, listener: ConnectionListener) -> None:
-        """Call ``listener(charge_point_id, status)`` when a charge point comes (``"connected"``) or goes
-        (``"disconnected"``).
+        """Call ``listener(charge_point_id, status)`` when a charge point is ``"connected"`` or ``"disconnected"``.
 
-        It runs in the handler pool and may block and send requests. For one charge point the calls come in order, one
-        at a time; a charge point that reconnects before its old connection has ended never was away.
+        The listener runs in the handler pool and may block and send requests. For each charge point it is called in
+        order, one call at a time. A charge point that reconnects before its old connection has ended causes no calls.
         """
         self._listeners.add(listener)
 
     def remove_connection_listener(self, listener: ConnectionListener) -> None:
-        """Call it no more; raises ValueError when it was not added."""
+        """Stop calling the listener; raises ValueError if it was not added."""
         self._listeners.remove(listener)
 
     def close_connection(self, charge_point_id: str, code: int = CloseCode.NORMAL, reason: str = "") -> bool:
-        """Close a charge point's connection; return whether there was one. It does not wait for the end.
+        """Close the connection of a charge point, without waiting for its end; return whether there was one.
 
         Args:
-            charge_point_id: whose.
+            charge_point_id: the charge point.
             code: the WebSocket close code, 1000 to 1014 or 3000 to 4999 (RFC 6455 §7.4).
             reason: a short text for the charge point's log.
 
         Raises:
-            ValueError: the code may not be sent.
+            ValueError: the code must not be sent in a Close frame.
         """
         if not (1000 <= code <= 1014 and code not in (1004, 1005, 1006)) and not 3000 <= code <= 4999:
-            raise ValueError(f"{code} is no WebSocket close code that may be sent")
+            raise ValueError(
+                f"{code} is not a valid close code: expected 1000 to 1014, except 1004 to 1006, or 3000 to 4999"
+            )
         connection = self._connection(charge_point_id)
         if connection is None:
             return False
@@ -402,7 +403,7 @@ class CentralSystem(CentralSystemMethods):
 
 
 def server_of(central_system: CentralSystem) -> ConnectionServer:
-    """Return what serves the connections of a central system, for `ocppsync.wsgi` and `ocppsync.testing`; not public.
+    """Return the `ConnectionServer` of a central system, for `ocppsync.wsgi` and `ocppsync.testing`; not public.
 
     Raises:
         RuntimeError: it was not started.
@@ -419,14 +420,14 @@ def local_end_of(central_system: CentralSystem) -> LocalEnd:
 
 
 def observer_of(central_system: CentralSystem) -> Observer | None:
-    """Return what is told of the events of a central system, for `ocppsync.wsgi`; not public."""
+    """Return the observer of a central system, for `ocppsync.wsgi`; not public."""
     return central_system._options.observe
 
 
 def _opened(journal: Journal | str | Path | None) -> Journal | None:
     if journal is None:
         return None
-    # Here and not on top: what it needs takes long to import.
+    # Imported here because its dependencies take long to import.
     from .journal import as_journal
 
     return as_journal(journal)

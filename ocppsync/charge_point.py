@@ -53,43 +53,43 @@ class ChargePointState(Enum):
 class ChargePoint(ChargePointMethods):
     """A charge point that connects to a central system.
 
-    It does nothing until `connect`, which the ``with`` statement calls. When the connection ends it stays ended:
-    `connect` again, or listen with `add_connection_listener`.
+    It does nothing until `connect`, which the ``with`` statement calls. It does not reconnect by itself when the
+    connection ends: call `connect` again, for example in a listener (`add_connection_listener`).
 
     Args:
         charge_point_id: its identity, sent as the last segment of the URL's path (J16 §3.1.1).
-        handler: one callable for every CALL of the central system, ``handler(request, metadata)``; `on` takes one
-            action at a time instead. Both run in a thread pool and may block.
+        handler: one callable for every CALL of the central system, ``handler(request, metadata)``. `on` registers a
+            handler for one action instead. Handlers run in a thread pool and may block.
         url: the central system's endpoint without the identity: ``ws://host:port/path`` or ``wss://...``.
         password: for HTTP Basic authentication, with the identity as user name; bytes are sent as they are, text as
             UTF-8 (J16 §6.2.2).
-        headers: more HTTP headers for the handshake.
-        protocols: the WebSocket subprotocols to offer, the preferred one first. Only 1.6 is offered by default: the
-            messages of other versions differ, so that a program has to be written for them.
-        default_protocol: what is spoken with a central system that names no subprotocol; None: refuse it.
-        ssl_context: for wss, see `client_context`; by default the system's certificates are trusted.
+        headers: additional HTTP headers for the handshake.
+        protocols: the WebSocket subprotocols to offer, the preferred one first. Only 1.6 is offered by default, because
+            the messages of other versions differ and need their own code.
+        default_protocol: the subprotocol if the central system names none; None: `connect` raises HandshakeError then.
+        ssl_context: for wss, see `client_context`; by default the certificates in the system trust store are trusted.
         compression: offer permessage-deflate; None: if 2.0.1 or 2.1 is offered as well (4/201 §3.3).
-        enforce_registration: send nothing but BootNotification, and what the central system triggers, before it was
-            accepted, and answer the central system until then as the specification says (C16 §4.2; 2/201 B01-B03).
-        lenient: what is tolerated beyond the specification; see `Lenient`.
+        enforce_registration: until the BootNotification is accepted, send only BootNotification and messages that the
+            central system triggers, and answer the central system as the specification says (C16 §4.2; 2/201 B01-B03).
+        lenient: deviations from the specification to tolerate; see `Lenient`.
         validation: what happens to payloads that break their schema; see `Validation`.
-        vendor_actions: actions beyond those of OCPP; see `VendorAction`.
-        observers: functions that are told what happens; see `ocppsync.events`.
+        vendor_actions: actions that OCPP does not define; see `VendorAction`.
+        observers: functions that are called with events; see `ocppsync.events`.
         on_call_result_error: called in the handler pool with a `CallResultErrorReceived`, when the central system could
-            not use an answer (2.1).
+            not use a response (2.1).
         reject_invalid_requests: answer a CALL that breaks its schema with a CALLERROR. False: the handler gets it, with
             ``metadata.validation_error`` set.
         on_raw_socket_data: called with all bytes that are read, after TLS, on the reading thread; it must not block.
-        on_raw_websocket_data: called with every message as text and a `ConnectionMetadata`, on the reading thread; it
-            must not block.
+        on_raw_websocket_data: called with the text of every message and a `ConnectionMetadata`, on the reading thread;
+            it must not block.
         websocket_ping_interval: seconds between pings; None: no pings. See `CentralSystem`.
         request_timeout: seconds that `send_request` waits, unless the call has a ``timeout`` of its own.
         handler_threads: how many handlers may run at once.
-        limits: bounds of number and size; see `Limits`.
-        timeouts: bounds of time; see `Timeouts`.
+        limits: limits of number and size; see `Limits`.
+        timeouts: time limits; see `Timeouts`.
 
     Raises:
-        ValueError: the URL or an option is not usable; the text names it.
+        ValueError: the URL or an option is invalid; the text names it.
     """
 
     def __init__(
@@ -160,7 +160,7 @@ class ChargePoint(ChargePointMethods):
         self._state = ChargePointState.DISCONNECTED
         self._connection: Connection | None = None
         self._reader: threading.Thread | None = None
-        self._connections = 0  # how many there were
+        self._connections = 0  # how many times connect() was called; numbers the connections in the log
 
     def __repr__(self) -> str:
         return f"<ChargePoint {self.charge_point_id} {self._endpoint.url} {self._state.name}>"
@@ -179,8 +179,8 @@ class ChargePoint(ChargePointMethods):
             timeout: seconds for TCP, TLS and HTTP together.
 
         Raises:
-            HandshakeError: it failed; ``status`` holds the HTTP status of a refusal.
-            RuntimeError: there is a connection already, or this charge point was closed.
+            HandshakeError: the handshake failed; ``status`` holds the HTTP status of a refusal.
+            RuntimeError: it is already connected, or was closed.
         """
         check_positive(timeout=timeout)
         with self._lock:
@@ -203,7 +203,7 @@ class ChargePoint(ChargePointMethods):
     def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """Close the connection and end all threads; this charge point cannot connect again.
 
-        Requests that wait fail with ConnectionLostError. It may be called from anywhere, and more than once.
+        Waiting requests raise ConnectionLostError. You may call it on any thread and more than once.
         """
         with self._lock:
             self._state = ChargePointState.CLOSED
@@ -217,7 +217,7 @@ class ChargePoint(ChargePointMethods):
         self._timer.close()
 
     def disconnect(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
-        """Close the connection and wait for its end; `connect` may open another."""
+        """Close the connection and wait for its end; `connect` can open another one."""
         with self._lock:
             connection, reader = self._connection, self._reader
         if connection is not None:
@@ -228,8 +228,8 @@ class ChargePoint(ChargePointMethods):
     def set_credentials(
         self, *, password: str | bytes | None = None, ssl_context: ssl.SSLContext | None = None
     ) -> None:
-        """Use another password, another TLS context with another client certificate, or both, from the next `connect`
-        on; a connection that stands is left alone.
+        """Use another password, another TLS context (for another client certificate), or both, from the next `connect`
+        on. An open connection is not affected.
         """
         with self._lock:
             if password is not None:
@@ -238,7 +238,7 @@ class ChargePoint(ChargePointMethods):
                 self._ssl_context = ssl_context
 
     def wait_closed(self, timeout: float | None = None) -> bool:
-        """Wait until there is no connection; return False when there still is one after ``timeout`` seconds."""
+        """Wait until the connection has ended; return False if it is still open after ``timeout`` seconds."""
         with self._lock:
             reader = self._reader
         if reader is not None:
@@ -254,11 +254,11 @@ class ChargePoint(ChargePointMethods):
         self.close()
 
     def add_connection_listener(self, listener: ChargePointListener) -> None:
-        """Call ``listener("connected")`` and ``listener("disconnected")`` at every change, on the handler pool."""
+        """Call ``listener("connected")`` and ``listener("disconnected")`` at every change, in the handler pool."""
         self._listeners.add(listener)
 
     def remove_connection_listener(self, listener: ChargePointListener) -> None:
-        """Do not call it any more; raises ValueError if it was not added."""
+        """Stop calling the listener; raises ValueError if it was not added."""
         self._listeners.remove(listener)
 
     # Connecting.
@@ -308,7 +308,7 @@ class ChargePoint(ChargePointMethods):
             closed = self._state is ChargePointState.CLOSED
             if not closed:
                 try:
-                    reader.start()  # before another thread can find it, and join it
+                    reader.start()  # under the lock: another thread must not join it before it has started
                 except RuntimeError:
                     websocket.release()
                     raise
@@ -332,7 +332,7 @@ class ChargePoint(ChargePointMethods):
             text = "%s: the connection ended (close code %s)"
             _logger.info(text, self.charge_point_id, connection.close_code, extra=connection.log_fields)
 
-    # What ChargePointMethods declares.
+    # Implements ChargePointMethods.
 
     def _send_request(
         self, action: str | VendorAction, payload: Any, timeout: float | None, version: str | None

@@ -1,4 +1,4 @@
-"""Connections that a WSGI server hands over: a central system as a part of a web application."""
+"""A central system inside a web application: connections from a WSGI server."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 WSGIApplication = Callable[[Environ, StartResponse], Iterable[bytes]]
 
-# Where the servers that give away their socket put it.
-_SOCKETS = ("werkzeug.socket", "gunicorn.socket")
-_USE = "use gunicorn with --worker-class gthread, or Werkzeug's server with threaded=True"
-_LOOK = 0.2
-"""Seconds after which it is seen at the latest that a worker is to stop."""
+_SOCKET_KEYS = ("werkzeug.socket", "gunicorn.socket")
+"""The keys of the WSGI environment that hold the socket."""
+_SUPPORTED_SERVERS = "use gunicorn with --worker-class gthread, or Werkzeug's server with threaded=True"
+_POLL_INTERVAL = 0.2
+"""Seconds between checks whether a gunicorn worker is stopping."""
 
 
 def wsgi_app(central_system: CentralSystem) -> WSGIApplication:
-    """Return a WSGI application that takes charge points for ``central_system``, to be mounted under any path.
+    """Return a WSGI application that connects charge points to ``central_system``. Mount it under any path.
 
-    The thread that the server gives to the request becomes the reader of the connection, and is occupied until it ends.
-    What is refused gets an HTTP response as on the central system's own port. It runs on servers that have a thread for
-    each request and tell its socket: gunicorn with ``--worker-class gthread``, and Werkzeug's ``threaded`` server.
-    On others every request gets 501, and a text that says what to use.
+    The server's thread for the request becomes the reader of the connection, until the connection ends. Refused
+    requests get an HTTP response, as on the central system's own port. The server must have a thread for each request
+    and provide its socket: gunicorn with ``--worker-class gthread``, or Werkzeug's ``threaded`` server. On other
+    servers every request gets 501, with a text that names these two.
 
     Args:
-        central_system: mostly one with ``port=None``, that listens on no port of its own; it is started by the first
-            charge point, so that it may be made before the server forks.
+        central_system: usually one with ``port=None``, which listens on no port of its own. The first charge point
+            starts it, so you can create it before the server forks.
     """
 
     def application(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -55,8 +55,8 @@ def wsgi_app(central_system: CentralSystem) -> WSGIApplication:
         except RefusalError as refusal:
             log_refusal(refusal, request, observer_of(central_system))
             return _refuse(refusal, start_response)
-        # Nobody but the server's access log ever sees this status. It is not 101: Flask leaves out the body of that,
-        # which is the whole connection.
+        # Only the server's access log sees this status. It cannot be 101: Flask drops the body of a 101 response, and
+        # the body is the connection.
         start_response("200 OK", [])
         return handover
 
@@ -64,10 +64,10 @@ def wsgi_app(central_system: CentralSystem) -> WSGIApplication:
 
 
 class _Handover(Iterator[bytes]):
-    """The body of the response to a charge point: empty, and complete when the connection has ended.
+    """The body of the response to a charge point: serves the connection, then ends without any content.
 
-    In the body, and not before it, so that all that surrounds the application is through by then: Flask, for one,
-    gives back its database sessions.
+    The connection is served in the body, because frameworks have finished the request by then: Flask, for example, has
+    returned its database sessions.
     """
 
     def __init__(self, server: ConnectionServer, sock: socket.socket, admitted: AdmittedRequest) -> None:
@@ -79,81 +79,82 @@ class _Handover(Iterator[bytes]):
         admitted, self._admitted = self._admitted, None
         if admitted is not None:
             try:
-                # A descriptor of its own, which it may close.
+                # serve_socket closes the socket, so it gets a duplicate.
                 self._server.serve_socket(self._socket.dup(), admitted)
             finally:
-                # The server would write its response now: it is to find nobody there.
+                # The WSGI server writes its response next, which the charge point must not receive.
                 with contextlib.suppress(OSError):
                     self._socket.shutdown(socket.SHUT_RDWR)
         raise StopIteration
 
     def close(self) -> None:
-        """End what was never begun; servers call this in any case."""
+        """Release the slot if the body was never read; WSGI servers always call this."""
         admitted, self._admitted = self._admitted, None
         if admitted is not None:
             admitted.slot.release()
 
 
 class Mount:
-    """A WSGI application that gives the paths below a prefix to a central system, and all else to another application.
+    """A WSGI application that passes paths below a prefix to a central system, and others to another application.
 
-    For frameworks that mount no WSGI applications themselves, such as Django:
+    For frameworks that cannot mount WSGI applications, such as Django:
     ``application = Mount(get_wsgi_application(), cs, "/ocpp")``.
 
     Args:
-        application: gets everything else.
+        application: gets all other paths.
         central_system: gets the paths below the prefix.
         prefix: such as ``"/ocpp"``.
+
+    Raises:
+        ValueError: the prefix does not begin with a slash, or ends with one.
     """
 
     def __init__(self, application: WSGIApplication, central_system: CentralSystem, prefix: str) -> None:
         if not prefix.startswith("/") or prefix.endswith("/"):
-            raise ValueError(
-                f"the prefix must begin with a slash and not end with one, as '/ocpp' does, not {prefix!r}"
-            )
+            raise ValueError(f"{prefix!r} is not a valid prefix: it must begin with a slash and not end with one")
         self._application = application
         self._ocpp = wsgi_app(central_system)
         self._prefix = f"{prefix}/"
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
-        ours = environ.get("PATH_INFO", "").startswith(self._prefix)
-        return (self._ocpp if ours else self._application)(environ, start_response)
+        is_ocpp = environ.get("PATH_INFO", "").startswith(self._prefix)
+        return (self._ocpp if is_ocpp else self._application)(environ, start_response)
 
 
 class Closable(Protocol):
-    """What `close_with_worker` closes: a `CentralSystem`, or what holds one."""
+    """An object that `close_with_worker` closes: a `CentralSystem`, or an object that holds one."""
 
     def close(self) -> object:
-        """End it."""
+        """Close it."""
 
 
 class Worker(Protocol):
-    """A worker of gunicorn."""
+    """A gunicorn worker."""
 
     alive: bool
     ppid: int
 
 
 def close_with_worker(closable: Closable, worker: Worker) -> None:
-    """Close the central system as soon as a worker of gunicorn is to stop: call it in the hook ``post_worker_init``.
+    """Close the central system as soon as a gunicorn worker stops. Call this in the hook ``post_worker_init``.
 
-    A worker that stops gracefully waits for the requests that run, and those of charge points do not end by themselves:
-    without this they would be cut off after ``graceful_timeout``, and there would be no worker until then. It does not
-    matter why the worker stops: a signal, a reload, ``max_requests``.
+    A stopping worker waits for its running requests, and those of charge points do not end by themselves. Without this
+    call they are cut off after ``graceful_timeout``, and until then there is no new worker. It works for every reason
+    to stop: a signal, a reload, ``max_requests``.
     """
 
     def watch() -> None:
-        # gunicorn has no hook that is called for all of that, and in time. Ends: with the worker.
+        # No hook of gunicorn is called early enough in all these cases. Ends with the worker.
         while worker.alive and worker.ppid == os.getppid():
-            time.sleep(_LOOK)
+            time.sleep(_POLL_INTERVAL)
         closable.close()
 
     threading.Thread(target=watch, name="ocppsync-worker-watch", daemon=True).start()
 
 
-class _UnfitError(RefusalError):
-    """The server cannot hand over its connections; the text is for whoever set it up."""
+class _UnsupportedServerError(RefusalError):
+    """This WSGI server cannot serve charge points; the response body says why and what to use."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(501, reason)
@@ -168,16 +169,18 @@ def _start(central_system: CentralSystem) -> None:
 
 def _socket_of(environ: Environ) -> socket.socket:
     server = environ.get("SERVER_SOFTWARE", "this server")
-    sock = next((environ[name] for name in _SOCKETS if name in environ), None)
+    sock = next((environ[name] for name in _SOCKET_KEYS if name in environ), None)
     if isinstance(sock, ssl.SSLSocket):
-        raise _UnfitError(f"OCPP does not work on this server: {server} does TLS itself; leave that to a proxy")
-    if sock is not None and type(sock).__module__.partition(".")[0] in ("gevent", "eventlet"):
-        raise _UnfitError(f"OCPP does not work on this server: {server} has greenlets, not threads; {_USE}")
-    if not isinstance(sock, socket.socket):
-        raise _UnfitError(f"OCPP does not work on this server: {server} does not hand over its sockets; {_USE}")
-    if not environ.get("wsgi.multithread", False):
-        raise _UnfitError(f"OCPP does not work on this server: {server} has one thread for all requests; {_USE}")
-    return sock
+        problem, advice = "it does TLS itself", "let a proxy do that"
+    elif sock is not None and type(sock).__module__.partition(".")[0] in ("gevent", "eventlet"):
+        problem, advice = "it uses greenlets, not threads", _SUPPORTED_SERVERS
+    elif not isinstance(sock, socket.socket):
+        problem, advice = "it does not provide its sockets", _SUPPORTED_SERVERS
+    elif not environ.get("wsgi.multithread", False):
+        problem, advice = "it has one thread for all requests", _SUPPORTED_SERVERS
+    else:
+        return sock
+    raise _UnsupportedServerError(f"OCPP does not work on {server}: {problem}; {advice}")
 
 
 def _http_request(environ: Environ) -> HttpRequest:
@@ -197,7 +200,7 @@ def _http_request(environ: Environ) -> HttpRequest:
 
 
 def _target(environ: Environ) -> str:
-    """Return the target as it came: WSGI itself only has it decoded, in which a slash of the identity is lost."""
+    """Return the request target still encoded: in the decoded PATH_INFO, a %2F in the identity looks like a slash."""
     raw = environ.get("RAW_URI") or environ.get("REQUEST_URI")
     if raw:
         return str(raw)
@@ -208,8 +211,9 @@ def _target(environ: Environ) -> str:
 
 def _refuse(refusal: RefusalError, start_response: StartResponse) -> Iterable[bytes]:
     status, headers, body = refusal_parts(refusal)
-    content = (f"{refusal.reason}\n" if isinstance(refusal, _UnfitError) else body).encode("latin-1", "replace")
-    # The connection is the server's business (PEP 3333), and so is what it says about it.
+    text = f"{refusal.reason}\n" if isinstance(refusal, _UnsupportedServerError) else body
+    content = text.encode("latin-1", "replace")
+    # The WSGI server sets the headers about the connection itself (PEP 3333).
     kept = [(name, value) for name, value in headers if name not in ("Connection", "Content-Length", "Upgrade")]
     start_response(status, [*kept, ("Content-Length", str(len(content)))])
     return [content]

@@ -1,6 +1,6 @@
-"""Which of our requests bring a charge point a password, and what its answer says about each.
+"""Finds new passwords in requests to a charge point, and their outcome in its responses.
 
-version    request                                                        it is used
+version    request                                                        the charge point uses the password
 -------    -----------------------------------------------------------    ---------------------------------
 1.6        ChangeConfiguration of AuthorizationKey (W16 A01)              at the next connection
 2.x        SetVariables of SecurityCtrlr.BasicAuthPassword (A01)          at the next connection
@@ -18,19 +18,19 @@ from .passwords import authorization_key
 __all__ = ["PasswordChange", "Verdict", "password_changes"]
 
 Verdict = Literal["accepted", "deferred", "refused", "unknown"]
-"""Whether the password is used from the next connection on, or some day, or never, or nobody knows."""
+"""What becomes of a new password: used from the next connection on, used some day, never used, or not known."""
 
 
 class PasswordChange(NamedTuple):
-    """A password on its way."""
+    """A new password in a request."""
 
     password: bytes
     verdict: Callable[[Any], Verdict]
-    """Tells from the answer what became of it."""
+    """Returns the verdict in the payload of the response."""
 
 
 def password_changes(version: str, action: str, payload: Any) -> list[PasswordChange]:
-    """Return the passwords that a request brings; a payload of the wrong shape brings none."""
+    """Return the new passwords in a request; a payload of the wrong shape contains none."""
     if not isinstance(payload, Mapping):
         return []
     if version == "1.6":
@@ -42,40 +42,40 @@ def password_changes(version: str, action: str, payload: Any) -> list[PasswordCh
 
 def _in_configuration(payload: Mapping[str, Any]) -> list[PasswordChange]:
     value = payload.get("value")
-    if _folded(payload.get("key")) != "authorizationkey" or not isinstance(value, str):
+    if _casefold(payload.get("key")) != "authorizationkey" or not isinstance(value, str):
         return []
-    return [PasswordChange(authorization_key(value), lambda answer: _verdict(_get(answer, "status")))]
+    return [PasswordChange(authorization_key(value), lambda response: _verdict(_get(response, "status")))]
 
 
 def _in_network_profile(payload: Mapping[str, Any]) -> list[PasswordChange]:
     value = _get(payload.get("connectionData"), "basicAuthPassword")
     if not isinstance(value, str):
         return []
-    return [PasswordChange(value.encode(), lambda answer: _later(_verdict(_get(answer, "status"))))]
+    return [PasswordChange(value.encode(), lambda response: _deferred(_verdict(_get(response, "status"))))]
 
 
 def _in_variables(payload: Mapping[str, Any]) -> Iterator[PasswordChange]:
     for item in _items(payload, "setVariableData"):
-        component, variable = _place(item)
+        (component, _), variable = _variable_key(item)
         value = item.get("attributeValue")
         if variable != "basicauthpassword" or not isinstance(value, str):
             continue
         if item.get("attributeType", "Actual") == "Actual":
-            yield PasswordChange(value.encode(), _ResultOf(item, deferred=component[0] != "securityctrlr"))
+            yield PasswordChange(value.encode(), _VariableVerdict(item, deferred=component != "securityctrlr"))
 
 
-class _ResultOf:
-    """Finds what an answer to SetVariables says of one of the variables."""
+class _VariableVerdict:
+    """Returns the verdict on one variable in a response to SetVariables."""
 
     def __init__(self, item: Mapping[str, Any], *, deferred: bool) -> None:
-        self._place = _place(item)
+        self._variable_key = _variable_key(item)
         self._deferred = deferred
 
-    def __call__(self, answer: Any) -> Verdict:
-        for result in _items(answer, "setVariableResult"):
-            if _place(result) == self._place and result.get("attributeType", "Actual") == "Actual":
+    def __call__(self, response: Any) -> Verdict:
+        for result in _items(response, "setVariableResult"):
+            if _variable_key(result) == self._variable_key and result.get("attributeType", "Actual") == "Actual":
                 verdict = _verdict(result.get("attributeStatus"))
-                return _later(verdict) if self._deferred else verdict
+                return _deferred(verdict) if self._deferred else verdict
         return "unknown"
 
 
@@ -83,20 +83,20 @@ def _verdict(status: object) -> Verdict:
     if status == "Accepted":
         return "accepted"
     if status == "RebootRequired":
-        # Neither the one nor the other, for now: W16 and 2/201 leave it open.
+        # W16 and 2/201 do not say which password is valid until the reboot.
         return "deferred"
     return "refused" if isinstance(status, str) else "unknown"
 
 
-def _later(verdict: Verdict) -> Verdict:
+def _deferred(verdict: Verdict) -> Verdict:
     return "deferred" if verdict == "accepted" else verdict
 
 
-def _place(item: Mapping[str, Any]) -> tuple[tuple[str, str], str]:
+def _variable_key(item: Mapping[str, Any]) -> tuple[tuple[str, str], str]:
     component = item.get("component")
-    # Names do not differ in case alone (2/201 §2.1.4); the instance tells the slots of NetworkConfiguration apart.
-    named = (_folded(_get(component, "name")), _folded(_get(component, "instance")))
-    return named, _folded(_get(item.get("variable"), "name"))
+    # Names are case-insensitive (2/201 §2.1.4). The instance is the slot of a NetworkConfiguration.
+    component_key = (_casefold(_get(component, "name")), _casefold(_get(component, "instance")))
+    return component_key, _casefold(_get(item.get("variable"), "name"))
 
 
 def _items(payload: Any, name: str) -> Iterator[Mapping[str, Any]]:
@@ -108,5 +108,5 @@ def _get(value: Any, name: str) -> Any:
     return value.get(name) if isinstance(value, Mapping) else None
 
 
-def _folded(value: Any) -> str:
+def _casefold(value: Any) -> str:
     return value.casefold() if isinstance(value, str) else ""

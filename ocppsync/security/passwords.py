@@ -1,8 +1,8 @@
-"""The passwords of HTTP Basic: salted hashes of bytes, compared in constant time, and changed without a lock-out.
+"""Passwords of HTTP Basic authentication: salted hashes, compared in constant time, changed without a lock-out.
 
-What an identity may show is a tuple of hashes. The first belongs to the password that it has; the others to passwords
-that were sent to it and may be in use already. All of them are kept where the application keeps them, so that a restart
-in the middle of a change loses nothing.
+Each identity has a tuple of valid hashes. The first one is of its current password, the others are of passwords that
+were sent to the charge point and may be in use already. The application stores all of them, so a restart in the middle
+of a password change loses nothing.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from typing import Any, NamedTuple
 __all__ = ["Passwords", "PendingPassword", "authorization_key", "hash_password", "verify_password"]
 
 Hashes = str | Sequence[str] | None
-"""The hash of one password, the hashes of several, or None for an identity that is not known."""
+"""The hash of one password, the hashes of several, or None for an unknown identity."""
 
 _HEX_KEY = re.compile(r"(?:[0-9A-Fa-f]{2}){16,20}")
-_MOST = 4
-"""How many passwords of one identity are good at a time: each costs a hash at every connection."""
+_MAX_PASSWORDS = 4
+"""How many passwords of one identity are valid at a time: each one costs a hash at every connection."""
 
 
 class _Scrypt(NamedTuple):
@@ -36,60 +36,61 @@ class _Scrypt(NamedTuple):
 
 
 def hash_password(password: bytes | str, *, n: int = 2**14, r: int = 8, p: int = 1) -> str:
-    """Return a salted hash of a password, as text that holds its own parameters: ``scrypt$16384$8$1$salt$key``.
+    """Return a salted hash of a password, as text that includes its parameters: ``scrypt$16384$8$1$salt$key``.
 
-    Every connection costs one such hash. Random passwords of 16 bytes and more, as the specification wants them
-    (A00.FR.205, A01.FR.06), nobody guesses whatever a guess costs: a large fleet of these does well with ``n=2**10``.
+    Each connection costs one such hash. Random passwords of at least 16 bytes, which the specification requires
+    (A00.FR.205, A01.FR.06), cannot be guessed even if the hash is cheap: use ``n=2**10`` for a large fleet with these.
 
     Args:
-        password: for OCPP 1.6 the decoded key (see `authorization_key`); text is taken as UTF-8.
-        n: the cost, a power of two; a hash takes ``128 * n * r`` bytes of memory while it is made.
+        password: the password; for OCPP 1.6 the decoded key (see `authorization_key`). Text is encoded as UTF-8.
+        n: the cost, a power of two; computing a hash takes ``128 * n * r`` bytes of memory.
         r: the block size.
-        p: how often over.
+        p: the parallelization.
     """
     salt = os.urandom(16)
     return _format(n, r, p, salt, _derive(_to_bytes(password), _Scrypt(n, r, p, salt, b"")))
 
 
 def verify_password(password: bytes | str, hashed: str) -> bool:
-    """Return whether ``hashed`` was made of that password; the comparison takes the same time either way.
+    """Return whether ``hashed`` is a hash of the password; compares in constant time.
 
     Raises:
-        ValueError: it is no hash of `hash_password`; the text does not show it.
+        ValueError: ``hashed`` was not made by `hash_password`. The text does not include it.
     """
-    wanted = _parse(hashed)
-    return hmac.compare_digest(_derive(_to_bytes(password), wanted), wanted.key)
+    expected = _parse(hashed)
+    return hmac.compare_digest(_derive(_to_bytes(password), expected), expected.key)
 
 
 def authorization_key(value: str) -> bytes:
-    """Return the password that a value of the configuration key AuthorizationKey stands for (1.6).
+    """Return the password for a value of the configuration key AuthorizationKey (1.6).
 
-    That is the decoded key where the value is 32 to 40 hexadecimal digits, in pairs (J16 §6.2.2, W16 A00.FR.205); any
-    other text is the password itself, as some charge points have it.
+    An even number of 32 to 40 hexadecimal digits is decoded (J16 §6.2.2, W16 A00.FR.205). Any other text is the
+    password itself, because some charge points use it that way.
     """
     return bytes.fromhex(value) if _HEX_KEY.fullmatch(value) else value.encode()
 
 
 class Passwords:
-    """The passwords of charge points, as hashes of `hash_password`, in a mapping or behind a function.
+    """The passwords of charge points, as hashes from `hash_password`, in a mapping or behind a function.
 
-    Safe from any thread. What is accepted changes with `set`, and with what the central system sends and the charge
-    point answers, under `SecurityProfiles`.
+    Safe to use from any thread. The valid passwords change with `set`. With `SecurityProfiles` they also change when
+    the central system sends a new password, and again when the charge point answers.
 
     Args:
-        hashes: by identity: a mapping, or a function that looks one up and may block. It gives one hash, several, or
-            None for an identity that is not known. What changes is written into the mapping.
-        on_change: ``on_change(charge_point_id, hashes)`` is called with a tuple of all hashes that are good from now
-            on, to store them; a function for ``hashes`` must find them from then on. Before a new password is sent it
-            is called on the thread that sends it, and an exception keeps it from being sent. Later calls come on the
-            thread that reads the connection: it may block, but not send requests, and an exception ends in the log
-            and leaves good what was.
-        hex_text: accept from charge points that speak 1.6 the hexadecimal text of their key too, in either case, as
-            some send it undecoded.
+        hashes: the hashes by identity: a mapping, or a function that looks them up and may block. The value is one
+            hash, several, or None for an unknown identity. If the mapping is mutable, changes are written to it.
+        on_change: ``on_change(charge_point_id, hashes)`` is called to store a change. ``hashes`` is a tuple of all
+            hashes that are valid from now on; if ``hashes`` of this class is a function, it must return them from
+            then on. The first call for a new password is on the thread that sends the password, before it is sent; an
+            exception prevents that. Later calls are on the thread that reads the connection: they may block, but must
+            not send requests; an exception is logged, and the previous hashes stay valid.
+        hex_text: also accept the hexadecimal text of the key, in upper or lower case, from charge points that speak
+            1.6, because some do not decode it.
         hasher: makes the hashes of new passwords; ``functools.partial(hash_password, n=...)`` sets another cost.
 
     Raises:
-        ValueError: nothing could be written and there is no ``on_change``, so that no password could ever change.
+        ValueError: changes could not be stored: the mapping is not mutable, or ``hashes`` is a function, and there is
+            no ``on_change``.
     """
 
     def __init__(
@@ -101,86 +102,92 @@ class Passwords:
         hasher: Callable[[bytes | str], str] = hash_password,
     ) -> None:
         if not isinstance(hashes, MutableMapping) and on_change is None:
-            raise ValueError("hashes that cannot be written need on_change, which stores what changes")
+            raise ValueError("on_change is required to store changes, unless hashes is a mutable mapping")
         self._hashes = hashes
         self._on_change = on_change
         self._hex_text = hex_text
-        self._lock = threading.RLock()  # serialises the changes, with the calls of on_change
-        self._deferred: set[str] = set()  # hashes of what is to be used some day, not at the next connection
-        # A fleet that reconnects at once must not take a hash's memory for each of its connections at a time.
+        self._lock = threading.RLock()  # serialises changes, including the calls of on_change
+        self._deferred: set[str] = set()  # hashes of passwords that are used some day, not at the next connection
+        # Bounds the memory for hashes when a whole fleet reconnects at once.
         self._hashing = threading.BoundedSemaphore(os.cpu_count() or 1)
         self._hasher = hasher
-        self._cost = _parse(hasher(b""))[:3]  # of the hash that was looked at last; that of nobody takes as long
+        self._cost = _parse(hasher(b""))[:3]  # n, r and p of the last hash that was checked, for dummy hashes
 
     def __repr__(self) -> str:
         return f"<Passwords hex_text={self._hex_text}>"
 
     def hashes(self, charge_point_id: str) -> tuple[str, ...]:
-        """Return the hashes of an identity; none for one that is not known."""
+        """Return the valid hashes of an identity; an empty tuple for an unknown one."""
         source = self._hashes
         found = source.get(charge_point_id) if isinstance(source, Mapping) else source(charge_point_id)
         return (found,) if isinstance(found, str) else tuple(found or ())
 
     def check(self, charge_point_id: str, password: bytes, version: str | None = None) -> str | None:
-        """Return the hash that a password fits, or None; an identity that is not known takes as long.
+        """Return the hash that a password matches, or None; takes the same time for an unknown identity.
 
         Args:
-            charge_point_id: who says so.
-            password: the bytes that came.
-            version: of OCPP, where it is known: only in 1.6 may they be hexadecimal text.
+            charge_point_id: the identity that sent the password.
+            password: the received bytes.
+            version: the OCPP version, None if not known; ``hex_text`` applies only to 1.6.
         """
-        shown = [password]
+        candidates = [password]
         if self._hex_text and version == "1.6" and _HEX_KEY.fullmatch(text := password.decode("latin-1")):
-            shown.append(bytes.fromhex(text))
-        found = None
-        # To the end, whatever fits: how long it takes must not tell. Nobody's hash fits nothing.
+            candidates.append(bytes.fromhex(text))
+        matching = None
+        # Constant time: check all hashes even after a match, and unknown identities against a dummy hash.
         for hashed in self.hashes(charge_point_id) or (_format(*self._cost, os.urandom(16), os.urandom(32)),):
             self._cost = _parse(hashed)[:3]
-            for one in shown:
+            for candidate in candidates:
                 with self._hashing:
-                    fits = verify_password(one, hashed)
-                if fits:
-                    found = hashed
-        return found
+                    matches = verify_password(candidate, hashed)
+                if matches:
+                    matching = hashed
+        return matching
 
     def set(self, charge_point_id: str, password: bytes | str) -> None:
-        """Accept this password and no other: that of a new charge point, or one that was changed by hand."""
+        """Accept only this password: for a new charge point, or after a change by hand."""
         self._store(charge_point_id, (self._hasher(password),))
 
-    # A change, from the request to the first use.
+    # A password change, from the request to the first use.
 
     def offer(self, charge_point_id: str, password: bytes | str) -> PendingPassword:
-        """Accept this password as well, which is about to be sent."""
+        """Accept a new password as well, before it is sent to the charge point."""
         known = self.check(charge_point_id, _to_bytes(password))
         if known is not None:
             return PendingPassword(self, charge_point_id, known, new=False)
         hashed = self._hasher(password)
         with self._lock:
-            good = self.hashes(charge_point_id)
-            # The one it has, the latest offers, and this one.
-            self._store(charge_point_id, (*good[:1], *good[1:][2 - _MOST :], hashed))
+            valid = self.hashes(charge_point_id)
+            # The current password, the latest pending ones, and this one.
+            self._store(charge_point_id, (*valid[:1], *valid[1:][2 - _MAX_PASSWORDS :], hashed))
         return PendingPassword(self, charge_point_id, hashed, new=True)
 
     def confirm(self, charge_point_id: str, hashed: str) -> None:
-        """A charge point has connected with that password: forget those it had before, and offers it did not take."""
+        """Drop the other passwords after a charge point has connected with this one; later deferred ones stay valid."""
         if self.hashes(charge_point_id) == (hashed,):
             return
         with self._lock:
-            good = self.hashes(charge_point_id)
-            if hashed not in good:
+            valid = self.hashes(charge_point_id)
+            if hashed not in valid:
                 return
-            later = good[good.index(hashed) + 1 :]
-            kept = (hashed, *(one for one in later if one in self._deferred))
+            later = valid[valid.index(hashed) + 1 :]
+            kept = (hashed, *(other for other in later if other in self._deferred))
             self._deferred.discard(hashed)
-            if kept != good:
+            if kept != valid:
                 self._store(charge_point_id, kept)
 
-    def _drop(self, charge_point_id: str, hashed: str, *, before: bool) -> None:
+    def _drop_before(self, charge_point_id: str, hashed: str) -> None:
         with self._lock:
-            good = self.hashes(charge_point_id)
-            if hashed in good:
-                place = good.index(hashed)
-                self._store(charge_point_id, good[place:] if before else good[:place] + good[place + 1 :])
+            valid = self.hashes(charge_point_id)
+            if hashed in valid:
+                self._store(charge_point_id, valid[valid.index(hashed) :])
+
+    def _drop(self, charge_point_id: str, hashed: str) -> None:
+        with self._lock:
+            valid = self.hashes(charge_point_id)
+            if hashed in valid:
+                index = valid.index(hashed)
+                self._store(charge_point_id, valid[:index] + valid[index + 1 :])
 
     def _defer(self, hashed: str) -> None:
         with self._lock:
@@ -197,7 +204,7 @@ class Passwords:
 
 
 class PendingPassword:
-    """A password that was sent to a charge point; until it answers, that one and those before are good."""
+    """A new password that is sent to a charge point; both it and the previous passwords are valid until the answer."""
 
     def __init__(self, passwords: Passwords, charge_point_id: str, hashed: str, *, new: bool) -> None:
         self._passwords = passwords
@@ -206,16 +213,16 @@ class PendingPassword:
         self._new = new
 
     def accepted(self) -> None:
-        """Refuse from now on what the charge point had before (A01.FR.03)."""
-        self._passwords._drop(self._charge_point_id, self._hashed, before=True)
+        """The charge point accepted it: refuse the previous passwords (A01.FR.03)."""
+        self._passwords._drop_before(self._charge_point_id, self._hashed)
 
     def refused(self) -> None:
-        """Forget the password: the charge point keeps what it had (A01.FR.04)."""
+        """The charge point refused it: drop the new password, keep the previous ones (A01.FR.04)."""
         if self._new:
-            self._passwords._drop(self._charge_point_id, self._hashed, before=False)
+            self._passwords._drop(self._charge_point_id, self._hashed)
 
     def defer(self) -> None:
-        """Keep both until this one is used: after a reboot, or with another network profile."""
+        """Keep all passwords until the new one is used: after a reboot, or with another network profile."""
         self._passwords._defer(self._hashed)
 
 
@@ -230,15 +237,15 @@ def _parse(hashed: str) -> _Scrypt:
     except (ValueError, binascii.Error):
         name, parts = "", None
     if name != "scrypt" or parts is None:
-        # Not shown: it may be a password that was never hashed.
-        raise ValueError("a password's hash is none of hash_password's")
+        # Do not include the value: it may be a plain password.
+        raise ValueError("not a password hash: expected a value returned by hash_password")
     return parts
 
 
 def _derive(password: bytes, parts: _Scrypt) -> bytes:
-    # OpenSSL counts a little more than the formula.
-    most = 128 * parts.r * (parts.n + parts.p + 2) + 2**20
-    return hashlib.scrypt(password, salt=parts.salt, n=parts.n, r=parts.r, p=parts.p, maxmem=most, dklen=32)
+    # OpenSSL needs a little more memory than the formula says.
+    max_memory = 128 * parts.r * (parts.n + parts.p + 2) + 2**20
+    return hashlib.scrypt(password, salt=parts.salt, n=parts.n, r=parts.r, p=parts.p, maxmem=max_memory, dklen=32)
 
 
 def _to_bytes(password: bytes | str) -> bytes:

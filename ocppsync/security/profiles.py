@@ -1,11 +1,11 @@
-"""The security profiles of OCPP: who may connect over what, and how that changes (W16 and 2/201 A00, A01, A05).
+"""The security profiles of OCPP, and the minimum profile of each charge point (W16 and 2/201 A00, A01, A05).
 
-profile    transport    the charge point proves itself with
+profile    transport    the charge point authenticates with
 -------    ---------    -----------------------------------
-0          ws           nothing; 1.6 alone knows it
+0          ws           nothing; only in 1.6
 1          ws           a password
 2          wss          a password
-3          wss          a client certificate, whose common name is the serial number registered for the identity
+3          wss          a client certificate; its common name is the serial number registered for the identity
 """
 
 from __future__ import annotations
@@ -30,32 +30,32 @@ __all__ = ["ConnectionChecks", "SecurityProfiles"]
 
 _logger = logging.getLogger(__name__)
 _Value = TypeVar("_Value")
-_TOP = 3
+_HIGHEST_PROFILE = 3
 
 
 class SecurityProfiles:
-    """What a `CentralSystem` demands of charge points before their upgrade, and what it makes of their answers.
+    """Authenticates the charge points of a `CentralSystem` by security profile, and follows their password changes.
 
-    Its functions run on the thread of the new connection and may block; one that raises refuses the connection with
-    500. Where a mapping is given it is asked at each connection.
+    The functions run on the thread of the new connection and may block; if one raises, the connection is refused with
+    500. Mappings are looked up at each connection.
 
     Args:
-        passwords: for profiles 1 and 2; None: nobody gets in with a password.
+        passwords: for profiles 1 and 2; None: no charge point can connect with a password.
         serial_number_of: for profile 3: the serial number registered for an identity, as a mapping or a function that
-            returns None for an identity that has none. None: nobody gets in with a certificate.
-        minimum_profile: the lowest profile that is let in, one for all or by identity, as a mapping (1 for those it
-            does not hold) or a function. 0 lets charge points that speak 1.6 in without any proof.
-        organizations: names of which a client certificate must have one as its organization (A00.FR.404); none: any
-            will do.
-        is_revoked: ``is_revoked(certificate)`` is asked about client certificates, in the form of
-            `ssl.SSLSocket.getpeercert`.
+            returns None for an unknown identity. None: no charge point can connect with a certificate.
+        minimum_profile: the lowest profile that is accepted: one for all, or by identity as a mapping (1 for
+            identities that are not in it) or a function. 0 accepts charge points that speak 1.6 without
+            authentication.
+        organizations: a client certificate must have one of these as its organization (A00.FR.404); empty: any.
+        is_revoked: ``is_revoked(certificate)`` returns True to refuse a client certificate, which it gets in the form
+            of `ssl.SSLSocket.getpeercert`.
         on_profile_raised: ``on_profile_raised(charge_point_id, profile)`` is called when a charge point first connects
-            with a higher profile than its minimum. From then on that is its minimum (A05.FR.09 in W16, A05.FR.07 in
-            2.x): store it, and let ``minimum_profile`` say so after a restart.
-        realm: what the challenge for a password names.
+            with a higher profile than its minimum. That profile is its minimum from then on (A05.FR.09 in W16,
+            A05.FR.07 in 2.x): store it, and return it from ``minimum_profile`` after a restart.
+        realm: named by the challenge for a password.
 
     Raises:
-        ValueError: nobody could ever get in, or a profile is none.
+        ValueError: no charge point could connect, or ``minimum_profile`` is not 0 to 3.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class SecurityProfiles:
         if isinstance(minimum_profile, int):
             _check_profile(minimum_profile)
         if passwords is None and serial_number_of is None and minimum_profile != 0:
-            raise ValueError("nobody can get in without passwords and without serial_number_of")
+            raise ValueError("no charge point can connect without passwords and without serial_number_of")
         self.passwords = passwords
         self._serial_number_of = serial_number_of
         self._minimum_profile = minimum_profile
@@ -82,88 +82,97 @@ class SecurityProfiles:
         self._challenge = [("WWW-Authenticate", f'Basic realm="{realm}"')]
         self._lock = threading.Lock()  # guards both below; never held over I/O or user code
         self._raised: dict[str, int] = {}
-        # Whose rise is being told of: by one thread at a time, for the highest has to be the last that is stored.
-        self._telling: set[str] = set()
+        # Charge points for which a thread calls on_profile_raised now. One thread at a time, so that the highest
+        # profile is stored last.
+        self._notifying: set[str] = set()
 
     def __repr__(self) -> str:
         return f"<SecurityProfiles passwords={self.passwords} raised={len(self._raised)}>"
 
     def minimum_of(self, charge_point_id: str) -> int:
-        """Return the lowest profile with which a charge point gets in."""
-        found = self._minimum_profile
-        least = found if isinstance(found, int) else _look_up(found, charge_point_id)
+        """Return the lowest profile that is accepted from a charge point."""
+        source = self._minimum_profile
+        minimum = source if isinstance(source, int) else _look_up(source, charge_point_id)
         with self._lock:
             raised = self._raised.get(charge_point_id, 0)
-        return max(raised, _check_profile(1 if least is None else least))
+        return max(raised, _check_profile(1 if minimum is None else minimum))
 
     def allow_lower(self, charge_point_id: str) -> None:
-        """Forget which profile a charge point has reached: it was replaced, say; ``minimum_profile`` counts again."""
+        """Forget the profile that a charge point has reached, such as after its replacement; ``minimum_profile``
+        applies again.
+        """
         with self._lock:
             self._raised.pop(charge_point_id, None)
 
     # At the upgrade.
 
     def admit(self, request: HttpRequest, charge_point_id: str, version: str | None) -> Credentials:
-        """Return how a charge point proved that it is who it says; ``version`` is the one that will be spoken.
+        """Authenticate a charge point; ``version`` is the OCPP version of the connection, None if there is none.
 
         Raises:
-            RefusalError: it did not; its text is for the log, and holds no secret.
+            RefusalError: the charge point is not authenticated. The text is for the log and contains no secret.
         """
         try:
-            return self._examine(request, charge_point_id, version)
+            return self._authenticate(request, charge_point_id, version)
         except RefusalError:
             raise
         except Exception as error:
-            _logger.exception("what decides about %r failed", charge_point_id)
-            raise RefusalError(500, "what decides about the security profile failed") from error
+            _logger.exception("checking the security profile of %r raised an exception", charge_point_id)
+            raise RefusalError(500, "checking the security profile raised an exception") from error
 
-    def _examine(self, request: HttpRequest, charge_point_id: str, version: str | None) -> Credentials:
+    def _authenticate(self, request: HttpRequest, charge_point_id: str, version: str | None) -> Credentials:
         profile = _profile_of(request)
-        least = self.minimum_of(charge_point_id)
-        if least == 0 == profile and version in (None, "1.6"):
+        minimum = self.minimum_of(charge_point_id)
+        if minimum == 0 == profile and version in (None, "1.6"):
             return Credentials(profile)
-        # A charge point on ws that shows no password is asked for one.
+        # Without a password on ws, treat it as profile 1: the charge point gets a 401 and may then send its password.
         offered = max(profile, 1)
-        if offered < least:
-            raise RefusalError(403, f"security profile {offered}, and {charge_point_id!r} needs {least} at least")
+        if offered < minimum:
+            raise RefusalError(
+                403, f"security profile {offered} is not enough: {charge_point_id!r} needs at least {minimum}"
+            )
         if request.peer_certificate is not None:
-            return self._examine_certificate(request.peer_certificate, charge_point_id)
-        return self._examine_password(request, charge_point_id, version, profile)
+            return self._check_certificate(request.peer_certificate, charge_point_id)
+        return self._check_password(request, charge_point_id, version, profile)
 
-    def _examine_password(
+    def _check_password(
         self, request: HttpRequest, charge_point_id: str, version: str | None, profile: int
     ) -> Credentials:
         if self.passwords is None:
-            raise RefusalError(403, f"{charge_point_id!r} shows no client certificate")
-        shown = request.basic_credentials
-        if shown is None:
-            raise RefusalError(401, f"{charge_point_id!r} shows no password", self._challenge)
-        user, password = shown
+            raise RefusalError(403, f"{charge_point_id!r} sent no client certificate")
+        basic = request.basic_credentials
+        if basic is None:
+            raise RefusalError(401, f"{charge_point_id!r} sent no password", self._challenge)
+        user, password = basic
         # A00.FR.204 and .303: the user name is the identity.
-        named = hmac.compare_digest(user, charge_point_id.encode())
+        user_matches = hmac.compare_digest(user, charge_point_id.encode())
         hashed = self.passwords.check(charge_point_id, password, version)
-        if not named:
+        if not user_matches:
             raise RefusalError(401, f"the user name is not the identity {charge_point_id!r}", self._challenge)
         if hashed is None:
-            raise RefusalError(401, f"no or another password is known of {charge_point_id!r}", self._challenge)
+            raise RefusalError(401, f"wrong password for {charge_point_id!r}, or none is known", self._challenge)
         return Credentials(profile, password_hash=hashed)
 
-    def _examine_certificate(self, certificate: Mapping[str, Any], charge_point_id: str) -> Credentials:
+    def _check_certificate(self, certificate: Mapping[str, Any], charge_point_id: str) -> Credentials:
         source = self._serial_number_of
         registered = None if source is None else _look_up(source, charge_point_id)
         if registered is None:
             raise RefusalError(403, f"no serial number is registered for {charge_point_id!r}")
         names = _names(certificate, "commonName")
         if names != [registered]:
-            raise RefusalError(403, f"the certificate is that of {names}, and {charge_point_id!r} is {registered!r}")
-        if self._organizations and not self._organizations & set(_names(certificate, "organizationName")):
-            raise RefusalError(403, f"the certificate of {charge_point_id!r} is of another organization")
+            raise RefusalError(
+                403, f"the certificate has the common name {names}; {charge_point_id!r} needs {registered!r}"
+            )
+        organizations = _names(certificate, "organizationName")
+        if self._organizations and not self._organizations & set(organizations):
+            expected = sorted(self._organizations)
+            raise RefusalError(403, f"the certificate has the organization {organizations}; expected one of {expected}")
         if self._is_revoked is not None and self._is_revoked(certificate):
             raise RefusalError(403, f"the certificate of {charge_point_id!r} is revoked")
-        return Credentials(_TOP, serial_number=registered)
+        return Credentials(_HIGHEST_PROFILE, serial_number=registered)
 
     def connected(self, charge_point_id: str, credentials: Credentials) -> None:
-        """Take note that a charge point was let in: its profile is its minimum now, its password the one it has."""
+        """Record that a charge point is connected: its profile is now its minimum, its password the current one."""
         profile, hashed = credentials.profile, credentials.password_hash
         if profile > self.minimum_of(charge_point_id):
             self._raise(charge_point_id, profile)
@@ -173,36 +182,36 @@ class SecurityProfiles:
     def _raise(self, charge_point_id: str, profile: int) -> None:
         with self._lock:
             if self._raised.get(charge_point_id, 0) >= profile:
-                return  # another connection of the same charge point was quicker
+                return  # another connection of the same charge point was faster
             self._raised[charge_point_id] = profile
-            if charge_point_id in self._telling:
-                return  # whoever tells of a lower one just now tells of this one next
-            self._telling.add(charge_point_id)
+            if charge_point_id in self._notifying:
+                return  # the thread that reports a lower profile now reports this one next
+            self._notifying.add(charge_point_id)
         while profile:
             _logger.info("%s has reached security profile %d; lower ones are refused", charge_point_id, profile)
             if self._on_profile_raised is not None:
                 run_logged(self._on_profile_raised, charge_point_id, profile)
-            profile = self._higher_than(profile, charge_point_id)
+            profile = self._next_to_report(profile, charge_point_id)
 
-    def _higher_than(self, told: int, charge_point_id: str) -> int:
-        """Return the profile that was reached meanwhile, or 0 when there is no more to tell."""
+    def _next_to_report(self, reported: int, charge_point_id: str) -> int:
+        """Return the profile that was reached in the meantime; 0 if there is nothing left to report."""
         with self._lock:
             profile = self._raised[charge_point_id]
-            if profile == told:
-                self._telling.discard(charge_point_id)
+            if profile == reported:
+                self._notifying.discard(charge_point_id)
                 return 0
             return profile
 
-    # While it is connected.
+    # During the connection.
 
     def checks(self, metadata: ConnectionMetadata, credentials: Credentials) -> ConnectionChecks:
-        """Take note that a charge point is connected, and return the checks of its messages."""
+        """Record that a charge point is connected, and return the checks for its messages."""
         self.connected(metadata.charge_point_id, credentials)
         return ConnectionChecks(self.passwords, metadata, credentials)
 
 
 class ConnectionChecks:
-    """The checks of one connection's messages under a security profile."""
+    """The security checks for the messages of one connection."""
 
     def __init__(self, passwords: Passwords | None, metadata: ConnectionMetadata, credentials: Credentials) -> None:
         self._passwords = passwords
@@ -210,38 +219,40 @@ class ConnectionChecks:
         self._serial_number = credentials.serial_number if metadata.ocpp_version != "1.6" else None
 
     def fatal_violation(self, action: str, payload: Any) -> str | None:
-        """Object to a BootNotification with another serial number than the certificate's (2/201 B01.FR.11, .12)."""
+        """Return the error for a BootNotification if its serial number differs from the certificate's
+        (2/201 B01.FR.11, .12).
+        """
         if self._serial_number is None or action != "BootNotification" or not isinstance(payload, Mapping):
             return None
         station = payload.get("chargingStation")
-        shown = station.get("serialNumber") if isinstance(station, Mapping) else None
-        if shown is None or shown == self._serial_number:
+        serial_number = station.get("serialNumber") if isinstance(station, Mapping) else None
+        if serial_number is None or serial_number == self._serial_number:
             return None
-        return "the serial number is not that of the certificate"
+        return "the serial number is not the one in the client certificate"
 
     def before_request(self, action: str, payload: Any) -> OutcomeListener | None:
-        """Accept the passwords that a request of ours sets, and return what is told how the request ended."""
+        """Accept the new passwords in a request, and return the function that handles the outcome of the request."""
         if self._passwords is None:
             return None
         charge_point_id = self._metadata.charge_point_id
         changes = password_changes(self._metadata.ocpp_version, action, payload)
         if not changes:
             return None
-        offers = [(self._passwords.offer(charge_point_id, change.password), change) for change in changes]
-        return functools.partial(_settle, charge_point_id, offers)
+        pending = [(self._passwords.offer(charge_point_id, change.password), change) for change in changes]
+        return functools.partial(_apply_outcome, charge_point_id, pending)
 
 
 def _profile_of(request: HttpRequest) -> int:
     if request.peer_certificate is not None:
-        return _TOP
+        return _HIGHEST_PROFILE
     if request.secure:
         return 2
     return 0 if request.basic_credentials is None else 1
 
 
 def _check_profile(profile: int) -> int:
-    if isinstance(profile, bool) or not isinstance(profile, int) or not 0 <= profile <= _TOP:
-        raise ValueError(f"a security profile is a number from 0 to 3, not {profile!r}")
+    if isinstance(profile, bool) or not isinstance(profile, int) or not 0 <= profile <= _HIGHEST_PROFILE:
+        raise ValueError(f"{profile!r} is not a valid security profile: expected 0 to {_HIGHEST_PROFILE}")
     return profile
 
 
@@ -253,18 +264,18 @@ def _names(certificate: Mapping[str, Any], attribute: str) -> list[str]:
     return [value for part in certificate.get("subject", ()) for name, value in part if name == attribute]
 
 
-def _settle(charge_point_id: str, offers: Sequence[tuple[PendingPassword, PasswordChange]], outcome: Any) -> None:
+def _apply_outcome(
+    charge_point_id: str, pending: Sequence[tuple[PendingPassword, PasswordChange]], outcome: Any
+) -> None:
     if isinstance(outcome, OCPPRequestError) and not isinstance(outcome, CallErrorReceived):
-        _logger.warning(
-            "nobody knows whether %s has its new password; the old and the new are good until one is used",
-            charge_point_id,
-        )
+        text = "unknown whether %s accepted its new password; both passwords are valid until it connects with one"
+        _logger.warning(text, charge_point_id)
         return
-    for offer, change in offers:
+    for password, change in pending:
         verdict = "refused" if isinstance(outcome, CallErrorReceived) else change.verdict(outcome)
         if verdict == "accepted":
-            offer.accepted()
+            password.accepted()
         elif verdict == "deferred":
-            offer.defer()
+            password.defer()
         elif verdict == "refused":
-            offer.refused()
+            password.refused()

@@ -1,1 +1,1 @@
-"""The central system's door: listen, admit, limit, register, serve."""
+"""The server side of a central system: accepting, admitting, limiting and serving connections."""

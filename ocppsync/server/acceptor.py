@@ -1,4 +1,4 @@
-"""From an accepted socket to an open WebSocket, or to a refusal with one line in the log."""
+"""Turns an accepted socket into an open WebSocket, or refuses it with one line in the log."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from .forwarded import ClientAddress
 
 _logger = logging.getLogger(__name__)
 _SLOW = 1.0
-"""Seconds after which a handshake gives way to another, where there are too many."""
+"""Seconds after which a handshake may be aborted to make room for a new one."""
 _LINGER = 1.0
-"""Seconds that a refused peer has to read why, before its connection is closed."""
+"""Seconds that a refused peer has to read the response before its connection is closed."""
 
 
 @dataclass(frozen=True)
 class AdmittedRequest:
-    """An upgrade request that was admitted."""
+    """An admitted upgrade request."""
 
     decision: UpgradeDecision
     http_request: HttpRequest
@@ -48,13 +48,13 @@ class AdmittedRequest:
 
     @property
     def log_fields(self) -> Mapping[str, object]:
-        """The attributes of log records about the connection."""
+        """The extra attributes of log records about this connection."""
         return log_fields(self.decision.charge_point_id, self.slot.number)
 
 
 @dataclass(frozen=True)
 class UpgradedConnection(AdmittedRequest):
-    """A charge point whose upgrade was answered with 101."""
+    """An admitted request that was answered with 101, with its WebSocket."""
 
     websocket: WebSocket
 
@@ -62,23 +62,23 @@ class UpgradedConnection(AdmittedRequest):
 class _Handshake(NamedTuple):
     """A handshake in progress."""
 
-    since: float
+    started: float
     peer: str | None
-    """Its rate-limit key; None behind a trusted proxy."""
+    """The rate-limit key of the peer; None behind a trusted proxy."""
 
 
 class Acceptor:
-    """Does the handshakes of new connections, each on a thread of its own.
+    """Performs the TLS and WebSocket handshakes of new connections. The caller provides a thread for each.
 
     Args:
-        policy: decides about the upgrade requests.
-        limiter: counts the connections.
+        policy: admits or refuses upgrade requests.
+        limiter: limits the number of connections.
         client_address: finds the client behind a proxy.
-        limits: bounds of number and size.
-        timeouts: bounds of time.
+        limits: limits of number and size.
+        timeouts: time limits.
         ssl_context: for TLS; None for plain connections.
         on_raw_socket_data: called with all bytes read, after TLS.
-        observe: is told of refusals.
+        observe: called with a `Refused` event for each refused request.
     """
 
     def __init__(
@@ -102,13 +102,13 @@ class Acceptor:
         self._on_raw_socket_data = on_raw_socket_data
         self._observe = observe
         self._lock = threading.Lock()  # guards everything below
-        self._handshakes: dict[Stream, _Handshake] = {}  # the oldest first
+        self._handshakes: dict[Stream, _Handshake] = {}  # in progress, oldest first
         self._by_peer: Counter[str] = Counter()  # handshakes by rate-limit key
-        self._crowded: set[str | None] = set()  # the peers whose crowd was logged; None: that of all together
+        self._warned: set[str | None] = set()  # peers at their limit that were logged; None: the limit for all peers
         self._closed = False
 
     def accept(self, sock: socket.socket) -> UpgradedConnection | None:
-        """Do the handshake of a new connection; return None if it came to nothing, and the socket is closed then."""
+        """Return the new connection after its handshake; if that fails, close the socket and return None."""
         deadline = time.monotonic() + self._timeouts.handshake
         sock.settimeout(self._timeouts.handshake)
         try:
@@ -117,79 +117,79 @@ class Acceptor:
             _logger.info("a connection ended before its handshake: %s", error)
             sock.close()
             return None
-        if not self._make_room(stream):
-            _send_away(stream, plain=self._ssl_context is None)
+        if not self._begin_handshake(stream):
+            _reject_excess(stream, plain=self._ssl_context is None)
             return None
         try:
-            upgraded = self._shake_hands(stream, deadline)
+            upgraded = self._handshake(stream, deadline)
         finally:
             self._end_handshake(stream)
         if upgraded is None:
             stream.close()
         return upgraded
 
-    def _make_room(self, stream: Stream) -> bool:
-        """Return whether another handshake may begin; where there are too many, one that is slow gives way to it."""
+    def _begin_handshake(self, stream: Stream) -> bool:
+        """Count a new handshake; at a limit, abort the oldest one if it is slow, or else return False."""
         address = stream.remote_address[0]
         handshake = _Handshake(
             time.monotonic(), None if self._client_address.trusts(address) else rate_limit_key(address)
         )
         with self._lock:
-            slowest = self._one_too_many(handshake.peer)
-            if slowest is not None:
-                if handshake.since - self._handshakes[slowest].since <= _SLOW:
+            oldest = self._oldest_at_limit(handshake.peer)
+            if oldest is not None:
+                if handshake.started - self._handshakes[oldest].started <= _SLOW:
                     return False
-                self._drop(slowest)
+                self._remove(oldest)
             self._handshakes[stream] = handshake
             if handshake.peer is not None:
                 self._by_peer[handshake.peer] += 1
             closed = self._closed
-        if slowest is not None:
-            slowest.abort()
+        if oldest is not None:
+            oldest.abort()
         if closed:
             stream.abort()
         return True
 
-    def _one_too_many(self, peer: str | None) -> Stream | None:
-        """Return the slowest of the handshakes that leave no room for another one of that peer."""
+    def _oldest_at_limit(self, peer: str | None) -> Stream | None:
+        """Return the oldest handshake that counts toward a limit this peer has reached; None below the limits."""
         assert self._lock.locked()
-        most, count = self._limits.handshakes_per_address, 0 if peer is None else self._by_peer[peer]
-        if most is not None and count >= most:
-            self._say_crowded(peer, f"{count} handshakes of {peer} are under way; its slowest give way")
-            return next(stream for stream, one in self._handshakes.items() if one.peer == peer)
-        most, count = self._limits.handshakes, len(self._handshakes)
-        if most is not None and count >= most:
-            self._say_crowded(None, f"{count} handshakes are under way; the slowest give way")
+        limit, count = self._limits.handshakes_per_address, 0 if peer is None else self._by_peer[peer]
+        if limit is not None and count >= limit:
+            self._warn_once(peer, f"{count} handshakes of {peer} in progress; aborting its slow ones for new ones")
+            return next(stream for stream, handshake in self._handshakes.items() if handshake.peer == peer)
+        limit, count = self._limits.handshakes, len(self._handshakes)
+        if limit is not None and count >= limit:
+            self._warn_once(None, f"{count} handshakes in progress; aborting slow ones for new ones")
             return next(iter(self._handshakes))
         return None
 
-    def _say_crowded(self, peer: str | None, text: str) -> None:
-        if peer not in self._crowded:
-            self._crowded.add(peer)
+    def _warn_once(self, peer: str | None, text: str) -> None:
+        if peer not in self._warned:
+            self._warned.add(peer)
             _logger.warning("%s", text)
 
     def _end_handshake(self, stream: Stream) -> None:
         with self._lock:
-            self._drop(stream)
+            self._remove(stream)
 
-    def _drop(self, stream: Stream) -> None:
+    def _remove(self, stream: Stream) -> None:
         assert self._lock.locked()
         handshake = self._handshakes.pop(stream, None)
         if handshake is None:
             return
         peer = handshake.peer
-        # Said again only after it was calm for a while.
+        # Warn again only after the count has fallen below half the limit.
         if peer is not None:
             self._by_peer[peer] -= 1
             if self._by_peer[peer] * 2 < (self._limits.handshakes_per_address or 0):
-                self._crowded.discard(peer)
+                self._warned.discard(peer)
             if not self._by_peer[peer]:
                 del self._by_peer[peer]
         if len(self._handshakes) * 2 < (self._limits.handshakes or 0):
-            self._crowded.discard(None)
+            self._warned.discard(None)
 
     def close(self) -> None:
-        """Break off every handshake that is under way, and every later one."""
+        """Abort every handshake in progress, and every later one."""
         with self._lock:
             self._closed = True
             streams = list(self._handshakes)
@@ -197,7 +197,7 @@ class Acceptor:
             stream.abort()
 
     def plain_stream(self, sock: socket.socket) -> Stream:
-        """Return the stream of a connection without TLS; raises OSError when it has ended."""
+        """Return the stream of a connection without TLS; raises OSError if the connection has ended."""
         sock.settimeout(None)
         return Stream(sock, write_timeout=self._timeouts.write, on_data=self._on_raw_socket_data)
 
@@ -207,9 +207,9 @@ class Acceptor:
             return Stream(sock, write_timeout=self._timeouts.write, on_data=self._on_raw_socket_data)
         return TLSStream(sock, context=context, write_timeout=self._timeouts.write, on_data=self._on_raw_socket_data)
 
-    def _shake_hands(self, stream: Stream, deadline: float) -> UpgradedConnection | None:
+    def _handshake(self, stream: Stream, deadline: float) -> UpgradedConnection | None:
         host, port = stream.remote_address
-        request = None
+        request = HttpRequest("", "", "", Headers(), stream.remote_address)  # until one is read
         try:
             if isinstance(stream, TLSStream):
                 stream.handshake(deadline)
@@ -221,29 +221,28 @@ class Acceptor:
                 admitted.slot.release()
                 raise
         except RefusalError as refusal:
-            nothing_read = HttpRequest("", "", "", Headers(), stream.remote_address)
-            log_refusal(refusal, request or nothing_read, self._observe)
-            _turn_away(stream, refusal)
+            log_refusal(refusal, request, self._observe)
+            _send_refusal(stream, refusal)
         except DisconnectedError as error:
-            _logger.log(error.level, "no handshake with %s:%d: %s", host, port, error)
+            _logger.log(error.level, "WebSocket handshake with %s:%d failed: %s", host, port, error)
         except ssl.SSLEOFError:
-            _logger.info("no TLS with %s:%d: the peer closed the connection", host, port)
+            _logger.info("TLS handshake with %s:%d failed: the peer closed the connection", host, port)
         except ssl.SSLError as error:
-            _logger.warning("no TLS with %s:%d: %s", host, port, _tls_fault(error))
+            _logger.warning("TLS handshake with %s:%d failed: %s", host, port, _tls_error_text(error))
         except OSError as error:
-            _logger.info("the connection of %s:%d broke in the handshake: %s", host, port, error)
+            _logger.info("lost the connection of %s:%d during the handshake: %s", host, port, error)
         except Exception:
-            _logger.exception("the handshake of %s:%d failed", host, port)
+            _logger.exception("unexpected error in the handshake with %s:%d", host, port)
         else:
             stream.set_read_timeout(None)
             return upgraded
         return None
 
     def admit(self, request: HttpRequest) -> AdmittedRequest:
-        """Decide about a request; an admitted one takes up its slot until that is released.
+        """Admit a request, which occupies a connection slot until that is released.
 
         Raises:
-            RefusalError: what to answer instead.
+            RefusalError: the request is refused; the error holds the response.
         """
         client = self._client_address(request.remote_address[0], request.headers)
         if client != request.remote_address[0]:
@@ -256,7 +255,7 @@ class Acceptor:
             raise
 
     def upgrade(self, stream: Stream, admitted: AdmittedRequest) -> UpgradedConnection:
-        """Answer an admitted request with 101, and return its WebSocket."""
+        """Accept the upgrade of an admitted request (101), and return the connection."""
         decision = admitted.decision
         websocket = upgrade.accept(
             stream,
@@ -271,7 +270,7 @@ class Acceptor:
 
 
 def log_refusal(refusal: RefusalError, request: HttpRequest, observe: Observer | None) -> None:
-    """Write to the log, and tell the observer, which request was refused and why."""
+    """Log a refused request with the reason, and pass it to the observer."""
     host, port = request.remote_address
     path = request.path or "-"
     _logger.warning("refused %s:%d %.200s with HTTP %d: %s", host, port, path, refusal.status, refusal.reason)
@@ -279,8 +278,8 @@ def log_refusal(refusal: RefusalError, request: HttpRequest, observe: Observer |
         observe(Refused(request.client_address, request.path, refusal.status, refusal.reason))
 
 
-def _send_away(stream: Stream, *, plain: bool) -> None:
-    # Without waiting for it to read this: there are too many already.
+def _reject_excess(stream: Stream, *, plain: bool) -> None:
+    # Do not wait until the peer has read the response: too many handshakes are in progress already.
     with contextlib.suppress(OSError):
         if plain:
             stream.buffer(refusal_response(RefusalError(503, "too many handshakes", [("Retry-After", "30")])))
@@ -288,20 +287,20 @@ def _send_away(stream: Stream, *, plain: bool) -> None:
     stream.close()
 
 
-def _tls_fault(error: ssl.SSLError) -> str:
+def _tls_error_text(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the client's certificate was refused: {error.verify_message}"
+        return f"the client certificate was refused: {error.verify_message}"
     if error.reason == "HTTP_REQUEST":
         return "the peer speaks plain HTTP (ws), and this port is TLS (wss)"
     return str(error.reason or error)
 
 
-def _turn_away(stream: Stream, refusal: RefusalError) -> None:
+def _send_refusal(stream: Stream, refusal: RefusalError) -> None:
     with contextlib.suppress(OSError):
         stream.buffer(refusal_response(refusal))
         stream.flush()
         stream.finish_writing()
-        # Closing over unread bytes would reset the connection, and the answer with it.
+        # Closing with unread bytes would reset the connection, and the peer would lose the response.
         deadline = time.monotonic() + _LINGER
         while (remaining := deadline - time.monotonic()) > 0:
             stream.set_read_timeout(remaining)

@@ -1,4 +1,4 @@
-"""The server's side of the opening handshake: who is it, may it come in, which OCPP (J16 §3)."""
+"""Admits or refuses upgrade requests: identity, authentication, OCPP version (J16 §3)."""
 
 from __future__ import annotations
 
@@ -21,69 +21,70 @@ Identify = Callable[[HttpRequest], str | None]
 
 @dataclass(frozen=True)
 class Credentials:
-    """How a charge point proved that it is who it says."""
+    """How a charge point authenticated itself."""
 
     profile: int
-    """The security profile of its connection."""
+    """The security profile of the connection."""
     password_hash: str | None = field(default=None, repr=False)
-    """The hash that its password fitted."""
+    """The stored hash that the password matched."""
     serial_number: str | None = None
-    """What its client certificate names it."""
+    """The serial number in the client certificate."""
 
 
 class Security(Protocol):
-    """What decides about the credentials of charge points, and about what they send."""
+    """Authenticates charge points and checks their messages."""
 
     def admit(self, request: HttpRequest, charge_point_id: str, version: str | None) -> Credentials:
-        """Return how a charge point proved its identity; ``version`` is the one that will be spoken.
+        """Authenticate a charge point; ``version`` is the OCPP version of the connection, None if there is none.
 
         Raises:
-            RefusalError: it did not.
+            RefusalError: the charge point is not authenticated.
         """
         raise NotImplementedError
 
     def checks(self, metadata: ConnectionMetadata, credentials: Credentials) -> SecurityChecks:
-        """Take note that a charge point is connected, and return the checks of its messages."""
+        """Record that a charge point is connected, and return the checks for its messages."""
         raise NotImplementedError
 
 
-class Attempts(Protocol):
-    """Remembers who failed to authenticate."""
+class AttemptLimiter(Protocol):
+    """Limits failed authentications."""
 
     def attempt(self, address: str, charge_point_id: str) -> AbstractContextManager[None]:
-        """Return what surrounds an attempt; entering it raises RefusalError if there were too many."""
+        """Return the context for one authentication; entering it raises RefusalError after too many failures."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class UpgradeDecision:
-    """An upgrade request that was let in."""
+    """How to answer an admitted upgrade request."""
 
     charge_point_id: str
     subprotocol: str | None
-    """None when there is none in common: upgrade, then close at once (J16 §3.2)."""
+    """None without a common subprotocol: upgrade, then close at once (J16 §3.2)."""
     key: str
     extensions: str
     announce: bool = True
-    """Whether the answer names the subprotocol; not to a client that named none."""
+    """Whether the response names the subprotocol; False if the client offered none."""
     credentials: Credentials | None = None
-    """None where nothing looks at them."""
+    """None if the policy has no ``security``."""
 
 
 @dataclass(frozen=True)
 class AdmissionPolicy:
-    """What decides about an upgrade request.
+    """Admits or refuses upgrade requests.
 
     Args:
-        protocols: the subprotocols that are served.
-        default_protocol: the one that a client gets which names none; None: nothing in common.
-        refuse_unknown_protocol: answer 400 where nothing is in common, instead of upgrading and closing.
-        security: decides before ``authorize`` by the security profiles.
+        protocols: the supported subprotocols.
+        default_protocol: the subprotocol of clients that offer none; None: there is no common subprotocol then.
+        refuse_unknown_protocol: answer 400 if there is no common subprotocol, instead of upgrading and closing.
+        security: the security profiles, checked before ``authorize``.
         authorize: called with the request and the identity; see `CentralSystem`.
         identify: returns the identity instead of the last path segment; None answers 404.
-        limiter: remembers failed authentications; None lets everybody try as often as they like.
-        compression: whether permessage-deflate is accepted; None: by those who speak 2.x, whose specification asks for
-            it (4/201 §3.3), and by no others (J16 §5.1).
+        compression: whether to accept permessage-deflate; None: for 2.0.1 and 2.1, for which the specification requires
+            it (4/201 §3.3), but not for 1.6 (J16 §5.1).
+        limiter: limits failed authentications; None: no limit.
+        realm: named by the challenge of a 401 response.
     """
 
     protocols: Sequence[str]
@@ -93,23 +94,25 @@ class AdmissionPolicy:
     authorize: Authorize | None = None
     identify: Identify | None = None
     compression: bool | None = None
-    limiter: Attempts | None = None
+    limiter: AttemptLimiter | None = None
     realm: str = field(default="ocpp")
 
     def admit(self, request: HttpRequest) -> UpgradeDecision:
-        """Return how to go on with a request: path first, then credentials, then subprotocol.
+        """Return how to answer a request; checks the path first, then the credentials, then the subprotocol.
 
         Raises:
-            RefusalError: what to answer instead.
+            RefusalError: the request is refused; the error holds the response.
         """
         key = check_upgrade(request)
         charge_point_id = self._identify(request)
         offered = offered_protocols(request)
-        chosen = self._common(offered)
+        chosen = self._choose_subprotocol(offered)
         version = None if chosen is None else SUBPROTOCOLS[chosen]
         credentials = self._authenticate(request, charge_point_id, version)
         if chosen is None and self.refuse_unknown_protocol:
-            raise RefusalError(400, f"no common subprotocol: {offered} offered, {list(self.protocols)} served")
+            raise RefusalError(
+                400, f"no common subprotocol: the client offered {offered}; supported: {list(self.protocols)}"
+            )
         compressing = chosen in COMPRESSED_BY_DEFAULT if self.compression is None else self.compression
         extensions = request.headers.get("sec-websocket-extensions", "") if compressing else ""
         return UpgradeDecision(
@@ -122,20 +125,20 @@ class AdmissionPolicy:
         try:
             identity = self.identify(request)
         except Exception as error:
-            _logger.exception("identify failed")
-            raise RefusalError(500, "identify failed") from error
+            _logger.exception("identify raised an exception")
+            raise RefusalError(500, "identify raised an exception") from error
         if not identity:
-            raise RefusalError(404, "identify knows no such charge point")
+            raise RefusalError(404, "identify returned no identity")
         if not isinstance(identity, str):
-            _logger.error("identify must return the identity as text, or None, not %r", identity)
-            raise RefusalError(500, "identify returned something else than an identity")
+            _logger.error("identify must return the identity as str, or None, not %r", identity)
+            raise RefusalError(500, "identify returned neither str nor None")
         return identity
 
     def _authenticate(self, request: HttpRequest, charge_point_id: str, version: str | None) -> Credentials | None:
         if self.security is None and self.authorize is None:
             return None
-        keeper = self.limiter
-        with nullcontext() if keeper is None else keeper.attempt(request.client_address, charge_point_id):
+        limiter = self.limiter
+        with nullcontext() if limiter is None else limiter.attempt(request.client_address, charge_point_id):
             credentials = None if self.security is None else self.security.admit(request, charge_point_id, version)
             self._authorize(request, charge_point_id)
         return credentials
@@ -144,20 +147,20 @@ class AdmissionPolicy:
         if self.authorize is None:
             return
         try:
-            verdict = self.authorize(request, charge_point_id)
+            result = self.authorize(request, charge_point_id)
         except Exception as error:
-            _logger.exception("authorize failed for %r", charge_point_id)
-            raise RefusalError(500, "authorize failed") from error
-        if verdict is True:
+            _logger.exception("authorize raised an exception for %r", charge_point_id)
+            raise RefusalError(500, "authorize raised an exception") from error
+        if result is True:
             return
-        status = 401 if verdict is False else verdict
+        status = 401 if result is False else result
         if isinstance(status, bool) or not isinstance(status, int) or not 400 <= status <= 599:
-            _logger.error("authorize must return True, False or an HTTP status from 400 to 599, not %r", verdict)
-            raise RefusalError(500, "authorize returned something else than a verdict")
+            _logger.error("authorize must return True, False or an HTTP status from 400 to 599, not %r", result)
+            raise RefusalError(500, "authorize returned neither a bool nor an HTTP status from 400 to 599")
         challenge = [("WWW-Authenticate", f'Basic realm="{self.realm}"')] if status == 401 else []
         raise RefusalError(status, f"authorize refused {charge_point_id!r}", challenge)
 
-    def _common(self, offered: Sequence[str]) -> str | None:
+    def _choose_subprotocol(self, offered: Sequence[str]) -> str | None:
         if not offered:
             return self.default_protocol
         # The client's order decides: it lists its versions by preference (J16 §3.1.3).

@@ -1,4 +1,4 @@
-"""Whose request it is that a trusted proxy passes on: Forwarded (RFC 7239), or X-Forwarded-For."""
+"""The client address of requests from a trusted proxy: Forwarded (RFC 7239) or X-Forwarded-For."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class ClientAddress:
-    """Finds the address of the client behind the proxies that are trusted.
+    """Finds the address of the client behind trusted proxies.
 
     Args:
         trusted_proxies: addresses or networks.
 
     Raises:
-        ValueError: one of them is neither.
+        ValueError: an entry is neither; the text names it.
     """
 
     def __init__(self, trusted_proxies: Sequence[str]) -> None:
@@ -35,11 +35,11 @@ class ClientAddress:
             raise ValueError(f"trusted_proxies: {error}") from None
 
     def __call__(self, peer: str, headers: Headers) -> str:
-        """Return the address of the client: the last one of the chain that no trusted proxy stands for.
+        """Return the address of the client: the last address in the header that is not of a trusted proxy.
 
-        What stands before it could have been written by the client itself, and so could be the one header where the
-        proxy writes the other: where they do not agree, neither is believed. A chain that holds something else than an
-        address ends there.
+        The client itself may have written the entries before it. It may also have sent the header that the proxy does
+        not write, so if both headers are present and disagree, the address of the peer is returned. The chain ends at
+        an entry that is not an address.
         """
         if not self.trusts(peer):
             return peer
@@ -58,7 +58,7 @@ class ClientAddress:
         return client
 
     def trusts(self, address: str) -> bool:
-        """Whether a trusted proxy has that address."""
+        """Return whether the address is one of a trusted proxy."""
         parsed = parse_ip(address) if self._trusted else None
         return parsed is not None and any(parsed in network for network in self._trusted)
 
@@ -74,9 +74,9 @@ def _x_forwarded_for(value: str) -> Iterator[str]:
 
 def _without_port(name: str) -> str:
     match = _WITH_PORT.fullmatch(name)
-    # An IPv6 address in X-Forwarded-For stands without brackets.
+    # X-Forwarded-For holds IPv6 addresses without brackets, which the pattern does not match.
     return name if match is None else match[1] or match[2] or ""
 
 
 _HOPS: Mapping[str, Callable[[str], Iterator[str]]] = {"forwarded": _forwarded, "x-forwarded-for": _x_forwarded_for}
-"""How to read the addresses of each header, the nearest first."""
+"""Reads the addresses of each header, the nearest first."""

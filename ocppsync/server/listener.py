@@ -14,27 +14,27 @@ from ..throttled_log import is_power_of_two
 
 _logger = logging.getLogger(__name__)
 _PAUSE = 0.2
-"""Seconds to wait when the system has no more file descriptors, instead of spinning."""
+"""Seconds to wait after a failed accept, such as without free file descriptors, instead of spinning."""
 
 
 class Listener:
-    """Listens from its construction, and accepts from `start` on.
+    """Binds its port at once; accepts connections from `start` on.
 
     Args:
         host: the address to listen on.
-        port: 0 picks a free one; see `port`.
+        port: the port; 0 picks a free one, see the attribute ``port``.
 
     Raises:
-        OSError: the address cannot be listened on; the text names it.
+        OSError: it cannot listen on the address; the text names it.
     """
 
     def __init__(self, host: str, port: int) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
-            # A backlog for a whole fleet that comes back at once.
+            # The backlog holds a whole fleet that reconnects at once.
             self._socket = socket.create_server((host, port), family=family, backlog=1024)
         except OSError as error:
-            # Not its own text, which names the address again; a host that is not known has a number below 0.
+            # The text of the error repeats the address. getaddrinfo errors have negative numbers.
             reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
             raise OSError(error.errno, f"cannot listen on {host}:{port}: {reason}") from None
         self._socket.setblocking(False)
@@ -44,17 +44,17 @@ class Listener:
         self._thread: threading.Thread | None = None
 
     def start(self, on_accept: Callable[[socket.socket], object]) -> None:
-        """Begin to accept.
+        """Start the accept thread.
 
         Args:
-            on_accept: called with each new socket, on the accept thread; it must not wait.
+            on_accept: called with each new socket on the accept thread; it must not block.
         """
         name = f"ocppsync-accept-{self.port}"
         self._thread = threading.Thread(target=self._run, args=(on_accept,), name=name, daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Stop listening and end the thread."""
+        """Stop listening and end the accept thread."""
         self._closed = True
         with contextlib.suppress(OSError):
             self._wake_writer.send(b"x")
@@ -72,7 +72,7 @@ class Listener:
         pause = select.poll()
         pause.register(wake, select.POLLIN)
         failures = 0
-        # The mark is looked at first: after a close from `on_accept` the numbers polled may be another's.
+        # Check the flag first: after a close() from `on_accept` the polled descriptors may belong to other files.
         while not self._closed and wake not in dict(poll.poll()):
             try:
                 sock, _ = self._socket.accept()
@@ -81,8 +81,8 @@ class Listener:
             except OSError as error:
                 failures += 1
                 if is_power_of_two(failures):
-                    # A lack that lasts must not fill the disk as well.
-                    _logger.error("cannot accept a connection, for the %d. time in a row: %s", failures, error)
+                    # Do not fill the log while the error persists.
+                    _logger.error("cannot accept connections (%d failures in a row): %s", failures, error)
                 pause.poll(_PAUSE * 1000)
                 continue
             failures = 0
@@ -94,6 +94,6 @@ def _hand_over(sock: socket.socket, on_accept: Callable[[socket.socket], object]
         sock.setblocking(True)
         on_accept(sock)
     except Exception:
-        # Most likely no more threads can be started: this connection is lost, the listener must not be.
-        _logger.exception("a new connection was dropped")
+        # Most likely no more threads can be started. Drop this connection, but keep the listener.
+        _logger.exception("dropped a new connection")
         sock.close()

@@ -1,4 +1,4 @@
-"""Which charge points are connected, and what is remembered of each beyond its connection."""
+"""The connected charge points, and the state of each that outlives its connection."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _logger = logging.getLogger(__name__)
 ConnectionStatus = Literal["connected", "disconnected"]
 ConnectionListener = Callable[[str, ConnectionStatus], object]
 
-_REMEMBERED = 10_000
-"""How many identities that are not connected are remembered; more only come from a peer that invents them."""
+_MAX_REMEMBERED = 10_000
+"""How many disconnected identities are remembered. More of them only come from a client that invents identities."""
 
 
 class IdentityRecord:
-    """What is known of one identity."""
+    """The state of one identity."""
 
     __slots__ = ("answers", "connection", "events", "registration")
 
@@ -37,15 +37,15 @@ class IdentityRecord:
 
 
 class Registry:
-    """The connected charge points; the newest connection of an identity is the one that counts.
+    """The connected charge points; a new connection of an identity replaces the previous one.
 
-    Listeners run in the handler pool. For one charge point they see ``"connected"`` and ``"disconnected"`` in turn: a
-    connection that takes over from another of the same identity is no change.
+    Listeners run in the handler pool. For each charge point, ``"connected"`` and ``"disconnected"`` alternate:
+    listeners are not called when a connection replaces another one of the same identity.
 
     Args:
-        executor: where the listeners run.
-        clock: by which answers are remembered.
-        listeners: are told of every change.
+        executor: runs the listeners.
+        clock: the time, in seconds, for the expiry of remembered answers.
+        listeners: called at every change.
     """
 
     def __init__(
@@ -59,32 +59,32 @@ class Registry:
         self.listeners: Listeners[ConnectionListener] = Listeners() if listeners is None else listeners
         self._lock = threading.Lock()  # guards everything below; never held over I/O or user code
         self._records: dict[str, IdentityRecord] = {}
-        self._away: OrderedDict[str, None] = OrderedDict()  # the identities that are not connected, the longest first
+        self._disconnected: OrderedDict[str, None] = OrderedDict()  # identities, longest disconnected first
         self._connected: dict[str, Connection] = {}
 
     def __repr__(self) -> str:
         return f"<Registry connected={len(self._connected)} remembered={len(self._records)}>"
 
     def record(self, charge_point_id: str) -> IdentityRecord:
-        """Return what is known of that charge point."""
+        """Return the state of a charge point."""
         with self._lock:
             return self._record(charge_point_id)
 
     def add(self, connection: Connection) -> Connection | None:
-        """Make it the connection of its charge point, and return the one that it takes over from."""
+        """Make this the connection of its charge point, and return the connection that it replaces."""
         charge_point_id = connection.metadata.charge_point_id
         with self._lock:
             record = self._record(charge_point_id)
             previous, record.connection = record.connection, connection
             self._connected[charge_point_id] = connection
             record.answers.prefer(connection.reply_to)
-            self._away.pop(charge_point_id, None)
+            self._disconnected.pop(charge_point_id, None)
             if previous is None:
-                self._tell_soon(record, charge_point_id, "connected")
+                self._notify(record, charge_point_id, "connected")
         return previous
 
     def remove(self, connection: Connection) -> None:
-        """Forget it, unless another has taken over: then nothing has changed."""
+        """Remove a connection; does nothing if another one has replaced it."""
         charge_point_id = connection.metadata.charge_point_id
         with self._lock:
             record = self._records.get(charge_point_id)
@@ -92,22 +92,22 @@ class Registry:
                 return
             record.connection = None
             del self._connected[charge_point_id]
-            self._tell_soon(record, charge_point_id, "disconnected")
-            self._away[charge_point_id] = None
-            while len(self._away) > _REMEMBERED:
-                del self._records[self._away.popitem(last=False)[0]]
+            self._notify(record, charge_point_id, "disconnected")
+            self._disconnected[charge_point_id] = None
+            while len(self._disconnected) > _MAX_REMEMBERED:
+                del self._records[self._disconnected.popitem(last=False)[0]]
 
     def get(self, charge_point_id: str) -> Connection | None:
-        """Return the connection of a charge point."""
+        """Return the connection of a charge point; None if it is not connected."""
         return self._connected.get(charge_point_id)
 
     def connections(self) -> list[Connection]:
-        """Return all that are connected now."""
+        """Return all current connections."""
         with self._lock:
             return list(self._connected.values())
 
     def charge_points(self) -> list[str]:
-        """Return the identities that are connected now, sorted."""
+        """Return the identities of the connected charge points, sorted."""
         with self._lock:
             return sorted(self._connected)
 
@@ -115,9 +115,9 @@ class Registry:
         record = self._records.get(charge_point_id)
         if record is None:
             record = self._records[charge_point_id] = IdentityRecord(self._executor, self._clock)
-            self._away[charge_point_id] = None
+            self._disconnected[charge_point_id] = None
         return record
 
-    def _tell_soon(self, record: IdentityRecord, charge_point_id: str, status: ConnectionStatus) -> None:
+    def _notify(self, record: IdentityRecord, charge_point_id: str, status: ConnectionStatus) -> None:
         if self.listeners:
             record.events.submit(self.listeners.tell, charge_point_id, status)

@@ -1,4 +1,4 @@
-"""Serves the connections of a central system, each on a thread: from the charge point's arrival to its end."""
+"""Serves the connections of a central system, each on a thread, from the handshake to the end."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ServerContext:
-    """What a central system hands to its server.
+    """What a `ConnectionServer` needs from its central system.
 
     Attributes:
         end: handlers and options.
-        acceptor: does the handshakes.
-        registry: knows which charge points are connected.
-        executor: where handlers run.
+        acceptor: performs the handshakes.
+        registry: the connected charge points.
+        executor: runs the handlers.
         timer: for deadlines and pings.
-        detector: knows which handlers run.
-        security: decides about credentials; None: nothing does.
-        enforce_registration: whether charge points have to be accepted before they may send.
+        detector: keeps track of the running handlers.
+        security: authenticates charge points by security profile; None: no profiles.
+        enforce_registration: restrict charge points until their BootNotification is accepted.
     """
 
     end: LocalEnd
@@ -61,21 +61,22 @@ class ServingState(IntEnum):
 
     OPEN = auto()
     CLOSING = auto()
-    """No more connections, and no more CALLs of those that are there."""
+    """New connections are refused; existing ones handle no more CALLs."""
     ABORTING = auto()
-    """The time for closing is over."""
+    """The close timeout has passed: remaining connections are aborted."""
 
 
 class ConnectionServer:
-    """Serves charge points until their connections have ended."""
+    """Serves each charge point until its connection ends."""
 
     def __init__(self, context: ServerContext) -> None:
         self.context = context
         self._acceptor = context.acceptor
         self._registry = context.registry
         self._close_timeout = context.end.options.timeouts.close
-        self._changed = threading.Condition()  # guards the next; notified when a thread has finished
-        # The threads that serve a connection. True for one that was started here, and so ends with its connection.
+        self._changed = threading.Condition()  # guards the next field; notified when a thread has finished
+        # The threads that serve a connection. True: started here, and ends with the connection; False: of a WSGI server
+        # or a test.
         self._serving: dict[threading.Thread, bool] = {}
         self._state = ServingState.OPEN
 
@@ -87,13 +88,13 @@ class ConnectionServer:
         """Whether the calling thread serves a connection."""
         return threading.current_thread() in self._serving
 
-    # Arrival.
+    # New connections.
 
     def start_reader(self, sock: socket.socket) -> None:
         """Serve a new connection on a thread of its own.
 
         Raises:
-            RuntimeError: the system lets no thread start.
+            RuntimeError: the thread cannot be started.
         """
         reader = threading.Thread(target=self._accept, args=(sock,), name="ocppsync-reader", daemon=True)
         with self._changed:
@@ -101,11 +102,11 @@ class ConnectionServer:
         try:
             reader.start()
         except RuntimeError:
-            self._leave(reader)
+            self._remove_thread(reader)
             raise
 
     def _accept(self, sock: socket.socket) -> None:
-        # Ends: the handshake is bounded in time, and Connection.run ends with the connection.
+        # Ends: the handshake has a timeout, and Connection.run ends with the connection.
         try:
             upgraded = self._acceptor.accept(sock)
             if upgraded is not None:
@@ -114,24 +115,21 @@ class ConnectionServer:
                 finally:
                     upgraded.slot.release()
         finally:
-            self._leave(threading.current_thread())
+            self._remove_thread(threading.current_thread())
 
     def admit(self, http_request: HttpRequest) -> AdmittedRequest:
-        """Decide about an upgrade request that another kind of server has read.
+        """Admit an upgrade request that was read elsewhere, such as by a WSGI server.
 
-        An admitted request takes up a slot until `serve_socket` or `serve_transport` has returned, or until
+        An admitted request occupies a slot until `serve_socket` or `serve_transport` returns, or until
         ``slot.release()``.
 
         Raises:
-            RefusalError: what to answer instead.
+            RefusalError: the request is refused; the error holds the response.
         """
         return self._acceptor.admit(http_request)
 
     def serve_socket(self, sock: socket.socket, admitted: AdmittedRequest) -> None:
-        """Serve an admitted charge point on the calling thread; returns when the connection has ended.
-
-        The socket is closed then.
-        """
+        """Serve an admitted charge point on the calling thread until the connection ends, then close the socket."""
         with self._on_this_thread(admitted):
             try:
                 upgraded = self._acceptor.upgrade(self._acceptor.plain_stream(sock), admitted)
@@ -144,7 +142,7 @@ class ConnectionServer:
                     sock.close()
 
     def serve_transport(self, transport: Transport, admitted: AdmittedRequest) -> None:
-        """Serve an admitted charge point over a transport of another kind, as `serve_socket` does."""
+        """Serve an admitted charge point over any transport on the calling thread until the connection ends."""
         with self._on_this_thread(admitted):
             self._serve(admitted, transport)
 
@@ -159,14 +157,14 @@ class ConnectionServer:
         finally:
             admitted.slot.release()
             thread.name = name
-            self._leave(thread)
+            self._remove_thread(thread)
 
-    def _leave(self, thread: threading.Thread) -> None:
+    def _remove_thread(self, thread: threading.Thread) -> None:
         with self._changed:
             self._serving.pop(thread, None)
             self._changed.notify_all()
 
-    # A connection.
+    # One connection.
 
     def _serve(self, admitted: AdmittedRequest, transport: Transport) -> None:
         threading.current_thread().name = f"ocppsync-reader-{admitted.charge_point_id}"
@@ -211,17 +209,17 @@ class ConnectionServer:
         charge_point_id, fields = admitted.charge_point_id, admitted.log_fields
         previous = self._registry.add(connection)
         if previous is not None:
-            _logger.warning("%s connected again; its earlier connection is closed", charge_point_id, extra=fields)
+            _logger.warning("%s connected again; closing its previous connection", charge_point_id, extra=fields)
             previous.supersede()
             previous.close(CloseCode.POLICY_VIOLATION, "another connection of the same identity")
-        # The 101 goes out only now: a client that has seen the charge point connect may send it requests.
+        # Send the 101 only now: the client may rely on the central system listing its charge point as connected.
         transport.open()
-        # `close()` may have looked for connections just before this one was added.
+        # `close()` may have listed the connections just before this one was added.
         if self._state is ServingState.ABORTING:
             connection.abort()
         elif self._state is ServingState.CLOSING:
             connection.drain()
-            _say_goodbye(connection)
+            _close_going_away(connection)
         try:
             connection.run()
         finally:
@@ -232,7 +230,7 @@ class ConnectionServer:
 
     def _close_without_protocol(self, admitted: AdmittedRequest, transport: Transport) -> None:
         # J16 §3.2: complete the handshake without naming a subprotocol, then close at once.
-        text = "%s offers no subprotocol that is served here; its connection is closed"
+        text = "%s and the central system have no common subprotocol; closing the connection"
         _logger.warning(text, admitted.charge_point_id, extra=admitted.log_fields)
         transport.on_closing = lambda: self.context.timer.call_later(self._close_timeout, transport.abort)
         try:
@@ -243,19 +241,19 @@ class ConnectionServer:
         finally:
             transport.release()
 
-    # The end.
+    # Closing.
 
     def drain(self) -> None:
-        """Accept no more connections, and hand out no more CALLs."""
+        """Refuse new connections, and handle no more CALLs."""
         self._state = ServingState.CLOSING
         self._acceptor.close()
         for connection in self._registry.connections():
             connection.drain()
 
     def close(self) -> None:
-        """Close all connections; returns when they have ended, or a little after the close timeout."""
+        """Close all connections; returns when they have ended, at the latest a second after the close timeout."""
         for connection in self._registry.connections():
-            _say_goodbye(connection)
+            _close_going_away(connection)
         deadline = time.monotonic() + self._close_timeout
         self._wait(deadline)
         self._state = ServingState.ABORTING
@@ -266,13 +264,13 @@ class ConnectionServer:
     def _wait(self, deadline: float) -> None:
         this = threading.current_thread()
         with self._changed:
-            started_here = [thread for thread, own in self._serving.items() if own]
+            started_here = [thread for thread, is_own in self._serving.items() if is_own]
             self._changed.wait_for(lambda: not self._serving.keys() - {this}, max(0.0, deadline - time.monotonic()))
             finished = [thread for thread in started_here if thread not in self._serving]
-        # These are at their last line.
+        # Does not block: these threads are at their last line.
         for thread in finished:
             thread.join()
 
 
-def _say_goodbye(connection: Connection) -> None:
-    connection.close(CloseCode.GOING_AWAY, "the central system stops")
+def _close_going_away(connection: Connection) -> None:
+    connection.close(CloseCode.GOING_AWAY, "the central system is closing")

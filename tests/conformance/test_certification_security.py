@@ -198,7 +198,7 @@ def wrong_name(authority: Authority, directory: Path) -> Certificate:
         (expired, "certificate has expired"),
         (not_yet_valid, "certificate is not yet valid"),
         (unknown, "unable to get local issuer certificate"),
-        (wrong_name, "the certificate is that of ['SN2'], and 'CP1' is 'SN1'"),
+        (wrong_name, "the certificate has the common name ['SN2']; 'CP1' needs 'SN1'"),
     ],
 )
 def test_tc_a_08_csms_invalid_client_certificate(

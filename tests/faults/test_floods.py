@@ -30,7 +30,7 @@ def test_2000_handshakes_that_are_opened_and_abandoned(caplog: pytest.LogCapture
             open_ones.append(peer)
             if len(open_ones) > 300:
                 open_ones.popleft().sock.close()
-        siege.wait_said("100 handshakes are under way")
+        siege.wait_said("100 handshakes in progress")
         for peer in open_ones:
             peer.sock.close()
 
@@ -78,7 +78,7 @@ def test_where_no_handshake_is_slow_the_newcomer_waits_outside(
         for peer in undecided:
             assert peer.read_response().status == 101
             peer.sock.close()
-        assert len(siege.said("2 handshakes are under way")) == 1
+        assert len(siege.said("2 handshakes in progress")) == 1
 
 
 def test_one_address_leaves_handshakes_for_others(
@@ -95,7 +95,7 @@ def test_one_address_leaves_handshakes_for_others(
             assert another.read_response().status == 503
         with siege.attacker() as neighbour:
             heartbeat(neighbour, "1")
-        assert len(siege.said("2 handshakes of 127.0.0.2 are under way")) == 1
+        assert len(siege.said("2 handshakes of 127.0.0.2 in progress")) == 1
         assert siege.said("3 handshakes") == []
 
 

@@ -118,7 +118,7 @@ def test_slow_tls_handshakes_are_limited_too(authority: Authority, caplog: pytes
             thread.join(DEADLINE)
         for peer in peers:
             peer.sock.close()
-        assert len(siege.said("2 handshakes are under way")) == 1
+        assert len(siege.said("2 handshakes in progress")) == 1
 
 
 def note_end(peer: Peer, ended: Recorder) -> None:
@@ -134,7 +134,7 @@ def test_plain_http_on_the_tls_port_is_one_line(authority: Authority, caplog: py
             address = attacker.address
         siege.wait_said(address)
         assert siege.said(address) == [
-            f"no TLS with {address}: the peer speaks plain HTTP (ws), and this port is TLS (wss)"
+            f"TLS handshake with {address} failed: the peer speaks plain HTTP (ws), and this port is TLS (wss)"
         ]
 
 
@@ -146,7 +146,7 @@ def test_tls_on_the_plain_port_is_one_line(authority: Authority, caplog: pytest.
             address = attacker.address
         siege.wait_said(address)
         assert siege.said(address) == [
-            f"no handshake with {address}: the peer speaks TLS (wss), but this port is plain (ws)"
+            f"WebSocket handshake with {address} failed: the peer speaks TLS (wss), but this port is plain (ws)"
         ]
 
 

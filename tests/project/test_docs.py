@@ -17,6 +17,7 @@ import pytest
 from run_page import LIMIT, extract
 
 import ocppsync
+import ocppsync.testing
 from ocppsync import CentralSystem, ChargePoint, Lenient, Limits, Timeouts, Validation
 from ocppsync.cli.parser import build_parser
 from ocppsync.errors import _CODES, spell
@@ -185,6 +186,8 @@ def test_every_public_name_is_in_the_reference() -> None:
     described = set(re.findall(r"^::: ocppsync\.(\w+)$", reference, re.MULTILINE))
     modules = {file.stem for file in PACKAGE.glob("*.py")}
     assert described - modules == set(ocppsync.__all__) - {"__version__"}
+    described = set(re.findall(r"^::: ocppsync\.testing\.(\w+)$", reference, re.MULTILINE))
+    assert described == set(ocppsync.testing.__all__)
 
 
 # Links.

@@ -44,8 +44,8 @@ def port(program: Program) -> int:
     return port_of(program)
 
 
-class UpgradedConnection:
-    """Somebody with a browser, who keeps cookies and presses buttons."""
+class Browser:
+    """A browser that keeps cookies and submits forms."""
 
     def __init__(self, port: int) -> None:
         self._base = f"http://127.0.0.1:{port}"
@@ -78,7 +78,7 @@ def charge_point(port: int, name: str = "CP1") -> ChargePoint:
 
 
 def test_a_charger_is_listed_and_reset(port: int) -> None:
-    visitor = UpgradedConnection(port)
+    visitor = Browser(port)
     assert f"ws://127.0.0.1:{port}/ocpp" in visitor.look()
     with charge_point(port, "CP /1") as cp:
         cp.on("Reset")(lambda payload, metadata: {"status": "Accepted"})
@@ -102,7 +102,7 @@ def test_what_goes_wrong_is_told_in_words_that_help(port: int) -> None:
             raise made
         return made
 
-    visitor = UpgradedConnection(port)
+    visitor = Browser(port)
     with charge_point(port) as cp:
         cp.on("Reset")(answer)
         cp.send_request("BootNotification", BOOT)
@@ -136,7 +136,7 @@ def test_many_chargers_write_at_once(program: Program, port: int) -> None:
         thread.start()
     for thread in threads:
         thread.join(DEADLINE)
-    page = UpgradedConnection(port).look()
+    page = Browser(port).look()
     assert all("Acme One" in row(page, f"CP{number}") for number in range(10))
     assert page.count("Available") == 10
 
@@ -154,4 +154,4 @@ def test_a_reload_keeps_the_site_going(program: Program, port: int) -> None:
         program.wait_for("Worker exiting")
         cp.connect()
         cp.send_request("BootNotification", BOOT)
-        assert UpgradedConnection(port).reset("CP1") == "success: CP1 is resetting."
+        assert Browser(port).reset("CP1") == "success: CP1 is resetting."

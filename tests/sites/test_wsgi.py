@@ -103,12 +103,12 @@ def test_the_end_leaves_nothing_behind(cs: CentralSystem, caplog: pytest.LogCapt
     assert caplog.messages == []
 
 
-def test_closing_says_goodbye(cs: CentralSystem) -> None:
+def test_close_sends_a_close_frame(cs: CentralSystem) -> None:
     with werkzeug(wsgi_app(cs)) as port, dial(port) as peer:
         peer.upgrade()
         closing = threading.Thread(target=cs.close)
         closing.start()
-        assert peer.read_close() == (1001, "the central system stops")
+        assert peer.read_close() == (1001, "the central system is closing")
         peer.send_close(1001)
         peer.wait_for_end()
         closing.join(DEADLINE)
@@ -131,7 +131,7 @@ def test_closing_says_goodbye(cs: CentralSystem) -> None:
         ("/%ff", "GET", {}, 400),
     ],
 )
-def test_what_is_no_upgrade_is_refused_as_on_its_own_port(
+def test_a_request_without_upgrade_is_refused_as_on_the_own_port(
     path: str, method: str, changes: dict[str, Any], status: int
 ) -> None:
     data = request(path, method, **changes)
@@ -148,7 +148,7 @@ def test_what_is_no_upgrade_is_refused_as_on_its_own_port(
         assert answers[0].header(name) == answers[1].header(name)
 
 
-def test_who_is_not_authorised_gets_no_upgrade() -> None:
+def test_an_unauthorised_charge_point_gets_no_upgrade() -> None:
     def authorize(http_request: Any, name: str) -> bool:
         return bool(http_request.basic_credentials == (b"CP1", b"key"))
 
@@ -173,7 +173,7 @@ def test_who_is_not_authorised_gets_no_upgrade() -> None:
         ({"security": SecurityProfiles(passwords={"CP1": "a password of CP1"})}, {}, 401),
     ],
 )
-def test_who_is_not_let_in_gets_the_same_answer_as_on_its_own_port(
+def test_refusals_are_the_same_as_on_the_own_port(
     options: dict[str, Any], changes: dict[str, Any], status: int
 ) -> None:
     told = Recorder()
@@ -246,7 +246,7 @@ def test_the_limits_count() -> None:
                 assert peer.ask(request("/CP1", Upgrade=None)).status == 426
 
 
-def test_a_response_that_nobody_wants_counts_no_more() -> None:
+def test_a_response_that_is_not_read_releases_its_slot() -> None:
     inside: list[Any] = []
     with CentralSystem(None, limits=Limits(connections=1)) as cs:
         app: Any = wsgi_app(cs)
@@ -262,7 +262,7 @@ def test_a_response_that_nobody_wants_counts_no_more() -> None:
         with werkzeug(drop) as port:
             with dial(port) as peer:
                 assert peer.ask(request("/DROPPED")).status == 418
-            assert "inside=0" in inside[0]
+            assert "connections=0" in inside[0]
             with charge_point(port):
                 assert cs.charge_points == ["CP1"]
 
@@ -299,9 +299,9 @@ def test_waitress_says_what_to_use(cs: CentralSystem, caplog: pytest.LogCaptureF
     try:
         port = int(server.effective_port)
         text = unfit(port)
-        assert text.startswith("OCPP does not work on this server: waitress does not hand over its sockets")
+        assert text.startswith("OCPP does not work on waitress: it does not provide its sockets")
         assert "gunicorn with --worker-class gthread, or Werkzeug's server with threaded=True" in text
-        assert "does not hand over its sockets" in caplog.text
+        assert "it does not provide its sockets" in caplog.text
         assert "gunicorn" in ask(port, "/")[1]
     finally:
         stop.set()
@@ -323,19 +323,19 @@ def test_the_server_of_the_standard_library_says_what_to_use(cs: CentralSystem) 
         server.set_app(wsgi_app(cs))
         thread = threading.Thread(target=server.handle_request)
         thread.start()
-        assert "does not hand over its sockets" in unfit(server.server_port)
+        assert "it does not provide its sockets" in unfit(server.server_port)
         thread.join()
 
 
 def test_a_server_with_one_thread_says_what_to_use(cs: CentralSystem) -> None:
     with werkzeug(wsgi_app(cs), threaded=False) as port:
-        assert "has one thread for all requests" in unfit(port)
+        assert "it has one thread for all requests" in unfit(port)
 
 
 def test_a_server_that_does_tls_says_what_to_do(cs: CentralSystem, tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     with werkzeug(wsgi_app(cs), ssl_context=authority.server_context()) as port:
-        assert "leave that to a proxy" in unfit(port, authority.client_context())
+        assert "it does TLS itself; let a proxy do that" in unfit(port, authority.client_context())
 
 
 # Under a path.
@@ -356,12 +356,12 @@ def test_a_mount_keeps_to_its_prefix(cs: CentralSystem) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["", "ocpp", "/", "/ocpp/"])
-def test_a_mount_says_what_a_prefix_is(cs: CentralSystem, prefix: str) -> None:
+def test_a_mount_rejects_an_invalid_prefix(cs: CentralSystem, prefix: str) -> None:
     with pytest.raises(ValueError, match="must begin with a slash"):
         Mount(echo, cs, prefix)
 
 
-def test_what_surrounds_the_application_is_through_before_it_attends(cs: CentralSystem) -> None:
+def test_the_frameworks_request_has_ended_before_the_connection_is_served(cs: CentralSystem) -> None:
     through = threading.Event()
     app = wsgi_app(cs)
 
@@ -418,14 +418,14 @@ def directory(tmp_path: Path) -> Path:
 # Not with SIGINT and SIGQUIT: gunicorn's own handler of these shuts its thread pool down, and may wait there for a lock
 # that the very thread it has interrupted holds.
 @pytest.mark.slow
-def test_a_worker_that_stops_says_goodbye(directory: Path) -> None:
+def test_a_worker_that_stops_sends_a_close_frame(directory: Path) -> None:
     with gunicorn(directory) as program:
         port = port_of(program)
         with dial(port) as peer:
             peer.upgrade("/ocpp/CP1")
             assert ask(port, "/") == (200, "CP1")
             program.process.send_signal(signal.SIGTERM)
-            assert peer.read_close() == (1001, "the central system stops")
+            assert peer.read_close() == (1001, "the central system is closing")
             peer.send_close(1001)
             peer.wait_for_end()
             # Well before the 30 seconds that gunicorn waits, which `wait` does not.
@@ -441,7 +441,7 @@ def change_worker(directory: Path, change: Callable[[Any, int], object], *argume
         with dial(port) as peer:
             peer.upgrade("/ocpp/CP1")
             change(program, port)
-            assert peer.read_close() == (1001, "the central system stops")
+            assert peer.read_close() == (1001, "the central system is closing")
             peer.send_close(1001)
             peer.wait_for_end()
         program.wait_for(r"(?s)Booting worker.*Booting worker")
@@ -469,9 +469,9 @@ def test_a_worker_that_served_enough_requests_sends_the_charge_points_to_the_nex
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("worker", "reason"),
-    [("sync", "has one thread for all requests"), ("gevent", "has greenlets, not threads")],
+    [("sync", "it has one thread for all requests"), ("gevent", "it uses greenlets, not threads")],
 )
-def test_a_worker_that_cannot_do_it_says_what_to_use(directory: Path, worker: str, reason: str) -> None:
+def test_an_unsupported_worker_says_what_to_use(directory: Path, worker: str, reason: str) -> None:
     with gunicorn(directory, "--worker-class", worker, "--threads", "1") as program:
         port = port_of(program)
         text = unfit(port, path="/ocpp/CP1")

@@ -70,7 +70,7 @@ def test_nothing_is_found_in_nonsense(payload: Any) -> None:
         (None, "unknown", "unknown"),
     ],
 )
-def test_what_a_status_says(status: Any, soon: str, later: str) -> None:
+def test_the_verdict_of_each_status(status: Any, soon: str, later: str) -> None:
     (key,) = password_changes("1.6", "ChangeConfiguration", {"key": "AuthorizationKey", "value": WORD})
     (network,) = password_changes("2.1", "SetNetworkProfile", {"connectionData": {"basicAuthPassword": WORD}})
     assert [change.verdict({"status": status}) for change in (key, network)] == [soon, later]
@@ -83,6 +83,6 @@ def test_what_a_status_says(status: Any, soon: str, later: str) -> None:
 
 
 @pytest.mark.parametrize("answer", [None, [], {}, {"setVariableResult": [1]}, results((variable("Other"), "Accepted"))])
-def test_an_answer_that_does_not_say(answer: Any) -> None:
+def test_a_response_without_a_verdict(answer: Any) -> None:
     (change,) = password_changes("2.0.1", "SetVariables", variables(variable("SecurityCtrlr")))
     assert change.verdict(answer) == "unknown"

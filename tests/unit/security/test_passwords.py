@@ -32,7 +32,7 @@ def accepted(store: Passwords, *candidates: bytes | str, charge_point_id: str = 
 @pytest.mark.parametrize(
     "password", [KEY, b"", b"a:b:c", bytes(range(256)), "text", "p\N{LATIN SMALL LETTER E WITH ACUTE}"]
 )
-def test_a_hash_fits_its_password_alone(password: bytes | str) -> None:
+def test_a_hash_matches_only_its_password(password: bytes | str) -> None:
     hashed = quick(password)
     assert verify_password(password, hashed)
     assert not verify_password(b"another", hashed)
@@ -42,7 +42,7 @@ def test_text_is_utf_8() -> None:
     assert verify_password(b"\xc3\xa9", quick("\N{LATIN SMALL LETTER E WITH ACUTE}"))
 
 
-def test_a_hash_says_how_it_was_made_and_is_salted() -> None:
+def test_a_hash_contains_its_parameters_and_is_salted() -> None:
     hashed = hash_password(KEY)
     assert hashed.startswith("scrypt$16384$8$1$")
     assert verify_password(KEY, hashed)
@@ -53,8 +53,8 @@ def test_a_hash_says_how_it_was_made_and_is_salted() -> None:
 
 
 @pytest.mark.parametrize("hashed", ["", "secret", "scrypt$2$8$1$AA==", "scrypt$x$8$1$AA==$AA==", "md5$2$8$1$AA==$AA=="])
-def test_what_is_no_hash_is_not_shown(hashed: str) -> None:
-    with pytest.raises(ValueError, match=r"none of hash_password's$"):
+def test_an_invalid_hash_is_not_in_the_error(hashed: str) -> None:
+    with pytest.raises(ValueError, match=r"not a password hash: expected a value returned by hash_password$"):
         verify_password(KEY, hashed)
 
 
@@ -83,7 +83,7 @@ def test_a_password_is_that_of_its_identity() -> None:
     assert accepted(store, KEY, charge_point_id="CP2") == []
 
 
-def test_hexadecimal_text_is_tolerated_where_it_is_asked_for_and_in_1_6_alone() -> None:
+def test_hexadecimal_text_is_accepted_only_with_hex_text_and_in_1_6() -> None:
     store = passwords(hex_text=True)
     for text in (KEY.hex().encode(), KEY.hex().upper().encode()):
         assert store.check("CP1", text, "1.6")
@@ -94,7 +94,7 @@ def test_hexadecimal_text_is_tolerated_where_it_is_asked_for_and_in_1_6_alone() 
     assert not store.check("CP1", KEY.hex()[:-2].encode(), "1.6")
 
 
-def test_the_work_is_the_same_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_work_is_the_same_for_an_unknown_identity(monkeypatch: pytest.MonkeyPatch) -> None:
     from ocppsync.security import passwords as module
 
     costs = Recorder()
@@ -118,7 +118,7 @@ def test_a_function_looks_hashes_up(as_stored: Any) -> None:
 
 
 @pytest.mark.parametrize("hashes", [lambda charge_point_id: None, types.MappingProxyType({})])
-def test_what_cannot_be_written_needs_a_store_for_what_changes(hashes: Any) -> None:
+def test_hashes_that_are_not_mutable_require_on_change(hashes: Any) -> None:
     with pytest.raises(ValueError, match="on_change"):
         Passwords(hashes)
 
@@ -141,7 +141,7 @@ def test_set_replaces_all() -> None:
     assert changes.items == list(hashes.items())
 
 
-def test_an_offer_is_good_beside_the_old_until_it_is_accepted() -> None:
+def test_old_and_new_passwords_are_valid_until_the_new_one_is_accepted() -> None:
     store = passwords()
     offer = store.offer("CP1", "new")
     assert accepted(store, KEY, "new") == [KEY, "new"]
@@ -149,21 +149,21 @@ def test_an_offer_is_good_beside_the_old_until_it_is_accepted() -> None:
     assert accepted(store, KEY, "new") == ["new"]
 
 
-def test_an_offer_that_is_refused_is_forgotten() -> None:
+def test_a_refused_password_is_dropped() -> None:
     store = passwords()
     store.offer("CP1", "new").refused()
     assert accepted(store, KEY, "new") == [KEY]
 
 
 @pytest.mark.parametrize("used", [KEY, b"new"])
-def test_an_offer_without_an_answer_ends_with_the_first_use(used: bytes) -> None:
+def test_without_an_answer_the_first_used_password_stays(used: bytes) -> None:
     store = passwords()
     store.offer("CP1", b"new")
     store.confirm("CP1", store.check("CP1", used) or "")
     assert accepted(store, KEY, b"new") == [used]
 
 
-def test_a_deferred_offer_ends_with_its_own_use() -> None:
+def test_a_deferred_password_is_pending_until_it_is_used() -> None:
     store = passwords()
     store.offer("CP1", "new").defer()
     store.confirm("CP1", store.check("CP1", KEY) or "")
@@ -172,7 +172,7 @@ def test_a_deferred_offer_ends_with_its_own_use() -> None:
     assert accepted(store, KEY, "new") == ["new"]
 
 
-def test_the_password_that_it_has_can_be_offered_again() -> None:
+def test_the_current_password_can_be_offered_again() -> None:
     store = passwords()
     store.offer("CP1", KEY).refused()
     assert accepted(store, KEY) == [KEY]
@@ -180,7 +180,7 @@ def test_the_password_that_it_has_can_be_offered_again() -> None:
     assert store.hashes("CP1") == store.hashes("CP1")[:1]
 
 
-def test_of_two_offers_each_has_its_own_end() -> None:
+def test_two_pending_passwords_have_separate_outcomes() -> None:
     store = passwords()
     first, second = store.offer("CP1", "first"), store.offer("CP1", "second")
     first.accepted()
@@ -189,7 +189,7 @@ def test_of_two_offers_each_has_its_own_end() -> None:
     assert accepted(store, KEY, "first", "second") == ["first"]
 
 
-def test_the_oldest_offers_are_forgotten() -> None:
+def test_the_oldest_pending_passwords_are_dropped() -> None:
     store = passwords()
     for number in range(6):
         store.offer("CP1", f"offer {number}")

@@ -1,4 +1,4 @@
-"""The security profiles: who gets in over what, with requests as they reach the gate, and over real connections."""
+"""The security profiles, with requests to `SecurityProfiles` and over real connections."""
 
 from __future__ import annotations
 
@@ -78,11 +78,11 @@ def test_the_profile_is_what_the_connection_shows() -> None:
 def test_a_lower_profile_than_the_minimum_is_refused(minimum: Any) -> None:
     security = SecurityProfiles(passwords=passwords(), minimum_profile=minimum)
     refused = refusal(security, asked(basic(KEY)))
-    assert (refused.status, refused.reason) == (403, "security profile 1, and 'CP1' needs 2 at least")
+    assert (refused.status, refused.reason) == (403, "security profile 1 is not enough: 'CP1' needs at least 2")
     assert security.admit(asked(basic(KEY), secure=True), "CP1", "1.6").profile == 2
 
 
-def test_what_is_unsaid_is_profile_1() -> None:
+def test_the_default_minimum_is_profile_1() -> None:
     for minimum in (1, {}, {"CP2": 3}, lambda charge_point_id: None):
         assert SecurityProfiles(passwords=passwords(), minimum_profile=minimum).minimum_of("CP1") == 1
 
@@ -128,7 +128,7 @@ def test_of_two_connections_at_once_the_higher_profile_counts(hasty: None) -> No
     assert set(stored.values()) == {3}
 
 
-def test_nobody_waits_for_another_rise_to_be_stored() -> None:
+def test_no_thread_waits_for_another_profile_to_be_stored() -> None:
     begun, release, stored = threading.Event(), threading.Event(), Recorder()
 
     def store(name: str, profile: int) -> None:
@@ -169,15 +169,15 @@ def test_a_store_that_fails_does_not_lower_the_minimum(caplog: pytest.LogCapture
 
 
 @pytest.mark.parametrize("minimum", [-1, 4, True])
-def test_what_is_no_profile_is_refused(minimum: Any) -> None:
-    with pytest.raises(ValueError, match="a security profile is a number from 0 to 3"):
+def test_an_invalid_minimum_profile_is_refused(minimum: Any) -> None:
+    with pytest.raises(ValueError, match=r"is not a valid security profile: expected 0 to 3$"):
         SecurityProfiles(passwords=passwords(), minimum_profile=minimum)
     security = SecurityProfiles(passwords=passwords(), minimum_profile={"CP1": minimum})
     assert refusal(security, asked(basic(KEY))).status == 500
 
 
-def test_somebody_must_be_able_to_get_in() -> None:
-    with pytest.raises(ValueError, match="nobody can get in"):
+def test_at_least_one_way_to_authenticate_is_required() -> None:
+    with pytest.raises(ValueError, match="no charge point can connect"):
         SecurityProfiles()
 
 
@@ -187,16 +187,16 @@ def test_somebody_must_be_able_to_get_in() -> None:
 @pytest.mark.parametrize(
     ("authorization", "reason"),
     [
-        (None, "'CP1' shows no password"),
-        ("Basic nonsense", "'CP1' shows no password"),
-        ("Bearer x", "'CP1' shows no password"),
-        (basic(b"wrong"), "no or another password is known of 'CP1'"),
+        (None, "'CP1' sent no password"),
+        ("Basic nonsense", "'CP1' sent no password"),
+        ("Bearer x", "'CP1' sent no password"),
+        (basic(b"wrong"), "wrong password for 'CP1', or none is known"),
         (basic(KEY, "CP2"), "the user name is not the identity 'CP1'"),
         (basic(KEY, "cp1"), "the user name is not the identity 'CP1'"),
         (basic(KEY, ""), "the user name is not the identity 'CP1'"),
     ],
 )
-def test_who_has_no_password_is_challenged(authorization: str | None, reason: str) -> None:
+def test_a_charge_point_without_the_password_is_challenged(authorization: str | None, reason: str) -> None:
     refused = refusal(SecurityProfiles(passwords=passwords(), realm="Acme"), asked(authorization))
     assert (refused.status, refused.reason) == (401, reason)
     assert refused.headers == (("WWW-Authenticate", 'Basic realm="Acme"'),)
@@ -214,7 +214,7 @@ def test_hexadecimal_text_is_for_1_6() -> None:
     assert refusal(security, asked(basic(KEY.hex().encode())), "2.1").status == 401
 
 
-def test_where_there_are_no_passwords_nobody_is_asked_for_one() -> None:
+def test_without_passwords_there_is_no_challenge() -> None:
     refused = refusal(SecurityProfiles(serial_number_of={"CP1": "SN1"}), asked(basic(KEY), secure=True))
     assert (refused.status, refused.headers) == (403, ())
     action, payload, _ = CHANGES["1.6"]
@@ -238,13 +238,13 @@ def test_nothing_secret_is_in_a_repr() -> None:
     [
         ({"serial_number_of": None}, "no serial number is registered for 'CP1'"),
         ({"serial_number_of": {}}, "no serial number is registered for 'CP1'"),
-        ({"serial_number_of": {"CP1": "SN2"}}, r"the certificate is that of \['SN1'\], and 'CP1' is 'SN2'"),
-        ({"serial_number_of": {"CP1": "CP1"}}, r"the certificate is that of \['SN1'\], and 'CP1' is 'CP1'"),
-        ({"organizations": ["Other"]}, "is of another organization"),
+        ({"serial_number_of": {"CP1": "SN2"}}, r"the certificate has the common name \['SN1'\]; 'CP1' needs 'SN2'"),
+        ({"serial_number_of": {"CP1": "CP1"}}, r"the certificate has the common name \['SN1'\]; 'CP1' needs 'CP1'"),
+        ({"organizations": ["Other"]}, r"has the organization \['Acme'\]; expected one of \['Other'\]"),
         ({"is_revoked": lambda certificate: certificate["serialNumber"] == "01"}, "is revoked"),
     ],
 )
-def test_a_certificate_of_another_is_barred(options: dict[str, Any], reason: str) -> None:
+def test_an_unsuitable_certificate_is_refused(options: dict[str, Any], reason: str) -> None:
     security = SecurityProfiles(**{"passwords": passwords(), "serial_number_of": {"CP1": "SN1"}, **options})
     refused = refusal(security, asked(basic(KEY), certificate=CERTIFICATE))
     assert (refused.status, refused.headers) == (403, ())
@@ -252,13 +252,13 @@ def test_a_certificate_of_another_is_barred(options: dict[str, Any], reason: str
         raise refused
 
 
-def test_a_certificate_of_two_names_is_nobodys() -> None:
+def test_a_certificate_with_two_common_names_is_refused() -> None:
     security = SecurityProfiles(serial_number_of={"CP1": "SN1"})
     two = {"subject": ((("commonName", "SN2"),), (("commonName", "SN1"),))}
     assert refusal(security, asked(certificate=two)).status == 403
 
 
-def test_a_certificate_that_is_in_order() -> None:
+def test_a_valid_certificate() -> None:
     security = SecurityProfiles(
         serial_number_of=lambda charge_point_id: "SN1" if charge_point_id == "CP1" else None,
         organizations="Acme",
@@ -322,26 +322,26 @@ def test_it_decides_before_authorize(caplog: pytest.LogCaptureFixture) -> None:
         assert seen.items == []
         assert status(cs.port, KEY) == 503
         assert seen.items == ["CP1"]
-    assert raised.items == [], "who is refused after all has reached no profile"
+    assert raised.items == [], "a refused charge point has reached no profile"
     first = caplog.records[0].getMessage()
-    assert first.endswith("/CP1 with HTTP 401: no or another password is known of 'CP1'")
+    assert first.endswith("/CP1 with HTTP 401: wrong password for 'CP1', or none is known")
     assert len(caplog.records) == 3
     assert base64.b64encode(b"CP1:wrong").decode() not in caplog.text
 
 
-def test_whoever_fails_too_often_is_not_even_looked_at() -> None:
+def test_too_many_failures_are_refused_without_a_check() -> None:
     with serving(security=SecurityProfiles(passwords=passwords()), limits=Limits(failed_authentications=2)) as cs:
         assert [status(cs.port, password) for password in (b"1", KEY, b"2", b"3", KEY)] == [401, 101, 401, 401, 429]
 
 
-def test_a_door_of_another_kind_says_whether_there_is_tls() -> None:
+def test_a_wsgi_server_tells_whether_there_is_tls() -> None:
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/CP1", "HTTP_AUTHORIZATION": basic(KEY)}
     security = SecurityProfiles(passwords=passwords(), minimum_profile=2)
     assert security.admit(_http_request(environ | {"wsgi.url_scheme": "https"}), "CP1", "1.6").profile == 2
     assert refusal(security, _http_request(environ | {"wsgi.url_scheme": "http"})).status == 403
 
 
-def test_who_speaks_no_version_in_common_has_reached_no_profile() -> None:
+def test_without_a_common_version_no_profile_is_reached() -> None:
     raised = Recorder()
     security = SecurityProfiles(passwords=passwords(), minimum_profile=0, on_profile_raised=raised)
     with serving(security=security) as cs:
@@ -411,7 +411,7 @@ def test_what_an_answer_does_to_the_passwords(version: str, verdict: str, old: b
 
 
 @pytest.mark.parametrize("used", [KEY, NEW])
-def test_without_an_answer_both_are_good_until_one_is_used(used: bytes) -> None:
+def test_without_an_answer_both_passwords_are_valid_until_one_is_used(used: bytes) -> None:
     security = SecurityProfiles(passwords=passwords())
     with serving(security=security) as cs:
         events = connected(cs)
@@ -428,7 +428,7 @@ def test_without_an_answer_both_are_good_until_one_is_used(used: bytes) -> None:
             assert good(security, KEY, NEW) == [used]
 
 
-def test_a_call_error_keeps_the_old_one_and_a_broken_answer_both() -> None:
+def test_a_call_error_keeps_the_old_password_and_an_invalid_response_both() -> None:
     security = SecurityProfiles(passwords=passwords())
     with serving(security=security) as cs:
         events = connected(cs)
@@ -444,7 +444,7 @@ def test_a_call_error_keeps_the_old_one_and_a_broken_answer_both() -> None:
             assert good(security, KEY, NEW) == [KEY, NEW]
 
 
-def test_what_cannot_be_stored_is_not_sent() -> None:
+def test_a_password_that_cannot_be_stored_is_not_sent() -> None:
     hashes = {"CP1": quick(KEY)}
     store = Passwords(hashes.get, on_change=lambda *_: 1 / 0, hasher=quick)
     with serving(security=SecurityProfiles(passwords=store)) as cs:

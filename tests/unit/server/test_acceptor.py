@@ -115,7 +115,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 # Those who are let in.
 
 
-def test_a_visitor_is_let_in(desk: Doors) -> None:
+def test_a_request_is_upgraded(desk: Doors) -> None:
     with desk() as opened, dial(opened.port) as peer:
         response = peer.upgrade("/ocpp/CP%201?token=x", X_More="yes")
         headers = dict(response.headers)
@@ -149,7 +149,7 @@ def test_a_visitor_is_let_in(desk: Doors) -> None:
         pytest.param(request().replace(b"Host: ", b"hOST: \t "), id="more space after the colon"),
     ],
 )
-def test_unusual_requests_are_let_in(desk: Doors, data: bytes) -> None:
+def test_unusual_requests_are_upgraded(desk: Doors, data: bytes) -> None:
     with desk() as opened:
         assert opened.visit(data).decision.charge_point_id == "CP1"
 
@@ -266,7 +266,7 @@ NO_IDENTITY = "the path has no charge point identity"
         ),
     ],
 )
-def test_a_refusal_says_no_more_than_its_status(
+def test_the_body_of_a_refusal_is_only_its_status(
     desk: Doors,
     caplog: pytest.LogCaptureFixture,
     data: bytes,
@@ -308,10 +308,10 @@ def test_a_refusal_says_no_more_than_its_status(
         (request(Authorization="Basic\r\n c2VjcmV0"), 400, "line 9 of the request is not a valid HTTP header"),
     ],
 )
-def test_what_is_no_request_is_refused_before_it_is_looked_at(
+def test_an_invalid_request_is_refused_before_authorize(
     desk: Doors, caplog: pytest.LogCaptureFixture, data: bytes, status: int, reason: str
 ) -> None:
-    with desk(authorize=lambda http_request, charge_point_id: pytest.fail("nobody to ask about")) as opened:
+    with desk(authorize=lambda http_request, charge_point_id: pytest.fail("authorize was called")) as opened:
         assert opened.ask(data).status == status
         assert lines(caplog) == [f"refused 127.0.0.1:PORT - with HTTP {status}: {reason}"]
 
@@ -339,17 +339,18 @@ def test_authorize_refuses(
 
 
 @pytest.mark.parametrize("verdict", [None, "yes", 0, 1, 101, 200, 399, 600, 404.0], ids=repr)
-def test_a_verdict_that_is_none_refuses(desk: Doors, caplog: pytest.LogCaptureFixture, verdict: Any) -> None:
+def test_an_invalid_result_of_authorize_refuses(desk: Doors, caplog: pytest.LogCaptureFixture, verdict: Any) -> None:
     with desk(authorize=lambda http_request, charge_point_id: verdict) as opened:
         assert opened.ask(request()).status == 500
         assert lines(caplog) == [
             f"authorize must return True, False or an HTTP status from 400 to 599, not {verdict!r}",
-            "refused 127.0.0.1:PORT /CP1 with HTTP 500: authorize returned something else than a verdict",
+            "refused 127.0.0.1:PORT /CP1 with HTTP 500: "
+            "authorize returned neither a bool nor an HTTP status from 400 to 599",
         ]
 
 
 @pytest.mark.parametrize("hook", ["authorize", "identify"])
-def test_a_hook_that_fails_refuses_and_keeps_why_to_the_log(
+def test_a_hook_that_raises_refuses_and_the_reason_is_only_logged(
     desk: Doors, caplog: pytest.LogCaptureFixture, hook: str
 ) -> None:
     def fail(*_: object) -> Any:
@@ -359,12 +360,12 @@ def test_a_hook_that_fails_refuses_and_keeps_why_to_the_log(
         response = opened.ask(request())
         assert (response.status, response.body) == (500, "500 Internal Server Error\n")
         assert "secret" not in str(response.headers)
-        assert lines(caplog)[-1] == f"refused 127.0.0.1:PORT /CP1 with HTTP 500: {hook} failed"
+        assert lines(caplog)[-1] == f"refused 127.0.0.1:PORT /CP1 with HTTP 500: {hook} raised an exception"
         assert caplog.records[0].exc_info is not None
 
 
 @pytest.mark.parametrize(("identity", "status"), [(None, 404), ("", 404), (7, 500)])
-def test_identify_decides_who_it_is(desk: Doors, identity: Any, status: int) -> None:
+def test_identify_returns_the_identity(desk: Doors, identity: Any, status: int) -> None:
     with desk(identify=lambda http_request: identity) as opened:
         assert opened.ask(request()).status == status
     with desk(identify=lambda http_request: http_request.query) as opened:
@@ -376,18 +377,18 @@ def test_no_common_subprotocol_can_be_refused(desk: Doors, caplog: pytest.LogCap
         assert opened.ask(request(Sec_WebSocket_Protocol="ocpp2.0.1, x")).status == 400
         assert lines(caplog) == [
             "refused 127.0.0.1:PORT /CP1 with HTTP 400: "
-            "no common subprotocol: ['ocpp2.0.1', 'x'] offered, ['ocpp1.6'] served"
+            "no common subprotocol: the client offered ['ocpp2.0.1', 'x']; supported: ['ocpp1.6']"
         ]
 
 
-def test_a_peer_that_writes_on_can_read_why_it_was_refused(desk: Doors) -> None:
+def test_a_refused_peer_that_still_writes_can_read_the_response(desk: Doors) -> None:
     with desk(limits=Limits(header_size=1000)) as opened, dial(opened.port) as peer:
         peer.send(b"GET /CP1 HTTP/1.1\r\nX: " + b"x" * 300_000)
         assert peer.read_response().status == 431
         assert peer.read_rest() == b""
 
 
-def test_a_peer_that_was_refused_and_stays_is_cut_off(desk: Doors) -> None:
+def test_a_refused_peer_that_stays_is_disconnected(desk: Doors) -> None:
     with desk() as opened, dial(opened.port) as peer:
         assert peer.ask(request(Upgrade=None)).status == 426
         began = time.monotonic()
@@ -410,7 +411,7 @@ def test_the_size_of_the_head_is_bounded(desk: Doors, caplog: pytest.LogCaptureF
         assert lines(caplog) == ["refused 127.0.0.1:PORT - with HTTP 431: the request head is larger than 1000 bytes"]
 
 
-def test_a_peer_that_says_nothing_is_turned_away_in_time(desk: Doors, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_silent_peer_is_refused_after_the_timeout(desk: Doors, caplog: pytest.LogCaptureFixture) -> None:
     with desk(timeouts=Timeouts(handshake=0.2)) as opened, dial(opened.port) as peer:
         began = time.monotonic()
         assert peer.read_response().status == 408
@@ -419,7 +420,7 @@ def test_a_peer_that_says_nothing_is_turned_away_in_time(desk: Doors, caplog: py
         assert lines(caplog) == ["refused 127.0.0.1:PORT - with HTTP 408: the request did not arrive in time"]
 
 
-def test_a_peer_that_drips_is_turned_away_in_time(desk: Doors) -> None:
+def test_a_peer_that_sends_slowly_is_refused_after_the_timeout(desk: Doors) -> None:
     with desk(timeouts=Timeouts(handshake=0.3)) as opened, dial(opened.port) as peer:
         began = time.monotonic()
         peer.sock.settimeout(0.02)
@@ -436,18 +437,18 @@ def test_a_peer_that_drips_is_turned_away_in_time(desk: Doors) -> None:
     ("data", "said"),
     [(b"", "the peer closed the connection"), (b"GET", "the peer closed the connection in the request head")],
 )
-def test_a_peer_that_goes_leaves_one_line(
+def test_a_peer_that_disconnects_leaves_one_log_line(
     desk: Doors, caplog: pytest.LogCaptureFixture, data: bytes, said: str
 ) -> None:
     with desk() as opened:
         with dial(opened.port) as peer:
             peer.send(data)
         assert opened.outcomes.wait() == [None]
-        assert lines(caplog) == [f"no handshake with 127.0.0.1:PORT: {said}"]
+        assert lines(caplog) == [f"WebSocket handshake with 127.0.0.1:PORT failed: {said}"]
         assert lines(caplog, logging.WARNING) == []
 
 
-def test_a_peer_that_breaks_off_leaves_one_line(desk: Doors, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_peer_that_resets_leaves_one_log_line(desk: Doors, caplog: pytest.LogCaptureFixture) -> None:
     with desk() as opened:
         with dial(opened.port) as peer:
             peer.send(b"GET")
@@ -457,7 +458,7 @@ def test_a_peer_that_breaks_off_leaves_one_line(desk: Doors, caplog: pytest.LogC
         assert lines(caplog, logging.WARNING) == []
 
 
-def test_one_that_was_gone_before_it_was_received(desk: Doors, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_peer_that_disconnects_before_its_handshake(desk: Doors, caplog: pytest.LogCaptureFixture) -> None:
     with desk() as opened, listening() as listener:
         with dial(listener.getsockname()[1]) as peer:
             peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
@@ -470,7 +471,7 @@ def test_one_that_was_gone_before_it_was_received(desk: Doors, caplog: pytest.Lo
         assert line.startswith("a connection ended before its handshake: ")
 
 
-def test_close_breaks_off_what_is_under_way(desk: Doors) -> None:
+def test_close_aborts_handshakes_in_progress(desk: Doors) -> None:
     with desk() as opened, dial(opened.port) as one, dial(opened.port) as other:
         one.send(b"GET /CP1")
         other.send(request(Upgrade=None))
@@ -485,7 +486,7 @@ def test_close_breaks_off_what_is_under_way(desk: Doors) -> None:
         assert opened.outcomes.wait(3) == [None] * 3
 
 
-def test_a_fault_in_the_handshake_harms_nobody_else(
+def test_an_error_in_a_handshake_does_not_affect_others(
     desk: Doors, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with desk() as opened:
@@ -493,12 +494,12 @@ def test_a_fault_in_the_handshake_harms_nobody_else(
             patch.setattr(acceptor_module.upgrade, "accept", lambda *_, **__: 1 / 0)
             peer.send(request())
             peer.wait_for_end()
-        assert lines(caplog) == ["the handshake of 127.0.0.1:PORT failed"]
+        assert lines(caplog) == ["unexpected error in the handshake with 127.0.0.1:PORT"]
         with dial(opened.port) as peer:
             peer.upgrade()
 
 
-# The bytes, for whoever wants to see them.
+# The hook for raw bytes.
 
 
 @pytest.mark.parametrize("secure", [False, True], ids=["ws", "wss"])
@@ -516,7 +517,7 @@ def test_the_hook_gets_every_byte_after_tls(desk: Doors, authority: Authority, *
         assert b"".join(seen) == request() + hello
 
 
-def test_a_hook_that_fails_is_logged_and_harms_nothing(desk: Doors, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_hook_that_raises_is_logged_and_changes_nothing(desk: Doors, caplog: pytest.LogCaptureFixture) -> None:
     def fail(data: bytes) -> None:
         raise LookupError("of the application")
 
@@ -528,7 +529,7 @@ def test_a_hook_that_fails_is_logged_and_harms_nothing(desk: Doors, caplog: pyte
 # TLS.
 
 
-def test_a_visitor_over_tls(desk: Doors, authority: Authority) -> None:
+def test_an_upgrade_over_tls(desk: Doors, authority: Authority) -> None:
     server = authority.server_context(client_certificates=True)
     client = authority.client_context(authority.issue("SN1", hosts=()))
     with desk(ssl_context=server) as opened, dial(opened.port, ssl_context=client) as peer:
@@ -550,7 +551,7 @@ def test_a_refusal_over_tls(desk: Doors, authority: Authority) -> None:
         assert peer.read_rest() == b""
 
 
-def test_a_client_that_does_not_trust_us(
+def test_a_client_that_does_not_trust_the_certificate(
     desk: Doors, authority: Authority, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     stranger = Authority(tmp_path, name="Another CA").client_context()
@@ -558,10 +559,10 @@ def test_a_client_that_does_not_trust_us(
         with pytest.raises(ssl.SSLCertVerificationError):
             dial(opened.port, ssl_context=stranger)
         assert opened.outcomes.wait() == [None]
-        assert lines(caplog, logging.WARNING) == ["no TLS with 127.0.0.1:PORT: TLSV1_ALERT_UNKNOWN_CA"]
+        assert lines(caplog, logging.WARNING) == ["TLS handshake with 127.0.0.1:PORT failed: TLSV1_ALERT_UNKNOWN_CA"]
 
 
-def test_a_client_without_the_certificate_that_is_asked_for(
+def test_a_client_without_a_required_certificate(
     desk: Doors, authority: Authority, caplog: pytest.LogCaptureFixture
 ) -> None:
     with desk(ssl_context=authority.server_context(client_certificates=True)) as opened:
@@ -572,7 +573,7 @@ def test_a_client_without_the_certificate_that_is_asked_for(
         ):
             peer.ask(request())
         assert opened.outcomes.wait() == [None]
-        assert lines(caplog) == ["no TLS with 127.0.0.1:PORT: PEER_DID_NOT_RETURN_A_CERTIFICATE"]
+        assert lines(caplog) == ["TLS handshake with 127.0.0.1:PORT failed: PEER_DID_NOT_RETURN_A_CERTIFICATE"]
 
 
 def test_plain_http_on_the_tls_port(desk: Doors, authority: Authority, caplog: pytest.LogCaptureFixture) -> None:
@@ -581,7 +582,7 @@ def test_plain_http_on_the_tls_port(desk: Doors, authority: Authority, caplog: p
         peer.wait_for_end()
         assert opened.outcomes.wait() == [None]
         assert lines(caplog, logging.WARNING) == [
-            "no TLS with 127.0.0.1:PORT: the peer speaks plain HTTP (ws), and this port is TLS (wss)"
+            "TLS handshake with 127.0.0.1:PORT failed: the peer speaks plain HTTP (ws), and this port is TLS (wss)"
         ]
 
 
@@ -591,11 +592,11 @@ def test_tls_on_the_plain_port(desk: Doors, authority: Authority, caplog: pytest
             dial(opened.port, ssl_context=authority.client_context())
         assert opened.outcomes.wait() == [None]
         assert lines(caplog, logging.WARNING) == [
-            "no handshake with 127.0.0.1:PORT: the peer speaks TLS (wss), but this port is plain (ws)"
+            "WebSocket handshake with 127.0.0.1:PORT failed: the peer speaks TLS (wss), but this port is plain (ws)"
         ]
 
 
-def test_a_slow_tls_handshake_holds_nobody_up_and_ends_in_time(
+def test_a_slow_tls_handshake_delays_no_other_and_times_out(
     desk: Doors, authority: Authority, caplog: pytest.LogCaptureFixture
 ) -> None:
     with (
@@ -611,21 +612,21 @@ def test_a_slow_tls_handshake_holds_nobody_up_and_ends_in_time(
         outcomes = opened.outcomes.wait(2)
         assert [outcome is None for outcome in outcomes] == [False, True]
         assert lines(caplog) == [
-            "the connection of 127.0.0.1:PORT broke in the handshake: the TLS handshake took too long"
+            "lost the connection of 127.0.0.1:PORT during the handshake: the TLS handshake took too long"
         ]
 
 
-def test_a_peer_that_goes_in_the_tls_handshake(
+def test_a_peer_that_disconnects_in_the_tls_handshake(
     desk: Doors, authority: Authority, caplog: pytest.LogCaptureFixture
 ) -> None:
     with desk(ssl_context=authority.server_context()) as opened:
         dial(opened.port).sock.close()
         assert opened.outcomes.wait() == [None]
-        assert lines(caplog) == ["no TLS with 127.0.0.1:PORT: the peer closed the connection"]
+        assert lines(caplog) == ["TLS handshake with 127.0.0.1:PORT failed: the peer closed the connection"]
         assert lines(caplog, logging.WARNING) == []
 
 
-def test_a_peer_that_ends_tls_without_saying_so(desk: Doors, authority: Authority) -> None:
+def test_a_peer_that_ends_tls_without_close_notify(desk: Doors, authority: Authority) -> None:
     with desk(ssl_context=authority.server_context()) as opened:
         with dial(opened.port, ssl_context=authority.client_context()) as peer:
             peer.upgrade()

@@ -74,10 +74,10 @@ LIMITS = ["handshakes", "handshakes_per_address"]
 
 @pytest.mark.parametrize("limit", LIMITS)
 @pytest.mark.usefixtures("all_are_slow")
-def test_the_slowest_handshakes_give_way_in_turn(door: Callable[..., Door], limit: str) -> None:
+def test_the_oldest_slow_handshakes_are_aborted_first(door: Callable[..., Door], limit: str) -> None:
     opened = door(**{limit: 2})
     streams, peers = zip(*(opened.knock() for _ in range(4)), strict=True)
-    assert all(map(opened.acceptor._make_room, streams))
+    assert all(map(opened.acceptor._begin_handshake, streams))
     for peer in peers[:2]:
         assert peer.read_rest() == b""
     assert opened.in_progress == (2, {"127.0.0.1": 2})
@@ -88,10 +88,10 @@ def test_the_slowest_handshakes_give_way_in_turn(door: Callable[..., Door], limi
 
 @pytest.mark.parametrize("limit", LIMITS)
 @pytest.mark.usefixtures("none_is_slow")
-def test_where_none_is_slow_the_last_one_is_sent_away(door: Callable[..., Door], limit: str) -> None:
+def test_the_new_handshake_is_refused_if_none_is_slow(door: Callable[..., Door], limit: str) -> None:
     opened = door(**{limit: 1})
     first, _ = opened.knock()
-    assert opened.acceptor._make_room(first)
+    assert opened.acceptor._begin_handshake(first)
     upgraded, peer = opened.accept(request())
     assert upgraded is None
     assert peer.read_response().status == 503
@@ -104,7 +104,7 @@ def test_where_none_is_slow_the_last_one_is_sent_away(door: Callable[..., Door],
 
 @pytest.mark.parametrize("limit", LIMITS)
 @pytest.mark.usefixtures("all_are_slow")
-def test_a_crowd_is_told_once_and_again_after_it_was_calm(
+def test_the_limit_is_logged_once_and_again_after_the_count_has_fallen(
     door: Callable[..., Door], caplog: pytest.LogCaptureFixture, limit: str
 ) -> None:
     opened = door(**{limit: 4})
@@ -113,7 +113,7 @@ def test_a_crowd_is_told_once_and_again_after_it_was_calm(
 
     def come(first: int, last: int) -> int:
         for stream in streams[first:last]:
-            assert opened.acceptor._make_room(stream)
+            assert opened.acceptor._begin_handshake(stream)
         return len(caplog.records)
 
     def go(first: int, last: int) -> None:
@@ -128,11 +128,11 @@ def test_a_crowd_is_told_once_and_again_after_it_was_calm(
     assert come(4, 5) == 2
 
 
-def test_a_handshake_that_begins_after_the_close_is_broken_off(door: Callable[..., Door]) -> None:
+def test_a_handshake_that_begins_after_close_is_aborted(door: Callable[..., Door]) -> None:
     opened = door()
     opened.acceptor.close()
     stream, peer = opened.knock()
-    assert opened.acceptor._make_room(stream)
+    assert opened.acceptor._begin_handshake(stream)
     assert peer.read_rest() == b""
 
 
@@ -147,13 +147,13 @@ class _Handshakes(dict[Stream, Any]):
             self.come()
 
 
-def test_a_handshake_that_begins_during_the_close_is_broken_off(door: Callable[..., Door]) -> None:
+def test_a_handshake_that_begins_during_close_is_aborted(door: Callable[..., Door]) -> None:
     opened = door()
     acceptor = opened.acceptor
     streams, peers = zip(*(opened.knock() for _ in range(3)), strict=True)
     for stream in streams[:2]:
-        assert acceptor._make_room(stream)
-    intruder = Intruder(lambda: acceptor._make_room(streams[2]))
+        assert acceptor._begin_handshake(stream)
+    intruder = Intruder(lambda: acceptor._begin_handshake(streams[2]))
     handshakes = _Handshakes(acceptor._handshakes)
     handshakes.come = intruder.come
     acceptor._lock, acceptor._handshakes = intruder.lock, handshakes
@@ -163,9 +163,9 @@ def test_a_handshake_that_begins_during_the_close_is_broken_off(door: Callable[.
         assert peer.read_rest() == b""
 
 
-def test_an_upgrade_that_fails_makes_room(door: Callable[..., Door], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_upgrade_releases_its_slot(door: Callable[..., Door], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(acceptor_module.upgrade, "accept", lambda *_, **__: 1 / 0)
     opened = door()
     assert opened.accept(request())[0] is None
-    assert "inside=0" in repr(opened.acceptor._limiter)
+    assert "connections=0" in repr(opened.acceptor._limiter)
     assert opened.in_progress == (0, {})

@@ -64,22 +64,22 @@ def fail(limiter: ConnectionLimiter, times: int, address: str = HERE, charge_poi
 # Connections.
 
 
-def test_connections_are_counted_in_all_and_by_address() -> None:
+def test_connections_are_counted_in_total_and_by_address() -> None:
     limiter = ConnectionLimiter(Limits(connections=3, connections_per_address=2))
     assert [refusal(limiter, HERE) for _ in range(3)] == [None, None, (503, 30)]
     assert [refusal(limiter, THERE) for _ in range(2)] == [None, (503, 30)]
-    assert repr(limiter) == "<ConnectionLimiter inside=3 failures=0>"
+    assert repr(limiter) == "<ConnectionLimiter connections=3 failures=0>"
 
 
-def test_a_connection_that_ends_makes_room_once() -> None:
+def test_a_slot_is_released_only_once() -> None:
     limiter = ConnectionLimiter(Limits(connections=2))
     first, second = limiter.acquire(HERE), limiter.acquire(HERE)
     for _ in range(2):
         first.release()
-    assert repr(limiter) == "<ConnectionLimiter inside=1 failures=0>"
+    assert repr(limiter) == "<ConnectionLimiter connections=1 failures=0>"
     assert [refusal(limiter, HERE) for _ in range(2)] == [None, (503, 30)]
     second.release()
-    assert repr(limiter) == "<ConnectionLimiter inside=1 failures=0>"
+    assert repr(limiter) == "<ConnectionLimiter connections=1 failures=0>"
 
 
 def test_the_addresses_of_a_network_of_ipv6_are_one(clock: Clock) -> None:
@@ -92,16 +92,16 @@ def test_the_addresses_of_a_network_of_ipv6_are_one(clock: Clock) -> None:
     assert refusal(limiter, "2001:db8:1:3::1", "CP1") is None
 
 
-def test_without_limits_all_come_in() -> None:
+def test_without_limits_all_are_admitted() -> None:
     limits = Limits(connections=None, connections_per_address=None, failed_authentications=None)
     limiter = ConnectionLimiter(limits)
     fail(limiter, 1000)
     assert {refusal(limiter, HERE) for _ in range(1000)} == {None}
     assert refusal(limiter, HERE, "CP1") is None
-    assert repr(limiter) == "<ConnectionLimiter inside=1000 failures=0>"
+    assert repr(limiter) == "<ConnectionLimiter connections=1000 failures=0>"
 
 
-def test_threads_that_come_at_once_are_all_counted() -> None:
+def test_connections_from_threads_at_once_are_all_counted() -> None:
     limiter = ConnectionLimiter(Limits(connections=100))
     inside: list[None] = []
 
@@ -215,7 +215,7 @@ def test_an_address_has_five_times_as_many_for_all_identities(clock: Clock) -> N
     assert refusal(limiter, THERE, "CP99") is None
 
 
-def test_who_succeeds_is_forgiven_but_not_the_address(clock: Clock) -> None:
+def test_success_resets_the_failures_of_the_identity_but_not_of_the_address(clock: Clock) -> None:
     limiter = ConnectionLimiter(Limits(failed_authentications=2), clock)
     fail(limiter, 1)
     with limiter.attempt(HERE, "CP1"):
@@ -242,9 +242,9 @@ def test_the_failure_longest_ago_is_forgotten_first(clock: Clock, monkeypatch: p
     fail(limiter, 2, THERE)
     assert refusal(limiter, THERE, "CP1") is not None
     fail(limiter, 1, HERE)
-    assert repr(limiter) == "<ConnectionLimiter inside=0 failures=4>"
+    assert repr(limiter) == "<ConnectionLimiter connections=0 failures=4>"
     fail(limiter, 1, "192.0.2.3")
-    assert repr(limiter) == "<ConnectionLimiter inside=0 failures=4>"
+    assert repr(limiter) == "<ConnectionLimiter connections=0 failures=4>"
     assert refusal(limiter, THERE, "CP1") is None
     assert refusal(limiter, HERE, "CP1") is not None
 
@@ -266,26 +266,26 @@ class _Interrupted(Counter[Hashable]):
 
 
 @pytest.mark.parametrize("limits", [Limits(connections_per_address=1), Limits(connections=1)])
-def test_the_last_place_is_given_to_one_of_two_that_come_at_once(limits: Limits) -> None:
+def test_the_last_slot_goes_to_one_of_two_connections_at_once(limits: Limits) -> None:
     limiter = ConnectionLimiter(limits)
     intruder = Intruder(lambda: refusal(limiter, HERE))
     limiter._lock = intruder.lock
-    limiter._inside = _Interrupted(intruder.come)
+    limiter._by_peer = _Interrupted(intruder.come)
     assert refusal(limiter, HERE) is None
     assert intruder.result() == (503, 30)
 
 
-def test_one_that_comes_while_another_leaves_is_counted() -> None:
+def test_a_connection_that_begins_while_another_ends_is_counted() -> None:
     limiter = ConnectionLimiter(Limits(connections_per_address=2))
-    limiter._inside = inside = _Interrupted(lambda: None)
+    limiter._by_peer = by_peer = _Interrupted(lambda: None)
     slot = limiter.acquire(HERE)
     intruder = Intruder(lambda: limiter.acquire(HERE))
     limiter._lock = intruder.lock
-    inside.come = intruder.come
+    by_peer.come = intruder.come
     slot.release()
     intruder.result()
     assert [refusal(limiter, HERE) for _ in range(2)] == [None, (503, 30)]
-    assert repr(limiter) == "<ConnectionLimiter inside=2 failures=0>"
+    assert repr(limiter) == "<ConnectionLimiter connections=2 failures=0>"
 
 
 class _Watched(Clock):
@@ -301,7 +301,7 @@ class _Watched(Clock):
         return super().__call__()
 
 
-def test_the_last_guess_is_given_to_one_of_two_that_come_at_once() -> None:
+def test_the_last_attempt_goes_to_one_of_two_at_once() -> None:
     clock = _Watched()
     limiter = ConnectionLimiter(Limits(failed_authentications=1), clock)
     intruder = Intruder(lambda: refusal(limiter, HERE, "CP1"))
@@ -314,22 +314,22 @@ def test_the_last_guess_is_given_to_one_of_two_that_come_at_once() -> None:
 def test_two_failures_at_once_are_both_counted() -> None:
     clock = _Watched()
     limiter = ConnectionLimiter(Limits(failed_authentications=2), clock)
-    intruder = Intruder(lambda: limiter._end(HERE, (HERE, "CP1"), True))
+    intruder = Intruder(lambda: limiter._end_attempt(HERE, (HERE, "CP1"), True))
     for _ in range(2):
-        limiter._begin(HERE, (HERE, "CP1"), 2)
+        limiter._begin_attempt(HERE, (HERE, "CP1"), 2)
     limiter._lock = intruder.lock
     clock.come = intruder.come
-    limiter._end(HERE, (HERE, "CP1"), True)
+    limiter._end_attempt(HERE, (HERE, "CP1"), True)
     intruder.result()
     clock.come = None
     assert refusal(limiter, HERE, "CP1") == (429, 25)
 
 
-def test_nothing_is_kept_of_who_has_left() -> None:
+def test_nothing_is_remembered_of_ended_connections() -> None:
     limiter = ConnectionLimiter(Limits(connections_per_address=1))
     for _ in range(2):
         slot = limiter.acquire(HERE)
         with limiter.attempt(HERE, "CP1"):
             pass
         slot.release()
-    assert (len(limiter._inside), len(limiter._under_way)) == (0, 0)
+    assert (len(limiter._by_peer), len(limiter._pending)) == (0, 0)

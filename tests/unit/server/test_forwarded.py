@@ -1,4 +1,4 @@
-"""Whose request it is behind proxies, and whom not to believe."""
+"""The client address behind proxies, and which headers are trusted."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def forwarded(value: str) -> str:
         ("192.0.2.1, 10.0.0.7:80, 2001:db8:ffff::7", "192.0.2.1"),
         ("10.0.0.9, 10.0.0.7", "10.0.0.9"),
         ("::ffff:192.0.2.1", "::ffff:192.0.2.1"),
-        # What is no address ends the chain at whoever passed it on.
+        # An entry that is not an address ends the chain at the proxy that added it.
         ("", PROXY),
         (",", PROXY),
         ("unknown", PROXY),
@@ -87,7 +87,7 @@ def test_several_headers_are_one_list() -> None:
     assert client(PROXY, *fields) == "192.0.2.1"
 
 
-def test_who_is_not_trusted_is_not_believed() -> None:
+def test_headers_of_an_untrusted_peer_are_ignored() -> None:
     for field in (("X-Forwarded-For", "10.0.0.7"), ("Forwarded", "for=10.0.0.7")):
         assert client("192.0.2.1", field) == "192.0.2.1"
         assert client(PROXY, field, trusted=[]) == PROXY
@@ -99,7 +99,7 @@ def test_a_client_cannot_write_itself_an_address() -> None:
     assert forwarded("for=203.0.113.5, for=10.0.0.7, for=192.0.2.1") == "192.0.2.1"
 
 
-def test_where_both_headers_are_there_neither_is_believed_unless_they_agree() -> None:
+def test_both_headers_are_ignored_unless_they_agree() -> None:
     """A proxy writes one of them and passes the other on as the client wrote it."""
     mine, own = ("Forwarded", "for=203.0.113.5"), ("X-Forwarded-For", "192.0.2.1")
     assert client(PROXY, mine, own) == PROXY

@@ -138,7 +138,7 @@ def test_each_charge_point_has_changes_of_its_own(registry: Registry, connect: A
     assert told[2:] == [("A", "disconnected")]
 
 
-def test_every_listener_is_told_even_where_another_fails(
+def test_every_listener_is_called_even_if_another_fails(
     registry: Registry, connect: Any, executor: Later, caplog: pytest.LogCaptureFixture
 ) -> None:
     seen: list[Any] = []
@@ -208,10 +208,10 @@ def test_answers_and_registration_outlive_the_connection(registry: Registry, con
     assert other.registration is not station.registration
 
 
-def test_only_so_many_absent_ones_are_remembered(
+def test_the_number_of_remembered_disconnected_identities_is_limited(
     registry: Registry, connect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry_module, "_REMEMBERED", 3)
+    monkeypatch.setattr(registry_module, "_MAX_REMEMBERED", 3)
     present = connect("present")
     registry.add(present)
     names = [f"CP{number}" for number in range(5)]
@@ -233,10 +233,10 @@ def test_only_so_many_absent_ones_are_remembered(
     assert registry.get("present") is present
 
 
-def test_those_that_never_came_are_forgotten_as_well(
+def test_identities_that_never_connected_are_forgotten_as_well(
     registry: Registry, connect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry_module, "_REMEMBERED", 3)
+    monkeypatch.setattr(registry_module, "_MAX_REMEMBERED", 3)
     for number in range(5):
         registry.record(f"CP{number}")
     connection = connect("last")
@@ -320,12 +320,12 @@ def meeting(registry: Registry) -> Meeting:
     return Meeting(registry)
 
 
-def test_two_threads_get_the_same_station(registry: Registry, meeting: Meeting) -> None:
+def test_two_threads_get_the_same_record(registry: Registry, meeting: Meeting) -> None:
     meeting.records.midway = meeting.begin(registry.record, "CP1")
     assert registry.record("CP1") is meeting.second.result(DEADLINE)
 
 
-def test_of_two_connections_at_once_one_takes_over_from_the_other(
+def test_one_of_two_connections_at_once_replaces_the_other(
     registry: Registry, meeting: Meeting, connect: Any, executor: Later, told: Any
 ) -> None:
     one, other = connect(), connect()
@@ -337,7 +337,7 @@ def test_of_two_connections_at_once_one_takes_over_from_the_other(
     assert told == [("CP1", "connected")]
 
 
-def test_one_that_comes_while_another_goes_stays(
+def test_a_connection_added_while_another_is_removed_stays(
     registry: Registry, meeting: Meeting, connect: Any, executor: Later, told: Any
 ) -> None:
     one, other = connect(), connect()
@@ -350,7 +350,7 @@ def test_one_that_comes_while_another_goes_stays(
     assert told == [("CP1", "connected"), ("CP1", "disconnected"), ("CP1", "connected")]
 
 
-def test_one_that_comes_while_they_are_listed_is_in_the_next_list(
+def test_a_connection_added_during_a_listing_is_in_the_next_one(
     registry: Registry, meeting: Meeting, connect: Any
 ) -> None:
     first, second, third = connect("A"), connect("B"), connect("C")
@@ -364,7 +364,9 @@ def test_one_that_comes_while_they_are_listed_is_in_the_next_list(
     assert registry.charge_points() == ["A", "B", "C"]
 
 
-def test_no_listener_of_two_at_once_is_lost(registry: Any, meeting: Meeting, connect: Any, executor: Later) -> None:
+def test_neither_of_two_listeners_added_at_once_is_lost(
+    registry: Any, meeting: Meeting, connect: Any, executor: Later
+) -> None:
     told: list[str] = []
 
     def listener(name: str) -> Callable[..., object]:

@@ -45,7 +45,7 @@ def admit(cs: CentralSystem, charge_point_id: str = "CP1", protocol: str = "ocpp
 
 
 def inside(cs: CentralSystem) -> str:
-    return repr(server_of(cs).context.acceptor._limiter).partition("inside=")[2].partition(" ")[0]
+    return repr(server_of(cs).context.acceptor._limiter).partition("connections=")[2].partition(" ")[0]
 
 
 def threads(serving: ConnectionServer) -> str:
@@ -68,7 +68,7 @@ def served(cs: CentralSystem, background: Background, text: str) -> Iterator[tup
 # During a close.
 
 
-def test_a_charge_point_that_comes_after_the_others_were_sent_away_is_not_connected(background: Background) -> None:
+def test_a_charge_point_that_connects_after_close_is_not_served(background: Background) -> None:
     told: list[object] = []
     with CentralSystem(None, observers=[told.append]) as cs:
         admitted = admit(cs)
@@ -88,9 +88,7 @@ def test_a_charge_point_that_comes_after_the_others_were_sent_away_is_not_connec
 
 
 @pytest.mark.parametrize(("far", "code"), [("draining", CloseCode.GOING_AWAY), ("aborting", CloseCode.ABNORMAL)])
-def test_a_charge_point_that_could_not_be_found_by_a_close_is_sent_away_all_the_same(
-    background: Background, far: str, code: int
-) -> None:
+def test_a_charge_point_that_close_did_not_find_is_closed_as_well(background: Background, far: str, code: int) -> None:
     handled: list[str] = []
     # A close that waited for the thread it is called on would take so long.
     with CentralSystem(None, timeouts=Timeouts(close=DEADLINE)) as cs:
@@ -144,7 +142,7 @@ def test_the_threads_of_the_readers_have_ended_when_close_returns(peer: str, mon
     assert threads(server_of(cs)) == "0"
 
 
-def test_a_close_does_not_wait_for_the_end_of_a_thread_that_was_lent(background: Background) -> None:
+def test_close_does_not_wait_for_the_end_of_a_thread_of_another_server(background: Background) -> None:
     go_on = threading.Event()
     with CentralSystem(None) as cs:
         events = connected(cs)
@@ -167,7 +165,7 @@ def test_a_close_does_not_wait_for_the_end_of_a_thread_that_was_lent(background:
             go_on.set()
 
 
-def test_a_reader_that_does_not_end_holds_a_close_up_no_longer_than_granted(background: Background) -> None:
+def test_a_reader_that_does_not_end_delays_close_only_until_the_timeout(background: Background) -> None:
     with CentralSystem(0, host="127.0.0.1", timeouts=Timeouts(handshake=DEADLINE * 10)) as cs, dial(cs.port) as peer:
         peer.send(b"GET /CP1 HTTP/1.1\r\n")
         serving = server_of(cs)
@@ -193,7 +191,7 @@ class _Threads(dict[threading.Thread, bool]):
 
 
 @pytest.mark.parametrize("way", ["over its own port", "over another server"])
-def test_a_charge_point_may_come_while_a_close_looks_who_is_there(way: str) -> None:
+def test_a_charge_point_may_connect_while_close_iterates_over_the_threads(way: str) -> None:
     with CentralSystem(None) as cs, listening() as listener:
         serving = server_of(cs)
 
@@ -221,7 +219,7 @@ def test_a_charge_point_may_come_while_a_close_looks_who_is_there(way: str) -> N
         serving._serving.clear()
 
 
-def test_a_close_lets_charge_points_answer_before_it_breaks_them_off(background: Background) -> None:
+def test_close_lets_charge_points_answer_before_it_aborts_them(background: Background) -> None:
     seen: list[str] = []
     with CentralSystem(None) as cs:
         events = connected(cs)
@@ -292,7 +290,7 @@ def test_a_connection_without_a_thread_is_closed_and_the_next_one_is_served(
                 peer.wait_for_end()
         with dial(cs.port) as peer:
             peer.upgrade()
-    assert "a new connection was dropped" in caplog.text
+    assert "dropped a new connection" in caplog.text
 
 
 class _AtOnce(InlineExecutor):
@@ -304,7 +302,7 @@ class _AtOnce(InlineExecutor):
         return submitted
 
 
-def test_there_is_room_again_when_a_charge_point_is_told_to_have_gone() -> None:
+def test_the_slot_is_free_when_listeners_see_disconnected() -> None:
     clock = Clock()
     cs = CentralSystem(None, limits=Limits(connections=1))
     cs.start(executor=_AtOnce(clock), timer=clock)
@@ -320,7 +318,7 @@ def test_there_is_room_again_when_a_charge_point_is_told_to_have_gone() -> None:
     assert seen == [("connected", "1"), ("disconnected", "0")]
 
 
-def test_a_thread_that_was_lent_gets_its_name_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thread_of_another_server_gets_its_name_back(monkeypatch: pytest.MonkeyPatch) -> None:
     names: list[str] = []
     this = threading.current_thread()
     # Not the name that it has: an earlier test may have left that of a reader, where the guard is gone.
@@ -339,7 +337,7 @@ def test_a_thread_that_was_lent_gets_its_name_back(monkeypatch: pytest.MonkeyPat
         assert threads(server_of(cs)) == "0"
 
 
-def test_a_charge_point_without_a_protocol_makes_room(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_charge_point_without_a_protocol_releases_its_slot(caplog: pytest.LogCaptureFixture) -> None:
     with CentralSystem(0, host="127.0.0.1") as cs, dial(cs.port) as peer:
         assert peer.ask(request(Sec_WebSocket_Protocol=None)).status == 101
         assert peer.read_close()[0] == 1002
@@ -348,14 +346,14 @@ def test_a_charge_point_without_a_protocol_makes_room(caplog: pytest.LogCaptureF
     assert inside(cs) == "0"
 
 
-def test_a_silent_charge_point_without_a_protocol_is_cut_off() -> None:
+def test_a_silent_charge_point_without_a_protocol_is_aborted() -> None:
     with CentralSystem(0, host="127.0.0.1", timeouts=Timeouts(close=0.1)) as cs, dial(cs.port) as peer:
         assert peer.ask(request(Sec_WebSocket_Protocol=None)).status == 101
         assert peer.read_close()[0] == 1002
         peer.wait_for_end()
 
 
-def test_a_charge_point_that_went_before_it_was_served_leaves_nothing(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_charge_point_that_disconnects_before_it_is_served_leaves_nothing(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "ocppsync.server.serving")
     with CentralSystem(None) as cs, listening() as listener:
         admitted = admit(cs)
@@ -370,7 +368,7 @@ def test_a_charge_point_that_went_before_it_was_served_leaves_nothing(caplog: py
     assert "CP1 disconnected" in caplog.text
 
 
-def test_a_later_connection_takes_over_from_an_earlier_one() -> None:
+def test_a_new_connection_replaces_the_previous_one() -> None:
     with CentralSystem(0, host="127.0.0.1") as cs:
         events = connected(cs)
         with raw(cs) as earlier:
