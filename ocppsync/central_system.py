@@ -361,7 +361,7 @@ class CentralSystem(CentralSystemMethods):
 
     def _connection(self, charge_point_id: str) -> Connection | None:
         server = self._server
-        return None if server is None else server.context.registry.get(charge_point_id)
+        return None if server is None else server.context.registry.connected.get(charge_point_id)
 
     def _send_request(
         self,

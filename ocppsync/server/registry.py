@@ -60,10 +60,11 @@ class Registry:
         self._lock = threading.Lock()  # guards everything below; never held over I/O or user code
         self._records: dict[str, IdentityRecord] = {}
         self._disconnected: OrderedDict[str, None] = OrderedDict()  # identities, longest disconnected first
-        self._connected: dict[str, Connection] = {}
+        self.connected: dict[str, Connection] = {}
+        """The connection of each identity. Without the lock, only to look one up."""
 
     def __repr__(self) -> str:
-        return f"<Registry connected={len(self._connected)} remembered={len(self._records)}>"
+        return f"<Registry connected={len(self.connected)} remembered={len(self._records)}>"
 
     def record(self, charge_point_id: str) -> IdentityRecord:
         """Return the state of a charge point."""
@@ -76,7 +77,7 @@ class Registry:
         with self._lock:
             record = self._record(charge_point_id)
             previous, record.connection = record.connection, connection
-            self._connected[charge_point_id] = connection
+            self.connected[charge_point_id] = connection
             record.answers.prefer(connection.reply_to)
             self._disconnected.pop(charge_point_id, None)
             if previous is None:
@@ -91,25 +92,21 @@ class Registry:
             if record is None or record.connection is not connection:
                 return
             record.connection = None
-            del self._connected[charge_point_id]
+            del self.connected[charge_point_id]
             self._notify(record, charge_point_id, "disconnected")
             self._disconnected[charge_point_id] = None
             while len(self._disconnected) > _MAX_REMEMBERED:
                 del self._records[self._disconnected.popitem(last=False)[0]]
 
-    def get(self, charge_point_id: str) -> Connection | None:
-        """Return the connection of a charge point; None if it is not connected."""
-        return self._connected.get(charge_point_id)
-
     def connections(self) -> list[Connection]:
         """Return all current connections."""
         with self._lock:
-            return list(self._connected.values())
+            return list(self.connected.values())
 
     def charge_points(self) -> list[str]:
         """Return the identities of the connected charge points, sorted."""
         with self._lock:
-            return sorted(self._connected)
+            return sorted(self.connected)
 
     def _record(self, charge_point_id: str) -> IdentityRecord:
         record = self._records.get(charge_point_id)

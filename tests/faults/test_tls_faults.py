@@ -46,7 +46,7 @@ def test_long_messages_both_ways_while_pings_fly(authority: Authority, size: int
     done = threading.Event()
     end = time.monotonic() + 1.5
     with server, client:
-        ours, theirs = client._connection, server_of(server).context.registry.get("CP1")
+        ours, theirs = client._connection, server_of(server).context.registry.connected.get("CP1")
         assert ours is not None
         assert theirs is not None
         # Far more often than the timer would; every pong goes out between two messages, or in the midst of one's bytes.

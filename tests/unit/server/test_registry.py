@@ -79,14 +79,14 @@ def told(registry: Registry) -> list[tuple[str, str]]:
 
 def test_a_connection_can_be_found_until_it_is_removed(registry: Registry, connect: Any) -> None:
     one, two = connect("B"), connect("A")
-    assert registry.get("B") is None
+    assert registry.connected.get("B") is None
     assert registry.add(one) is None
     assert registry.add(two) is None
-    assert (registry.get("B"), registry.get("A"), registry.get("b")) == (one, two, None)
+    assert (registry.connected.get("B"), registry.connected.get("A"), registry.connected.get("b")) == (one, two, None)
     assert registry.connections() == [one, two]
     assert registry.charge_points() == ["A", "B"]
     registry.remove(one)
-    assert registry.get("B") is None
+    assert registry.connected.get("B") is None
     assert registry.connections() == [two]
     assert registry.charge_points() == ["A"]
     assert repr(registry) == "<Registry connected=1 remembered=2>"
@@ -98,9 +98,9 @@ def test_the_newest_connection_counts_and_an_old_one_removes_only_itself(registr
     assert registry.add(new) is old
     assert registry.connections() == [new]
     registry.remove(old)
-    assert registry.get("CP1") is new
+    assert registry.connected.get("CP1") is new
     registry.remove(new)
-    assert registry.get("CP1") is None
+    assert registry.connected.get("CP1") is None
     registry.remove(new)
     assert registry.connections() == []
 
@@ -230,7 +230,7 @@ def test_the_number_of_remembered_disconnected_identities_is_limited(
     registry.remove(another)
     kept = [name for name in names if registry.record(name) is memories[name]]
     assert kept == ["CP2", "CP4"]
-    assert registry.get("present") is present
+    assert registry.connected.get("present") is present
 
 
 def test_identities_that_never_connected_are_forgotten_as_well(
@@ -305,7 +305,7 @@ class Meeting:
     def __init__(self, registry: Any) -> None:
         self.lock = registry._lock = WatchedLock()
         self.records = registry._records = Torn()
-        self.connected = registry._connected = Torn()
+        self.connected = registry.connected = Torn()
         self.second: Future[Any] = Future()
 
     def begin(self, function: Callable[..., object], *args: Any) -> Callable[[], None]:
@@ -332,7 +332,7 @@ def test_one_of_two_connections_at_once_replaces_the_other(
     meeting.connected.midway = meeting.begin(registry.add, other)
     assert registry.add(one) is None
     assert meeting.second.result(DEADLINE) is one
-    assert registry.get("CP1") is registry.record("CP1").connection is other
+    assert registry.connected.get("CP1") is registry.record("CP1").connection is other
     executor.run()
     assert told == [("CP1", "connected")]
 
@@ -345,7 +345,7 @@ def test_a_connection_added_while_another_is_removed_stays(
     meeting.connected.midway = meeting.begin(registry.add, other)
     registry.remove(one)
     assert meeting.second.result(DEADLINE) is None
-    assert registry.get("CP1") is other
+    assert registry.connected.get("CP1") is other
     executor.run()
     assert told == [("CP1", "connected"), ("CP1", "disconnected"), ("CP1", "connected")]
 
