@@ -154,7 +154,7 @@ def test_a_malformed_answer(start: Start, connect: Connect) -> None:
         cs.send_request("CP1", "Reset", {"type": "Soft"})
 
 
-def test_it_drops_and_comes_back(start: Start, connect: Connect) -> None:
+def test_it_reconnects_after_a_drop(start: Start, connect: Connect) -> None:
     cs = start()
     events = connected(cs)
     cp = connect(cs)
@@ -203,7 +203,7 @@ def test_raw_messages(start: Start, connect: Connect) -> None:
     assert cp.wait_closed() == 1003
 
 
-def test_a_call_that_the_connection_does_not_survive(start: Start, connect: Connect) -> None:
+def test_a_call_that_loses_its_connection(start: Start, connect: Connect) -> None:
     def prepare(cs: CentralSystem) -> None:
         @cs.on("Heartbeat")
         def heartbeat(payload: Any, metadata: Any) -> Any:
@@ -269,7 +269,7 @@ def test_an_answer_that_fails_fails_the_script(start: Start, connect: Connect) -
         ("Heartbeat", "a central system does not send Heartbeat"),
     ],
 )
-def test_what_never_comes_cannot_be_expected(action: str, text: str) -> None:
+def test_actions_that_a_central_system_does_not_send_cannot_be_expected(action: str, text: str) -> None:
     cp = FakeChargePoint(CentralSystem(None))
     with pytest.raises(ValueError, match=re.escape(text)):
         cp.expect(action)
@@ -278,7 +278,7 @@ def test_what_never_comes_cannot_be_expected(action: str, text: str) -> None:
 # What came.
 
 
-def test_what_has_not_come_is_told_with_what_has(start: Start, connect: Connect) -> None:
+def test_failures_list_the_received_calls(start: Start, connect: Connect) -> None:
     cs = start()
     cp = connect(cs)
     with pytest.raises(AssertionError) as caught:
@@ -388,7 +388,7 @@ def clock(cs: CentralSystem) -> Iterator[Clock]:
         yield clock
 
 
-def test_handlers_hooks_and_listeners_run_on_the_thread_that_tests(cs: CentralSystem, clock: Clock) -> None:
+def test_handlers_hooks_and_listeners_run_on_the_thread_of_the_test(cs: CentralSystem, clock: Clock) -> None:
     threads: list[tuple[str, int]] = []
 
     @cs.on("Heartbeat")
@@ -420,7 +420,7 @@ def test_a_handler_asks_its_own_charge_point(cs: CentralSystem, clock: Clock) ->
     assert answers == [{"status": "Accepted"}]
 
 
-def test_what_is_triggered_comes_while_the_trigger_is_answered(cs: CentralSystem, clock: Clock) -> None:
+def test_a_triggered_call_is_sent_before_the_trigger_is_answered(cs: CentralSystem, clock: Clock) -> None:
     cs.on("Heartbeat")(lambda payload, metadata: {"currentTime": "2024-01-01T00:00:00Z"})
     with fake_charge_point(cs) as cp:
 

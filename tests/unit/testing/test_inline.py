@@ -35,7 +35,7 @@ def test_time_stands_still_until_it_is_moved(clock: Clock) -> None:
     assert (clock.now(), done) == (6, [3, 5])
 
 
-def test_what_an_appointment_makes_is_kept_in_the_same_advance(clock: Clock) -> None:
+def test_calls_scheduled_during_an_advance_run_in_it(clock: Clock) -> None:
     ticks: list[float] = []
 
     def tick() -> None:
@@ -47,13 +47,13 @@ def test_what_an_appointment_makes_is_kept_in_the_same_advance(clock: Clock) -> 
     assert ticks == [0, 10, 20, 30]
 
 
-def test_cancelled_appointments_are_not_kept(clock: Clock) -> None:
+def test_cancelled_calls_do_not_run(clock: Clock) -> None:
     clock.call_later(1, pytest.fail).cancel()
     clock.advance(2)
     assert not clock.jump()
 
 
-def test_what_is_due_already_runs_without_any_time(clock: Clock) -> None:
+def test_calls_that_are_due_run_in_an_advance_of_0_seconds(clock: Clock) -> None:
     done: list[str] = []
     clock.call_later(0, done.append, "now")
     clock.advance(0)
@@ -65,7 +65,7 @@ def test_time_does_not_go_back(clock: Clock) -> None:
         clock.advance(-1)
 
 
-def test_a_jump_goes_to_the_next_appointment(clock: Clock) -> None:
+def test_a_jump_goes_to_the_next_scheduled_call(clock: Clock) -> None:
     done: list[str] = []
     clock.call_later(100, done.append, "later")
     clock.call_later(10, done.append, "first")
@@ -73,14 +73,14 @@ def test_a_jump_goes_to_the_next_appointment(clock: Clock) -> None:
     assert (clock.now(), done) == (10, ["first"])
 
 
-def test_an_appointment_that_fails_does_not_stop_the_clock(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_scheduled_call_that_fails_does_not_stop_the_clock(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     clock.call_later(1, lambda: 1 / 0)
     clock.advance(2)
     assert clock.now() == 2
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
 
 
-def test_no_thread_keeps_the_time(clock: Clock) -> None:
+def test_the_clock_has_no_thread(clock: Clock) -> None:
     before = threading.active_count()
     clock.call_later(1, lambda: None)
     assert threading.active_count() == before
@@ -136,7 +136,7 @@ def test_a_task_that_waits_has_the_others_run(executor: InlineExecutor) -> None:
     assert done == ["answer", "last"]
 
 
-def test_time_passes_for_who_waits_until_the_answer_and_no_longer(executor: InlineExecutor, clock: Clock) -> None:
+def test_waiting_advances_the_clock_to_the_answer_and_no_further(executor: InlineExecutor, clock: Clock) -> None:
     future: Future[str] = Future()
     clock.call_later(20, executor.submit, future.set_result, "answer")
     clock.call_later(30, pytest.fail)
@@ -145,11 +145,11 @@ def test_time_passes_for_who_waits_until_the_answer_and_no_longer(executor: Inli
     assert clock.now() == 20
 
 
-def test_who_waits_for_what_nobody_will_bring_is_let_wait(executor: InlineExecutor) -> None:
+def test_waiting_for_a_future_that_is_never_done_returns(executor: InlineExecutor) -> None:
     executor.before_wait(Future())
 
 
-def test_only_the_thread_that_made_it_lets_time_pass(executor: InlineExecutor, clock: Clock) -> None:
+def test_only_the_thread_that_created_the_executor_advances_the_clock(executor: InlineExecutor, clock: Clock) -> None:
     clock.call_later(1, pytest.fail)
     other = threading.Thread(target=executor.before_wait, args=(Future(),))
     other.start()
@@ -165,7 +165,7 @@ def test_tasks_of_an_advance_run_each_at_its_time(executor: InlineExecutor, cloc
     assert done == [1, 2]
 
 
-def test_a_strand_keeps_its_order_and_one_at_a_time(executor: InlineExecutor) -> None:
+def test_a_serial_executor_keeps_the_order(executor: InlineExecutor) -> None:
     strand, done = SerialExecutor(executor), []
     for number in range(5):
         strand.submit(done.append, number)

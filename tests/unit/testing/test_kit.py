@@ -279,7 +279,7 @@ def test_answers_are_remembered_on_the_clock() -> None:
     assert result.wasSuccessful(), result.failures + result.errors
 
 
-def test_observers_are_told_the_time_on_the_clock() -> None:
+def test_events_have_times_of_the_clock() -> None:
     events: list[Any] = []
 
     class Waits(Case):

@@ -63,7 +63,7 @@ def test_a_close_is_answered_and_ends_both(pair: Pair, closer: int) -> None:
     assert other.ended
 
 
-def test_what_came_before_a_close_is_received(pair: Pair) -> None:
+def test_messages_before_a_close_are_received(pair: Pair) -> None:
     server, client = pair
     client.send_nowait("last words")
     client.close()
@@ -153,7 +153,7 @@ def test_a_binary_message_is_refused_and_the_rest_dropped(pair: Pair) -> None:
     assert server.receive() is None
 
 
-def test_pings_are_answered_by_whoever_receives(pair: Pair) -> None:
+def test_the_receiving_thread_answers_pings(pair: Pair) -> None:
     now = 5.0
     server, client = memory_pair("CP1", lambda: now)
     assert server.ping()
@@ -175,7 +175,7 @@ def test_pings_may_go_unanswered() -> None:
     assert server.last_heard == 5.0
 
 
-def test_arrivals_are_told_on_the_thread_that_sends(pair: Pair) -> None:
+def test_on_arrival_is_called_on_the_sending_thread(pair: Pair) -> None:
     server, client = pair
     told: list[Any] = []
     client.on_arrival = lambda: told.append((threading.get_ident(), client.receive_now()))
@@ -183,7 +183,7 @@ def test_arrivals_are_told_on_the_thread_that_sends(pair: Pair) -> None:
     assert told == [(threading.get_ident(), "one")]
 
 
-def test_whoever_sends_can_wait_until_it_was_dealt_with(pair: Pair) -> None:
+def test_the_sender_can_wait_until_its_message_is_processed(pair: Pair) -> None:
     server, client = pair
     dealt_with: list[str] = []
 
@@ -204,7 +204,7 @@ def test_whoever_sends_can_wait_until_it_was_dealt_with(pair: Pair) -> None:
     reader.join(DEADLINE)
 
 
-def test_nobody_is_idle_who_never_received(pair: Pair) -> None:
+def test_a_transport_that_never_received_is_not_idle(pair: Pair) -> None:
     assert not pair[0].wait_idle(0)
 
 

@@ -71,7 +71,7 @@ def test_the_same_central_system_answers_alike(journal: Path) -> None:
         assert replay(session, f"ws://127.0.0.1:{cs.port}", charge_point_id="CP2", timeout=DEADLINE) == []
 
 
-def test_another_one_is_told_apart(journal: Path) -> None:
+def test_differences_are_found(journal: Path) -> None:
     with serving() as cs:
         prepare(cs, 8, interval=60, asks=False)
         cs.on("Heartbeat")(lambda payload, metadata: {"currentTime": utc_now()})
@@ -88,7 +88,7 @@ def test_another_one_is_told_apart(journal: Path) -> None:
         assert len(ignored) == 2
 
 
-def test_nobody_to_play_to(journal: Path) -> None:
+def test_a_refused_replay_raises(journal: Path) -> None:
     with serving(authorize=lambda http_request, charge_point_id: False) as cs:
         (session,) = read_journal(journal)
         with pytest.raises(HandshakeError):
@@ -201,7 +201,7 @@ def test_what_is_asked_about_a_transaction_follows_its_number(tmp_path: Path) ->
         assert_replays(path, again)
 
 
-def test_a_version_that_is_not_spoken_is_not_played(journal: Path) -> None:
+def test_an_unsupported_version_is_not_replayed(journal: Path) -> None:
     (session,) = read_journal(journal)
     session.version = "1.5"
     text = r"unsupported OCPP version '1\.5'; supported: 1\.6, 2\.0\.1, 2\.1"

@@ -38,7 +38,7 @@ def test_differences(wanted: Any, payload: Any, reasons: list[str]) -> None:
     assert differences(wanted, payload) == reasons
 
 
-def test_a_function_that_says_no_is_named() -> None:
+def test_a_function_that_returns_false_is_named() -> None:
     def is_soft(payload: Any) -> bool:
         return bool(payload["type"] == "Soft")
 
@@ -81,7 +81,7 @@ def test_the_report_tells_what_was_not_expected_and_what_is_missing() -> None:
     ]
 
 
-def test_what_is_held_is_done_at_its_release() -> None:
+def test_held_calls_are_answered_at_the_release() -> None:
     done: list[ReceivedCall] = []
     held = Expectation("Reset", None, 1, done.append, hold=True)
     held.hold_back(call())
@@ -90,7 +90,7 @@ def test_what_is_held_is_done_at_its_release() -> None:
     assert done == [call()]
 
 
-def test_what_is_shown_is_json_and_not_too_long() -> None:
+def test_shown_values_are_json_and_limited() -> None:
     assert shown({"a": "ä"}) == '{"a": "ä"}'
     assert shown(len) == "len"
     assert len(shown("x" * 1000)) == 303

@@ -126,7 +126,7 @@ def test_a_deflated_bomb_is_defused(connected: Connected) -> None:
         assert end.wait_for_end() == 1009
 
 
-def test_what_comes_after_the_end_of_a_deflate_stream_counts_as_well(connected: Connected) -> None:
+def test_data_after_the_end_of_a_deflate_stream_counts(connected: Connected) -> None:
     compressor = zlib.compressobj(wbits=-15)
     ended = compressor.compress(b"x") + compressor.flush(zlib.Z_FINISH)
     with connected(compression=True, changes=OFFER, max_message_size=10_000) as (end, peer):
@@ -221,7 +221,7 @@ def read_deflated(peer: Peer) -> bytes:
         ("ocpp2.1", False, False),
     ],
 )
-def test_compression_follows_the_version_unless_it_is_told_otherwise(
+def test_compression_depends_on_the_version_by_default(
     subprotocol: str, compression: bool | None, compressed: bool
 ) -> None:
     with CentralSystem(0, host="127.0.0.1", compression=compression) as cs:
@@ -243,7 +243,7 @@ def test_compression_follows_the_version_unless_it_is_told_otherwise(
         (["ocpp2.1"], False, False),
     ],
 )
-def test_our_client_offers_compression_with_2_x_unless_it_is_told_otherwise(
+def test_our_client_offers_compression_with_2_x_by_default(
     protocols: list[str], compression: bool | None, offered: bool
 ) -> None:
     offers = Recorder()

@@ -180,7 +180,9 @@ def test_a_missing_file_is_named(authority: Authority, both: list[Certificate], 
             make()
 
 
-def test_what_is_wrong_with_a_file_is_said(authority: Authority, both: list[Certificate], tmp_path: Path) -> None:
+def test_an_invalid_file_is_named_with_the_reason(
+    authority: Authority, both: list[Certificate], tmp_path: Path
+) -> None:
     nonsense = tmp_path / "nonsense.pem"
     nonsense.write_text("nonsense")
     (rsa, rsa_key), (ec, _) = both
@@ -262,7 +264,7 @@ def test_a_server_of_an_unknown_authority(authority: Authority, both: list[Certi
         ({"name": "cs.ocpp.localhost", "hosts": []}, True),
     ],
 )
-def test_a_wildcard_is_no_name(
+def test_a_wildcard_does_not_match(
     authority: Authority, issued: Any, matches: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resolve = socket.getaddrinfo
@@ -279,7 +281,7 @@ def test_a_wildcard_is_no_name(
             assert cp.connected
 
 
-def test_an_address_is_no_name_and_names_may_be_left_unchecked(authority: Authority, both: list[Certificate]) -> None:
+def test_addresses_are_not_names_and_names_may_be_unchecked(authority: Authority, both: list[Certificate]) -> None:
     unchecked = trusting(authority)
     unchecked.check_hostname = False
     with (
