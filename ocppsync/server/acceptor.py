@@ -135,38 +135,45 @@ class Acceptor:
             time.monotonic(), None if self._client_address.trusts(address) else rate_limit_key(address)
         )
         with self._lock:
-            slowest = self._one_too_many(handshake.peer)
-            if slowest is not None:
-                if handshake.since - self._handshakes[slowest].since <= _SLOW:
-                    return False
-                self._drop(slowest)
-            self._handshakes[stream] = handshake
-            if handshake.peer is not None:
-                self._by_peer[handshake.peer] += 1
+            slowest, warning = self._one_too_many(handshake.peer)
+            room = slowest is None or handshake.since - self._handshakes[slowest].since > _SLOW
+            if room:
+                if slowest is not None:
+                    self._drop(slowest)
+                self._handshakes[stream] = handshake
+                if handshake.peer is not None:
+                    self._by_peer[handshake.peer] += 1
             closed = self._closed
+        if warning is not None:
+            _logger.warning("%s", warning)
+        if not room:
+            return False
         if slowest is not None:
             slowest.abort()
         if closed:
             stream.abort()
         return True
 
-    def _one_too_many(self, peer: str | None) -> Stream | None:
-        """Return the slowest of the handshakes that leave no room for another one of that peer."""
+    def _one_too_many(self, peer: str | None) -> tuple[Stream | None, str | None]:
+        """Return the slowest of the handshakes that leave no room for another one of that peer, and what to log."""
         assert self._lock.locked()
         most, count = self._limits.handshakes_per_address, 0 if peer is None else self._by_peer[peer]
         if most is not None and count >= most:
-            self._say_crowded(peer, f"{count} handshakes of {peer} are under way; its slowest give way")
-            return next(stream for stream, one in self._handshakes.items() if one.peer == peer)
+            warning = self._once(peer, f"{count} handshakes of {peer} are under way; its slowest give way")
+            return next(stream for stream, one in self._handshakes.items() if one.peer == peer), warning
         most, count = self._limits.handshakes, len(self._handshakes)
         if most is not None and count >= most:
-            self._say_crowded(None, f"{count} handshakes are under way; the slowest give way")
-            return next(iter(self._handshakes))
-        return None
+            warning = self._once(None, f"{count} handshakes are under way; the slowest give way")
+            return next(iter(self._handshakes)), warning
+        return None, None
 
-    def _say_crowded(self, peer: str | None, text: str) -> None:
+    def _once(self, peer: str | None, warning: str) -> str | None:
+        """Return the warning, or None if this crowd was logged already."""
+        assert self._lock.locked()
         if peer not in self._crowded:
             self._crowded.add(peer)
-            _logger.warning("%s", text)
+            return warning
+        return None
 
     def _end_handshake(self, stream: Stream) -> None:
         with self._lock:
