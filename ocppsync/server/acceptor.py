@@ -135,38 +135,47 @@ class Acceptor:
             time.monotonic(), None if self._client_address.trusts(address) else rate_limit_key(address)
         )
         with self._lock:
-            oldest = self._oldest_at_limit(handshake.peer)
-            if oldest is not None:
-                if handshake.started - self._handshakes[oldest].started <= _SLOW:
-                    return False
-                self._remove(oldest)
-            self._handshakes[stream] = handshake
-            if handshake.peer is not None:
-                self._by_peer[handshake.peer] += 1
+            oldest, warning = self._oldest_at_limit(handshake.peer)
+            room = oldest is None or handshake.started - self._handshakes[oldest].started > _SLOW
+            if room:
+                if oldest is not None:
+                    self._remove(oldest)
+                self._handshakes[stream] = handshake
+                if handshake.peer is not None:
+                    self._by_peer[handshake.peer] += 1
             closed = self._closed
+        if warning is not None:
+            _logger.warning("%s", warning)
+        if not room:
+            return False
         if oldest is not None:
             oldest.abort()
         if closed:
             stream.abort()
         return True
 
-    def _oldest_at_limit(self, peer: str | None) -> Stream | None:
-        """Return the oldest handshake that counts toward a limit this peer has reached; None below the limits."""
+    def _oldest_at_limit(self, peer: str | None) -> tuple[Stream | None, str | None]:
+        """Return the oldest handshake that counts toward a limit this peer has reached, and a warning to log."""
         assert self._lock.locked()
         limit, count = self._limits.handshakes_per_address, 0 if peer is None else self._by_peer[peer]
         if limit is not None and count >= limit:
-            self._warn_once(peer, f"{count} handshakes of {peer} in progress; aborting its slow ones for new ones")
-            return next(stream for stream, handshake in self._handshakes.items() if handshake.peer == peer)
+            oldest = next(stream for stream, handshake in self._handshakes.items() if handshake.peer == peer)
+            return oldest, self._once(
+                peer, f"{count} handshakes of {peer} in progress; aborting its slow ones for new ones"
+            )
         limit, count = self._limits.handshakes, len(self._handshakes)
         if limit is not None and count >= limit:
-            self._warn_once(None, f"{count} handshakes in progress; aborting slow ones for new ones")
-            return next(iter(self._handshakes))
-        return None
+            oldest = next(iter(self._handshakes))
+            return oldest, self._once(None, f"{count} handshakes in progress; aborting slow ones for new ones")
+        return None, None
 
-    def _warn_once(self, peer: str | None, text: str) -> None:
-        if peer not in self._warned:
-            self._warned.add(peer)
-            _logger.warning("%s", text)
+    def _once(self, peer: str | None, warning: str) -> str | None:
+        """Return the warning, or None if it was logged before for this peer, or for all peers together."""
+        assert self._lock.locked()
+        if peer in self._warned:
+            return None
+        self._warned.add(peer)
+        return warning
 
     def _end_handshake(self, stream: Stream) -> None:
         with self._lock:

@@ -69,7 +69,7 @@ def everything() -> frozenset[str]:
 
 def named_with_file() -> Iterator[tuple[str, str]]:
     """Yield each name that stands right after its file, or in the list right after it."""
-    for file, names in re.findall(r"`([\w/]+\.py)`((?:,? `[A-Za-z_][\w.]*`(?![\w/]))+)", text()):
+    for file, names in re.findall(r"`([\w/]+\.py)`( `[A-Za-z_][\w.]*`(?:, `[A-Za-z_][\w.]*`)*)", text()):
         yield from ((file, name) for name in SPAN.findall(names) if not PATH.fullmatch(name))
 
 

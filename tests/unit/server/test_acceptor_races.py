@@ -128,6 +128,21 @@ def test_the_limit_is_logged_once_and_again_after_the_count_has_fallen(
     assert come(4, 5) == 2
 
 
+@pytest.mark.parametrize("limit", LIMITS)
+@pytest.mark.parametrize("slow", [-1.0, 1000.0])
+def test_the_limit_is_logged_without_the_lock(
+    door: Callable[..., Door], monkeypatch: pytest.MonkeyPatch, limit: str, slow: float
+) -> None:
+    """A log handler of the application may block, and must not keep the other handshakes waiting."""
+    monkeypatch.setattr(acceptor_module, "_SLOW", slow)
+    opened = door(**{limit: 1})
+    held: list[bool] = []
+    monkeypatch.setattr(acceptor_module._logger, "warning", lambda *args: held.append(opened.acceptor._lock.locked()))
+    assert opened.acceptor._begin_handshake(opened.knock()[0])
+    assert opened.acceptor._begin_handshake(opened.knock()[0]) is (slow < 0)
+    assert held == [False]
+
+
 def test_a_handshake_that_begins_after_close_is_aborted(door: Callable[..., Door]) -> None:
     opened = door()
     opened.acceptor.close()
