@@ -81,7 +81,7 @@ def class_station(world: World, chance: Random, name: str) -> None:
         elif act == "disconnect":
             point.disconnect()
         elif act == "drop":
-            connection = chance.choice([point._connection, server_of(world.cs).context.registry.get(name)])
+            connection = chance.choice([point._connection, server_of(world.cs).context.registry.connected.get(name)])
             if connection is not None:
                 world.drops[name] += 1
                 connection.abort()

@@ -31,7 +31,7 @@ class Clock(Timer):
         self.after_step: Callable[[], object] | None = None
 
     def __repr__(self) -> str:
-        return f"<Clock {self._now:g} s scheduled={len(self._heap)}>"
+        return f"<Clock {self._now:g} s appointments={len(self._heap)}>"
 
     def now(self) -> float:
         """Return the time of this clock in seconds."""

@@ -91,7 +91,7 @@ def test_the_clock_has_no_thread(clock: Clock) -> None:
 
 def test_repr_of_the_clock(clock: Clock) -> None:
     clock.call_later(1, lambda: None)
-    assert repr(clock) == "<Clock 0 s scheduled=1>"
+    assert repr(clock) == "<Clock 0 s appointments=1>"
 
 
 # The executor.
