@@ -67,7 +67,7 @@ class Transport(Protocol):
     def receive(self) -> str | None:
         """Wait for the next message; None once the connection has ended."""
 
-    def send_nowait(self, text: str) -> None:
+    def send_nowait(self, text: str, /) -> None:
         """Write a message; never waits: a thread of its own writes what the socket does not take at once.
 
         Raises:
