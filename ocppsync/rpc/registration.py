@@ -184,7 +184,7 @@ class ChargePointPolicy(MessagePolicy):
         if registration.status == "pending" and registration.was_asked_for(action):
             return None
         found = "was not sent" if registration.status == "unknown" else f"is {registration.status}"
-        return f"the BootNotification {found}, so that nothing else may be sent yet"
+        return f"the BootNotification {found}, and nothing else may be sent before it is accepted"
 
     def before_answer(self, action: str, payload: Any, answer: Any) -> None:
         """Note the CALLRESULT that is about to be sent for a CALL of the central system."""

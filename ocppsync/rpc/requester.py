@@ -194,13 +194,9 @@ class Requester:
             run_logged(listener, self.failure(OCPPRequestError, call.action, call.message_id, what, "not_sent"))
 
     def _fail(self, call: OutgoingCall, kind: type[OCPPRequestError], what: str) -> None:
-        if call.timer is not None:
-            call.timer.cancel()
+        # Not if its owner has cancelled it: `_cancelled` ends it then.
         if self._engine.claim(call):
-            error = self.failure(kind, call.action, call.message_id, what, call.delivery)
-            if call.on_outcome is not None:
-                run_logged(call.on_outcome, error)
-            call.future.set_exception(error)
+            _end(call, self.failure(kind, call.action, call.message_id, what, call.delivery))
 
     # On the reader.
 
@@ -208,20 +204,12 @@ class Requester:
         """Write the next CALL, and give out the answer to this one."""
         if event.next is not None:
             self.write(event.next)
-        call = event.call
-        if call.timer is not None:
-            call.timer.cancel()
         try:
-            result = self._result(call, event.answer)
+            outcome = self._result(event.call, event.answer)
         except Exception as error:
             # Any exception: nothing else would make this future done.
-            if call.on_outcome is not None:
-                run_logged(call.on_outcome, error)
-            call.future.set_exception(error)
-        else:
-            if call.on_outcome is not None:
-                run_logged(call.on_outcome, result)
-            call.future.set_result(result)
+            outcome = error
+        _end(event.call, outcome)
 
     def _result(
         self, call: OutgoingCall, answer: frames.CallResultFrame | frames.CallErrorFrame | ProtocolError
@@ -275,6 +263,18 @@ class Requester:
         observe = self._context.options.observe
         if observe is not None:
             observe(ValidationFailed(self._context.metadata.charge_point_id, fault.action, direction, fault))
+
+
+def _end(call: OutgoingCall, outcome: Any) -> None:
+    """Stop the timeout of a CALL, and give its answer or its error to the listener and to the future."""
+    if call.timer is not None:
+        call.timer.cancel()
+    if call.on_outcome is not None:
+        run_logged(call.on_outcome, outcome)
+    if isinstance(outcome, Exception):
+        call.future.set_exception(outcome)
+    else:
+        call.future.set_result(outcome)
 
 
 def request_error(

@@ -28,7 +28,7 @@ from .script import shown
 __all__ = ["Difference", "assert_replays", "replay"]
 
 IGNORED = frozenset({"currentTime"})
-"""Names of fields whose values differ in each run, at any depth."""
+"""Names of fields that differ in each run, at any depth."""
 _WRITE_TIMEOUT = 20.0  # seconds
 _MAX_MESSAGE = 64 * 1024 * 1024  # bytes
 _Received = list[Any] | str | None
@@ -68,7 +68,7 @@ def replay(
         at: the endpoint of the central system without the identity, or a started central system, to replay in memory.
         charge_point_id: the identity; None: the recorded one.
         timeout: seconds to wait for each message of the central system.
-        ignore: names of fields whose values may differ.
+        ignore: names of fields that may differ.
         ssl_context: for a wss URL, see `client_context`; None: the system trust store.
 
     Raises:

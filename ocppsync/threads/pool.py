@@ -61,9 +61,8 @@ class HandlerPool:
         self._freed = threading.Condition(self._lock)  # notified when a thread becomes free, if a thread waits for that
         self._waiting = 0  # how many threads wait for it
         self._threads: list[threading.Thread] = []
-        self._since: dict[
-            threading.Thread, float
-        ] = {}  # when each busy thread began its task; each writes only its entry
+        # When each busy thread began its task; each thread writes only its own entry.
+        self._since: dict[threading.Thread, float] = {}
         self._free = 0  # threads that wait for a task and for which none is queued
         self._backlog = 0  # queued tasks without a waiting thread
         self._closed = False

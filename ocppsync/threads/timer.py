@@ -30,7 +30,12 @@ class TimerHandle:
         if timer is not None:
             # Release the task now: the heap keeps the empty handle until its time or a compaction.
             self.task = None
-            timer._cancelled_one()
+            with timer._changed:
+                timer._cancelled += 1
+                # CALLs are answered long before their deadline. Without this the heap would hold all of the last half
+                # minute.
+                if timer._cancelled > _COMPACT_ABOVE and timer._cancelled * 2 > len(timer._heap):
+                    timer._compact()
 
     def run(self) -> None:
         """Call the function, unless it was cancelled; for the timer's thread."""
@@ -106,15 +111,10 @@ class Timer:
         if thread is not None and thread is not threading.current_thread():
             thread.join()
 
-    def _cancelled_one(self) -> None:
-        with self._changed:
-            self._cancelled += 1
-            # CALLs are answered long before their deadline. Without this the heap would hold all of the last half
-            # minute.
-            if self._cancelled > _COMPACT_ABOVE and self._cancelled * 2 > len(self._heap):
-                self._heap = [entry for entry in self._heap if entry[2].task is not None]
-                heapq.heapify(self._heap)
-                self._cancelled = 0
+    def _compact(self) -> None:
+        self._heap = [entry for entry in self._heap if entry[2].task is not None]
+        heapq.heapify(self._heap)
+        self._cancelled = 0
 
     def _run(self) -> None:
         # Ends: it blocks only in the wait in _next, which close() wakes.

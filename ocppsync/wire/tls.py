@@ -50,7 +50,7 @@ def server_context(
     client_certificates: ClientCertificates = "required",
     key_password: str | bytes | None = None,
 ) -> ssl.SSLContext:
-    """Return the context of a central system; `ServerTLS` makes one whose certificates can be renewed.
+    """Return the context of a central system; `ServerTLS` makes one with certificates that can be renewed.
 
     Args:
         certificates: one with an RSA key and one with an EC key, because a charge point may support the cipher suites

@@ -61,9 +61,9 @@ def test_what_the_central_system_takes(status: str, action: str) -> None:
 @pytest.mark.parametrize(
     ("status", "objection"),
     [
-        ("unknown", "the BootNotification was not sent, so that nothing else may be sent yet"),
-        ("pending", "the BootNotification is pending, so that nothing else may be sent yet"),
-        ("rejected", "the BootNotification is rejected, so that nothing else may be sent yet"),
+        ("unknown", "the BootNotification was not sent, and nothing else may be sent before it is accepted"),
+        ("pending", "the BootNotification is pending, and nothing else may be sent before it is accepted"),
+        ("rejected", "the BootNotification is rejected, and nothing else may be sent before it is accepted"),
         ("accepted", None),
     ],
 )
