@@ -6,6 +6,7 @@ import logging
 import sys
 import threading
 import traceback
+from itertools import islice
 from typing import NamedTuple
 
 from .pool import Workers
@@ -74,12 +75,20 @@ class StuckHandlerDetector:
             )
 
     def stack_of(self, thread: int) -> str:
-        """Return the stack of a thread in one line, the innermost call last."""
+        """Return the end of a thread's stack in one line, the innermost call last; never raises."""
         frame = sys._current_frames().get(thread)
         if frame is None:
             return "(ended)"
-        summary = traceback.extract_stack(frame)[-_FRAMES_SHOWN:]
-        return " > ".join(f"{entry.filename}:{entry.lineno} {entry.name}" for entry in summary)
+        try:
+            innermost = [
+                f"{called.f_code.co_filename}:{line} {called.f_code.co_name}"
+                for called, line in islice(traceback.walk_stack(frame), _FRAMES_SHOWN)
+            ]
+        except Exception:
+            # The thread goes on meanwhile, and CPython may reuse a frame that is being read. The caller must go on too:
+            # it is about to answer a CALL, or to check the threads again.
+            return "(changing)"
+        return " > ".join(reversed(innermost))
 
     def _check(self) -> None:
         since = self._pool.stuck_since

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lone import Lone
 from support import DEADLINE, RawChargePoint, accept_boots, connected, raw, serving
 from websockets.exceptions import ConnectionClosedOK
 
@@ -146,6 +148,31 @@ def test_the_stack_of_a_thread(office: Office) -> None:
     assert stack.count(" > ") <= 5
     office.let_go()
     assert office.watch.stack_of(-1) == "(ended)"
+
+
+class _ReusedFrame:
+    """A frame of a thread that went on while the frame was read: CPython has put something else there."""
+
+    f_code = 7
+    f_lineno = 1
+    f_back = None
+
+
+def test_a_stack_that_changes_while_it_is_read_is_no_failure(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "_current_frames", lambda: {1: _ReusedFrame()})
+    assert office.watch.stack_of(1) == "(changing)"
+
+
+def test_a_call_is_answered_at_its_deadline_though_the_stack_of_its_handler_changes(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sys, "_current_frames", lambda: {threading.get_ident(): _ReusedFrame()})
+    with Lone(timeouts=Timeouts(handler=5)) as lone:
+        lone.router.on("Heartbeat")(lambda payload, metadata: lone.clock.advance(5))
+        lone.say([2, "1", "Heartbeat", {}])
+        lone.clock.advance(0)
+        assert [answer[:3] for answer in lone.came()] == [[4, "1", "InternalError"]]
+    assert "after 5 s: its handler is at (changing)" in caplog.text
 
 
 def test_a_request_from_elsewhere_is_nobodys_fault(office: Office, said: Said) -> None:
