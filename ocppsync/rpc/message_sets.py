@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..errors import ValidationError, Violation
@@ -19,7 +19,6 @@ from ..validation.predicates import compile_predicate
 from ..validation.tolerance import Normalizer, check_places, with_limits
 from ..validation.validators import Validator, validator
 from ..vendor import VendorAction
-from . import frames
 from .frame_codec import FrameCodec
 
 __all__ = ["MessageSet", "MessageSets"]
@@ -107,27 +106,19 @@ class MessageSet:
             text, action=action, errors=[Violation("", text, "action")], error_code=self.codec.code(code)
         )
 
-    # Writing. All raise TypeError or ValueError if JSON cannot represent the payload.
+    # Writing.
 
-    def call(self, message_id: str, action: str, payload: Any) -> str:
-        """Return the text of a CALL."""
-        text = frames.call(message_id, action, payload)
-        if self._rounds and _LONG_FRACTION.search(text):
-            text = frames.call(message_id, action, _rounded(payload))
-        return text
+    def text(self, write: Callable[..., str], *parts: Any) -> str:
+        """Return the text of a message: what ``write``, such as `frames.call`, returns for its parts.
 
-    def send(self, message_id: str, action: str, payload: Any) -> str:
-        """Return the text of a SEND."""
-        text = frames.send(message_id, action, payload)
-        if self._rounds and _LONG_FRACTION.search(text):
-            text = frames.send(message_id, action, _rounded(payload))
-        return text
+        The last part is the payload; its decimals are rounded where the specification limits them (2/201 §2.1.4).
 
-    def call_result(self, message_id: frames.MessageId, payload: Any) -> str:
-        """Return the text of a CALLRESULT."""
-        text = frames.call_result(message_id, payload)
+        Raises:
+            TypeError, ValueError: JSON cannot represent the payload.
+        """
+        text = write(*parts)
         if self._rounds and _LONG_FRACTION.search(text):
-            text = frames.call_result(message_id, _rounded(payload))
+            text = write(*parts[:-1], _rounded(parts[-1]))
         return text
 
 

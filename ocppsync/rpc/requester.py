@@ -83,7 +83,7 @@ class Requester:
     def request(self, action: str, payload: Any, timeout: float) -> Future[Any]:
         """Send a CALL in its turn, and return the future of its answer; see `Connection.request`."""
         context = self._context
-        message_id, text = self._make_text(context.messages.call, action, payload)
+        message_id, text = self._make_text(frames.call, action, payload)
         future = RequestFuture(context.executor, lambda: self._cancelled(call))
         call = OutgoingCall(message_id, action, text, payload, future)
         error = context.policy.outbound_error(action)
@@ -106,7 +106,7 @@ class Requester:
 
     def send(self, action: str, payload: Any) -> None:
         """Write a SEND at once, even if a CALL is outstanding; see `Connection.send`."""
-        message_id, text = self._make_text(self._context.messages.send, action, payload)
+        message_id, text = self._make_text(frames.send, action, payload)
         error = self._context.policy.outbound_error(action)
         if error is not None:
             raise self.failure(NotRegisteredError, action, message_id, error, "not_sent")
@@ -141,7 +141,7 @@ class Requester:
             raise fault
         message_id = str(uuid.uuid4())
         try:
-            return message_id, write(message_id, action, payload)
+            return message_id, messages.text(write, message_id, action, payload)
         except (TypeError, ValueError) as error:
             raise ValidationError(
                 f"{action} request: {error}",

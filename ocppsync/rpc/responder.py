@@ -188,7 +188,9 @@ class Responder:
         fault = messages.check_outbound(frame.action, "response", answer)
         if fault is not None:
             raise fault
-        return _Outcome(messages.call_result(frame.message_id, answer), frames.CALLRESULT, metadata, answer)
+        return _Outcome(
+            messages.text(frames.call_result, frame.message_id, answer), frames.CALLRESULT, metadata, answer
+        )
 
     def _take_send(self, event: Dispatch) -> None:
         # A SEND never gets an answer, not even an error (4/21 §4.2.4).

@@ -220,7 +220,7 @@ def link_over_socket(
     """
     if not has_threads(cs):
         raise RuntimeError('over="socket" needs handler threads: set inline = False, or do not use inline()')
-    identity = endpoint.target.rpartition("/")[2]
+    identity = endpoint.charge_point_id
     websocket = open_websocket(
         endpoint,
         deadline=time.monotonic() + DEADLINE,

@@ -39,6 +39,7 @@ class Endpoint:
             raise ValueError(f"invalid URL {url!r}: expected one such as ws://host:port/path or wss://host/path")
         if not charge_point_id:
             raise ValueError("the identity of the charge point is empty")
+        self.charge_point_id = charge_point_id
         self.secure = parts.scheme == "wss"
         self.host = parts.hostname
         self.port = parts.port or (443 if self.secure else 80)

@@ -14,6 +14,7 @@ import pytest
 
 from ocppsync.errors import ValidationError
 from ocppsync.lenient import Lenient
+from ocppsync.rpc import frames
 from ocppsync.rpc.message_sets import MessageSets
 from ocppsync.vendor import VendorAction
 
@@ -122,16 +123,16 @@ def test_a_station_gets_six_decimals_at_most(version: str, limit: Any, sent: Any
     messages = MessageSets("central_system").messages(version)
     payload = profile(limit)
     kept = copy.deepcopy(payload)
-    assert in_frame(messages.call("1", "SetChargingProfile", payload)) == profile(sent)
-    assert in_frame(messages.call_result("1", payload)) == profile(sent)
-    assert in_frame(messages.send("1", "SetChargingProfile", payload)) == profile(sent)
+    assert in_frame(messages.text(frames.call, "1", "SetChargingProfile", payload)) == profile(sent)
+    assert in_frame(messages.text(frames.call_result, "1", payload)) == profile(sent)
+    assert in_frame(messages.text(frames.send, "1", "SetChargingProfile", payload)) == profile(sent)
     assert payload == kept, "the caller's own is left alone"
 
 
 def test_what_only_a_vendor_knows_and_what_is_text_is_sent_as_it_is() -> None:
     free = {"a": 1 / 3, "b": [1e-9]}
     payload = {"data": free, "customData": free, "text": "0.123456789", "number": (1 / 3, 1e-9)}
-    sent = in_frame(MessageSets("central_system").messages("2.1").call("1", "DataTransfer", payload))
+    sent = in_frame(MessageSets("central_system").messages("2.1").text(frames.call, "1", "DataTransfer", payload))
     assert sent == {**payload, "number": [0.333333, 0.0]}
 
 
@@ -140,14 +141,20 @@ def test_what_only_a_vendor_knows_and_what_is_text_is_sent_as_it_is() -> None:
 )
 def test_nobody_else_is_rounded(role: Any, version: str) -> None:
     messages = MessageSets(role).messages(version)
-    for text in (messages.call("1", "A", {"x": 1 / 3}), messages.call_result("1", {"x": 1 / 3})):
+    for text in (
+        messages.text(frames.call, "1", "A", {"x": 1 / 3}),
+        messages.text(frames.call_result, "1", {"x": 1 / 3}),
+    ):
         assert in_frame(text) == {"x": 1 / 3}
 
 
 @pytest.mark.parametrize("payload", [{"x": float("nan")}, {"x": b"", "y": 1 / 3}, {"x": Decimal("0.1")}])
 def test_what_json_has_not_is_not_written(payload: Any) -> None:
     messages = MessageSets("central_system").messages("2.1")
-    for write in (lambda: messages.call("1", "A", payload), lambda: messages.call_result("1", payload)):
+    for write in (
+        lambda: messages.text(frames.call, "1", "A", payload),
+        lambda: messages.text(frames.call_result, "1", payload),
+    ):
         with pytest.raises((TypeError, ValueError)):
             write()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -122,6 +123,12 @@ def test_a_fake_charge_point_is_a_charge_point() -> None:
         with pytest.raises(NotConnectedError, match=r"^Heartbeat to CP1's central system: not connected$") as error:
             fake.call("Heartbeat")
         assert (error.value.charge_point_id, error.value.delivery) == ("CP1", "not_sent")
+
+
+def test_a_fake_charge_point_goes_by_its_identity_not_by_its_url() -> None:
+    with serving() as cs, FakeChargePoint(cs, "CP 1", over="socket", path="/ocpp?a=b"):
+        names = [thread.name for thread in threading.enumerate() if thread.name.startswith("ocppsync-fake-")]
+        assert names == ["ocppsync-fake-CP 1"]
 
 
 # What the peer sends, and what it fails to do.
