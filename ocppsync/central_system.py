@@ -24,6 +24,7 @@ from .request import CallResultErrorReceived, ConnectionMetadata
 from .rpc.connection import Connection
 from .rpc.context import ConnectionOptions
 from .rpc.local_end import LocalEnd
+from .rpc.shares import Shares
 from .security.profiles import SecurityProfiles
 from .server.acceptor import Acceptor
 from .server.admission import AdmissionPolicy, Authorize, Identify
@@ -103,7 +104,7 @@ class CentralSystem(CentralSystemMethods):
         journal: a `Journal`, or the path of a file for one: every message is written there. `close` closes it.
         on_call_result_error: called in the handler pool with a `CallResultErrorReceived`, when a charge point could not
             use a response (2.1).
-        handler_threads: how many handlers may run at once.
+        handler_threads: how many handlers may run at once; `Limits.handler_threads_per_peer` for one charge point.
         limits: limits of number and size; see `Limits`.
         timeouts: time limits; see `Timeouts`.
 
@@ -259,7 +260,12 @@ class CentralSystem(CentralSystemMethods):
             ServerContext(
                 end=self._end,
                 acceptor=acceptor,
-                registry=Registry(executor, timer.now, self._listeners),
+                registry=Registry(
+                    Shares(executor, self._handler_threads, self._options.limits),
+                    timer,
+                    self._options.limits,
+                    self._listeners,
+                ),
                 executor=executor,
                 timer=timer,
                 detector=StuckHandlerDetector(executor, timer),

@@ -24,8 +24,10 @@ from .rpc.connection import Connection
 from .rpc.context import ConnectionContext, ConnectionOptions, log_fields, peer_name
 from .rpc.local_end import LocalEnd
 from .rpc.registration import ChargePointPolicy, MessagePolicy, Registration
+from .rpc.shares import Shares
+from .threads.bounded import BoundedExecutor
 from .threads.listeners import Listeners
-from .threads.pool import HandlerPool, SerialExecutor
+from .threads.pool import HandlerPool
 from .threads.stuck_handlers import StuckHandlerDetector
 from .threads.timer import Timer
 from .validation.catalogue import COMPRESSED_BY_DEFAULT, SUBPROTOCOLS, Version
@@ -153,8 +155,9 @@ class ChargePoint(ChargePointMethods):
         self._pool = HandlerPool(handler_threads, f"ocppsync-handler-{charge_point_id}")
         self._timer = Timer(f"ocppsync-timer-{charge_point_id}")
         self._detector = StuckHandlerDetector(self._pool, self._timer)
-        self._answers = AnswerMemory()
-        self._events = SerialExecutor(self._pool)
+        self._answers = AnswerMemory(limit=self._options.limits.answer_bytes)
+        self._share = Shares(self._pool, handler_threads, self._options.limits).share()
+        self._events = BoundedExecutor(self._share.others)
         self._listeners: Listeners[ChargePointListener] = Listeners()
         self._lock = threading.Lock()  # guards the fields below; never held over I/O or user code
         self._state = ChargePointState.DISCONNECTED
@@ -293,7 +296,7 @@ class ChargePoint(ChargePointMethods):
             messages=self._end.message_sets.messages(version),
             policy=MessagePolicy() if registration is None else ChargePointPolicy(registration, version),
             router=self._end.router,
-            executor=self._pool,
+            share=self._share,
             timer=self._timer,
             answers=self._answers,
             detector=self._detector,

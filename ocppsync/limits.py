@@ -9,6 +9,11 @@ from .options import check_positive, check_whole
 
 __all__ = ["Limits", "Timeouts"]
 
+_ALWAYS = frozenset(
+    {"queued_calls", "call_bytes", "answer_bytes", "handler_threads_per_peer", "message_size", "header_size"}
+)
+"""The limits that cannot be switched off."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
@@ -29,7 +34,17 @@ class Limits:
             every minute; attempts still in progress count. None: no limit. Central system only.
         malformed_messages: messages of one connection that are not OCPP-J; one more closes it with 1008. None: no
             limit.
-        queued_calls: CALLs of one peer that wait for their handler; one more gets a CALLERROR.
+        queued_calls: CALLs of one peer that wait for their handler; one more gets a CALLERROR. The same if as many
+            `after` hooks for its CALLs wait.
+        call_bytes: memory in bytes for the CALLs of one peer that wait, about as large as they are once parsed: up to
+            32 times their text. One that exceeds it gets a CALLERROR.
+        call_bytes_total: the same for all peers together, except for the first 16 KiB of each. None: no limit.
+        answer_bytes: memory in bytes for the answers to the last CALLs of one identity, which are kept for repeats; the
+            oldest ones are forgotten. Also for those CALLs themselves.
+        answer_bytes_total: the same for all identities together, except for the first 8 KiB of each. None: no limit.
+            Central system only.
+        handler_threads_per_peer: handler threads that one peer occupies at most, over all its connections: one for its
+            CALLs, the others for its hooks, connection listeners and callbacks of futures. At least 2.
         queued_requests: requests to one peer that wait for their turn; one more raises `QueueFullError`. None: no
             limit.
         message_size: the longest message in bytes; a longer one closes the connection with 1009.
@@ -46,6 +61,11 @@ class Limits:
     failed_authentications: int | None = 10
     malformed_messages: int | None = 50
     queued_calls: int = 100
+    call_bytes: int = 16 * 1024 * 1024
+    call_bytes_total: int | None = 256 * 1024 * 1024
+    answer_bytes: int = 64 * 1024
+    answer_bytes_total: int | None = 64 * 1024 * 1024
+    handler_threads_per_peer: int = 4
     queued_requests: int | None = 1_000
     message_size: int = 1024 * 1024
     header_size: int = 16 * 1024
@@ -53,8 +73,10 @@ class Limits:
     def __post_init__(self) -> None:
         for limit in fields(self):
             value: Any = getattr(self, limit.name)
-            if value is not None or limit.name in ("queued_calls", "message_size", "header_size"):
+            if value is not None or limit.name in _ALWAYS:
                 check_whole(**{limit.name: value})
+        if self.handler_threads_per_peer < 2:
+            raise ValueError("handler_threads_per_peer must be 2 or more: one thread for CALLs, and one for hooks")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ocppsync.limits import Limits
 from ocppsync.request import ConnectionMetadata
 from ocppsync.rpc.answer_memory import AnswerMemory
 from ocppsync.rpc.context import ConnectionContext, ConnectionOptions, log_fields
@@ -13,6 +14,7 @@ from ocppsync.rpc.frame_codec import FrameCodec
 from ocppsync.rpc.message_sets import MessageSets
 from ocppsync.rpc.registration import MessagePolicy
 from ocppsync.rpc.router import Route, Router, Routes
+from ocppsync.rpc.shares import PeerShare, Shares
 from ocppsync.threads.stuck_handlers import StuckHandlerDetector
 from ocppsync.throttled_log import ThrottledLog
 from ocppsync.validation.catalogue import Role
@@ -32,20 +34,26 @@ def make_context(
 ) -> ConnectionContext:
     """Return the context of a connection, of a central system's by default; ``parts`` are fields of it."""
     message_sets = MessageSets(role)
+    known_options = options or ConnectionOptions()
     request = http_request or HttpRequest("GET", f"/{charge_point_id}", "", Headers(), ("127.0.0.1", 1))
     known: dict[str, Any] = {
         "metadata": ConnectionMetadata(charge_point_id, version, request),
         "messages": message_sets.messages(version),
         "policy": MessagePolicy(),
         "router": Router(message_sets),
-        "executor": executor,
+        "share": share_of(executor, known_options.limits),
         "timer": timer,
         "answers": AnswerMemory(timer.now),
         "detector": StuckHandlerDetector(executor, timer),
-        "options": options or ConnectionOptions(),
+        "options": known_options,
         "log_fields": log_fields(charge_point_id, 1),
     }
     return ConnectionContext(**{**known, **parts})
+
+
+def share_of(executor: Any, limits: Limits | None = None, threads: int = 16) -> PeerShare:
+    """Return the share of a peer in an executor."""
+    return Shares(executor, threads, limits or Limits()).share()
 
 
 def routes(refusal: Callable[[str, bool], str | None] = lambda action, send: None) -> Routes:

@@ -81,6 +81,19 @@ class MeetingLock:
         return future
 
 
+class Made(list[Any]):
+    """What a second thread did, in the order in which it was let in."""
+
+    def let_in(self, lock: MeetingLock, function: Callable[..., object], *args: object) -> Callable[..., None]:
+        """Return a function that lets a thread in the first time it is called."""
+        return once(lambda: self.append(lock.let_in(function, *args)))
+
+    def result(self) -> Any:
+        (future,) = self
+        assert isinstance(future, Future)
+        return future.result(DEADLINE)
+
+
 def watch_field(
     thing: Any,
     name: str,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import sys
 import threading
 import time
 from collections import OrderedDict
@@ -11,12 +13,17 @@ from enum import Enum, auto
 from typing import Any
 
 from . import frames
+from .shares import Budget
 
 KEPT_ANSWERS = 8
-"""How many CALLs of a charge point are remembered."""
+"""How many answered CALLs of a charge point are remembered."""
 KEPT_SECONDS = 300.0
 """For how many seconds they are."""
 _LARGE = 4096
+_FREE = 8 * 1024
+"""Bytes of each memory that do not count toward the total, so that ordinary answers need no lock that all share."""
+_PER_CALL = 400
+"""About how many bytes a remembered CALL takes besides its texts."""
 # The remembered text was parsed before, so its id may be a number.
 _AS_IT_CAME = frames.FrameRules(numeric_ids=True)
 
@@ -44,8 +51,8 @@ class IncomingCall:
 
     message_id: frames.MessageId
     action: str
-    text: str | int
-    """The CALL as it was received; of a long one only the hash."""
+    text: str | bytes
+    """The CALL as it was received; of a long one only the digest."""
     reply_to: Any
     """Stands for the connection that gets the answer."""
     asked_at: float
@@ -56,6 +63,8 @@ class IncomingCall:
     """Whether a thread is about to answer it."""
     thread: int | None = None
     """The thread that runs its handler."""
+    size: int = 0
+    """How many bytes it takes while its answer is kept."""
 
 
 class AnswerMemory:
@@ -63,15 +72,33 @@ class AnswerMemory:
 
     ``reply_to`` stands for the connection of a CALL: a weak reference, since the memory outlives connections. The
     answer goes to the connection that sent the CALL last, but never from the newest connection back to an older one.
+
+    Args:
+        clock: the time in seconds.
+        limit: how many bytes the answered CALLs may take; the oldest are forgotten first.
+        budget: the bytes that all memories share.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    __slots__ = ("_answered", "_borrowed", "_budget", "_clock", "_free", "_limit", "_lock", "_newest", "_open", "_used")
+
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, limit: int = 64 * 1024, budget: Budget | None = None
+    ) -> None:
         self._clock = clock
+        self._limit = limit
+        self._free = min(_FREE, limit)
+        self._budget = budget or Budget()
         # Guards everything below and every IncomingCall: two connections of one charge point may be open at once, and a
         # handler may finish just when its deadline passes.
         self._lock = threading.Lock()
-        self._entries: OrderedDict[frames.MessageId, IncomingCall] = OrderedDict()
+        self._open: dict[frames.MessageId, IncomingCall] = {}  # being handled, or waiting for that
+        self._answered: OrderedDict[frames.MessageId, IncomingCall] = OrderedDict()
         self._newest: object = None
+        self._used = 0  # bytes of the answered CALLs
+        self._borrowed = 0  # how many of them were taken from the budget
+
+    def __repr__(self) -> str:
+        return f"<AnswerMemory open={len(self._open)} answered={len(self._answered)} bytes={self._used}>"
 
     def prefer(self, reply_to: object) -> None:
         """Note the newest connection."""
@@ -80,18 +107,17 @@ class AnswerMemory:
 
     def remember(self, call: frames.CallFrame, text: str, reply_to: object) -> tuple[CallKind, IncomingCall]:
         """Return whether ``call``, received as ``text``, is new. For REPEATED, the `IncomingCall` holds the answer."""
+        message_id = call.message_id
         with self._lock:
-            entry = self._entries.get(call.message_id)
+            entry = self._open.get(message_id) or self._answered.get(message_id)
             if entry is not None:
                 kind = self._compare(entry, call, text, reply_to)
                 if kind is not CallKind.NEW:
                     return kind, entry
-                del self._entries[call.message_id]
-            kept = text if len(text) <= _LARGE else hash(text)
-            entry = IncomingCall(call.message_id, call.action, kept, reply_to, self._clock())
-            self._entries[call.message_id] = entry
-            if len(self._entries) > KEPT_ANSWERS:
-                self._entries.popitem(last=False)
+                if entry.answer is not None:
+                    self._forget(message_id)
+            kept = text if len(text) <= _LARGE else _digest(text)
+            entry = self._open[message_id] = IncomingCall(message_id, call.action, kept, reply_to, self._clock())
             return CallKind.NEW, entry
 
     def _compare(self, entry: IncomingCall, call: frames.CallFrame, text: str, reply_to: object) -> CallKind:
@@ -120,26 +146,66 @@ class AnswerMemory:
 
         ``answer`` None forgets the CALL: after an error its repeat is handled as a new CALL.
         """
+        message_id = entry.message_id
         with self._lock:
-            entry.answer = answer
-            if answer is None and self._entries.get(entry.message_id) is entry:
-                del self._entries[entry.message_id]
+            if self._open.get(message_id) is entry:
+                del self._open[message_id]
+                if answer is not None:
+                    entry.answer = answer
+                    entry.size = _PER_CALL + sys.getsizeof(entry.text) + sys.getsizeof(answer)
+                    self._answered[message_id] = entry
+                    self._used += entry.size
+                    if len(self._answered) > KEPT_ANSWERS:
+                        self._used -= self._answered.popitem(last=False)[1].size
+                    if self._used > self._free or self._borrowed:
+                        self._settle()
             return entry.reply_to
+
+    def clear(self) -> None:
+        """Forget all answers. CALLs that are being handled stay."""
+        with self._lock:
+            self._answered.clear()
+            self._used = 0
+            self._settle()
+
+    def _forget(self, message_id: frames.MessageId) -> None:
+        assert self._lock.locked()
+        self._used -= self._answered.pop(message_id).size
+        self._settle()
+
+    def _settle(self) -> None:
+        """Borrow or give back bytes; forget the oldest answers until the others are within the limits."""
+        assert self._lock.locked()
+        while self._used > self._limit or not self._borrow(max(0, self._used - self._free) - self._borrowed):
+            self._used -= self._answered.popitem(last=False)[1].size
+
+    def _borrow(self, more: int) -> bool:
+        if more > 0 and not self._budget.take(more):
+            return False
+        if more < 0:
+            self._budget.give(-more)
+        self._borrowed += more
+        return True
 
     def answered(self, message_id: frames.MessageId) -> str | None:
         """Return the action of a CALL that got its CALLRESULT a short time ago, or None."""
         # Without the lock: it only reads one entry.
-        entry = self._entries.get(message_id)
-        return None if entry is None or entry.answer is None or self._is_forgotten(entry) else entry.action
+        entry = self._answered.get(message_id)
+        return None if entry is None or self._is_forgotten(entry) else entry.action
 
     def _is_forgotten(self, entry: IncomingCall) -> bool:
         return entry.answer is not None and self._clock() - entry.asked_at > KEPT_SECONDS
 
 
-def _same_content(kept: str | int, text: str, call: frames.CallFrame) -> bool:
-    if kept == text or kept == hash(text):
+def _digest(text: str) -> bytes:
+    # Not hash(), which differs in each process. A text may hold half a surrogate pair.
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _same_content(kept: str | bytes, text: str, call: frames.CallFrame) -> bool:
+    if isinstance(kept, bytes):
+        return kept == _digest(text)
+    if kept == text:
         return True
-    if isinstance(kept, int):
-        return False
     before = frames.parse(kept, _AS_IT_CAME)
     return isinstance(before, frames.CallFrame) and before.payload == call.payload

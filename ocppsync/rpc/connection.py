@@ -9,14 +9,15 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any
 
 from ..errors import ProtocolError
 from ..events import Closed, Connected
 from ..request import CallResultErrorReceived, ConnectionMetadata
-from ..threads.pool import SerialExecutor, run_logged
+from ..threads.bounded import BoundedExecutor
+from ..threads.pool import run_logged
 from ..threads.timer import TimerHandle
 from ..throttled_log import ThrottledLog
 from ..wire.transport import CloseCode, Transport
@@ -26,6 +27,7 @@ from .observing import report_received
 from .outbox import Outbox
 from .requester import Requester, failed
 from .responder import Responder
+from .shares import parsed_size
 
 _logger = logging.getLogger(__name__)
 
@@ -57,10 +59,10 @@ class Connection:
             max_queued=context.options.limits.queued_requests,
         )
         self._requester = Requester(context, self._engine, outbox)
-        self._rejections: SerialExecutor | None = None
+        self._rejections: BoundedExecutor | None = None
         if context.options.on_call_result_error is not None:
             # Limited, since a peer may reject one answer any number of times.
-            self._rejections = SerialExecutor(context.executor, limit=context.options.limits.queued_calls)
+            self._rejections = BoundedExecutor(context.share.others, limit=context.options.limits.queued_calls)
         self._reader: int | None = None
         self._pinged: float | None = None
         self._ping_timer: TimerHandle | None = None
@@ -139,13 +141,13 @@ class Connection:
             if context.options.observe is not None:
                 report_received(context, frame, text, decision)
         if isinstance(decision, Dispatch):
-            self._responder.dispatch(decision)
+            self._responder.dispatch(decision, text)
         elif isinstance(decision, Settle):
             self._requester.settle(decision)
         elif isinstance(decision, Reply):
             self._responder.reply(decision, came)
         elif isinstance(decision, AnswerRejected):
-            self._report_rejection(decision)
+            self._report_rejection(decision, parsed_size(text))
         elif isinstance(decision, Late):
             self._warn("%s answered %s after its timeout; the answer is dropped", decision.call.action)
 
@@ -167,7 +169,7 @@ class Connection:
             self._warn("%s sent more than %d malformed messages; its connection is closed", limit)
             self._transport.fail(CloseCode.POLICY_VIOLATION, "too many malformed messages")
 
-    def _report_rejection(self, rejected: AnswerRejected) -> None:
+    def _report_rejection(self, rejected: AnswerRejected, size: int) -> None:
         error = rejected.error
         received = CallResultErrorReceived(
             charge_point_id=self.metadata.charge_point_id,
@@ -181,8 +183,14 @@ class Connection:
         text = "it cannot use the answer to its %s: %.300r"
         self._throttled.log(_logger, "rejection", text, rejected.action, error)
         hook, waiting = self._context.options.on_call_result_error, self._rejections
-        if hook is not None and waiting is not None:
-            waiting.submit(run_logged, hook, received)
+        if hook is None or waiting is None or not self._context.share.take(size):
+            return
+        if not waiting.submit(self._tell_rejection, hook, received, size):
+            self._context.share.give(size)
+
+    def _tell_rejection(self, hook: Callable[..., object], received: CallResultErrorReceived, size: int) -> None:
+        self._context.share.give(size)
+        run_logged(hook, received)
 
     # Our CALLs, from any thread.
 

@@ -10,7 +10,6 @@ from ..events import Observer
 from ..limits import Limits, Timeouts
 from ..options import check_positive
 from ..request import CallResultErrorReceived, ConnectionMetadata
-from ..threads.pool import Executor
 from ..threads.stuck_handlers import StuckHandlerDetector
 from ..threads.timer import Timer
 from ..validation.catalogue import Role
@@ -18,6 +17,7 @@ from .answer_memory import AnswerMemory
 from .message_sets import MessageSet
 from .registration import MessagePolicy, OutcomeListener
 from .router import Router
+from .shares import PeerShare
 
 __all__ = ["ConnectionContext", "ConnectionOptions", "SecurityChecks", "peer_name"]
 
@@ -68,7 +68,7 @@ class ConnectionContext:
         policy: which messages may be sent before the charge point is registered.
         security: the checks of the security profile; None: none.
         router: the handlers.
-        executor: runs the handlers.
+        share: runs the handlers, within what this peer may occupy, also over earlier connections.
         timer: for deadlines and pings.
         answers: the charge point's last CALLs, also over earlier connections.
         detector: knows which handlers run.
@@ -82,7 +82,7 @@ class ConnectionContext:
     policy: MessagePolicy
     security: SecurityChecks | None = None
     router: Router
-    executor: Executor
+    share: PeerShare
     timer: Timer
     answers: AnswerMemory
     detector: StuckHandlerDetector

@@ -128,6 +128,8 @@ class Dispatch:
     incoming: IncomingCall | None
     route: Route
     """May be a route without a handler, if the policy decides first what happens to the message."""
+    size: int = 0
+    """About how many bytes it takes; set by the responder."""
 
 
 @dataclass(slots=True)

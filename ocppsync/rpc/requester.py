@@ -84,7 +84,7 @@ class Requester:
         """Send a CALL in its turn, and return the future of its answer; see `Connection.request`."""
         context = self._context
         message_id, text = self._make_text(frames.call, action, payload)
-        future = RequestFuture(context.executor, lambda: self._cancelled(call))
+        future = RequestFuture(context.share.others, lambda: self._cancelled(call))
         call = OutgoingCall(message_id, action, text, payload, future)
         error = context.policy.outbound_error(action)
         if error is not None:

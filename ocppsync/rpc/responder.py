@@ -9,7 +9,6 @@ from ..errors import CallError
 from ..events import HandlerFailed, ValidationFailed
 from ..request import RequestMetadata
 from ..threads.deadlines import Deadlines
-from ..threads.pool import SerialExecutor
 from ..throttled_log import ThrottledLog
 from ..wire.transport import CloseCode, TransportClosedError
 from . import frames
@@ -18,6 +17,7 @@ from .context import ConnectionContext
 from .engine import Dispatch, Reply, refusal_text
 from .outbox import Outbox
 from .router import ActionHandler
+from .shares import parsed_size
 
 _logger = logging.getLogger(__name__)
 
@@ -35,43 +35,47 @@ class _Outcome(NamedTuple):
 
 
 class Responder:
-    """Handles CALLs and SENDs one at a time, in the order they were received, and sends the answers."""
+    """Handles the CALLs and SENDs of one connection in the share of its peer, and sends the answers."""
 
     def __init__(self, context: ConnectionContext, outbox: Outbox) -> None:
         self._context = context
         self._outbox = outbox
         seconds = context.options.timeouts.handler
         self._deadlines = None if seconds is None else Deadlines(context.timer, seconds, self._expire)
-        self._calls = SerialExecutor(context.executor, limit=context.options.limits.queued_calls)
         self._throttled = ThrottledLog(context.peer, context.log_fields)  # used by one handler at a time
         self._flooded = False  # only the reader changes it
-        self._draining = False
 
     # On the reader.
 
-    def dispatch(self, event: Dispatch) -> None:
-        """Have a CALL or SEND handled; never waits."""
-        incoming = event.incoming
-        if self._draining:
-            self._forget(incoming)
-            return
+    def dispatch(self, event: Dispatch, text: str) -> None:
+        """Have a CALL or SEND that was received as ``text`` handled; never waits."""
+        incoming, share = event.incoming, self._context.share
         if self._flooded:
-            self._flooded = len(self._calls) > 0  # logged again only after all of them were handled
+            self._flooded = len(share.calls) > 0  # logged again only after all of them were handled
         if incoming is not None and self._deadlines is not None:
             self._deadlines.begin(incoming)
-        if not self._calls.submit(self._take_send if incoming is None else self._handle, event):
-            self._refuse_excess(incoming)
-        elif self._draining:
-            # `drain` may have emptied the queue just before the message was added.
-            self._drop_waiting()
+        size = event.size = parsed_size(text)
+        if share.take(size):
+            if share.calls.submit(Responder._take_send if incoming is None else Responder._handle, self, event):
+                return
+            share.give(size)
+        if share.calls.closed:
+            self._forget(incoming)
+        else:
+            self._refuse_excess(incoming, size)
 
-    def _refuse_excess(self, incoming: IncomingCall | None) -> None:
+    def _refuse_excess(self, incoming: IncomingCall | None, size: int) -> None:
+        limit = self._context.options.limits.call_bytes
         if not self._flooded:
             self._flooded = True
-            self._warn("%s sends CALLs faster than they are handled")
+            if size > limit:
+                self._warn("%s sent a message of about %d bytes in memory, more than call_bytes (%d)", size, limit)
+            else:
+                self._warn("%s sends CALLs faster than they are handled")
         if incoming is not None and self._context.answers.claim(incoming):
             self._forget(incoming)
-            self._send_error(incoming, CallError("GenericError", "too many CALLs are waiting"))
+            description = "the CALL is too large" if size > limit else "too many CALLs are waiting"
+            self._send_error(incoming, CallError("GenericError", description))
 
     def reply(self, reply: Reply, asked_at: float) -> None:
         """Send an answer that needs no handler; never waits."""
@@ -81,13 +85,12 @@ class Responder:
             self._log_dropped(reply.action or "a message", reply.message_id, error)
 
     def drain(self) -> None:
-        """Handle no more CALLs; those that are being handled are still answered."""
-        self._draining = True
-        self._drop_waiting()
-
-    def _drop_waiting(self) -> None:
-        for _, (event,) in self._calls.clear():
-            self._forget(event.incoming)
+        """Handle no more CALLs of the peer; those that are being handled are still answered."""
+        share = self._context.share
+        # Each with its own responder: messages of an earlier connection may wait as well.
+        for _, (responder, event) in share.calls.close():
+            share.give(event.size)
+            responder._forget(event.incoming)
 
     def _forget(self, incoming: IncomingCall | None) -> None:
         # It stays without answer: its deadline no longer counts, and its repeat is a new CALL.
@@ -106,6 +109,7 @@ class Responder:
     def _handle(self, event: Dispatch) -> None:
         context, frame, incoming = self._context, event.frame, event.incoming
         assert incoming is not None
+        context.share.give(event.size)
         incoming.thread = context.detector.begin(context.peer, frame.action)
         try:
             # A CALL that was answered at its deadline while it waited for its turn needs no handler.
@@ -127,7 +131,8 @@ class Responder:
         if responder._send_answer(outcome.text, outcome.kind, incoming) and outcome.metadata is not None:
             # Not in order with the CALLs: a hook may wait for the peer, and the peer for the answer to its next CALL.
             for hook in event.route.hooks:
-                context.executor.submit(_run_hook, hook, frame, outcome.metadata, context)
+                context.share.take(event.size, must=True)
+                context.share.others.submit(_run_hook, hook, event, outcome.metadata, context)
 
     def _outcome(self, event: Dispatch) -> _Outcome:
         context, frame = self._context, event.frame
@@ -195,6 +200,7 @@ class Responder:
     def _take_send(self, event: Dispatch) -> None:
         # A SEND never gets an answer, not even an error (4/21 §4.2.4).
         context, frame = self._context, event.frame
+        context.share.give(event.size)
         if context.policy.decide_inbound(frame.action) != "handle":
             self._log_unregistered(frame.action, "its %s is dropped: the charge point is not registered")
             return
@@ -273,11 +279,10 @@ class Responder:
             observe(HandlerFailed(self._context.metadata.charge_point_id, action, error))
 
 
-def _run_hook(
-    hook: ActionHandler, frame: frames.CallFrame, metadata: RequestMetadata, context: ConnectionContext
-) -> None:
+def _run_hook(hook: ActionHandler, event: Dispatch, metadata: RequestMetadata, context: ConnectionContext) -> None:
+    context.share.give(event.size)
     try:
-        hook(frame.payload, metadata)
+        hook(event.frame.payload, metadata)
     except Exception:
         text = "%s: what runs after %s failed: %r"
-        _logger.exception(text, metadata.charge_point_id, frame.action, hook, extra=context.log_fields)
+        _logger.exception(text, metadata.charge_point_id, event.frame.action, hook, extra=context.log_fields)

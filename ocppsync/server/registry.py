@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Literal
 
-from ..rpc.answer_memory import AnswerMemory
+from ..limits import Limits
+from ..rpc.answer_memory import KEPT_SECONDS, AnswerMemory
 from ..rpc.connection import Connection
 from ..rpc.registration import Registration
+from ..rpc.shares import Budget, PeerShare, Shares
+from ..threads.bounded import BoundedExecutor
 from ..threads.listeners import Listeners
-from ..threads.pool import Executor, SerialExecutor
+from ..threads.timer import Timer
 
 _logger = logging.getLogger(__name__)
 
@@ -22,18 +24,34 @@ ConnectionListener = Callable[[str, ConnectionStatus], object]
 
 _MAX_REMEMBERED = 10_000
 """How many disconnected identities are remembered. More of them only come from a client that invents identities."""
+_MAX_CHANGES = 100
+"""How many changes of one charge point may wait for its listeners; after that, pairs of them are left out."""
 
 
 class IdentityRecord:
-    """The state of one identity."""
+    """The state of one identity.
 
-    __slots__ = ("answers", "connection", "events", "registration")
+    Attributes:
+        connection: its connection, or None.
+        share: what it may occupy of the handler pool.
+        events: calls the connection listeners, one change after the other.
+        answers: its last CALLs.
+        registration: the answer to its last BootNotification.
+    """
 
-    def __init__(self, executor: Executor, clock: Callable[[], float]) -> None:
+    __slots__ = ("answers", "connection", "events", "registration", "share")
+
+    def __init__(self, share: PeerShare, answers: AnswerMemory) -> None:
         self.connection: Connection | None = None
-        self.answers = AnswerMemory(clock)
+        self.share = share
+        self.events = BoundedExecutor(share.others)
+        self.answers = answers
         self.registration = Registration()
-        self.events = SerialExecutor(executor)
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether a new record would not be the same, once the answers have expired."""
+        return self.registration.restricted or not self.share.idle
 
 
 class Registry:
@@ -43,23 +61,28 @@ class Registry:
     listeners are not called when a connection replaces another one of the same identity.
 
     Args:
-        executor: runs the listeners.
-        clock: the time, in seconds, for the expiry of remembered answers.
+        shares: runs the handlers and listeners.
+        timer: for the expiry of remembered answers.
+        limits: how many bytes the answers may take.
         listeners: called at every change.
     """
 
     def __init__(
         self,
-        executor: Executor,
-        clock: Callable[[], float] = time.monotonic,
+        shares: Shares,
+        timer: Timer,
+        limits: Limits | None = None,
         listeners: Listeners[ConnectionListener] | None = None,
     ) -> None:
-        self._executor = executor
-        self._clock = clock
+        self._shares = shares
+        self._timer = timer
+        self._limits = limits or Limits()
+        self._answer_budget = Budget(self._limits.answer_bytes_total)
         self.listeners: Listeners[ConnectionListener] = Listeners() if listeners is None else listeners
         self._lock = threading.Lock()  # guards everything below; never held over I/O or user code
         self._records: dict[str, IdentityRecord] = {}
-        self._disconnected: OrderedDict[str, None] = OrderedDict()  # identities, longest disconnected first
+        self._disconnected: OrderedDict[str, float] = OrderedDict()  # since when, longest disconnected first
+        self._expiring = False  # whether the timer calls `_expire`
         self.connected: dict[str, Connection] = {}
         """The connection of each identity. Without the lock, only to look one up."""
 
@@ -94,9 +117,9 @@ class Registry:
             record.connection = None
             del self.connected[charge_point_id]
             self._notify(record, charge_point_id, "disconnected")
-            self._disconnected[charge_point_id] = None
+            self._note_disconnected(charge_point_id)
             while len(self._disconnected) > _MAX_REMEMBERED:
-                del self._records[self._disconnected.popitem(last=False)[0]]
+                self._forget(self._disconnected.popitem(last=False)[0])
 
     def connections(self) -> list[Connection]:
         """Return all current connections."""
@@ -111,10 +134,45 @@ class Registry:
     def _record(self, charge_point_id: str) -> IdentityRecord:
         record = self._records.get(charge_point_id)
         if record is None:
-            record = self._records[charge_point_id] = IdentityRecord(self._executor, self._clock)
-            self._disconnected[charge_point_id] = None
+            answers = AnswerMemory(self._timer.now, self._limits.answer_bytes, self._answer_budget)
+            record = self._records[charge_point_id] = IdentityRecord(self._shares.share(), answers)
+            self._note_disconnected(charge_point_id)
         return record
 
     def _notify(self, record: IdentityRecord, charge_point_id: str, status: ConnectionStatus) -> None:
-        if self.listeners:
+        if not self.listeners:
+            return
+        # The last change that waits is the opposite of this one: without both, the others still alternate.
+        if len(record.events) < _MAX_CHANGES or not record.events.drop_last():
             record.events.submit(self.listeners.tell, charge_point_id, status)
+
+    # Disconnected identities.
+
+    def _note_disconnected(self, charge_point_id: str) -> None:
+        assert self._lock.locked()
+        self._disconnected[charge_point_id] = self._timer.now()
+        if not self._expiring:
+            self._expiring = True
+            self._timer.call_later(KEPT_SECONDS, self._expire)
+
+    def _expire(self) -> None:
+        """Forget the answers for those that have been disconnected for long, and all of them if that loses nothing."""
+        with self._lock:
+            now = self._timer.now()
+            while self._disconnected:
+                charge_point_id, since = next(iter(self._disconnected.items()))
+                if now - since < KEPT_SECONDS:
+                    self._timer.call_at(since + KEPT_SECONDS, self._expire)
+                    return
+                del self._disconnected[charge_point_id]
+                record = self._records[charge_point_id]
+                record.answers.clear()
+                if record.is_needed:
+                    self._disconnected[charge_point_id] = now  # looked at again later
+                else:
+                    del self._records[charge_point_id]
+            self._expiring = False
+
+    def _forget(self, charge_point_id: str) -> None:
+        assert self._lock.locked()
+        self._records.pop(charge_point_id).answers.clear()  # gives its bytes back

@@ -196,7 +196,7 @@ class ConnectionServer:
             policy=CentralSystemPolicy(record.registration) if server.enforce_registration else MessagePolicy(),
             security=security,
             router=server.end.router,
-            executor=server.executor,
+            share=record.share,
             timer=server.timer,
             answers=record.answers,
             detector=server.detector,

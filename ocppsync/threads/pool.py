@@ -1,4 +1,4 @@
-"""The pool of handler threads, and serial executors, which run their tasks on it one at a time, in order."""
+"""The pool of handler threads."""
 
 from __future__ import annotations
 
@@ -158,63 +158,6 @@ class HandlerPool:
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         return not any(thread.is_alive() for thread in threads)
-
-
-class SerialExecutor:
-    """Runs tasks one at a time, in the order of their submission, on an executor that it shares with others.
-
-    After each task it goes to the end of the executor's queue, so that many tasks here do not delay the others.
-
-    Args:
-        executor: runs the tasks.
-        limit: how many tasks may wait; None: any number.
-    """
-
-    def __init__(self, executor: Executor, limit: int | None = None) -> None:
-        self._executor = executor
-        self._limit = limit
-        self._lock = threading.Lock()  # guards both fields below; never held while a task runs
-        # A list, since a deque needs more memory, and few tasks wait.
-        self._waiting: list[_Task] = []
-        self._running = False
-
-    def __len__(self) -> int:
-        """How many tasks wait; the running one does not count."""
-        return len(self._waiting)
-
-    def submit(self, function: Callable[..., object], *args: Any) -> bool:
-        """Run ``function(*args)`` after all tasks before it; return False, and drop it, if ``limit`` tasks wait."""
-        with self._lock:
-            if self._limit is not None and len(self._waiting) >= self._limit:
-                return False
-            self._waiting.append((function, args))
-            if self._running:
-                return True
-            self._running = True
-        self._executor.submit(self._run)
-        return True
-
-    def clear(self) -> list[_Task]:
-        """Drop the tasks that wait, and return them."""
-        with self._lock:
-            dropped, self._waiting = self._waiting, []
-        return dropped
-
-    def _run(self) -> None:
-        # Runs what was submitted even if the executor is closed: listeners are told "disconnected" during the close.
-        while True:
-            with self._lock:
-                if not self._waiting:
-                    self._running = False
-                    return
-                function, args = self._waiting.pop(0)
-            run_logged(function, *args)
-            with self._lock:
-                if not self._waiting:
-                    self._running = False
-                    return
-            if self._executor.submit(self._run):
-                return
 
 
 def run_logged(function: Callable[..., object], *args: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,7 @@ from intruder import Intruder
 
 from ocppsync.rpc import frames
 from ocppsync.rpc.answer_memory import KEPT_ANSWERS, KEPT_SECONDS, AnswerMemory, CallKind, IncomingCall
+from ocppsync.rpc.shares import Budget
 
 ANSWER = '[3,"1",{"transactionId":5}]'
 START = '[2,"1","StartTransaction",{"connectorId":1,"idTag":"A"}]'
@@ -209,15 +209,107 @@ def test_an_id_that_is_used_again_counts_as_new() -> None:
     assert memory.finish(first, ANSWER) == "old"
 
 
-@pytest.mark.parametrize("answer", [ANSWER, None])
-def test_a_call_that_was_forgotten_can_still_be_answered(answer: Any) -> None:
+def test_a_call_that_is_being_handled_is_not_forgotten_for_later_ones() -> None:
     memory = AnswerMemory()
     first = admit(memory, numbered(0))[1]
-    for number in range(1, KEPT_ANSWERS + 1):
+    for number in range(1, KEPT_ANSWERS + 2):
         remember(memory, numbered(number))
-    assert memory.finish(first, answer) == "reply_to"
-    assert kind_of(memory, numbered(1)) is CallKind.REPEATED
-    assert kind_of(memory, numbered(0)) is CallKind.NEW
+    assert kind_of(memory, numbered(0)) is CallKind.IN_PROGRESS
+    assert memory.finish(first, ANSWER) == "reply_to"
+    assert kind_of(memory, numbered(0)) is CallKind.REPEATED, "the last to be answered"
+
+
+@pytest.mark.parametrize("answer", [ANSWER, None])
+def test_a_call_whose_id_was_taken_over_can_still_be_answered(answer: Any) -> None:
+    memory = AnswerMemory()
+    first = admit(memory, HEARTBEAT, "old")[1]
+    assert kind_of(memory, HEARTBEAT, "new") is CallKind.NEW
+    assert memory.finish(first, answer) == "old"
+    assert kind_of(memory, HEARTBEAT, "new") is CallKind.IN_PROGRESS
+
+
+# How many bytes it takes.
+
+
+def answer_of(size: int) -> str:
+    return f'[3,"1",{{"data":"{"x" * size}"}}]'
+
+
+def test_the_oldest_answers_go_when_there_are_too_many_bytes() -> None:
+    memory = AnswerMemory(limit=20_000)
+    for number in range(3):
+        remember(memory, numbered(number), answer=answer_of(8_000))
+    kinds = [kind_of(memory, numbered(number)) for number in (2, 1, 0)]
+    assert kinds == [CallKind.REPEATED, CallKind.REPEATED, CallKind.NEW]
+
+
+def test_an_answer_that_is_larger_than_the_limit_is_not_kept() -> None:
+    memory = AnswerMemory(limit=5_000)
+    remember(memory, numbered(0), answer=answer_of(5_000))
+    assert repr(memory) == "<AnswerMemory open=0 answered=0 bytes=0>"
+
+
+def test_what_a_memory_takes_is_counted_with_its_texts() -> None:
+    memory = AnswerMemory()
+    wide = f'[2,"1","DataTransfer",{{"vendorId":"{chr(0x1F600) * 4_000}"}}]'
+    remember(memory, wide, answer=answer_of(100))
+    assert memory._used > 16_000, "four bytes for each character"
+
+
+@pytest.mark.parametrize("end", ["clear", "more answers", "an id taken over"])
+def test_what_all_memories_share_is_given_back(end: str) -> None:
+    budget, clock = Budget(100_000), Clock()
+    memory = AnswerMemory(clock, 64 * 1024, budget)
+    for number in range(KEPT_ANSWERS):
+        remember(memory, numbered(number), answer=answer_of(7_000))
+    assert budget.used > 40_000
+    if end == "clear":
+        memory.clear()
+        assert kind_of(memory, numbered(0)) is CallKind.NEW
+    elif end == "more answers":
+        for number in range(KEPT_ANSWERS, 2 * KEPT_ANSWERS):
+            remember(memory, numbered(number))
+    else:
+        clock.now += KEPT_SECONDS + 1
+        for number in range(KEPT_ANSWERS):
+            assert kind_of(memory, numbered(number)) is CallKind.NEW
+    assert budget.used == 0
+
+
+def test_when_what_all_share_is_used_up_each_keeps_a_little() -> None:
+    budget = Budget(30_000)
+    memories = [AnswerMemory(limit=64 * 1024, budget=budget) for _ in range(5)]
+    for memory in memories:
+        for number in range(KEPT_ANSWERS):
+            remember(memory, numbered(number), answer=answer_of(7_000))
+    assert budget.used <= 30_000
+    assert all(memory._used <= 8 * 1024 + memory._borrowed for memory in memories)
+    assert all(kind_of(memory, numbered(KEPT_ANSWERS - 1)) is CallKind.REPEATED for memory in memories)
+    assert sum(memory._used for memory in memories) <= 30_000 + 5 * 8 * 1024
+
+
+def test_ordinary_answers_take_nothing_of_what_all_share() -> None:
+    budget = Budget(1)
+    memory = AnswerMemory(budget=budget)
+    for number in range(KEPT_ANSWERS):
+        remember(memory, numbered(number), answer=answer_of(300))
+    assert budget.used == 0
+    assert all(kind_of(memory, numbered(number)) is CallKind.REPEATED for number in range(KEPT_ANSWERS))
+
+
+def test_calls_that_are_being_handled_stay_when_a_memory_is_cleared() -> None:
+    memory = AnswerMemory()
+    entry = admit(memory, START, "old")[1]
+    memory.clear()
+    assert kind_of(memory, START, "new") is CallKind.IN_PROGRESS
+    assert memory.finish(entry, ANSWER) == "new"
+
+
+def test_a_long_call_is_recognised_by_a_digest_that_is_the_same_in_every_process() -> None:
+    # The bytes are those of another process; half a surrogate pair is a text like any other.
+    text = f'[2,"1","DataTransfer",{{"vendorId":"x","data":"{"a" * 5_000}\ud83d"}}]'
+    entry = admit(AnswerMemory(), text)[1]
+    assert entry.text == bytes.fromhex("06c9ca89a9fed2d4e7a93efdaa428f1a")
 
 
 # Which answers the peer may refuse (4/21 §4.2.3).
@@ -282,7 +374,7 @@ def test_a_call_that_comes_over_two_connections_at_once_is_handled_once() -> Non
     assert memory.finish(entry, ANSWER) == "later"
 
 
-class _Interrupted(OrderedDict[frames.MessageId, IncomingCall]):
+class _Interrupted(dict[frames.MessageId, IncomingCall]):
     """Has another thread come after a CALL was looked up."""
 
     come: Callable[[], object]
@@ -297,9 +389,9 @@ def test_an_error_forgets_no_call_that_takes_its_id_over_at_that_moment() -> Non
     memory = AnswerMemory()
     _, entry = admit(memory, HEARTBEAT, "earlier")
     intruder = Intruder(lambda: kind_of(memory, HEARTBEAT, "later"))
-    entries = _Interrupted(memory._entries)
+    entries = _Interrupted(memory._open)
     entries.come = intruder.come
-    memory._lock, memory._entries = intruder.lock, entries
+    memory._lock, memory._open = intruder.lock, entries
     assert memory.finish(entry, None) == "earlier"
     assert intruder.result() is CallKind.NEW
     assert kind_of(memory, HEARTBEAT, "later") is CallKind.IN_PROGRESS, "it is being handled"

@@ -5,11 +5,10 @@ from __future__ import annotations
 import gc
 import json
 import logging
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from contexts import make_context
+from contexts import make_context, share_of
 
 from ocppsync import Limits, Timeouts
 from ocppsync.events import HandlerFailed, Observer
@@ -21,7 +20,7 @@ from ocppsync.rpc.registration import MessagePolicy
 from ocppsync.rpc.router import Router
 from ocppsync.testing.inline import Clock, InlineExecutor
 from ocppsync.testing.memory import memory_pair
-from ocppsync.threads.pool import SerialExecutor
+from ocppsync.threads.bounded import BoundedExecutor
 
 HEARTBEAT = {"currentTime": "2026-01-01T00:00:00Z"}
 START = {"connectorId": 1, "idTag": "x", "meterStart": 0, "timestamp": "2026-01-01T00:00:00Z"}
@@ -32,10 +31,12 @@ STREAM = {"id": 1, "pending": 0, "basetime": "2026-01-01T00:00:00Z", "data": [{"
 class Station:
     """What the connections of one charge point share, and the handlers; everything runs when the test says so."""
 
-    def __init__(self) -> None:
+    def __init__(self, **limits: int) -> None:
         self.clock = Clock()
         self.executor = InlineExecutor(self.clock)
         self.clock.after_step = None  # handlers run in `run` alone
+        self.limits = Limits(**limits)
+        self.share = share_of(self.executor, self.limits)
         self.answers = AnswerMemory(self.clock.now)
         self.message_sets = MessageSets("central_system")
         self.router = Router(self.message_sets)
@@ -66,7 +67,6 @@ class Line:
         station: Station,
         version: str = "1.6",
         *,
-        queued_calls: int = 100,
         observe: Observer | None = None,
         policy: MessagePolicy | None = None,
     ) -> None:
@@ -75,9 +75,8 @@ class Line:
             version=version,
             executor=station.executor,
             timer=station.clock,
-            options=ConnectionOptions(
-                observe=observe, limits=Limits(queued_calls=queued_calls), timeouts=Timeouts(handler=60, close=5)
-            ),
+            options=ConnectionOptions(observe=observe, limits=station.limits, timeouts=Timeouts(handler=60, close=5)),
+            share=station.share,
             messages=station.message_sets.messages(version),
             policy=policy or MessagePolicy(),
             router=station.router,
@@ -131,8 +130,9 @@ def test_a_deadline_that_passes_just_before_the_handler_answers_sends_nothing_mo
 # What is not handled.
 
 
-def test_a_call_that_was_refused_for_want_of_room_is_handled_when_it_comes_again(station: Station) -> None:
-    line = Line(station, queued_calls=1)
+def test_a_call_that_was_refused_for_want_of_room_is_handled_when_it_comes_again() -> None:
+    station = Station(queued_calls=1)
+    line = Line(station)
     for message_id in ("1", "2"):
         line.come(message_id)
     assert [answer[:3] for answer in line.answers()] == [[4, "2", "GenericError"]]
@@ -143,8 +143,9 @@ def test_a_call_that_was_refused_for_want_of_room_is_handled_when_it_comes_again
     assert station.handled == ["1", "2"]
 
 
-def test_sends_that_find_no_room_are_dropped(station: Station) -> None:
-    line = Line(station, "2.1", queued_calls=1)
+def test_sends_that_find_no_room_are_dropped() -> None:
+    station = Station(queued_calls=1)
+    line = Line(station, "2.1")
     for number in range(5):
         line.come(str(number), "NotifyPeriodicEventStream", STREAM, kind=6)
     station.run()
@@ -155,22 +156,14 @@ def test_sends_that_find_no_room_are_dropped(station: Station) -> None:
     assert station.handled == ["0", "5"]
 
 
-class _AtOnce(InlineExecutor):
-    """Runs a task before `submit` returns, as a thread would that is quick."""
-
-    def submit(self, function: Callable[..., object], *args: Any) -> bool:
-        submitted = super().submit(function, *args)
-        self.run()
-        return submitted
-
-
 def test_what_comes_during_a_close_is_neither_handled_nor_answered(station: Station) -> None:
-    station.executor = _AtOnce(station.clock)
     line = Line(station, "2.1")
     line.come("0")
+    station.run()
     line.connection.drain()
     line.come("1")
     line.come("2", "NotifyPeriodicEventStream", STREAM, kind=6)
+    station.run()
     assert station.handled == ["0"]
     assert line.answers() == [[3, "0", HEARTBEAT]]
 
@@ -184,6 +177,7 @@ def test_a_call_that_a_close_leaves_unanswered_is_handled_over_another_connectio
     closing.connection.drain()
     station.run()
     assert station.handled == []
+    station.share = share_of(station.executor)  # of another central system, which takes over
     later = Line(station)
     later.come("1", "StartTransaction", START)
     station.run()
@@ -201,14 +195,14 @@ def test_a_close_that_begins_while_a_message_is_taken_leaves_it_unhandled(
     station: Station, monkeypatch: pytest.MonkeyPatch, action: str, payload: Any, kind: int
 ) -> None:
     line = Line(station, "2.1" if kind == 6 else "1.6")
-    submit = SerialExecutor.submit
+    submit = BoundedExecutor.submit
 
-    def submit_late(calls: SerialExecutor, function: Any, *args: Any) -> bool:
-        # The reader has seen that there is no close, and one begins before the message is handed out.
+    def submit_late(calls: BoundedExecutor, function: Any, *args: Any) -> bool:
+        # The close begins just before the message is handed out.
         line.connection.drain()
         return submit(calls, function, *args)
 
-    monkeypatch.setattr(SerialExecutor, "submit", submit_late)
+    monkeypatch.setattr(BoundedExecutor, "submit", submit_late)
     line.come("1", action, payload, kind=kind)
     station.run()
     assert station.handled == []
@@ -222,19 +216,20 @@ def test_a_call_without_room_whose_deadline_passes_just_then_is_answered_once(
 ) -> None:
     line = Line(station)
 
-    def submit_after_deadline(calls: SerialExecutor, function: Any, *args: Any) -> bool:
+    def submit_after_deadline(calls: BoundedExecutor, function: Any, *args: Any) -> bool:
         station.clock.advance(60)
         return False
 
-    monkeypatch.setattr(SerialExecutor, "submit", submit_after_deadline)
+    monkeypatch.setattr(BoundedExecutor, "submit", submit_after_deadline)
     line.come("1", "StartTransaction", START)
     assert [answer[1:3] for answer in line.answers()] == [["1", "InternalError"]]
 
 
 def test_a_flood_is_told_once_and_again_after_all_was_handled(
-    station: Station, caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    line = Line(station, queued_calls=2)
+    station = Station(queued_calls=2)
+    line = Line(station)
 
     def told() -> int:
         return caplog.text.count("sends CALLs faster than they are handled")

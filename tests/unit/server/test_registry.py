@@ -12,9 +12,12 @@ import pytest
 from contexts import make_context
 from support import DEADLINE, WatchedLock
 
+from ocppsync.limits import Limits
 from ocppsync.rpc.connection import Connection
+from ocppsync.rpc.shares import Shares
 from ocppsync.server import registry as registry_module
 from ocppsync.server.registry import Registry
+from ocppsync.testing.inline import Clock
 from ocppsync.threads.pool import HandlerPool
 from ocppsync.threads.timer import Timer
 from ocppsync.wire import upgrade
@@ -63,8 +66,13 @@ def executor() -> Later:
 
 
 @pytest.fixture
-def registry(executor: Later) -> Registry:
-    return Registry(executor)
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def registry(executor: Later, clock: Clock) -> Registry:
+    return Registry(Shares(executor, 16, Limits()), clock)
 
 
 @pytest.fixture

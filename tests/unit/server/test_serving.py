@@ -21,8 +21,9 @@ from ocppsync import CentralSystem, Limits, Timeouts
 from ocppsync.central_system import server_of
 from ocppsync.rpc.connection import Connection
 from ocppsync.server.acceptor import AdmittedRequest
+from ocppsync.server.registry import Registry
 from ocppsync.server.serving import ConnectionServer
-from ocppsync.testing.inline import Clock, InlineExecutor
+from ocppsync.testing.inline import Clock
 from ocppsync.testing.memory import MemoryTransport, memory_pair
 from ocppsync.threads.pool import HandlerPool
 from ocppsync.wire.http import Headers, HttpRequest, RefusalError
@@ -293,29 +294,24 @@ def test_a_connection_without_a_thread_is_closed_and_the_next_one_is_served(
     assert "dropped a new connection" in caplog.text
 
 
-class _AtOnce(InlineExecutor):
-    """Runs a task before `submit` returns, as a thread would that is quick."""
+def test_the_slot_is_free_before_listeners_see_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
+    remove = Registry.remove
+    seen: list[object] = []
 
-    def submit(self, function: Callable[..., object], *args: Any) -> bool:
-        submitted = super().submit(function, *args)
-        self.run()
-        return submitted
+    def look_and_remove(registry: Registry, connection: Any) -> None:
+        seen.append(inside(cs))
+        remove(registry, connection)
+        seen.append(cs.charge_points)
 
-
-def test_the_slot_is_free_when_listeners_see_disconnected() -> None:
-    clock = Clock()
-    cs = CentralSystem(None, limits=Limits(connections=1))
-    cs.start(executor=_AtOnce(clock), timer=clock)
-    seen: list[tuple[str, str]] = []
-    with cs:
-        cs.add_connection_listener(lambda charge_point_id, status: seen.append((status, inside(cs))))
-        ours, theirs = memory_pair("CP1", clock.now)
+    monkeypatch.setattr(Registry, "remove", look_and_remove)
+    with CentralSystem(None, limits=Limits(connections=1)) as cs:
+        ours, theirs = memory_pair("CP1")
         admitted = admit(cs)
         with pytest.raises(RefusalError, match="1 connections already"):
             admit(cs, "CP2")
         theirs.close()
         server_of(cs).serve_transport(ours, admitted)
-    assert seen == [("connected", "1"), ("disconnected", "0")]
+    assert seen == ["0", []]
 
 
 def test_a_thread_of_another_server_gets_its_name_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 import pytest
 
 from ocppsync.testing.inline import Clock, InlineExecutor
-from ocppsync.threads.pool import SerialExecutor
+from ocppsync.threads.bounded import BoundedExecutor
 
 
 @pytest.fixture
@@ -166,9 +166,9 @@ def test_tasks_of_an_advance_run_each_at_its_time(executor: InlineExecutor, cloc
 
 
 def test_a_serial_executor_keeps_the_order(executor: InlineExecutor) -> None:
-    strand, done = SerialExecutor(executor), []
+    serial, done = BoundedExecutor(executor), []
     for number in range(5):
-        strand.submit(done.append, number)
+        serial.submit(done.append, number)
     executor.run()
     assert done == [0, 1, 2, 3, 4]
 

@@ -1,45 +1,17 @@
-"""The handler threads and the strands over them."""
+"""The handler threads."""
 
 from __future__ import annotations
 
 import gc
 import threading
 import weakref
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from pools import Gate
 from support import DEADLINE, Recorder
 
-from ocppsync.threads.pool import HandlerPool, SerialExecutor, run_logged
-
-
-class Gate:
-    """Tasks that tell when they have begun, and wait until they may end."""
-
-    def __init__(self) -> None:
-        self.begun = Recorder()
-        self.go_on = threading.Semaphore(0)
-
-    def __call__(self, name: Any = None) -> None:
-        self.begun(name)
-        assert self.go_on.acquire(timeout=DEADLINE)
-
-    def open(self, count: int = 1) -> None:
-        self.go_on.release(count)
-
-
-@pytest.fixture
-def make_pool() -> Iterator[Callable[[int], HandlerPool]]:
-    pools: list[HandlerPool] = []
-
-    def make(size: int) -> HandlerPool:
-        pools.append(HandlerPool(size, "test-pool"))
-        return pools[-1]
-
-    yield make
-    for pool in pools:
-        assert pool.close(DEADLINE), "a thread is left"
+from ocppsync.threads.pool import run_logged
 
 
 def pool_threads() -> list[threading.Thread]:
@@ -265,125 +237,3 @@ def test_where_no_thread_starts_at_all_the_caller_learns_it(make_pool: Any, monk
     assert pool.wait_idle(0)
     pool.submit(done, "found")
     assert done.wait() == ["found"]
-
-
-# Strands.
-
-
-def test_a_strand_runs_one_task_at_a_time_in_order(make_pool: Any) -> None:
-    pool, done, running = make_pool(4), Recorder(), threading.Lock()
-
-    def task(number: int) -> None:
-        assert running.acquire(blocking=False), "two tasks of a strand run at once"
-        done((number, threading.get_ident()))
-        running.release()
-
-    strand = SerialExecutor(pool)
-    for number in range(500):
-        strand.submit(task, number)
-    assert [number for number, _ in done.wait(500)] == list(range(500))
-
-
-def test_strands_run_beside_each_other(make_pool: Any) -> None:
-    pool, barrier, met = make_pool(3), threading.Barrier(3), Recorder()
-    for _ in range(3):
-        SerialExecutor(pool).submit(lambda: met(barrier.wait(DEADLINE)))
-    met.wait(3)
-
-
-def test_a_busy_strand_leaves_room_for_others(make_pool: Any) -> None:
-    pool, gate, done = make_pool(1), Gate(), Recorder()
-    pool.submit(gate)
-    gate.begun.wait()
-    busy, other = SerialExecutor(pool), SerialExecutor(pool)
-    for number in range(3):
-        busy.submit(done, f"busy {number}")
-    for number in range(2):
-        other.submit(done, f"other {number}")
-    gate.open()
-    assert done.wait(5) == ["busy 0", "other 0", "busy 1", "other 1", "busy 2"]
-
-
-def test_a_strand_goes_on_after_a_task_that_fails(make_pool: Any, caplog: pytest.LogCaptureFixture) -> None:
-    def fail(error: BaseException) -> None:
-        raise error
-
-    strand, done = SerialExecutor(make_pool(2)), Recorder()
-    strand.submit(fail, ValueError("one"))
-    strand.submit(fail, SystemExit("two"))
-    strand.submit(done, "three")
-    assert done.wait() == ["three"]
-    assert len(caplog.records) == 2
-
-
-def test_a_task_may_add_to_its_own_strand(make_pool: Any) -> None:
-    strand, done = SerialExecutor(make_pool(2)), Recorder()
-    strand.submit(lambda: (strand.submit(done, "second"), done("first")))
-    assert done.wait(2) == ["first", "second"]
-
-
-def test_a_strand_can_forget_what_waits(make_pool: Any) -> None:
-    pool, gate, done = make_pool(2), Gate(), Recorder()
-    strand = SerialExecutor(pool)
-    assert len(strand) == 0
-    strand.submit(gate)
-    gate.begun.wait()
-    assert len(strand) == 0, "what runs does not wait"
-    for number in range(3):
-        strand.submit(done, number)
-    assert len(strand) == 3
-    assert strand.clear() == [(done, (number,)) for number in range(3)]
-    assert len(strand) == 0
-    strand.submit(done, "after")
-    gate.open()
-    assert pool.wait_idle(DEADLINE)
-    assert done.items == ["after"]
-
-
-def test_a_strand_that_was_cleared_before_its_turn_starts_again(
-    make_pool: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    pool, gate, done = make_pool(1), Gate(), Recorder()
-    pool.submit(gate)
-    gate.begun.wait()
-    strand = SerialExecutor(pool)
-    strand.submit(done, "forgotten")
-    strand.clear()
-    gate.open()
-    assert pool.wait_idle(DEADLINE)
-    strand.submit(done, "kept")
-    assert done.wait() == ["kept"]
-    assert not caplog.records
-
-
-def test_a_strand_over_a_closed_pool_drops_its_tasks(make_pool: Any) -> None:
-    pool, done = make_pool(1), Recorder()
-    pool.close(DEADLINE)
-    SerialExecutor(pool).submit(done, "late")
-    assert pool.wait_idle(0)
-    assert done.items == []
-
-
-def test_a_strand_finishes_what_it_took_before_the_pool_was_closed(make_pool: Any) -> None:
-    pool, gate, done = make_pool(2), Gate(), Recorder()
-    strand = SerialExecutor(pool)
-    strand.submit(gate)
-    gate.begun.wait()
-    for number in range(2):
-        strand.submit(done, number)
-    pool.close(0)
-    gate.open()
-    assert done.wait(2) == [0, 1]
-    assert pool.close(DEADLINE)
-
-
-def test_a_serial_executor_takes_no_more_tasks_than_its_limit(make_pool: Any) -> None:
-    gate, done = Gate(), Recorder()
-    serial = SerialExecutor(make_pool(1), limit=2)
-    assert serial.submit(gate)
-    gate.begun.wait()
-    assert [serial.submit(done, number) for number in range(4)] == [True, True, False, False], "the running one is free"
-    gate.open()
-    assert done.wait(2) == [0, 1]
-    assert serial.submit(done, 4)
-    assert done.wait(3) == [0, 1, 4]

@@ -1,36 +1,19 @@
-"""The pool, the strands, the timer and the connection in memory, where a second thread comes into what a first does."""
+"""The pool, the timer and the connection in memory, where a second thread comes into what a first does."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from concurrent.futures import Future
-from typing import Any
 
 import pytest
-from interleaved import MeetingLock, once, watch_field
+from interleaved import Made, MeetingLock, watch_field
 from support import DEADLINE, Recorder
 
-from ocppsync.testing.inline import Clock, InlineExecutor
 from ocppsync.testing.memory import memory_pair
-from ocppsync.threads.pool import HandlerPool, SerialExecutor
+from ocppsync.threads.pool import HandlerPool
 from ocppsync.threads.timer import Timer
 from ocppsync.wire.transport import TransportClosedError
 
 HOUR = 3600.0
-
-
-class Made(list[Any]):
-    """What a second thread did, in the order in which it was let in."""
-
-    def let_in(self, lock: MeetingLock, function: Callable[..., object], *args: object) -> Callable[..., None]:
-        """Return a function that lets a thread in the first time it is called."""
-        return once(lambda: self.append(lock.let_in(function, *args)))
-
-    def result(self) -> Any:
-        (future,) = self
-        assert isinstance(future, Future)
-        return future.result(DEADLINE)
 
 
 # The pool.
@@ -99,52 +82,6 @@ def test_a_pool_is_stuck_while_all_its_threads_run_a_task() -> None:
     assert pool.wait_idle(DEADLINE)
     assert pool.stuck_since is None
     assert pool.close(DEADLINE)
-
-
-# Strands.
-
-
-def strand_with_lock() -> tuple[InlineExecutor, SerialExecutor, MeetingLock]:
-    executor, lock = InlineExecutor(Clock()), MeetingLock()
-    strand = SerialExecutor(executor)
-    strand._lock = lock  # type: ignore[assignment]
-    return executor, strand, lock
-
-
-def test_two_tasks_at_once_have_one_turn() -> None:
-    executor, strand, lock = strand_with_lock()
-    done, made = Recorder(), Made()
-    watch_field(strand, "_running", after_get=made.let_in(lock, strand.submit, done, "second"))
-    strand.submit(done, "first")
-    made.result()
-    assert repr(executor) == "<InlineExecutor open waiting=1 running=0>"
-    executor.run()
-    assert done.items == ["first", "second"]
-
-
-def test_a_strand_that_is_cleared_while_its_turn_begins_goes_on() -> None:
-    executor, strand, lock = strand_with_lock()
-    done, made = Recorder(), Made()
-    for number in range(2):
-        strand.submit(done, number)
-    watch_field(strand, "_waiting", after_get=made.let_in(lock, strand.clear))
-    executor.run()
-    forgotten = [args[0] for _, args in made.result()]
-    assert done.items + forgotten == [0, 1]
-    strand.submit(done, "kept")
-    executor.run()
-    assert done.items[-1] == "kept"
-
-
-def test_a_task_that_comes_while_the_last_turn_ends_has_another() -> None:
-    executor, strand, lock = strand_with_lock()
-    done, made = Recorder(), Made()
-    strand.submit(done, "first")
-    watch_field(strand, "_running", before_set=made.let_in(lock, strand.submit, done, "second"))
-    executor.run()
-    made.result()
-    executor.run()
-    assert done.items == ["first", "second"]
 
 
 # The timer.

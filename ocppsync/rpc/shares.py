@@ -1,0 +1,148 @@
+"""How much of what all peers share one peer may occupy: handler threads, and memory for messages that wait.
+
+A share belongs to an identity, not to a connection: a charge point that reconnects again and again has one share.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from ..limits import Limits
+from ..threads.bounded import BoundedExecutor
+from ..threads.pool import Executor
+
+__all__ = ["Budget", "PeerShare", "Shares", "parsed_size"]
+
+_FREE = 16 * 1024
+"""Bytes of each peer that do not count toward the total, so that ordinary messages need no lock that all share."""
+_SHORT = 1024
+_PER_CHARACTER = 32
+# What the shapes of JSON take in memory at most, in bytes; measured by a test.
+_PER_OBJECT, _PER_LIST, _PER_STRING, _PER_ITEM = 256, 96, 64, 64
+
+
+def parsed_size(text: str) -> int:
+    """Return about how many bytes a message takes once it is parsed, at least what it does take."""
+    if len(text) < _SHORT:
+        return len(text) * _PER_CHARACTER
+    width = 1 if text.isascii() else 4
+    return (
+        width * len(text)
+        + _PER_OBJECT * text.count("{")
+        + _PER_LIST * text.count("[")
+        + _PER_STRING // 2 * text.count('"')
+        + _PER_ITEM * text.count(",")
+    )
+
+
+class Budget:
+    """A number of bytes that all peers share.
+
+    Args:
+        total: how many there are; None: no limit.
+    """
+
+    __slots__ = ("_lock", "_total", "used")
+
+    def __init__(self, total: int | None = None) -> None:
+        self._total = total
+        self._lock = threading.Lock()  # guards `used`
+        self.used = 0
+
+    def __repr__(self) -> str:
+        return f"<Budget {self.used} of {self._total} bytes>"
+
+    def take(self, size: int, *, must: bool = False) -> bool:
+        """Take ``size`` bytes; return False, and take none, if fewer are left, unless it ``must``."""
+        with self._lock:
+            if self._total is not None and self.used + size > self._total and not must:
+                return False
+            self.used += size
+            return True
+
+    def give(self, size: int) -> None:
+        """Give back bytes that were taken."""
+        with self._lock:
+            self.used -= size
+
+
+class PeerShare:
+    """The share of one peer.
+
+    Attributes:
+        calls: runs the handlers of its CALLs and SENDs, one at a time, in the order they were received.
+        others: runs everything else that is done for it: hooks, listeners, callbacks of futures.
+    """
+
+    __slots__ = ("_borrowed", "_budget", "_limits", "_lock", "_used", "calls", "others")
+
+    def __init__(self, pool: Executor, others: Executor, width: int, limits: Limits, budget: Budget) -> None:
+        self.calls = BoundedExecutor(pool, limit=limits.queued_calls)
+        self.others = BoundedExecutor(others, width)
+        self._limits = limits
+        self._budget = budget
+        self._lock = threading.Lock()  # guards both below
+        self._used = 0  # bytes of the messages that wait
+        self._borrowed = 0  # how many of them were taken from the budget
+
+    def __repr__(self) -> str:
+        return f"<PeerShare calls={self.calls} others={self.others} bytes={self._used}>"
+
+    def take(self, size: int, *, must: bool = False) -> bool:
+        """Count a message that has to wait, until `give`; return False if there is no room for it.
+
+        Args:
+            size: its size in bytes, see `parsed_size`.
+            must: count it in any case: it was accepted before, and waits again.
+        """
+        if not must and len(self.others) >= self._limits.queued_calls:
+            return False
+        with self._lock:
+            used = self._used + size
+            if used > self._limits.call_bytes and not must:
+                return False
+            more = max(0, used - _FREE) - self._borrowed
+            if more > 0:
+                if not self._budget.take(more, must=must):
+                    return False
+                self._borrowed += more
+            self._used = used
+            return True
+
+    def give(self, size: int) -> None:
+        """Note that a message does not wait any more."""
+        with self._lock:
+            self._used -= size
+            back = self._borrowed - max(0, self._used - _FREE)
+            if back > 0:
+                self._borrowed -= back
+                self._budget.give(back)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing runs or waits for the peer."""
+        return not (self.calls.busy or self.others.busy)
+
+
+class Shares:
+    """Divides a pool of handler threads and the memory for messages that wait among peers.
+
+    Hooks, listeners and callbacks together leave a quarter of the threads to CALLs: they often wait for a peer, and
+    many peers may be silent at the same time.
+
+    Args:
+        pool: runs all tasks.
+        threads: how many threads it has.
+        limits: the limits of each peer, and of all together.
+    """
+
+    def __init__(self, pool: Executor, threads: int, limits: Limits) -> None:
+        self._pool = pool
+        self._limits = limits
+        self._budget = Budget(limits.call_bytes_total)
+        self._others = BoundedExecutor(pool, max(1, threads - max(1, threads // 4)))
+        self._width = limits.handler_threads_per_peer - 1
+
+    def share(self) -> PeerShare:
+        """Return the share of one more peer."""
+        return PeerShare(self._pool, self._others, self._width, self._limits, self._budget)
