@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import logging
-import logging.handlers
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from .clock import utc_now
 from .events import Closed, Connected, Event, MessageReceived, MessageSent, Refused
 from .masking import masked
+from .recording.line_file import LineFile
 
 __all__ = ["Entry", "Journal", "RecordedSession", "read_journal"]
 
@@ -26,10 +24,13 @@ class Journal:
     with ``address``, ``status`` and ``reason`` and without charge point and version. Passwords in configuration keys,
     variables and URLs are masked; personal data such as idTags is not.
 
+    While the file cannot be written, for example on a full disk, lines are lost. The log says so once, and again when
+    lines are written again; before the first of those stands ``"event": "lost"`` with the number of ``lines``.
+
     Args:
-        path: the file; lines are appended to it.
-        max_bytes: the size in bytes at which the file is renamed to ``path.1`` and a new one begins.
-        backups: the number of renamed files to keep.
+        path: the file; lines are appended to it, on a line of their own if a crash has left half a line.
+        max_bytes: the size in bytes at which the file is renamed to ``path.1`` and a new one begins; 0: never.
+        backups: the number of renamed files to keep; 0: the file is not renamed.
         mask: whether to mask secrets.
 
     Raises:
@@ -38,20 +39,21 @@ class Journal:
 
     def __init__(self, path: str | Path, *, max_bytes: int = 10 * _MIB, backups: int = 5, mask: bool = True) -> None:
         self._mask = mask
-        self._file = logging.handlers.RotatingFileHandler(
-            path, maxBytes=max_bytes, backupCount=backups, encoding="utf-8"
-        )
+        self._file = LineFile(path, max_bytes=max_bytes, backups=backups)
 
     def __call__(self, event: Event) -> None:
-        """Write an event to the file."""
+        """Write an event to the file; raises nothing if that fails."""
         line = self._line(event)
         if line is not None:
-            text = json.dumps({"time": utc_now(), **line}, ensure_ascii=False, separators=(",", ":"))
-            # Not emit, which takes no lock: two threads could write or rename the file at the same time.
-            self._file.handle(logging.makeLogRecord({"msg": text}))
+            self._file.append(line)
+
+    @property
+    def lost(self) -> int:
+        """The number of lines that could not be written."""
+        return self._file.lost
 
     def close(self) -> None:
-        """Close the file; a later event opens it again."""
+        """Close the file; a later event opens it again. Raises nothing."""
         self._file.close()
 
     def _line(self, event: Event) -> dict[str, Any] | None:
