@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from .events import Closed, Connected, Event, MessageReceived, MessageSent, Refused
 from .masking import masked
 from .recording.line_file import LineFile
+from .recording.reading import Entry, RecordedSession, read_journal
 
 __all__ = ["Entry", "Journal", "RecordedSession", "read_journal"]
 
@@ -83,58 +83,3 @@ def _masked_text(text: str) -> str:
     safe = masked(message)
     # A text without secrets stays byte for byte as it is on the wire.
     return text if safe == message else json.dumps(safe, ensure_ascii=False, separators=(",", ":"))
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One message of a journal."""
-
-    time: str
-    direction: Literal["in", "out"]
-    """``"in"``: received by the end that wrote the journal; ``"out"``: sent by it."""
-    text: str
-
-
-@dataclass
-class RecordedSession:
-    """The messages of one connection in a journal."""
-
-    charge_point_id: str
-    version: str
-    entries: list[Entry] = field(default_factory=list)
-
-
-def read_journal(path: str | Path) -> list[RecordedSession]:
-    """Return the connections recorded in a journal, in the order they began, except those without messages.
-
-    Raises:
-        OSError: the file cannot be read.
-        ValueError: a line is not a journal entry; the text names the line number.
-    """
-    sessions: list[RecordedSession] = []
-    # Only "\n" ends a line: a text may contain other line separators.
-    with Path(path).open(encoding="utf-8", newline="\n") as file:
-        lines = list(file)
-    for number, line in enumerate(lines, 1):
-        try:
-            _add_line(json.loads(line), sessions)
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise ValueError(f"{path}, line {number}: not a journal entry") from None
-    return [session for session in sessions if session.entries]
-
-
-def _add_line(line: dict[str, Any], sessions: list[RecordedSession]) -> None:
-    if line.get("event") == "refused":
-        return
-    name, version = line["charge_point"], line["version"]
-    current = next((one for one in reversed(sessions) if one.charge_point_id == name), None)
-    if current is None or line.get("event") == "connected":
-        current = RecordedSession(name, version)
-        sessions.append(current)
-    if "text" in line:
-        if line["direction"] not in ("in", "out"):
-            raise ValueError
-        current.entries.append(Entry(line["time"], line["direction"], line["text"]))
-    # Neither a message nor an event.
-    elif "event" not in line:
-        raise ValueError
