@@ -156,7 +156,7 @@ def _checked_array(text: str, rules: FrameRules) -> list[Any]:
     if len(array) != expected and not (kind == CALLERROR and rules.short_call_errors and len(array) in (3, 4)):
         raise _malformed(kind, message_id, f"{len(array)} elements where {expected} are expected", "RpcFrameworkError")
     # Few texts have enough brackets to be worth a look at the array.
-    if text.count("[") + text.count("{") > MAX_DEPTH and _is_too_deep(array):
+    if text.count("[") + text.count("{") > MAX_DEPTH and is_too_deep(array):
         raise _malformed(kind, message_id, f"it is nested more than {MAX_DEPTH} deep", "FormatViolation")
     return array
 
@@ -166,8 +166,8 @@ def _is_numeric_id(kind: int, message_id: object, rules: FrameRules) -> bool:
     return rules.numeric_ids and kind in (CALL, SEND, CALLRESULTERROR) and type(message_id) is int
 
 
-def _is_too_deep(array: list[Any]) -> bool:
-    # An array that parses may still be too deep for code that compares, prints or serialises it.
+def is_too_deep(array: list[Any]) -> bool:
+    """Return whether a message that could be parsed is too deep for code that compares, prints or serialises it."""
     level: list[Any] = [array]
     for _ in range(MAX_DEPTH):
         level = [inner for outer in level for inner in _members(outer) if isinstance(inner, (list, dict))]
