@@ -266,8 +266,16 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("over", ["memory without threads", "memory", "socket"])
-@pytest.mark.parametrize("direction", ["in", "out"])
+@pytest.mark.parametrize(
+    ("direction", "over"),
+    [
+        ("in", "memory without threads"),
+        ("in", "memory"),
+        ("in", "socket"),
+        ("out", "memory without threads"),
+        ("out", "memory"),
+    ],
+)
 def test_a_hostile_journal_is_replayed_or_differs(tmp_path: Path, direction: str, over: str) -> None:
     start = [2, "1", "StartTransaction", START]
     texts = [json.dumps(start), *HOSTILE, json.dumps([2, "2", "Heartbeat", {}])]
@@ -288,7 +296,8 @@ def test_a_hostile_journal_is_replayed_or_differs(tmp_path: Path, direction: str
     with inline(cs) if over == "memory without threads" else cs:
         at = f"ws://127.0.0.1:{cs.port}" if over == "socket" else cs
         with pytest.raises(AssertionError, match="differ from the journal") if direction == "out" else nullcontext():
-            assert_replays(path, at, timeout=0.01)
+            # Most of what the central system is said to have sent never comes.
+            assert_replays(path, at, timeout=DEADLINE if direction == "in" else 0.01)
         if direction == "out":
             (session,) = [one for one in read_journal(path) if one.charge_point_id == "all"]
             found = [one.message for one in replay(session, at, timeout=0.01)]
