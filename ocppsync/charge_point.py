@@ -193,10 +193,10 @@ class ChargePoint(ChargePointMethods):
                 raise RuntimeError(f"{self.charge_point_id} is connected already")
             self._state = ChargePointState.CONNECTING
             self._connections += 1
-            fields = log_fields(self.charge_point_id, self._connections)
+            number = self._connections
         try:
-            websocket, subprotocol = self._open(time.monotonic() + timeout, fields)
-            self._start(websocket, SUBPROTOCOLS[subprotocol], fields)
+            websocket, subprotocol = self._open(time.monotonic() + timeout, log_fields(self.charge_point_id, number))
+            self._start(websocket, SUBPROTOCOLS[subprotocol], number)
         finally:
             with self._lock:
                 if self._state is ChargePointState.CONNECTING:
@@ -289,7 +289,7 @@ class ChargePoint(ChargePointMethods):
             )
         return websocket, chosen
 
-    def _start(self, websocket: WebSocket, version: Version, fields: Mapping[str, object]) -> None:
+    def _start(self, websocket: WebSocket, version: Version, number: int) -> None:
         registration = self._registration
         context = ConnectionContext(
             metadata=ConnectionMetadata(self.charge_point_id, version, self._endpoint.http_request),
@@ -301,7 +301,7 @@ class ChargePoint(ChargePointMethods):
             answers=self._answers,
             detector=self._detector,
             options=self._options,
-            log_fields=fields,
+            number=number,
         )
         connection = Connection(websocket, context)
         reader = threading.Thread(

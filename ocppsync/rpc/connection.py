@@ -95,12 +95,13 @@ class Connection:
     def run(self) -> None:
         """Read until the connection ends; then fail the requests that wait, and release everything."""
         self._reader = threading.get_ident()
-        context, observe, known = self._context, self._context.options.observe, self.metadata
+        context, events, known = self._context, self._context.events, self.metadata
         opened = context.timer.now()
         self._engine.advance(ConnectionState.OPEN)
-        if observe is not None:
-            observe(Connected(known.charge_point_id, known.ocpp_version, known.http_request.client_address))
+        identity, version = known.charge_point_id, known.ocpp_version
         try:
+            if events is not None:
+                events.open(Connected(identity, version, known.http_request.client_address, context.number))
             # Within the try: the timer may fail to start its thread.
             self._schedule_ping()
             self._check_idleness()
@@ -109,7 +110,7 @@ class Connection:
                 self._receive(text)
         except Exception:
             text = "%s: the reader failed; the connection is aborted"
-            _logger.exception(text, known.charge_point_id, extra=context.log_fields)
+            _logger.exception(text, identity, extra=context.log_fields)
         finally:
             # First: functions on the timer must not start anything after this.
             self._requester.end("the connection ended", ConnectionState.CLOSED)
@@ -120,9 +121,9 @@ class Connection:
                 if appointment is not None:
                     appointment.cancel()
             self._reader = None
-            if observe is not None:
+            if events is not None:
                 seconds = context.timer.now() - opened
-                observe(Closed(known.charge_point_id, known.ocpp_version, self.close_code, seconds))
+                events.close(Closed(identity, version, self.close_code, seconds, context.number))
 
     def _receive(self, text: str) -> None:
         context, engine = self._context, self._engine
@@ -138,7 +139,7 @@ class Connection:
             self._check_malformed()
         else:
             decision = engine.receive(frame, text)
-            if context.options.observe is not None:
+            if context.events is not None:
                 report_received(context, frame, text, decision)
         if isinstance(decision, Dispatch):
             self._responder.dispatch(decision, text)
