@@ -95,12 +95,14 @@ class PeerShare:
             size: its size in bytes, see `parsed_size`.
             must: count it in any case: it was accepted before, and waits again.
         """
-        if not must and len(self.others) >= self._limits.queued_calls:
-            return False
         with self._lock:
             used = self._used + size
-            if used > self._limits.call_bytes and not must:
-                return False
+            if not must:
+                # A hook that waits counts its message here: without any bytes none waits.
+                if self._used and len(self.others) >= self._limits.queued_calls:
+                    return False
+                if used > self._limits.call_bytes:
+                    return False
             more = max(0, used - _FREE) - self._borrowed
             if more > 0:
                 if not self._budget.take(more, must=must):
