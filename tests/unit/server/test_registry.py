@@ -360,13 +360,6 @@ def test_nothing_is_forgotten_by_time_once_a_close_has_begun(registry: Registry,
     assert not clock.jump()
 
 
-def test_no_call_of_one_that_has_gone_is_handled_once_a_close_has_begun(registry: Registry) -> None:
-    registry.drain()
-    assert registry.record("CP1").share.calls.submit(lambda: None), "its connection closes it"
-    registry.drain()
-    assert not registry.record("CP1").share.calls.submit(lambda: None)
-
-
 # A charge point that connects again and again.
 
 
