@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ocppsync.masking import _SECRET_FIELDS, is_secret, masked
+from ocppsync.masking import _SECRET_FIELDS, is_secret, masked, masked_text
 from ocppsync.validation.catalogue import SUBPROTOCOLS, catalogue
 
 
@@ -69,10 +69,121 @@ def test_nested_payloads_are_masked_up_to_a_depth() -> None:
         ("MeterValues", "location", False),
         ("NotifyReport", "variableAttribute", False),
         ("com.example.SetLight", "password", True),
+        ("Authorize", "additionalIdToken", True),
+        ("GetTariffs", "idTokens", True),
+        ("Authorize", "idTokenInfo", False),
+        ("Authorize", "idTag", False),
     ],
 )
 def test_the_fields_that_errors_do_not_quote(action: str, field: str, secret: bool) -> None:
-    assert is_secret(action, field) is secret
+    assert is_secret(action, {field: "x"}, [field]) is secret
+
+
+PIN = "48151623"
+TOKEN = {"idToken": PIN, "type": "KeyCode"}
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"idToken": TOKEN},
+        {"idToken": {**TOKEN, "additionalInfo": [{"additionalIdToken": PIN, "type": "phone"}]}},
+        {"idToken": {**TOKEN, "customData": {"vendorId": "v", "again": PIN}}},
+        {"idTokenInfo": {"status": "Accepted", "groupIdToken": TOKEN}},
+        {"localAuthorizationList": [{"idToken": {"idToken": "04A1", "type": "ISO14443"}}, {"idToken": TOKEN}]},
+        {"idToken": {"idToken": "04A1", "type": "Local", "additionalInfo": [{**TOKEN, "additionalIdToken": PIN}]}},
+        # In a shape that is not quite right.
+        {"IdToken": {"IDTOKEN": PIN, "Type": "keycode"}},
+        {"idToken": {"idToken": PIN, "type": "Key_Code "}},
+        {"idToken": {"idToken": PIN, "type": ["KeyCode", PIN]}},
+        {"idToken": {"idToken": PIN, "type": f"KeyCode {PIN}"}},
+        {"idToken": {"idToken": int(PIN), "type": "KeyCode"}},
+        {"idToken": {"token": PIN, "type": "KeyCode"}},
+        {"idToken": {"idToken": {"value": PIN}, "type": "KeyCode"}},
+        {"idToken": {"idToken": PIN, "idTokenType": "KeyCode"}},
+        {"idToken": {"idToken": "KeyCode", "type": PIN}},
+        {"idToken": [PIN, "KeyCode"]},
+        {"idToken": [TOKEN]},
+        {"idToken": {"value": PIN}, "info": {"type": "KeyCode"}},
+        {"idToken": PIN, "type": "KeyCode"},
+        {"idToken": PIN, "more": {"kind": "KeyCode"}},
+        {"idTokens": [PIN], "more": ["KeyCode"]},
+        {"idTag": PIN, "type": "KeyCode"},
+        # Within a text.
+        {"data": json.dumps({"idToken": TOKEN})},
+        {"data": json.dumps(json.dumps({"idToken": TOKEN}))},
+        {"data": f"type=KeyCode token={PIN}"},
+        {"data": f"<type>KeyCode</type><idToken>{PIN}</idToken>"},
+        {"data": json.dumps({"idToken": TOKEN})[:-1]},
+    ],
+)
+def test_a_pin_is_masked_wherever_it_is(payload: Any) -> None:
+    assert PIN not in str(masked(payload))
+    for action in ("Authorize", "DataTransfer", "com.example.Open"):
+        text = json.dumps([2, "1", action, payload])
+        assert PIN not in masked_text(text)
+        assert json.loads(masked_text(text))[:3] == [2, "1", action]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"idToken": {"idToken": "04A1", "type": "ISO14443"}, "evseId": [1]},
+        {"idTag": "04A1"},
+        {"tariffAssignments": [{"idTokens": ["04A1"]}]},
+        {
+            "getVariableResult": [
+                {"variable": {"name": "Types"}, "attributeType": "Actual", "attributeValue": "KeyCode,X"}
+            ]
+        },
+        {"key": ["AuthorizationKey", "HeartbeatInterval"]},
+        {"data": '{"a": 1}'},
+        {"data": "AuthorizationKey"},
+    ],
+)
+def test_what_is_not_secret_stays_as_it_is(payload: Any) -> None:
+    text = json.dumps([2, "1", "Authorize", payload], indent=1)
+    assert masked_text(text) == text
+
+
+def test_the_type_of_a_pin_and_the_tokens_beside_it_stay_readable() -> None:
+    card = {"idToken": "04A1", "type": "ISO14443"}
+    entries = {"localAuthorizationList": [{"idToken": card}, {"idToken": TOKEN}]}
+    hidden = {"idToken": "***", "type": "KeyCode"}
+    assert masked(entries) == {"localAuthorizationList": [{"idToken": card}, {"idToken": hidden}]}
+
+
+@pytest.mark.parametrize(
+    ("payload", "safe"),
+    [
+        ({"idTag": "04A1", "connectorId": 1}, {"idTag": "***", "connectorId": 1}),
+        ({"IDTAG": ["04A1"], "list": [{"idTag": 4}]}, {"IDTAG": "***", "list": [{"idTag": "***"}]}),
+        (
+            {"idToken": {"idToken": "04A1", "type": "ISO14443", "additionalInfo": [{"type": "x"}]}},
+            {"idToken": {"idToken": "***", "type": "ISO14443", "additionalInfo": "***"}},
+        ),
+        ({"idToken": {"idToken": "Local", "type": "04A1"}}, {"idToken": {"idToken": "***", "type": "***"}}),
+        ({"data": '{"idTag":"04A1"}'}, {"data": '{"idTag":"***"}'}),
+    ],
+)
+def test_further_fields_are_masked_by_name(payload: Any, safe: Any) -> None:
+    assert masked(payload, {"idTag", "idToken"}) == safe
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"Key": "AuthorizationKey", "Value": "s3cret"},
+        {"variable": "BasicAuthPassword", "attributeValue": "s3cret"},
+        {"Variable": {"Name": "BasicAuthPassword"}, "AttributeValue": "s3cret"},
+        {"AuthorizationKey": "s3cret"},
+        {"data": '{"key":"AuthorizationKey","value":"s3cret"}'},
+        {"data": "AuthorizationKey=s3cret"},
+        {"description": 'the value "s3cret" of AuthorizationKey is refused'},
+    ],
+)
+def test_secrets_are_masked_in_other_shapes(payload: Any) -> None:
+    assert "s3cret" not in str(masked(payload))
 
 
 @pytest.mark.parametrize("field", _SECRET_FIELDS)
