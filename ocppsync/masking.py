@@ -158,13 +158,15 @@ class _Masker:
 
     def _text(self, text: str, depth: int) -> str:
         text = _USERINFO.sub(f"{_MASK}@", text)
-        if text.lstrip()[:1] in ("{", "[", '"'):
+        first = text.lstrip()[:1]
+        if first in ("{", "[", '"'):
             try:
                 value = read(text, repeats=False)
             except ValueError:
-                pass
+                if first == "{":
+                    return _outline(text)
             else:
-                safe = self.mask(value, depth + 1)
+                safe = _Masker(value, self._names).mask(value, depth + 1)
                 return text if safe == value else rewrite(safe)
         return _MASK if _MARKER.search(text) and not _NAMES.fullmatch(text) else text
 

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 
 from ..errors import HandshakeError
 from . import upgrade
-from .http import Headers, HttpRequest
+from .http import Headers, HttpRequest, shown_target
 from .streams import Stream, TLSStream
 from .tls import server_fault
 from .websocket import WebSocket
@@ -34,9 +34,15 @@ class Endpoint:
     """
 
     def __init__(self, url: str, charge_point_id: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("ws", "wss") or not parts.hostname or parts.fragment or parts.port == 0:
-            raise ValueError(f"invalid URL {url!r}: expected one such as ws://host:port/path or wss://host/path")
+        try:
+            parts = urlsplit(url)
+            is_valid = parts.scheme in ("ws", "wss") and parts.hostname and not parts.fragment and parts.port != 0
+        except ValueError:
+            is_valid = False
+        if not is_valid or not parts.hostname:
+            # Without the user information and the query: they may hold credentials.
+            shown = shown_target(url)
+            raise ValueError(f"invalid URL {shown!r}: expected one such as ws://host:port/path or wss://host/path")
         if not charge_point_id:
             raise ValueError("the identity of the charge point is empty")
         self.charge_point_id = charge_point_id

@@ -91,3 +91,30 @@ def test_a_request_with_a_pin_may_be_quoted_back(
         assert isinstance(error, OCPPRequestError)
     for text in (str(error), repr(error), caplog.text, (tmp_path / "wire.jsonl").read_text()):
         assert PIN not in text
+
+
+KEY = "s3cretKey0123456"
+CHANGE = json.dumps([2, "1", "ChangeConfiguration", {"key": "AuthorizationKey", "value": KEY}])
+ANSWER = json.dumps([3, "1", {"configurationKey": [{"value": KEY, "key": "AuthorizationKey", "readonly": False}]}])
+
+
+def test_what_is_not_a_message_is_nowhere_shown_in_clear(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    texts = [text[:length] for text in (CHANGE, ANSWER) for length in range(len(text) - 10, len(text))]
+    texts += [CHANGE.replace("{", "[").replace("}", "]"), CHANGE.replace(',"', ',"9","'), f"[{KEY}", f'["{KEY}"]']
+    journal = Journal(tmp_path / "wire.jsonl")
+    with besieged(caplog, observers=[LOGGING, journal]) as siege, siege.attacker() as attacker:
+        for text in texts:
+            attacker.send_text(text)
+        attacker.send_text('[2,"last","Heartbeat",{}]')
+        while json.loads(attacker.read_text())[1] != "last":
+            pass
+        answers = siege.cs.submit_request("attacker", "ChangeConfiguration", {"key": "AuthorizationKey", "value": KEY})
+        call = json.loads(attacker.read_text())
+        attacker.send_text(json.dumps([3, call[1], {"status": "Accepted"}])[:-1] + f',"{KEY}"')
+        attacker.send_text(json.dumps([4, call[1], "GenericError", json.dumps(call), {}]))
+        error = answers.exception(DEADLINE)
+    journal.close()
+    written = (tmp_path / "wire.jsonl").read_text(encoding="utf-8")
+    assert written.count("***") >= len(texts)
+    for shown in (written, caplog.text, repr(error)):
+        assert KEY not in shown

@@ -115,6 +115,8 @@ TOKEN = {"idToken": PIN, "type": "KeyCode"}
         {"data": f"type=KeyCode token={PIN}"},
         {"data": f"<type>KeyCode</type><idToken>{PIN}</idToken>"},
         {"data": json.dumps({"idToken": TOKEN})[:-1]},
+        {"data": json.dumps({"idToken": TOKEN})[:35]},
+        {"data": json.dumps({"idToken": [PIN], "more": "KeyCode"})},
     ],
 )
 def test_a_pin_is_masked_wherever_it_is(payload: Any) -> None:
@@ -184,6 +186,103 @@ def test_further_fields_are_masked_by_name(payload: Any, safe: Any) -> None:
 )
 def test_secrets_are_masked_in_other_shapes(payload: Any) -> None:
     assert "s3cret" not in str(masked(payload))
+
+
+# Texts that are not messages.
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (
+            '[3,"1",{"configurationKey":[{"key":"AuthorizationKey","readonly":false,"value":"s3cret',
+            '[3,"1",{"configurationKey":[{"key":"***","readonly":false,"value":"***',
+        ),
+        ('[2,"1","ChangeConfiguration",{"value":"s3cret', '[2,"1","ChangeConfiguration",{"value":"***'),
+        ('[2,"1","Heartbeat",{},]', '[2,"1","Heartbeat",{},]'),
+        ('[2, "1", "Heartbeat"]', '[2, "1", "Heartbeat"]'),
+        ("", ""),
+        ("s3cret", "***"),
+    ],
+)
+def test_what_is_not_a_message_is_shown_without_values(text: str, shown: str) -> None:
+    assert masked_text(text) == shown
+
+
+WHOLE = [
+    '[2,"1","ChangeConfiguration",{"key":"AuthorizationKey","value":"s3cret"}]',
+    '[3,"1",{"configurationKey":[{"value":"s3cret","readonly":true,"key":"AuthorizationKey"}]}]',
+    '[2,"1","Authorize",{"idToken":{"idToken":"s3cret","type":"KeyCode"}}]',
+    '[2,"1","Authorize",{"idToken":{"idToken":735273,"type":"KeyCode"}}]',
+    r'[2,"1","ChangeConfiguration",{"key":"\u0041uthorizationKey","value":"s3cret\\"}]',
+    '[2,"1","SetVariables",{"setVariableData":[{"attributeValue":"s3cret","variable":{"name":"BasicAuthPassword"}}]}]',
+    '[2,"1","DataTransfer",{"vendorId":"v","data":"{\\"key\\":\\"AuthorizationKey\\",\\"value\\":\\"s3cret\\"}"}]',
+]
+
+
+@pytest.mark.parametrize("text", WHOLE)
+def test_no_cut_of_a_message_shows_its_secret(text: str) -> None:
+    assert not leaked(masked_text(text))
+    for start in range(len(text)):
+        assert not leaked(masked_text(text[start:]))
+        assert not leaked(masked_text(text[: -start or None]))
+
+
+@pytest.mark.parametrize("text", WHOLE)
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("{", "["),
+        ('"', "'"),
+        ('"', ""),
+        (":", "="),
+        (",", ";"),
+        ("]", ""),
+        ("[2", "[9"),
+        ('"1"', "1.5"),
+        (":", ": NaN:"),
+    ],
+)
+def test_no_broken_message_shows_its_secret(text: str, old: str, new: str) -> None:
+    assert not leaked(masked_text(text.replace(old, new)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[2,"1","ChangeConfiguration",["AuthorizationKey","s3cret"]]',
+        '[2,"1","ChangeConfiguration","AuthorizationKey","s3cret"]',
+        '[2,"1",{"key":"AuthorizationKey","value":"s3cret"},"ChangeConfiguration"]',
+        '[3,"1","s3cret"]',
+        '[4,"1","GenericError","AuthorizationKey",["s3cret"]]',
+        '{"value":"s3cret"}',
+        '"s3cret"',
+        '[2,"1","ChangeConfiguration",{"key":"AuthorizationKey","value":"s3cret","key":"Other"}]',
+        '[2,"1","ChangeConfiguration",{"key":"AuthorizationKey","value":"s3cret","more":'
+        + "[" * 200
+        + "]" * 200
+        + "}]",
+        '[2,"1","ChangeConfiguration",{"key":"AuthorizationKey","value":"s3cret","more":' + "9" * 5000 + "}]",
+        '[2,"1","ChangeConfiguration",{"key":"AuthorizationKey","value":"s3cret","more":"' + "\\ud83d" + '"}]',
+        '[2,"1","ChangeConfiguration",{"key":"AuthorizationKey","value":"s3cret","more":1e999}]',
+        '[2,"1","ChangeConfiguration",{"key":"AuthorizationKey","value":"s3cret"}]' + "]" * 20_000,
+        "[" * 20_000 + '"s3cret"',
+    ],
+)
+def test_no_frame_that_is_not_in_order_shows_its_secret(text: str) -> None:
+    assert not leaked(masked_text(text))
+    masked_text(text).encode()
+
+
+def leaked(text: str) -> bool:
+    return "cret" in text or "7352" in text or "5273" in text
+
+
+def test_a_long_text_is_shown_at_once() -> None:
+    # A time that grew with the square of the length would be seen: it takes the test run with it.
+    assert masked_text('{"a"' + " " * 1_000_000).startswith('{"***"')
+    assert masked_text("{" + '"s3cret",' * 100_000).count("***") == 100_000
+    assert masked_text("://" * 300_000 + "[").count("s") == 0
 
 
 @pytest.mark.parametrize("field", _SECRET_FIELDS)
