@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 __all__ = ["MAX_DEPTH", "is_too_deep", "read", "rewrite", "write"]
@@ -18,7 +18,7 @@ MAX_DEPTH = 100
 
 _STRING_OR_CONSTANT = re.compile(r'"(?:[^"\\]|\\.)*"|-?Infinity|NaN')
 # JSON has no name for them: any reader turns the first two into an infinity.
-_CONSTANTS = {"Infinity": "1e999", "-Infinity": "-1e999", "NaN": "null"}
+_CONSTANTS: Mapping[str, str] = {"Infinity": "1e999", "-Infinity": "-1e999", "NaN": "null"}
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -6,7 +6,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from ..errors import HandshakeError
 from . import upgrade
@@ -34,12 +34,8 @@ class Endpoint:
     """
 
     def __init__(self, url: str, charge_point_id: str) -> None:
-        try:
-            parts = urlsplit(url)
-            is_valid = parts.scheme in ("ws", "wss") and parts.hostname and not parts.fragment and parts.port != 0
-        except ValueError:
-            is_valid = False
-        if not is_valid or not parts.hostname:
+        parts = _split(url)
+        if parts is None or not parts.hostname:
             # Without the user information and the query: they may hold credentials.
             shown = shown_target(url)
             raise ValueError(f"invalid URL {shown!r}: expected one such as ws://host:port/path or wss://host/path")
@@ -55,6 +51,15 @@ class Endpoint:
         self.host_header = parts.netloc.rpartition("@")[2]
         self.url = f"{parts.scheme}://{self.host_header}{self.target}"
         self.http_request = HttpRequest("GET", path, query, Headers(), (self.host, self.port))
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url)
+        is_valid = parts.scheme in ("ws", "wss") and not parts.fragment and parts.port != 0
+    except ValueError:
+        return None
+    return parts if is_valid else None
 
 
 def open_websocket(
