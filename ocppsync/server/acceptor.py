@@ -18,7 +18,15 @@ from ..limits import Limits, Timeouts
 from ..rpc.context import log_fields
 from ..wire import upgrade
 from ..wire.addresses import rate_limit_key
-from ..wire.http import DisconnectedError, Headers, HttpRequest, RefusalError, read_request, refusal_response
+from ..wire.http import (
+    DisconnectedError,
+    Headers,
+    HttpRequest,
+    RefusalError,
+    read_request,
+    refusal_response,
+    shown_target,
+)
 from ..wire.streams import Stream, TLSStream
 from ..wire.tls import ServerTLS
 from ..wire.websocket import WebSocket
@@ -281,10 +289,10 @@ class Acceptor:
 def log_refusal(refusal: RefusalError, request: HttpRequest, observe: Observer | None) -> None:
     """Log a refused request with the reason, and pass it to the observer."""
     host, port = request.remote_address
-    path = request.path or "-"
-    _logger.warning("refused %s:%d %.200s with HTTP %d: %s", host, port, path, refusal.status, refusal.reason)
+    path = shown_target(request.path)
+    _logger.warning("refused %s:%d %s with HTTP %d: %s", host, port, path or "-", refusal.status, refusal.reason)
     if observe is not None:
-        observe(Refused(request.client_address, request.path, refusal.status, refusal.reason))
+        observe(Refused(request.client_address, path, refusal.status, refusal.reason))
 
 
 def _reject_excess(stream: Stream, *, plain: bool) -> None:
