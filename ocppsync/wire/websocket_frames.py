@@ -33,15 +33,14 @@ class FrameReader:
     Args:
         masked: whether the peer masks its frames, as a client must.
         limit: the longest message that is read here, in bytes.
-        fast_path: False: everything goes to wsproto.
     """
 
-    def __init__(self, *, masked: bool, limit: int, fast_path: bool = True) -> None:
+    def __init__(self, *, masked: bool, limit: int) -> None:
         self._mask_bit = _MASK_BIT if masked else 0
         self._mask_size = 4 if masked else 0
         self._limit = limit
         self._buffer: bytes | bytearray = b""
-        self._fast_path = fast_path
+        self._fast_path = True
 
     def feed(self, data: bytes) -> None:
         """Add data that was received."""
