@@ -41,7 +41,7 @@ from .threads.timer import Timer
 from .validation.catalogue import SUBPROTOCOLS
 from .vendor import VendorAction, name_of
 from .wire.tls import ServerTLS
-from .wire.transport import CloseCode
+from .wire.transport import CloseCode, check_close_code
 
 if TYPE_CHECKING:
     from .journal import Journal
@@ -362,16 +362,13 @@ class CentralSystem(CentralSystemMethods):
 
         Args:
             charge_point_id: the charge point.
-            code: the WebSocket close code, 1000 to 1014 or 3000 to 4999 (RFC 6455 §7.4).
+            code: the WebSocket close code: 1000 to 1003, 1007 to 1014, or 3000 to 4999 (RFC 6455 §7.4).
             reason: a short text for the charge point's log.
 
         Raises:
             ValueError: the code must not be sent in a Close frame.
         """
-        if not (1000 <= code <= 1014 and code not in (1004, 1005, 1006)) and not 3000 <= code <= 4999:
-            raise ValueError(
-                f"{code} is not a valid close code: expected 1000 to 1014, except 1004 to 1006, or 3000 to 4999"
-            )
+        check_close_code(code)
         connection = self._connection(charge_point_id)
         if connection is None:
             return False

@@ -34,7 +34,7 @@ from .validation.catalogue import COMPRESSED_BY_DEFAULT, SUBPROTOCOLS, Version
 from .vendor import VendorAction
 from .wire.endpoint import Endpoint, open_websocket
 from .wire.http import basic_authorization, shown_target
-from .wire.transport import CloseCode
+from .wire.transport import CloseCode, check_close_code
 from .wire.websocket import WebSocket
 
 _logger = logging.getLogger(__name__)
@@ -207,7 +207,15 @@ class ChargePoint(ChargePointMethods):
         """Close the connection and end all threads; this charge point cannot connect again.
 
         Waiting requests raise ConnectionLostError. You may call it on any thread and more than once.
+
+        Args:
+            code: the WebSocket close code: 1000 to 1003, 1007 to 1014, or 3000 to 4999 (RFC 6455 §7.4).
+            reason: a short text for the central system's log.
+
+        Raises:
+            ValueError: the code must not be sent in a Close frame.
         """
+        check_close_code(code)
         with self._lock:
             self._state = ChargePointState.CLOSED
             connection, reader = self._connection, self._reader
@@ -220,7 +228,8 @@ class ChargePoint(ChargePointMethods):
         self._timer.close()
 
     def disconnect(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
-        """Close the connection and wait for its end; `connect` can open another one."""
+        """Close the connection and wait for its end; `connect` can open another one. See `close` for the arguments."""
+        check_close_code(code)
         with self._lock:
             connection, reader = self._connection, self._reader
         if connection is not None:

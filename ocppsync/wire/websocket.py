@@ -19,12 +19,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from wsproto import ConnectionType, WSConnection
+from wsproto import ConnectionType
 from wsproto.connection import Connection, ConnectionState
 from wsproto.events import BytesMessage, CloseConnection, Event, Ping, TextMessage
 from wsproto.utilities import ProtocolError as WebSocketProtocolError
 
 from ..budget import Budget, Loan
+from .close_frames import CloseFrames
 from .deflate import Deflate
 from .streams import Stream
 from .transport import CloseCode, TransportClosedError
@@ -52,7 +53,6 @@ class WebSocket:
         max_message_size: the longest message that is accepted, in bytes.
         name: the name of the connection in the log and in thread names.
         peer: the name of the peer, in log lines about what it did; None: ``name``.
-        handshake_ws: the wsproto object of the handshake, if it has already read frames.
         unfinished: the bytes that all connections share for what was read of messages that are not complete yet.
     """
 
@@ -66,21 +66,21 @@ class WebSocket:
         max_message_size: int,
         name: str,
         peer: str | None = None,
-        handshake_ws: WSConnection | None = None,
         unfinished: Budget | None = None,
     ) -> None:
         # Created when it is first needed, mostly at the end: there are many idle connections, and it is large.
-        self._ws: Connection | WSConnection | None = handshake_ws
+        self._ws: Connection | None = None
+        self._close_frames = CloseFrames()
         self._stream = stream
         self._client = client
         self._deflate = deflate
-        self._frames = FrameReader(masked=not client, limit=max_message_size, fast_path=handshake_ws is None)
+        self._frames = FrameReader(masked=not client, limit=max_message_size)
         self._limit = max_message_size
         self._name = stream.name = name
         self._peer = stream.peer = peer or name
         self._log_fields = stream.log_fields
         self.subprotocol = subprotocol
-        self._events: Iterator[Event] | None = None if handshake_ws is None else handshake_ws.events()
+        self._events: Iterator[Event] | None = None
         self._read_size = _READ_SIZE
         # The fragments of a message. Not a list of texts: a peer may send a megabyte two characters at a time.
         self._parts = bytearray()
@@ -105,11 +105,11 @@ class WebSocket:
     def _state(self) -> ConnectionState:
         return ConnectionState.OPEN if self._ws is None else self._ws.state
 
-    def _wsproto(self) -> Connection | WSConnection:
+    def _wsproto(self) -> Connection:
         assert self._frame_lock.locked()
         if self._ws is None:
             kind = ConnectionType.CLIENT if self._client else ConnectionType.SERVER
-            self._ws = Connection(kind, [self._deflate] if self._deflate else [])
+            self._ws = Connection(kind, [self._close_frames, *([self._deflate] if self._deflate else [])])
         return self._ws
 
     def open(self) -> None:
@@ -216,9 +216,10 @@ class WebSocket:
                 int(event.code), "not UTF-8" if event.code == CloseCode.INVALID_DATA else "not the WebSocket protocol"
             )
             return
+        code = self._close_frames.code
         if self._state is ConnectionState.REMOTE_CLOSING:
-            self.close_code, self.close_reason = int(event.code), event.reason or ""
-        self._answer(event.response())
+            self.close_code, self.close_reason = int(code), event.reason or ""
+        self._answer(CloseConnection(code=code, reason=event.reason))
         # Another thread may have buffered a Close: write it before the connection ends.
         with contextlib.suppress(OSError):
             self._stream.flush()
