@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import threading
 import uuid
 from collections.abc import Callable
@@ -337,10 +338,20 @@ def request_error(
     )
 
 
-def not_connected(role: Role, charge_point_id: str, action: str) -> OCPPRequestError:
-    """Return the error of a request without a connection; ``role`` is that of this end."""
+def not_connected(role: Role, charge_point_id: str, action: str, *, started: bool = True) -> OCPPRequestError:
+    """Return the error of a request without a connection; ``role`` is that of this end.
+
+    Args:
+        role: that of this end.
+        charge_point_id: the charge point.
+        action: that of the request.
+        started: False: this end has no connections at all, which a program may not expect.
+    """
+    what = "not connected"
+    if not started:
+        what += f": this central system was not started in this process ({os.getpid()}); the one that did has them"
     peer = peer_name(role, charge_point_id)
-    return request_error(NotConnectedError, peer, charge_point_id, action, None, "not connected", "not_sent")
+    return request_error(NotConnectedError, peer, charge_point_id, action, None, what, "not_sent")
 
 
 def failed(error: OCPPRequestError) -> Future[Any]:
