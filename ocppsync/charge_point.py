@@ -35,7 +35,7 @@ from .threads.timer import Timer
 from .validation.catalogue import COMPRESSED_BY_DEFAULT, SUBPROTOCOLS, Version
 from .vendor import VendorAction
 from .wire.endpoint import Endpoint, open_websocket
-from .wire.http import basic_authorization
+from .wire.http import basic_authorization, shown_target
 from .wire.transport import CloseCode
 from .wire.websocket import WebSocket
 
@@ -169,7 +169,7 @@ class ChargePoint(ChargePointMethods):
         self._connections = 0  # how many times connect() was called; numbers the connections in the log
 
     def __repr__(self) -> str:
-        return f"<ChargePoint {self.charge_point_id} {self._endpoint.url} {self._state.name}>"
+        return f"<ChargePoint {self.charge_point_id} {shown_target(self._endpoint.url)} {self._state.name}>"
 
     @property
     def connected(self) -> bool:

@@ -61,7 +61,7 @@ class Refused:
 
     remote_address: str
     path: str
-    """The path of the HTTP request; empty if none was read."""
+    """The path of the HTTP request, cut to 200 characters; empty if none was read."""
     status: int
     reason: str
     """The reason, for the log; the peer gets only the status."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..errors import ProtocolError
 from ..events import Closed, Connected
+from ..masking import masked
 from ..request import CallResultErrorReceived, ConnectionMetadata
 from ..threads.bounded import BoundedExecutor
 from ..threads.pool import run_logged
@@ -179,8 +180,9 @@ class Connection:
             description=error.description,
             details=error.details,
         )
-        text = "it cannot use the answer to its %s: %.300r"
-        self._throttled.log(_logger, "rejection", text, rejected.action, error)
+        # Without the details: they may quote our answer.
+        text = "it cannot use the answer to its %s: %.50r %.255r"
+        self._throttled.log(_logger, "rejection", text, rejected.action, error.code, masked(error.description))
         hook, waiting = self._context.options.on_call_result_error, self._rejections
         if hook is None or waiting is None or not self._context.share.take(size):
             return

@@ -13,12 +13,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from ..budget import Budget
 from ..events import Observer, Refused
 from ..limits import Limits, Timeouts
 from ..rpc.context import log_fields
 from ..wire import upgrade
 from ..wire.addresses import rate_limit_key
-from ..wire.http import DisconnectedError, Headers, HttpRequest, RefusalError, read_request, refusal_response
+from ..wire.http import (
+    DisconnectedError,
+    Headers,
+    HttpRequest,
+    RefusalError,
+    read_request,
+    refusal_response,
+    shown_target,
+)
 from ..wire.streams import Stream, TLSStream
 from ..wire.tls import ServerTLS
 from ..wire.websocket import WebSocket
@@ -97,6 +106,7 @@ class Acceptor:
         self._limiter = limiter
         self._client_address = client_address
         self._limits = limits
+        self._unfinished = Budget(limits.unfinished_bytes_total)
         self._timeouts = timeouts
         self._ssl_context = ssl_context
         self._on_raw_socket_data = on_raw_socket_data
@@ -274,6 +284,7 @@ class Acceptor:
             max_message_size=self._limits.message_size,
             name=admitted.charge_point_id,
             log_fields=admitted.log_fields,
+            unfinished=self._unfinished,
         )
         return UpgradedConnection(decision, admitted.http_request, admitted.slot, websocket)
 
@@ -281,10 +292,10 @@ class Acceptor:
 def log_refusal(refusal: RefusalError, request: HttpRequest, observe: Observer | None) -> None:
     """Log a refused request with the reason, and pass it to the observer."""
     host, port = request.remote_address
-    path = request.path or "-"
-    _logger.warning("refused %s:%d %.200s with HTTP %d: %s", host, port, path, refusal.status, refusal.reason)
+    path = shown_target(request.path)
+    _logger.warning("refused %s:%d %s with HTTP %d: %s", host, port, path or "-", refusal.status, refusal.reason)
     if observe is not None:
-        observe(Refused(request.client_address, request.path, refusal.status, refusal.reason))
+        observe(Refused(request.client_address, path, refusal.status, refusal.reason))
 
 
 def _reject_excess(stream: Stream, *, plain: bool) -> None:

@@ -16,7 +16,7 @@ from itertools import islice
 from typing import Any
 
 from ..errors import ValidationError, Violation, spell
-from ..masking import is_secret
+from ..masking import is_secret, masked
 from .catalogue import Catalogue, Kind, Version, catalogue, closest, unknown_action
 from .formats import FORMATS, Format, is_integer, is_number, multiple_of
 from .predicates import Predicate, compile_predicate
@@ -136,7 +136,8 @@ class Validator:
         )
 
     def _report(self, action: str, kind: Kind, payload: object) -> ValidationError | None:
-        found = _violations(self._version, action, self._jsonschema_validator(action, kind).iter_errors(payload))
+        errors = self._jsonschema_validator(action, kind).iter_errors(payload)
+        found = _violations(self._version, action, payload, errors)
         order = list(_CODES[self._version])
         violations = sorted(islice(found, _MAX_VIOLATIONS), key=lambda violation: order.index(_category(violation)))
         if not violations:
@@ -235,17 +236,17 @@ def _multiple_of(
         yield error("not a multiple")
 
 
-def _violations(version: Version, action: str, errors: Iterator[Any]) -> Iterator[Violation]:
+def _violations(version: Version, action: str, payload: object, errors: Iterator[Any]) -> Iterator[Violation]:
     """Yield jsonschema's errors as violations, without duplicates."""
     seen: set[Violation] = set()
     for error in errors:
-        for violation in _translated(version, action, error):
+        for violation in _translated(version, action, payload, error):
             if violation not in seen:
                 seen.add(violation)
                 yield violation
 
 
-def _translated(version: Version, action: str, error: Any) -> Iterator[Violation]:
+def _translated(version: Version, action: str, payload: object, error: Any) -> Iterator[Violation]:
     """Yield the violations of one jsonschema error."""
     path = list(error.absolute_path)
     if error.validator == "required":
@@ -259,14 +260,15 @@ def _translated(version: Version, action: str, error: Any) -> Iterator[Violation
             yield Violation(_path([*path, name]), text, "additionalProperties")
     # A value that is not a string violates both "type" and "enum"; one violation is enough.
     elif error.validator != "enum" or isinstance(error.instance, str):
-        yield Violation(_path(path), _text(version, action, path, error), error.validator)
+        secret = is_secret(action, payload, path)
+        yield Violation(_path(path), _text(version, path, error, secret=secret), error.validator)
 
 
-def _text(version: Version, action: str, path: Sequence[str | int], error: Any) -> str:
+def _text(version: Version, path: Sequence[str | int], error: Any, *, secret: bool) -> str:
     value: Any = error.instance
     limit: Any = error.validator_value
     # A value in the place of an object or an array may be one that belongs to a secret field inside.
-    secret = limit in ("object", "array") or any(isinstance(part, str) and is_secret(action, part) for part in path)
+    secret = secret or limit in ("object", "array")
     hint = _hint(value, limit) if error.validator == "enum" else ""
     text = _TEXTS[error.validator].format(
         name=_name(path),
@@ -305,7 +307,7 @@ def _found(value: object, secret: bool) -> str:
     if isinstance(value, bool):
         return "a boolean" if secret else str(value).lower()
     if isinstance(value, str):
-        return "a string" if secret else _quoted(value)
+        return "a string" if secret else _quoted(masked(value))
     if isinstance(value, (int, float)):
         return "a number" if secret else _truncated(json.dumps(value))
     return f"a Python {type(value).__name__}"
