@@ -20,7 +20,6 @@ from .lenient import Lenient, Validation
 from .limits import Limits, Timeouts
 from .methods import CentralSystemHandler, CentralSystemMethods
 from .options import check_protocols, check_whole
-from .process import check_process, is_foreign
 from .request import CallResultErrorReceived, ConnectionMetadata
 from .rpc.connection import Connection
 from .rpc.context import ConnectionOptions
@@ -34,6 +33,7 @@ from .server.forwarded import ClientAddress
 from .server.listener import Listener
 from .server.registry import ConnectionListener, Registry
 from .server.serving import ConnectionServer, ServerContext
+from .threads.forks import check_process, is_foreign
 from .threads.listeners import Listeners
 from .threads.pool import HandlerPool, Workers
 from .threads.stuck_handlers import StuckHandlerDetector

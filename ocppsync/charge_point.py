@@ -19,7 +19,6 @@ from .lenient import Lenient, Validation
 from .limits import Limits, Timeouts
 from .methods import ChargePointHandler, ChargePointMethods
 from .options import check_positive, check_protocols, check_whole
-from .process import check_process, is_foreign
 from .request import CallResultErrorReceived, ConnectionMetadata
 from .rpc.answer_memory import AnswerMemory
 from .rpc.connection import Connection
@@ -28,6 +27,7 @@ from .rpc.local_end import LocalEnd
 from .rpc.registration import ChargePointPolicy, MessagePolicy, Registration
 from .rpc.shares import Shares
 from .threads.bounded import BoundedExecutor
+from .threads.forks import check_process, is_foreign
 from .threads.listeners import Listeners
 from .threads.pool import HandlerPool
 from .threads.stuck_handlers import StuckHandlerDetector
