@@ -1,7 +1,8 @@
 """The events of a central system or charge point, as frozen objects, for observers.
 
 An observer is a function that takes an event. It runs on the thread that causes the event, such as a reader or handler
-thread, and must not block. Its exceptions are logged and have no other effect.
+thread, and must not block. Only what happens on the timer is told on a thread of its own. Its exceptions are logged and
+have no other effect.
 """
 
 from __future__ import annotations

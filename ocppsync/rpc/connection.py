@@ -64,7 +64,6 @@ class Connection:
         if context.options.on_call_result_error is not None:
             # Limited, since a peer may reject one answer any number of times.
             self._rejections = BoundedExecutor(context.share.others, limit=context.options.limits.queued_calls)
-        self._reader: int | None = None
         self._pinged: float | None = None
         self._ping_timer: TimerHandle | None = None
         self._close_timer: TimerHandle | None = None
@@ -95,8 +94,8 @@ class Connection:
 
     def run(self) -> None:
         """Read until the connection ends; then fail the requests that wait, and release everything."""
-        self._reader = threading.get_ident()
-        context, observe, known = self._context, self._context.options.observe, self.metadata
+        self._requester.reader = threading.get_ident()
+        context, observe, known = self._context, self._context.observe, self.metadata
         opened = context.timer.now()
         self._engine.advance(ConnectionState.OPEN)
         if observe is not None:
@@ -120,7 +119,7 @@ class Connection:
             for appointment in (self._ping_timer, self._close_timer, self._idle_timer):
                 if appointment is not None:
                     appointment.cancel()
-            self._reader = None
+            self._requester.reader = None
             if observe is not None:
                 seconds = context.timer.now() - opened
                 observe(Closed(known.charge_point_id, known.ocpp_version, self.close_code, seconds))
@@ -139,7 +138,7 @@ class Connection:
             self._check_malformed()
         else:
             decision = engine.receive(frame, text)
-            if context.options.observe is not None:
+            if context.observe is not None:
                 report_received(context, frame, text, decision)
         if isinstance(decision, Dispatch):
             self._responder.dispatch(decision, text)
@@ -204,11 +203,12 @@ class Connection:
 
         Raises:
             ValidationError: the payload violates its schema, or this end may not send the action; nothing is sent.
-            RuntimeError: the calling thread is the reader, which could never read the answer.
+            RuntimeError: the calling thread is the reader, which could never read the answer, or the timer's, on which
+                the timeout runs.
         """
-        if threading.get_ident() == self._reader:
-            raise RuntimeError(f"{action} cannot be sent from a raw-data hook: this thread reads the answer")
         context = self._context
+        if threading.get_ident() in (self._requester.reader, context.timer.thread_id):
+            raise RuntimeError(f"cannot send {action}: {self._requester.why_not_wait()}; send it on another thread")
         if version is not None and version != context.messages.version:
             return failed(self._requester.other_version(action, version))
         context.messages.check_sender(action, send=False)
