@@ -15,9 +15,11 @@ import hmac
 import logging
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from ..errors import CallErrorReceived, OCPPRequestError
+from ..interrupts import raise_interrupt
 from ..request import ConnectionMetadata
 from ..rpc.registration import OutcomeListener
 from ..server.admission import Credentials
@@ -91,11 +93,16 @@ class SecurityProfiles:
 
     def minimum_of(self, charge_point_id: str) -> int:
         """Return the lowest profile that is accepted from a charge point."""
+        return max(self._minimum_from_application(charge_point_id), self._reached(charge_point_id))
+
+    def _minimum_from_application(self, charge_point_id: str) -> int:
         source = self._minimum_profile
         minimum = source if isinstance(source, int) else _look_up(source, charge_point_id)
+        return _check_profile(1 if minimum is None else minimum)
+
+    def _reached(self, charge_point_id: str) -> int:
         with self._lock:
-            raised = self._raised.get(charge_point_id, 0)
-        return max(raised, _check_profile(1 if minimum is None else minimum))
+            return self._raised.get(charge_point_id, 0)
 
     def allow_lower(self, charge_point_id: str) -> None:
         """Forget the profile that a charge point has reached, such as after its replacement; ``minimum_profile``
@@ -116,13 +123,22 @@ class SecurityProfiles:
             return self._authenticate(request, charge_point_id, version)
         except RefusalError:
             raise
-        except Exception as error:
+        except BaseException as error:
+            raise_interrupt(error)
             _logger.exception("checking the security profile of %r raised an exception", charge_point_id)
             raise RefusalError(500, "checking the security profile raised an exception") from error
 
     def _authenticate(self, request: HttpRequest, charge_point_id: str, version: str | None) -> Credentials:
         profile = _profile_of(request)
-        minimum = self.minimum_of(charge_point_id)
+        wanted = self._minimum_from_application(charge_point_id)
+        return replace(
+            self._check(request, charge_point_id, version, profile, max(wanted, self._reached(charge_point_id))),
+            minimum_profile=wanted,
+        )
+
+    def _check(
+        self, request: HttpRequest, charge_point_id: str, version: str | None, profile: int, minimum: int
+    ) -> Credentials:
         if minimum == 0 == profile and version in (None, "1.6"):
             return Credentials(profile)
         # Without a password on ws, treat it as profile 1: the charge point gets a 401 and may then send its password.
@@ -172,9 +188,12 @@ class SecurityProfiles:
         return Credentials(_HIGHEST_PROFILE, serial_number=registered)
 
     def connected(self, charge_point_id: str, credentials: Credentials) -> None:
-        """Record that a charge point is connected: its profile is now its minimum, its password the current one."""
+        """Record that a charge point is about to connect: its profile is now its minimum, its password the current one.
+
+        Not its minimum as it is now: the application is asked once for each connection.
+        """
         profile, hashed = credentials.profile, credentials.password_hash
-        if profile > self.minimum_of(charge_point_id):
+        if profile > credentials.minimum_profile:
             self._raise(charge_point_id, profile)
         if hashed is not None and self.passwords is not None:
             run_logged(self.passwords.confirm, charge_point_id, hashed)
@@ -205,8 +224,7 @@ class SecurityProfiles:
     # During the connection.
 
     def checks(self, metadata: ConnectionMetadata, credentials: Credentials) -> ConnectionChecks:
-        """Record that a charge point is connected, and return the checks for its messages."""
-        self.connected(metadata.charge_point_id, credentials)
+        """Return the checks for the messages of a connection."""
         return ConnectionChecks(self.passwords, metadata, credentials)
 
 

@@ -100,7 +100,11 @@ class Registry:
             return record
 
     def add(self, connection: Connection) -> Connection | None:
-        """Make this the connection of its charge point, and return the connection that it replaces."""
+        """Make this the connection of its charge point, and return the connection that it replaces.
+
+        Raises:
+            RuntimeError: there is no thread for the listeners; nothing has changed.
+        """
         charge_point_id = connection.metadata.charge_point_id
         with self._lock:
             record = self._record(charge_point_id)
@@ -109,7 +113,14 @@ class Registry:
             record.answers.prefer(connection.reply_to)
             self._disconnected.pop(charge_point_id, None)
             if previous is None:
-                self._notify(record, charge_point_id, "connected")
+                try:
+                    self._notify(record, charge_point_id, "connected")
+                except BaseException:
+                    # No thread for the listeners: the connection is not served. They must not hear of its end.
+                    record.connection = None
+                    del self.connected[charge_point_id]
+                    self._disconnected[charge_point_id] = self._timer.now()
+                    raise
         return previous
 
     def remove(self, connection: Connection) -> None:
@@ -121,8 +132,10 @@ class Registry:
                 return
             record.connection = None
             del self.connected[charge_point_id]
-            self._notify(record, charge_point_id, "disconnected")
-            self._note_disconnected(charge_point_id)
+            try:
+                self._notify(record, charge_point_id, "disconnected")
+            finally:
+                self._note_disconnected(charge_point_id)
             while len(self._disconnected) > _MAX_REMEMBERED:
                 self._forget(self._disconnected.popitem(last=False)[0])
 

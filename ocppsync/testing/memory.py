@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..wire.http import RefusalError
 from ..wire.transport import CloseCode, TransportClosedError
 
 __all__ = ["MemoryTransport", "memory_pair"]
@@ -75,6 +76,13 @@ class MemoryTransport:
 
     def open(self) -> None:
         """Do nothing: there is no handshake response to flush."""
+
+    def refuse(self, refusal: RefusalError, code: int) -> bool:
+        """Close, since there is no handshake to answer, and mark the receiver as finished."""
+        self.on_closing = None
+        self.close(code)
+        self.release()
+        return False
 
     # Receiving: one thread at a time.
 

@@ -12,7 +12,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..interrupts import raise_interrupt
+
 _logger = logging.getLogger(__name__)
+_LINGER = 1.0
+"""Seconds that a peer has to read the last bytes before its connection is closed."""
 
 # A flag of each write, so that the socket itself stays blocking for the reader.
 _DONT_WAIT = socket.MSG_DONTWAIT
@@ -92,7 +96,8 @@ class Stream:
         if data and self._on_data is not None:
             try:
                 self._on_data(data)
-            except Exception:
+            except BaseException as error:
+                raise_interrupt(error)
                 _logger.exception("%s: on_raw_socket_data failed", self.name, extra=self.log_fields)
         return data
 
@@ -222,6 +227,18 @@ class Stream:
     def finish_writing(self) -> None:
         """Shut the writing side of the socket down; reading goes on."""
         self._shut(socket.SHUT_WR)
+
+    def linger(self) -> None:
+        """Let the peer read the last bytes, for a second at most; only for the reading thread."""
+        # Closing with unread bytes would reset the connection, and the peer would lose what was written last.
+        with contextlib.suppress(OSError):
+            if not self.backlog:
+                self.finish_writing()
+            deadline = time.monotonic() + _LINGER
+            while (remaining := deadline - time.monotonic()) > 0:
+                self.set_read_timeout(remaining)
+                if not self.recv(4096):
+                    break
 
     def abort(self) -> None:
         """End the connection at once, from any thread; a blocked `recv` or `flush` returns."""

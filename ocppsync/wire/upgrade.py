@@ -109,7 +109,7 @@ def accept(
     name: str,
     log_fields: Mapping[str, object] | None = None,
 ) -> WebSocket:
-    """Buffer the 101 response to a checked upgrade request and return the WebSocket; its `open` sends it (J16 §3.2).
+    """Return the WebSocket for a checked upgrade request; its `open` sends the 101 response (J16 §3.2).
 
     Args:
         stream: the stream that the request was read from; unread bytes belong to the first message.
@@ -133,7 +133,6 @@ def accept(
     if agreed is not None:
         fields.append(("Sec-WebSocket-Extensions", agreed))
     head = "".join(f"{field}: {value}\r\n" for field, value in fields)
-    stream.buffer(f"HTTP/1.1 101 Switching Protocols\r\n{head}\r\n".encode("ascii"))
     return WebSocket(
         stream,
         client=False,
@@ -141,6 +140,7 @@ def accept(
         deflate=None if agreed is None else deflate,
         max_message_size=max_message_size,
         name=name,
+        answer=f"HTTP/1.1 101 Switching Protocols\r\n{head}\r\n".encode("ascii"),
     )
 
 

@@ -25,6 +25,7 @@ from wsproto.events import BytesMessage, CloseConnection, Event, Ping, TextMessa
 from wsproto.utilities import ProtocolError as WebSocketProtocolError
 
 from .deflate import Deflate
+from .http import RefusalError, send_refusal
 from .streams import Stream
 from .transport import CloseCode, TransportClosedError
 from .websocket_frames import PING, PONG, TEXT, Control, FrameReader, whole_frame
@@ -50,6 +51,7 @@ class WebSocket:
         name: the name of the connection in the log and in thread names.
         peer: the name of the peer, in log lines about what it did; None: ``name``.
         handshake_ws: the wsproto object of the handshake, if it has already read frames.
+        answer: the answer to the handshake that `open` sends, before all frames; empty if it was sent.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class WebSocket:
         name: str,
         peer: str | None = None,
         handshake_ws: WSConnection | None = None,
+        answer: bytes = b"",
     ) -> None:
         # Created when it is first needed, mostly at the end: there are many idle connections, and it is large.
         self._ws: Connection | WSConnection | None = handshake_ws
@@ -82,8 +85,9 @@ class WebSocket:
         self._discarding = False
         self._ended = False
         # Frames enter the stream in the order in which they were made, and one thread calls wsproto. Guards the two
-        # below. Never held over I/O.
+        # three below. Never held over I/O.
         self._frame_lock = threading.Lock()
+        self._handshake_answer = answer
         self._closing = False
         self._largest = 0  # the size of the longest frame that was buffered
         self.close_code: int | None = None
@@ -108,7 +112,24 @@ class WebSocket:
     def open(self) -> None:
         """Send the answer to the handshake; if that fails, `receive` ends."""
         with contextlib.suppress(OSError):
+            with self._frame_lock:
+                self._buffer_answer()
             self._stream.flush()
+
+    def refuse(self, refusal: RefusalError, code: int) -> bool:
+        """End the connection in place of `open`, or after it; see `Transport`."""
+        self.on_closing = None  # this thread ends the connection
+        with self._frame_lock:
+            unanswered, self._handshake_answer = bool(self._handshake_answer), b""
+            self._closing = self._closing or unanswered
+        try:
+            if unanswered:
+                return send_refusal(self._stream, refusal)
+            self.close(code)
+            self._stream.linger()
+            return False
+        finally:
+            self._stream.close()
 
     # Receiving, on one thread.
 
@@ -278,6 +299,11 @@ class WebSocket:
         """Close the socket; for the receiving thread, after `receive` returned None."""
         self._stream.close()
 
+    def _buffer_answer(self) -> None:
+        assert self._frame_lock.locked()
+        answer, self._handshake_answer = self._handshake_answer, b""
+        self._stream.buffer(answer)
+
     def _buffer(self, what: str | Control | Event) -> int:
         """Make the frame and buffer it; return its size in bytes."""
         assert self._frame_lock.locked()
@@ -294,6 +320,9 @@ class WebSocket:
                 raise TransportClosedError("the connection is closed", written=False)
             else:
                 data = self._wsproto().send(TextMessage(data=what) if isinstance(what, str) else what)
+            if self._handshake_answer:
+                # A request that another thread sends before `open`.
+                self._buffer_answer()
             self._stream.buffer(data)
         except (WebSocketProtocolError, OSError) as error:
             raise TransportClosedError("the connection is closed", written=False) from error

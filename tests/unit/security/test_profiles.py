@@ -138,7 +138,7 @@ def test_no_thread_waits_for_another_profile_to_be_stored() -> None:
             assert release.wait(DEADLINE)
 
     security = SecurityProfiles(minimum_profile=0, on_profile_raised=store)
-    slow = threading.Thread(target=security.connected, args=("CP1", Credentials(1)))
+    slow = threading.Thread(target=security.connected, args=("CP1", Credentials(1, minimum_profile=0)))
     slow.start()
     assert begun.wait(DEADLINE)
     security.connected("CP2", Credentials(3))

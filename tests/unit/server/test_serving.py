@@ -13,44 +13,21 @@ from typing import Any
 
 import pytest
 from intruder import Intruder, LingeringThread
-from support import DEADLINE, connected, raw
+from support import DEADLINE, admit, connected, inside, raw, threads
 from websockets.exceptions import ConnectionClosed
 from wire import dial, listening, request
 
 from ocppsync import CentralSystem, Limits, Timeouts
 from ocppsync.central_system import server_of
 from ocppsync.rpc.connection import Connection
-from ocppsync.server.acceptor import AdmittedRequest
 from ocppsync.server.registry import Registry
-from ocppsync.server.serving import ConnectionServer
 from ocppsync.testing.inline import Clock
 from ocppsync.testing.memory import MemoryTransport, memory_pair
 from ocppsync.threads.pool import HandlerPool
-from ocppsync.wire.http import Headers, HttpRequest, RefusalError
+from ocppsync.wire.http import RefusalError
 from ocppsync.wire.transport import CloseCode
 
 Background = Callable[..., Future[Any]]
-
-
-def admit(cs: CentralSystem, charge_point_id: str = "CP1", protocol: str = "ocpp1.6") -> AdmittedRequest:
-    """Admit a charge point after another kind of server has read its upgrade request."""
-    fields = (
-        ("Host", "127.0.0.1"),
-        ("Upgrade", "websocket"),
-        ("Connection", "Upgrade"),
-        ("Sec-WebSocket-Version", "13"),
-        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-        ("Sec-WebSocket-Protocol", protocol),
-    )
-    return server_of(cs).admit(HttpRequest("GET", f"/{charge_point_id}", "", Headers(fields), ("127.0.0.1", 0)))
-
-
-def inside(cs: CentralSystem) -> str:
-    return repr(server_of(cs).context.acceptor._limiter).partition("connections=")[2].partition(" ")[0]
-
-
-def threads(serving: ConnectionServer) -> str:
-    return repr(serving).partition("threads=")[2].rstrip(">")
 
 
 @contextlib.contextmanager
