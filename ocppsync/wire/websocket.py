@@ -121,7 +121,6 @@ class WebSocket:
         self.on_closing = None  # this thread ends the connection
         with self._frame_lock:
             unanswered, self._handshake_answer = bool(self._handshake_answer), b""
-            self._closing = self._closing or unanswered
         try:
             if unanswered:
                 return send_refusal(self._stream, refusal)

@@ -535,3 +535,33 @@ def test_a_socket_is_not_released_under_the_lock(central_system: Any, monkeypatc
             cp.connect()
     assert held == [False]
     cp.close()
+
+
+def test_a_connect_that_failed_does_not_end_the_next_connection(
+    central_system: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[Connection] = []
+
+    def keep(connection: Connection) -> None:
+        left.append(connection)
+
+    def refuse(*_: Any) -> Any:
+        raise RuntimeError
+
+    told = Recorder()
+    cp = guarded(central_system)
+    cp.add_connection_listener(told)
+    with monkeypatch.context() as patch:
+        patch.setattr(BoundedExecutor, "submit", refuse)
+        patch.setattr(Connection, "abort", keep)  # its reader goes on meanwhile
+        with pytest.raises(RuntimeError):
+            cp.connect()
+    assert (cp.connected, cp._state) == (False, ChargePointState.DISCONNECTED)
+    with cp._lock:
+        reader = cp._reader
+    with cp:
+        left[0].abort()
+        reader.join(DEADLINE)
+        assert cp.connected
+        assert told.wait() == ["connected"]
+    assert told.wait(2) == ["connected", "disconnected"]

@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from typing import Any
 
 import pytest
+from intruder import Intruder
 from support import DEADLINE, Recorder, admit, connected, inside, threads
 from wire import Peer, dial, listening, request
 
@@ -260,9 +261,13 @@ def test_a_start_that_fails_leaves_nothing_behind(part: str, monkeypatch: pytest
         patch.setattr(threading.Thread, "start", refuse)
         with pytest.raises(RuntimeError, match="can't start new thread"):
             cs.start()
+        cs.close()
+        again = CentralSystem(0, host="127.0.0.1")
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            again.start()
     assert set(threading.enumerate()) <= before
-    with cs:
-        works(cs)
+    with again:
+        works(again)
 
 
 def test_listeners_that_cannot_be_called_leave_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,11 +305,12 @@ def test_the_end_of_a_connection_takes_every_step(
         told.wait_until(lambda events: type(events[-1]).__name__ == "Closed")
 
 
-def test_what_ends_the_program_is_not_kept_from_it() -> None:
-    with central_system() as (cs, _):
+@pytest.mark.parametrize(("owner", "name"), [(Registry, "record"), (Engine, "advance")])
+def test_what_ends_the_program_is_not_kept_from_it(owner: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with central_system() as (cs, _), monkeypatch.context() as patch:
         ours, _ = memory_pair("CP1")
         admitted = admit(cs)
-        server_of(cs).context.registry.record = failing(KeyboardInterrupt)  # type: ignore[method-assign]
+        patch.setattr(owner, name, failing(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             server_of(cs).serve_transport(ours, admitted)  # on the main thread
         assert ours.released
@@ -325,3 +331,54 @@ def test_many_faults_are_logged_less_and_less_often(
                         peer.wait_for_end()
                 wait_for_threads(cs)
             assert len([record for record in caplog.records if record.exc_info]) == 3
+
+
+def test_a_connection_without_a_stream_is_closed(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with central_system() as (cs, _):
+        with monkeypatch.context() as patch, listening() as listener, dial(listener.getsockname()[1]) as peer:
+            patch.setattr(Acceptor, "_open_stream", failing(SystemExit))
+            sock, _ = listener.accept()
+            server_of(cs).start_reader(sock)
+            peer.wait_for_end()
+            wait_for_threads(cs)
+            assert sock.fileno() == -1
+        assert_logged(caplog)
+        works(cs)
+
+
+def test_an_identity_whose_end_could_not_be_told_expires(monkeypatch: pytest.MonkeyPatch) -> None:
+    with central_system() as (cs, _):
+        with monkeypatch.context() as patch, dial(cs.port) as peer:
+            peer.upgrade()
+            cs.add_connection_listener(lambda *_: None)
+            patch.setattr(BoundedExecutor, "submit", failing(RuntimeError))
+            peer.send_close()
+            peer.wait_for_end()
+            wait_for_threads(cs)
+        assert list(server_of(cs).context.registry._disconnected) == ["CP1"]
+
+
+@pytest.mark.parametrize("count", ["connections", "handshakes"])
+def test_faults_are_counted_under_the_lock(count: str) -> None:
+    with CentralSystem(None) as cs:
+        watched: Any = server_of(cs) if count == "connections" else server_of(cs).context.acceptor
+        intruder = Intruder(lambda: watched._log_fault(*args))
+        args = ("it failed", None) if count == "connections" else ("127.0.0.1", 1)
+
+        class Counter(int):
+            """Has the other thread come while this one counts."""
+
+            def __add__(self, other: int) -> int:
+                intruder.come()
+                return int(self) + other
+
+        watched._faults = Counter(0)
+        if count == "connections":
+            watched._changed = threading.Condition(intruder.lock)
+        else:
+            watched._lock = intruder.lock
+        watched._log_fault(*args)
+        intruder.result()
+        assert watched._faults == 2

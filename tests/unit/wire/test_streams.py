@@ -20,6 +20,7 @@ from certificates import Authority, Kind
 from ends import dial_us, flushers, plain, wait_for_no_flusher
 from wire import DEADLINE, Peer, accept, dial, listening
 
+from ocppsync.wire import streams
 from ocppsync.wire.streams import Stream, TLSStream
 
 BIG = b"0123456789abcdef" * 65536
@@ -248,6 +249,19 @@ def test_close_ends_a_write_that_waits_and_then_gives_the_socket_back(
         stream.abort()
         with pytest.raises(OSError, match="Bad file descriptor"):
             stream.recv(1)
+
+
+def test_a_slow_peer_gets_the_last_bytes(
+    background: Callable[..., Future[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "_LINGER", DEADLINE)
+    with plain(small=True) as (stream, peer):
+        stream.buffer(BIG)
+        stream.flush_nowait()
+        lingering = background(stream.linger)
+        assert peer.read(len(BIG)) == BIG
+        peer.sock.close()
+        lingering.result(DEADLINE)
 
 
 def test_finish_writing_ends_one_way_only() -> None:
