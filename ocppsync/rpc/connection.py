@@ -12,7 +12,7 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, cast
 
 from ..errors import ProtocolError
 from ..events import Closed, Connected
@@ -77,6 +77,11 @@ class Connection:
     def __repr__(self) -> str:
         known = self.metadata
         return f"<Connection {known.charge_point_id} ocpp{known.ocpp_version} {self.state.name} {self._engine!r}>"
+
+    @property
+    def number(self) -> int:
+        """The number of the connection; later upgrade requests have higher ones."""
+        return cast(int, self._context.log_fields["connection"])
 
     @property
     def state(self) -> ConnectionState:

@@ -17,6 +17,7 @@ from ..rpc.shares import Budget, PeerShare, Shares
 from ..threads.bounded import BoundedExecutor
 from ..threads.listeners import Listeners
 from ..threads.timer import Timer, TimerHandle
+from ..wire.http import RefusalError
 
 _logger = logging.getLogger(__name__)
 
@@ -99,14 +100,28 @@ class Registry:
                 self._note_disconnected(charge_point_id)  # it shall not expire before it is added
             return record
 
+    def check_newest(self, charge_point_id: str, number: int) -> None:
+        """Check that a charge point has no connection from a later upgrade request than the one with this number.
+
+        The thread of an earlier request may be slow, such as in `authorize`, and its charge point have tried again.
+
+        Raises:
+            RefusalError: 409, it has one.
+        """
+        current = self.connected.get(charge_point_id)
+        if current is not None and number < current.number:
+            raise RefusalError(409, f"{charge_point_id!r} has connected again in the meantime")
+
     def add(self, connection: Connection) -> Connection | None:
         """Make this the connection of its charge point, and return the connection that it replaces.
 
         Raises:
+            RefusalError: 409, there is one from a later upgrade request; nothing has changed.
             RuntimeError: there is no thread for the listeners; nothing has changed.
         """
         charge_point_id = connection.metadata.charge_point_id
         with self._lock:
+            self.check_newest(charge_point_id, connection.number)
             record = self._record(charge_point_id)
             previous, record.connection = record.connection, connection
             self.connected[charge_point_id] = connection

@@ -22,10 +22,10 @@ from ..threads.stuck_handlers import StuckHandlerDetector
 from ..threads.timer import Timer
 from ..throttled_log import is_power_of_two
 from ..validation.catalogue import SUBPROTOCOLS
-from ..wire.http import HttpRequest, RefusalError, send_refusal
+from ..wire.http import DisconnectedError, HttpRequest, RefusalError, send_refusal
 from ..wire.streams import Stream
 from ..wire.transport import CloseCode, Transport
-from .acceptor import Acceptor, AdmittedRequest, report_refusal
+from .acceptor import Acceptor, AdmittedRequest, log_refusal, report_refusal
 from .admission import Security
 from .registry import Registry
 
@@ -181,6 +181,15 @@ class ConnectionServer:
     def _serve(self, admitted: AdmittedRequest, transport: Transport) -> None:
         try:
             self._open_and_run(admitted, transport)
+        except DisconnectedError as error:
+            text = "%s was not let in: %s"
+            _logger.log(error.level, text, admitted.charge_point_id, error, extra=admitted.log_fields)
+            transport.abort()
+            transport.release()
+        except RefusalError as refusal:
+            log_refusal(refusal, admitted.http_request)
+            if transport.refuse(refusal, CloseCode.POLICY_VIOLATION):
+                report_refusal(refusal, admitted.http_request, self.context.end.options.observe)
         except BaseException as error:
             self.fail(admitted, error, transport.refuse)
         finally:
@@ -222,10 +231,12 @@ class ConnectionServer:
         if subprotocol is None:
             self._close_without_protocol(admitted, transport)
             return
+        # Before the security profiles take note of it: `authorize` may have been slow, and the charge point impatient.
+        _check_presence(transport)
+        self._registry.check_newest(admitted.charge_point_id, admitted.slot.number)
         connection = self._make_connection(transport, admitted, SUBPROTOCOLS[subprotocol])
-        host, port = admitted.http_request.remote_address
-        text = "%s connected from %s:%d (%s)"
-        _logger.info(text, admitted.charge_point_id, host, port, subprotocol, extra=admitted.log_fields)
+        # Again: they may have been slow too. From here on nothing waits for the application.
+        _check_presence(transport)
         self._run(connection, transport, admitted)
 
     def _make_connection(self, transport: Transport, admitted: AdmittedRequest, version: str) -> Connection:
@@ -254,6 +265,8 @@ class ConnectionServer:
     def _run(self, connection: Connection, transport: Transport, admitted: AdmittedRequest) -> None:
         charge_point_id, fields = admitted.charge_point_id, admitted.log_fields
         previous = self._registry.add(connection)
+        (host, port), subprotocol = admitted.http_request.remote_address, admitted.decision.subprotocol
+        _logger.info("%s connected from %s:%d (%s)", charge_point_id, host, port, subprotocol, extra=fields)
         try:
             if previous is not None:
                 self._replace(previous, fields)
@@ -328,6 +341,16 @@ class ConnectionServer:
         # Does not block: these threads are at their last line.
         for thread in finished:
             thread.join()
+
+
+def _check_presence(transport: Transport) -> None:
+    """Check that the peer is still there.
+
+    Raises:
+        DisconnectedError: it has gone.
+    """
+    if transport.peer_has_left:
+        raise DisconnectedError("it closed its connection in the meantime")
 
 
 def _close_going_away(connection: Connection) -> None:

@@ -74,6 +74,11 @@ class MemoryTransport:
         state = "released" if self._released else "aborted" if self._aborted else "closing" if self._closing else "open"
         return f"<MemoryTransport {self._name} {state} unread={len(self._inbox)}>"
 
+    @property
+    def peer_has_left(self) -> bool:
+        """Whether one of the ends has aborted the connection."""
+        return self._aborted or (self._peer is not None and self._peer._aborted)
+
     def open(self) -> None:
         """Do nothing: there is no handshake response to flush."""
 

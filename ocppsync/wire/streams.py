@@ -18,6 +18,8 @@ _logger = logging.getLogger(__name__)
 _LINGER = 1.0
 """Seconds that a peer has to read the last bytes before its connection is closed."""
 
+# Only Linux has it: the peer writes no more, also if unread bytes came before.
+_PEER_CLOSED = getattr(select, "POLLRDHUP", 0)
 # A flag of each write, so that the socket itself stays blocking for the reader.
 _DONT_WAIT = socket.MSG_DONTWAIT
 
@@ -78,6 +80,25 @@ class Stream:
         return None
 
     # Reading, on one thread.
+
+    @property
+    def peer_has_left(self) -> bool:
+        """Whether the peer has closed its end, or the connection has broken; does not wait."""
+        if self.aborted:
+            return True
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN | _PEER_CLOSED)
+        found = dict(poll.poll(0)).get(self._socket.fileno(), 0)
+        if found & (_PEER_CLOSED | select.POLLHUP | select.POLLERR | select.POLLNVAL):
+            return True
+        if not found:
+            return False
+        try:
+            return not self._socket.recv(1, socket.MSG_PEEK | _DONT_WAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
 
     def set_read_timeout(self, seconds: float | None) -> None:
         """Let `recv` raise TimeoutError after this many seconds; None: no timeout."""

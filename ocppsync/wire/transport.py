@@ -63,6 +63,11 @@ class Transport(Protocol):
     @on_closing.setter
     def on_closing(self, function: Callable[[], object] | None) -> None: ...
 
+    @property
+    def peer_has_left(self) -> bool:
+        """Whether the peer has ended the connection already; for the receiving thread, before it receives."""
+        raise NotImplementedError
+
     def open(self) -> None:
         """Send the answer to the handshake, before any message."""
 

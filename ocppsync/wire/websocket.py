@@ -109,6 +109,11 @@ class WebSocket:
             self._ws = Connection(kind, [self._deflate] if self._deflate else [])
         return self._ws
 
+    @property
+    def peer_has_left(self) -> bool:
+        """Whether the peer has ended the connection already."""
+        return self._stream.peer_has_left
+
     def open(self) -> None:
         """Send the answer to the handshake; if that fails, `receive` ends."""
         with contextlib.suppress(OSError):

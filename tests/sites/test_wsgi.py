@@ -9,6 +9,7 @@ import re
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -268,6 +269,39 @@ def test_a_response_that_is_not_read_releases_its_slot() -> None:
             assert "connections=0" in inside[0]
             with charge_point(port):
                 assert cs.charge_points == ["CP1"]
+
+
+def test_a_charge_point_that_has_hung_up_is_not_let_in(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "ocppsync")
+    began, go_on, sockets = threading.Event(), threading.Event(), Recorder()
+
+    def authorize(http_request: Any, charge_point_id: str) -> bool:
+        if not began.is_set():
+            began.set()
+            assert go_on.wait(DEADLINE)
+        return True
+
+    with CentralSystem(None, authorize=authorize) as cs:
+        accept_boots(cs)
+        app: Any = wsgi_app(cs)
+
+        def seen(environ: Any, start_response: Any) -> Any:
+            sockets(environ["werkzeug.socket"])
+            return app(environ, start_response)
+
+        with werkzeug(seen) as port:
+            with dial(port) as peer:
+                peer.send(request())
+                assert began.wait(DEADLINE)
+            with charge_point(port) as cp:
+                assert cp.connected
+                assert sockets.items[0].recv(1) == b""  # its end has arrived
+                go_on.set()
+                deadline = time.monotonic() + DEADLINE
+                while "CP1 was not let in" not in caplog.text:
+                    assert time.monotonic() < deadline
+                    assert cp.send_request("BootNotification", BOOT, timeout=DEADLINE)
+            assert "connected again" not in caplog.text
 
 
 def test_without_a_descriptor_a_charge_point_gets_an_answer(
