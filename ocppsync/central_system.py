@@ -244,9 +244,13 @@ class CentralSystem(CentralSystemMethods):
             server = self._make_server(
                 executor or HandlerPool(self._handler_threads, "ocppsync-handler"), timer or Timer("ocppsync-timer")
             )
-            if self._listener is not None:
-                self._listener.start(server.start_reader)
-            server.context.detector.start()
+            try:
+                server.context.detector.start()
+                if self._listener is not None:
+                    self._listener.start(server.start_reader)
+            except BaseException:
+                server.context.timer.close()  # there is no thread for the listener: nothing was started
+                raise
             self._server = server
             self._end.started = True
             self._state = CentralSystemState.STARTED

@@ -114,7 +114,7 @@ def accept(
     log_fields: Mapping[str, object] | None = None,
     unfinished: Budget | None = None,
 ) -> WebSocket:
-    """Buffer the 101 response to a checked upgrade request and return the WebSocket; its `open` sends it (J16 §3.2).
+    """Return the WebSocket for a checked upgrade request; its `open` sends the 101 response (J16 §3.2).
 
     Args:
         stream: the stream that the request was read from; unread bytes belong to the first message.
@@ -139,7 +139,6 @@ def accept(
     if agreed is not None:
         fields.append(("Sec-WebSocket-Extensions", agreed))
     head = "".join(f"{field}: {value}\r\n" for field, value in fields)
-    stream.buffer(f"HTTP/1.1 101 Switching Protocols\r\n{head}\r\n".encode("ascii"))
     return WebSocket(
         stream,
         client=False,
@@ -148,6 +147,7 @@ def accept(
         max_message_size=max_message_size,
         name=name,
         unfinished=unfinished,
+        answer=f"HTTP/1.1 101 Switching Protocols\r\n{head}\r\n".encode("ascii"),
     )
 
 

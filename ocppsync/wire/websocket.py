@@ -27,6 +27,7 @@ from wsproto.utilities import ProtocolError as WebSocketProtocolError
 from ..budget import Budget, Loan
 from .close_frames import CloseFrames
 from .deflate import Deflate
+from .http import RefusalError, send_refusal
 from .streams import Stream
 from .transport import CloseCode, TransportClosedError
 from .websocket_frames import PING, PONG, TEXT, Control, FrameReader, whole_frame
@@ -54,6 +55,7 @@ class WebSocket:
         name: the name of the connection in the log and in thread names.
         peer: the name of the peer, in log lines about what it did; None: ``name``.
         unfinished: the bytes that all connections share for what was read of messages that are not complete yet.
+        answer: the answer to the handshake that `open` sends, before all frames; empty if it was sent.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class WebSocket:
         name: str,
         peer: str | None = None,
         unfinished: Budget | None = None,
+        answer: bytes = b"",
     ) -> None:
         # Created when it is first needed, mostly at the end: there are many idle connections, and it is large.
         self._ws: Connection | None = None
@@ -89,8 +92,9 @@ class WebSocket:
         self._discarding = False
         self._ended = False
         # Frames enter the stream in the order in which they were made, and one thread calls wsproto. Guards the two
-        # below. Never held over I/O.
+        # three below. Never held over I/O.
         self._frame_lock = threading.Lock()
+        self._handshake_answer = answer
         self._closing = False
         self._largest = 0  # the size of the longest frame that was buffered
         self.close_code: int | None = None
@@ -112,10 +116,31 @@ class WebSocket:
             self._ws = Connection(kind, [self._close_frames, *([self._deflate] if self._deflate else [])])
         return self._ws
 
+    @property
+    def peer_has_left(self) -> bool:
+        """Whether the peer has ended the connection already."""
+        return self._stream.peer_has_left
+
     def open(self) -> None:
         """Send the answer to the handshake; if that fails, `receive` ends."""
         with contextlib.suppress(OSError):
+            with self._frame_lock:
+                self._buffer_answer()
             self._stream.flush()
+
+    def refuse(self, refusal: RefusalError, code: int) -> bool:
+        """End the connection in place of `open`, or after it; see `Transport`."""
+        self.on_closing = None  # this thread ends the connection
+        with self._frame_lock:
+            unanswered, self._handshake_answer = bool(self._handshake_answer), b""
+        try:
+            if unanswered:
+                return send_refusal(self._stream, refusal)
+            self.close(code)
+            self._stream.linger()
+            return False
+        finally:
+            self.release()
 
     # Receiving, on one thread.
 
@@ -299,6 +324,11 @@ class WebSocket:
             self._loan.cover(0)
         self._stream.close()
 
+    def _buffer_answer(self) -> None:
+        assert self._frame_lock.locked()
+        answer, self._handshake_answer = self._handshake_answer, b""
+        self._stream.buffer(answer)
+
     def _buffer(self, what: str | Control | Event) -> int:
         """Make the frame and buffer it; return its size in bytes."""
         assert self._frame_lock.locked()
@@ -315,6 +345,9 @@ class WebSocket:
                 raise TransportClosedError("the connection is closed", written=False)
             else:
                 data = self._wsproto().send(TextMessage(data=what) if isinstance(what, str) else what)
+            if self._handshake_answer:
+                # A request that another thread sends before `open`.
+                self._buffer_answer()
             self._stream.buffer(data)
         except (WebSocketProtocolError, OSError) as error:
             raise TransportClosedError("the connection is closed", written=False) from error

@@ -18,7 +18,7 @@ FILES = {
 GENERATED = re.compile(r"v\d+")
 ROOMS = [
     "json_text",
-    "_version budget clock errors lenient masking throttled_log",
+    "_version budget clock errors interrupts lenient masking throttled_log",
     "threads wire",
     "request validation",
     "events options recording v16 v201 v21 vendor",
