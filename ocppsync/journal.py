@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from .events import Closed, Connected, Event, MessageReceived, MessageSent, Refused
-from .masking import masked
+from .masking import masked_text
 from .recording.line_file import LineFile
 from .recording.reading import Entry, RecordedSession, read_journal
 
@@ -22,7 +22,8 @@ class Journal:
     A line is an object with ``time``, ``charge_point``, ``version``, the number of the ``connection``, and either
     ``direction`` (``"in"`` or ``"out"``) and the ``text`` of the message, or ``event``: ``"connected"``, ``"closed"``
     with its ``code``, or ``"refused"`` with ``address``, ``status`` and ``reason`` and without charge point, version
-    and connection. Passwords in configuration keys, variables and URLs are masked; personal data such as idTags is not.
+    and connection. Passwords in configuration keys, variables and URLs are masked, and idTokens of type KeyCode; other
+    personal data such as idTags is not. Of a text that is not an OCPP-J message, all values are masked.
 
     While the file cannot be written, for example on a full disk, lines are lost. The log says so once, and again when
     lines are written again; before the first of those stands ``"event": "lost"`` with the number of ``lines``.
@@ -31,14 +32,17 @@ class Journal:
         path: the file; lines are appended to it, on a line of their own if a crash has left half a line.
         max_bytes: the size in bytes at which the file is renamed to ``path.1`` and a new one begins; 0: never.
         backups: the number of renamed files to keep; 0: the file is not renamed.
-        mask: whether to mask secrets.
+        mask: whether to mask secrets; or names of fields to mask as well, such as ``{"idTag", "idToken"}``.
 
     Raises:
         OSError: the file cannot be opened.
+        TypeError: ``mask`` is neither a bool nor a collection of names.
     """
 
-    def __init__(self, path: str | Path, *, max_bytes: int = 10 * _MIB, backups: int = 5, mask: bool = True) -> None:
-        self._mask = mask
+    def __init__(
+        self, path: str | Path, *, max_bytes: int = 10 * _MIB, backups: int = 5, mask: bool | Collection[str] = True
+    ) -> None:
+        self._names = _names(mask)
         self._file = LineFile(path, max_bytes=max_bytes, backups=backups)
 
     def __call__(self, event: Event) -> None:
@@ -69,19 +73,22 @@ class Journal:
         if isinstance(event, Closed):
             return {**line, "event": "closed", "code": event.code}
         direction = "in" if isinstance(event, MessageReceived) else "out"
-        return {**line, "direction": direction, "text": _masked_text(event.text) if self._mask else event.text}
+        return {
+            **line,
+            "direction": direction,
+            "text": event.text if self._names is None else masked_text(event.text, self._names),
+        }
+
+
+def _names(mask: bool | Collection[str]) -> Collection[str] | None:
+    """Return the fields to mask beside the secrets; None if nothing is masked."""
+    if isinstance(mask, bool):
+        return () if mask else None
+    if isinstance(mask, str) or not all(isinstance(name, str) for name in mask):
+        raise TypeError('mask must be True, False or names of fields such as {"idTag", "idToken"}')
+    return tuple(mask)
 
 
 def as_journal(journal: Journal | str | Path) -> Journal:
     """Return ``journal`` itself, or a journal that writes to that path."""
     return journal if isinstance(journal, Journal) else Journal(journal)
-
-
-def _masked_text(text: str) -> str:
-    try:
-        message = json.loads(text)
-    except (ValueError, RecursionError):
-        return str(masked(text))
-    safe = masked(message)
-    # A text without secrets stays byte for byte as it is on the wire.
-    return text if safe == message else json.dumps(safe, ensure_ascii=False, separators=(",", ":"))

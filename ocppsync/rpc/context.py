@@ -15,6 +15,7 @@ from ..threads.timer import Timer
 from ..validation.catalogue import Role
 from .answer_memory import AnswerMemory
 from .connection_events import ConnectionEvents
+from .connection_observer import ConnectionObserver
 from .message_sets import MessageSet
 from .registration import MessagePolicy, OutcomeListener
 from .router import Router
@@ -76,7 +77,7 @@ class ConnectionContext:
         options: the options of this end.
         number: the number of the connection, counted from 1 by this end.
         log_fields: the attributes of log records about this connection (docs/logging.md).
-        events: tells the observers; None if there are none.
+        events: tells the observers of the events of this connection; None: there are none.
         peer: the name of the peer in errors and log lines about what it did. Those about this end use the identity.
     """
 
@@ -98,7 +99,8 @@ class ConnectionContext:
     def __post_init__(self) -> None:
         observe = self.options.observe
         object.__setattr__(self, "log_fields", log_fields(self.metadata.charge_point_id, self.number))
-        object.__setattr__(self, "events", None if observe is None else ConnectionEvents(observe))
+        events = None if observe is None else ConnectionEvents(ConnectionObserver(observe, self.timer))
+        object.__setattr__(self, "events", events)
         object.__setattr__(self, "peer", peer_name(self.messages.role, self.metadata.charge_point_id))
 
 

@@ -15,8 +15,9 @@ from typing import Any, NoReturn, Protocol
 
 from ..central_system import CentralSystem
 from ..journal import Entry, RecordedSession, read_journal
+from ..json_text import is_too_deep
 from ..rpc.context import peer_name
-from ..rpc.frames import CALL, CALLERROR, CALLRESULT, is_too_deep
+from ..rpc.frames import CALL, CALLERROR, CALLRESULT
 from ..validation.catalogue import SUBPROTOCOL_OF, SUBPROTOCOLS, Version
 from ..wire.endpoint import Endpoint, open_websocket
 from ..wire.transport import TransportClosedError

@@ -109,7 +109,10 @@ class HandlerPool:
         while (task := self._tasks.get()) is not None:
             function, args = task
             self._since[this] = time.monotonic()
-            run_logged(function, *args)
+            try:  # as run_logged does it, one call less for each task
+                function(*args)
+            except BaseException:
+                log_failure(function)
             del self._since[this]
             # Release the task's objects before waiting for the next one.
             del task, function, args
@@ -165,5 +168,12 @@ def run_logged(function: Callable[..., object], *args: Any) -> None:
     try:
         function(*args)
     except BaseException:
-        # SystemExit too: a handler that calls sys.exit() must not end a thread of the pool.
-        _logger.exception("%r failed on thread %s", function, threading.current_thread().name)
+        log_failure(function)
+
+
+def log_failure(function: Callable[..., object]) -> None:
+    """Log the exception that ``function`` raised and that is handled now.
+
+    Not only an `Exception`: a handler that calls ``sys.exit()`` must not end a thread of the pool.
+    """
+    _logger.exception("%r failed on thread %s", function, threading.current_thread().name)
