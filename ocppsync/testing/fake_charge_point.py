@@ -430,7 +430,9 @@ class FakeChargePoint:
             if isinstance(frame, frames.CallFrame):
                 self._reply(self._codec.call_error(call.message_id, "NotImplemented", "the script has no answer"))
         elif expectation.delay:
-            server_of(self._cs).context.timer.call_later(expectation.delay, self._react, expectation, call)
+            timer = server_of(self._cs).context.timer
+            # The test's function may block.
+            timer.call_later(expectation.delay, timer.call_aside, self._react, expectation, call)
         elif not expectation.hold:
             self._react(expectation, call)
 

@@ -23,6 +23,7 @@ from wsproto.events import AcceptConnection, RejectConnection, RejectData, Reque
 from wsproto.utilities import ProtocolError as WebSocketProtocolError
 from wsproto.utilities import generate_accept_token
 
+from ..budget import Budget
 from ..errors import HandshakeError
 from .deflate import Deflate
 from .streams import Stream
@@ -111,8 +112,9 @@ def accept(
     max_message_size: int,
     name: str,
     log_fields: Mapping[str, object] | None = None,
+    unfinished: Budget | None = None,
 ) -> WebSocket:
-    """Buffer the 101 response to a checked upgrade request and return the WebSocket; its `open` sends it (J16 §3.2).
+    """Return the WebSocket for a checked upgrade request; its `open` sends the 101 response (J16 §3.2).
 
     Args:
         stream: the stream that the request was read from; unread bytes belong to the first message.
@@ -122,6 +124,7 @@ def accept(
         max_message_size: the longest accepted message, in bytes.
         name: the name of the charge point, for the log and thread names.
         log_fields: attributes of log records about the connection.
+        unfinished: see `WebSocket`.
     """
     stream.log_fields = log_fields
     fields = [
@@ -136,7 +139,6 @@ def accept(
     if agreed is not None:
         fields.append(("Sec-WebSocket-Extensions", agreed))
     head = "".join(f"{field}: {value}\r\n" for field, value in fields)
-    stream.buffer(f"HTTP/1.1 101 Switching Protocols\r\n{head}\r\n".encode("ascii"))
     return WebSocket(
         stream,
         client=False,
@@ -144,6 +146,8 @@ def accept(
         deflate=None if agreed is None else deflate,
         max_message_size=max_message_size,
         name=name,
+        unfinished=unfinished,
+        answer=f"HTTP/1.1 101 Switching Protocols\r\n{head}\r\n".encode("ascii"),
     )
 
 
