@@ -116,8 +116,9 @@ class Passwords:
         self._on_change = on_change
         self._hex_text = hex_text
         self._lock = threading.RLock()  # serialises changes, including the calls of on_change
-        # The hashes of new passwords, with the number of requests that carry each, while all answers so far refuse it.
-        self._undecided: dict[str, int] = {}
+        # Identities with the hash of a new password, and the number of requests that carry it, while all answers so far
+        # refuse it.
+        self._undecided: dict[tuple[str, str], int] = {}
         # Bounds the memory for hashes when a whole fleet reconnects at once.
         self._hashing = threading.BoundedSemaphore(os.cpu_count() or 1)
         self._hasher = hasher
@@ -156,7 +157,11 @@ class Passwords:
 
     def set(self, charge_point_id: str, password: bytes | str) -> None:
         """Accept only this password: for a new charge point, or after a change by hand."""
-        self._store(charge_point_id, (self._hasher(password),))
+        hashed = self._hasher(password)
+        with self._lock:
+            self._store(charge_point_id, (hashed,))
+            for undecided in [key for key in self._undecided if key[0] == charge_point_id]:
+                del self._undecided[undecided]
 
     # A password change, from the request to the first use.
 
@@ -172,15 +177,14 @@ class Passwords:
             if known.endswith(_FOR_LATER) == for_later and verify_password(password, known):
                 with self._lock:
                     if known in self.hashes(charge_point_id):
-                        if known in self._undecided:
-                            self._undecided[known] += 1
+                        if (charge_point_id, known) in self._undecided:
+                            self._undecided[charge_point_id, known] += 1
                         return PendingPassword(self, charge_point_id, known)
         hashed = self._hasher(password) + _FOR_LATER * for_later
         with self._lock:
-            valid = self.hashes(charge_point_id)
-            # The current password, the latest pending ones, and this one.
-            self._store(charge_point_id, (*valid[:1], *valid[1:][2 - _MAX_PASSWORDS :], hashed))
-            self._undecided[hashed] = 1
+            current, latest = self._current_and_latest(charge_point_id)
+            self._store(charge_point_id, (*current, *latest, hashed))
+            self._undecided[charge_point_id, hashed] = 1
         return PendingPassword(self, charge_point_id, hashed)
 
     def confirm(self, charge_point_id: str, hashed: str) -> None:
@@ -192,19 +196,30 @@ class Passwords:
             valid = self.hashes(charge_point_id)
             if hashed not in valid:
                 return  # dropped meanwhile
+            self._undecided.pop((charge_point_id, hashed), None)  # no answer counts more than its use
             index = valid.index(hashed)
             of_other_profiles = [other for other in valid[:index] if other.endswith(_FOR_LATER)]
             self._store(charge_point_id, (current, *of_other_profiles, *valid[index + 1 :]))
 
-    def _keep(self, hashed: str) -> None:
+    def _current_and_latest(self, charge_point_id: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the current hash, and the latest of the others, so that there is room for one more."""
+        valid = self.hashes(charge_point_id)
+        return valid[:1], valid[1:][2 - _MAX_PASSWORDS :]
+
+    def _keep(self, charge_point_id: str, hashed: str) -> None:
         with self._lock:
-            self._undecided.pop(hashed, None)
+            undecided = self._undecided.pop((charge_point_id, hashed), None) is not None
+            known = {hashed, hashed.removesuffix(_FOR_LATER)}
+            if undecided and known.isdisjoint(self.hashes(charge_point_id)):
+                # Requests that wait for their turn carry so many passwords that this one had to give way.
+                current, latest = self._current_and_latest(charge_point_id)
+                self._store(charge_point_id, (*current, hashed, *latest))
 
     def _refuse(self, charge_point_id: str, hashed: str) -> None:
         with self._lock:
-            requests = self._undecided.pop(hashed, 0)
+            requests = self._undecided.pop((charge_point_id, hashed), 0)
             if requests > 1:
-                self._undecided[hashed] = requests - 1
+                self._undecided[charge_point_id, hashed] = requests - 1
             valid = self.hashes(charge_point_id)
             if requests == 1 and hashed in valid:
                 index = valid.index(hashed)
@@ -231,7 +246,7 @@ class PendingPassword:
 
     def accepted(self) -> None:
         """The charge point accepted it: refuse the previous passwords (A01.FR.03)."""
-        self._passwords._keep(self._hashed)
+        self._passwords._keep(self._charge_point_id, self._hashed)
         self._passwords.confirm(self._charge_point_id, self._hashed)
 
     def refused(self) -> None:
@@ -245,7 +260,7 @@ class PendingPassword:
         """Keep all passwords until the new one is used: after a reboot, with another network profile, or if the charge
         point has it without our knowing.
         """
-        self._passwords._keep(self._hashed)
+        self._passwords._keep(self._charge_point_id, self._hashed)
 
 
 def _format(n: int, r: int, p: int, salt: bytes, key: bytes) -> str:

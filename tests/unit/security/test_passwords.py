@@ -229,6 +229,41 @@ def test_the_mark_of_another_profile_is_in_what_is_stored() -> None:
     assert [hashed.count("$later") for hashed in stored["CP1"]] == [0]
 
 
+# Many requests at once.
+
+
+@pytest.mark.parametrize(("end", "old"), [("accepted", []), ("defer", [KEY])])
+def test_the_first_of_many_that_wait_for_their_turn_comes_back_with_its_answer(end: str, old: list[bytes]) -> None:
+    store = passwords()
+    first, *others = [store.offer("CP1", f"offer {number}") for number in range(6)]
+    assert accepted(store, "offer 0") == []
+    getattr(first, end)()
+    for other in others:
+        other.refused()  # it was not sent
+    assert accepted(store, KEY, *(f"offer {number}" for number in range(6))) == [*old, "offer 0"]
+
+
+def test_a_password_set_by_hand_counts_more_than_an_answer() -> None:
+    store = passwords()
+    offers = [store.offer("CP1", "new"), store.offer("CP2", "new")]
+    store.set("CP1", "by hand")
+    for offer in offers:
+        offer.accepted()
+    assert accepted(store, KEY, "new", "by hand") == ["by hand"]
+    assert accepted(store, "new", charge_point_id="CP2") == ["new"]
+
+
+@pytest.mark.parametrize("for_later", [False, True])
+@pytest.mark.parametrize("end", ["accepted", "refused", "defer"])
+def test_a_late_answer_changes_nothing_about_a_password_that_is_used_already(end: str, for_later: bool) -> None:
+    store = passwords()
+    offer = store.offer("CP1", "other", for_later=for_later)
+    use(store, b"other")
+    getattr(offer, end)()
+    assert [hashed.count("$later") for hashed in store.hashes("CP1")] == [0]
+    assert accepted(store, KEY, "other") == ["other"]
+
+
 # The same password in several requests.
 
 
