@@ -22,7 +22,7 @@ from ..request import ConnectionMetadata
 from ..rpc.registration import OutcomeListener
 from ..server.admission import Credentials
 from ..threads.pool import run_logged
-from ..wire.http import HttpRequest, RefusalError
+from ..wire.http import DisconnectedError, HttpRequest, RefusalError
 from .password_changes import PasswordChange, password_changes
 from .passwords import Passwords, PendingPassword
 
@@ -106,21 +106,35 @@ class SecurityProfiles:
 
     # At the upgrade.
 
-    def admit(self, request: HttpRequest, charge_point_id: str, version: str | None) -> Credentials:
+    def admit(
+        self,
+        request: HttpRequest,
+        charge_point_id: str,
+        version: str | None,
+        has_gone: Callable[[], bool] | None = None,
+    ) -> Credentials:
         """Authenticate a charge point; ``version`` is the OCPP version of the connection, None if there is none.
 
         Raises:
-            RefusalError: the charge point is not authenticated. The text is for the log and contains no secret.
+            RefusalError: the charge point is not authenticated, or too many passwords wait to be checked. The text is
+                for the log and contains no secret.
+            DisconnectedError: the peer has gone, as ``has_gone`` says, before its password was checked.
         """
         try:
-            return self._authenticate(request, charge_point_id, version)
-        except RefusalError:
+            return self._authenticate(request, charge_point_id, version, has_gone)
+        except (RefusalError, DisconnectedError):
             raise
         except Exception as error:
             _logger.exception("checking the security profile of %r raised an exception", charge_point_id)
             raise RefusalError(500, "checking the security profile raised an exception") from error
 
-    def _authenticate(self, request: HttpRequest, charge_point_id: str, version: str | None) -> Credentials:
+    def _authenticate(
+        self,
+        request: HttpRequest,
+        charge_point_id: str,
+        version: str | None,
+        has_gone: Callable[[], bool] | None,
+    ) -> Credentials:
         profile = _profile_of(request)
         minimum = self.minimum_of(charge_point_id)
         if minimum == 0 == profile and version in (None, "1.6"):
@@ -133,11 +147,15 @@ class SecurityProfiles:
             )
         if request.peer_certificate is not None:
             return self._check_certificate(request.peer_certificate, charge_point_id)
-        return self._check_password(request, charge_point_id, version, profile)
+        return Credentials(profile, password_hash=self._check_password(request, charge_point_id, version, has_gone))
 
     def _check_password(
-        self, request: HttpRequest, charge_point_id: str, version: str | None, profile: int
-    ) -> Credentials:
+        self,
+        request: HttpRequest,
+        charge_point_id: str,
+        version: str | None,
+        has_gone: Callable[[], bool] | None,
+    ) -> str:
         if self.passwords is None:
             raise RefusalError(403, f"{charge_point_id!r} sent no client certificate")
         basic = request.basic_credentials
@@ -146,12 +164,12 @@ class SecurityProfiles:
         user, password = basic
         # A00.FR.204 and .303: the user name is the identity.
         user_matches = hmac.compare_digest(user, charge_point_id.encode())
-        hashed = self.passwords.check(charge_point_id, password, version)
+        hashed = self.passwords.check(charge_point_id, password, version, has_gone=has_gone)
         if not user_matches:
             raise RefusalError(401, f"the user name is not the identity {charge_point_id!r}", self._challenge)
         if hashed is None:
             raise RefusalError(401, f"wrong password for {charge_point_id!r}, or none is known", self._challenge)
-        return Credentials(profile, password_hash=hashed)
+        return hashed
 
     def _check_certificate(self, certificate: Mapping[str, Any], charge_point_id: str) -> Credentials:
         source = self._serial_number_of

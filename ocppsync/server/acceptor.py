@@ -223,7 +223,7 @@ class Acceptor:
             if isinstance(stream, TLSStream):
                 stream.handshake(deadline)
             request = read_request(stream, deadline=deadline, max_header_size=self._limits.header_size)
-            admitted = self.admit(request)
+            admitted = self.admit(request, stream.peer_has_gone)
             try:
                 upgraded = self.upgrade(stream, admitted)
             except BaseException:
@@ -247,18 +247,23 @@ class Acceptor:
             return upgraded
         return None
 
-    def admit(self, request: HttpRequest) -> AdmittedRequest:
+    def admit(self, request: HttpRequest, has_gone: Callable[[], bool] | None = None) -> AdmittedRequest:
         """Admit a request, which occupies a connection slot until that is released.
+
+        Args:
+            request: the request.
+            has_gone: returns whether the peer has hung up; None: not known.
 
         Raises:
             RefusalError: the request is refused; the error holds the response.
+            DisconnectedError: the peer has gone while it waited.
         """
         client = self._client_address(request.remote_address[0], request.headers)
         if client != request.remote_address[0]:
             request = replace(request, forwarded_for=client)
         slot = self._limiter.acquire(client)
         try:
-            return AdmittedRequest(self._policy.admit(request), request, slot)
+            return AdmittedRequest(self._policy.admit(request, has_gone), request, slot)
         except BaseException:
             slot.release()
             raise

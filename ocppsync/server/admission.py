@@ -34,11 +34,20 @@ class Credentials:
 class Security(Protocol):
     """Authenticates charge points and checks their messages."""
 
-    def admit(self, request: HttpRequest, charge_point_id: str, version: str | None) -> Credentials:
-        """Authenticate a charge point; ``version`` is the OCPP version of the connection, None if there is none.
+    def admit(
+        self, request: HttpRequest, charge_point_id: str, version: str | None, has_gone: Callable[[], bool] | None
+    ) -> Credentials:
+        """Authenticate a charge point.
+
+        Args:
+            request: its upgrade request.
+            charge_point_id: the identity in it.
+            version: the OCPP version of the connection, None if there is none.
+            has_gone: returns whether the peer has hung up; None: not known.
 
         Raises:
             RefusalError: the charge point is not authenticated.
+            DisconnectedError: the peer has gone while it waited.
         """
         raise NotImplementedError
 
@@ -97,18 +106,23 @@ class AdmissionPolicy:
     limiter: AttemptLimiter | None = None
     realm: str = field(default="ocpp")
 
-    def admit(self, request: HttpRequest) -> UpgradeDecision:
+    def admit(self, request: HttpRequest, has_gone: Callable[[], bool] | None = None) -> UpgradeDecision:
         """Return how to answer a request; checks the path first, then the credentials, then the subprotocol.
+
+        Args:
+            request: the request.
+            has_gone: returns whether the peer has hung up; None: not known.
 
         Raises:
             RefusalError: the request is refused; the error holds the response.
+            DisconnectedError: the peer has gone while it waited.
         """
         key = check_upgrade(request)
         charge_point_id = self._identify(request)
         offered = offered_protocols(request)
         chosen = self._choose_subprotocol(offered)
         version = None if chosen is None else SUBPROTOCOLS[chosen]
-        credentials = self._authenticate(request, charge_point_id, version)
+        credentials = self._authenticate(request, charge_point_id, version, has_gone)
         if chosen is None and self.refuse_unknown_protocol:
             raise RefusalError(
                 400, f"no common subprotocol: the client offered {offered}; supported: {list(self.protocols)}"
@@ -134,12 +148,15 @@ class AdmissionPolicy:
             raise RefusalError(500, "identify returned neither str nor None")
         return identity
 
-    def _authenticate(self, request: HttpRequest, charge_point_id: str, version: str | None) -> Credentials | None:
+    def _authenticate(
+        self, request: HttpRequest, charge_point_id: str, version: str | None, has_gone: Callable[[], bool] | None
+    ) -> Credentials | None:
         if self.security is None and self.authorize is None:
             return None
-        limiter = self.limiter
+        limiter, credentials = self.limiter, None
         with nullcontext() if limiter is None else limiter.attempt(request.client_address, charge_point_id):
-            credentials = None if self.security is None else self.security.admit(request, charge_point_id, version)
+            if self.security is not None:
+                credentials = self.security.admit(request, charge_point_id, version, has_gone)
             self._authorize(request, charge_point_id)
         return credentials
 

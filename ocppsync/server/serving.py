@@ -7,7 +7,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum, auto
 
@@ -117,16 +117,21 @@ class ConnectionServer:
         finally:
             self._remove_thread(threading.current_thread())
 
-    def admit(self, http_request: HttpRequest) -> AdmittedRequest:
+    def admit(self, http_request: HttpRequest, has_gone: Callable[[], bool] | None = None) -> AdmittedRequest:
         """Admit an upgrade request that was read elsewhere, such as by a WSGI server.
 
         An admitted request occupies a slot until `serve_socket` or `serve_transport` returns, or until
         ``slot.release()``.
 
+        Args:
+            http_request: the request.
+            has_gone: returns whether the peer has hung up; None: not known.
+
         Raises:
             RefusalError: the request is refused; the error holds the response.
+            DisconnectedError: the peer has gone while it waited.
         """
-        return self._acceptor.admit(http_request)
+        return self._acceptor.admit(http_request, has_gone)
 
     def serve_socket(self, sock: socket.socket, admitted: AdmittedRequest) -> None:
         """Serve an admitted charge point on the calling thread until the connection ends, then close the socket."""

@@ -16,6 +16,18 @@ _logger = logging.getLogger(__name__)
 
 # A flag of each write, so that the socket itself stays blocking for the reader.
 _DONT_WAIT = socket.MSG_DONTWAIT
+# Where the system does not know it, only a connection that was broken off is seen to have ended.
+_HANGS_UP: int = getattr(select, "POLLRDHUP", 0)
+
+
+def has_ended(sock: socket.socket) -> bool:
+    """Return whether the peer of a socket has closed it or its writing side, or this end has; never waits."""
+    poll = select.poll()
+    try:
+        poll.register(sock, _HANGS_UP)
+    except ValueError:
+        return True  # it is closed
+    return bool(poll.poll(0))
 
 
 class Stream:
@@ -102,6 +114,10 @@ class Stream:
 
     def _receive(self, size: int) -> bytes:
         return self._socket.recv(size)
+
+    def peer_has_gone(self) -> bool:
+        """Return whether the peer has ended the connection, or this end has; reads nothing and never waits."""
+        return has_ended(self._socket)
 
     # Writing, on any thread.
 

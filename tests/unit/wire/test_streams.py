@@ -68,6 +68,23 @@ def test_the_read_timeout() -> None:
             stream.recv(1)
 
 
+def test_it_sees_that_its_peer_has_gone_without_reading() -> None:
+    with plain() as (stream, peer):
+        assert not stream.peer_has_gone()
+        peer.send(b"abc")
+        assert not stream.peer_has_gone()
+        peer.hang_up()
+        assert stream.peer_has_gone()
+        assert stream.recv(4) == b"abc"
+
+
+@pytest.mark.parametrize("end", ["abort", "close"])
+def test_nobody_waits_at_the_other_end_of_what_has_ended_here(end: str) -> None:
+    with plain() as (stream, _):
+        getattr(stream, end)()
+        assert stream.peer_has_gone()
+
+
 def test_it_knows_its_peer() -> None:
     with plain() as (stream, peer):
         assert stream.remote_address == peer.sock.getsockname()
