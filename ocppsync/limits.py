@@ -37,7 +37,7 @@ class Limits:
         queued_calls: CALLs of one peer that wait for their handler; one more gets a CALLERROR. The same if as many
             `after` hooks for its CALLs wait.
         call_bytes: memory in bytes for the CALLs of one peer that wait, about as large as they are once parsed: up to
-            32 times their text. One that exceeds it gets a CALLERROR.
+            48 times their text. One that exceeds it gets a CALLERROR.
         call_bytes_total: the same for all peers together, except for the first 16 KiB of each. None: no limit.
         answer_bytes: memory in bytes for the answers to the last CALLs of one identity, which are kept for repeats; the
             oldest ones are forgotten. Also for those CALLs themselves.
@@ -61,7 +61,7 @@ class Limits:
     failed_authentications: int | None = 10
     malformed_messages: int | None = 50
     queued_calls: int = 100
-    call_bytes: int = 16 * 1024 * 1024
+    call_bytes: int = 32 * 1024 * 1024
     call_bytes_total: int | None = 256 * 1024 * 1024
     answer_bytes: int = 64 * 1024
     answer_bytes_total: int | None = 64 * 1024 * 1024
