@@ -6,12 +6,9 @@ import contextlib
 import logging
 import socket
 import ssl
-import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 from ..events import Observer, Refused
 from ..limits import Limits, Timeouts
@@ -25,10 +22,9 @@ from ..wire.websocket import WebSocket
 from .admission import AdmissionPolicy, UpgradeDecision
 from .connection_limits import ConnectionLimiter, Slot
 from .forwarded import ClientAddress
+from .handshakes import Handshakes
 
 _logger = logging.getLogger(__name__)
-_SLOW = 1.0
-"""Seconds after which a handshake may be aborted to make room for a new one."""
 _LINGER = 1.0
 """Seconds that a refused peer has to read the response before its connection is closed."""
 
@@ -57,14 +53,6 @@ class UpgradedConnection(AdmittedRequest):
     """An admitted request that was answered with 101, with its WebSocket."""
 
     websocket: WebSocket
-
-
-class _Handshake(NamedTuple):
-    """A handshake in progress."""
-
-    started: float
-    peer: str | None
-    """The rate-limit key of the peer; None behind a trusted proxy."""
 
 
 class Acceptor:
@@ -101,11 +89,7 @@ class Acceptor:
         self._ssl_context = ssl_context
         self._on_raw_socket_data = on_raw_socket_data
         self._observe = observe
-        self._lock = threading.Lock()  # guards everything below
-        self._handshakes: dict[Stream, _Handshake] = {}  # in progress, oldest first
-        self._by_peer: Counter[str] = Counter()  # handshakes by rate-limit key
-        self._warned: set[str | None] = set()  # peers at their limit that were logged; None: the limit for all peers
-        self._closed = False
+        self._handshakes = Handshakes(limits)
 
     def accept(self, sock: socket.socket) -> UpgradedConnection | None:
         """Return the new connection after its handshake; if that fails, close the socket and return None."""
@@ -123,87 +107,23 @@ class Acceptor:
         try:
             upgraded = self._handshake(stream, deadline)
         finally:
-            self._end_handshake(stream)
+            self._handshakes.end(stream)
         if upgraded is None:
             stream.close()
         return upgraded
 
     def _begin_handshake(self, stream: Stream) -> bool:
-        """Count a new handshake; at a limit, abort the oldest one if it is slow, or else return False."""
+        """Count a new handshake; False: there is no room for it."""
         address = stream.remote_address[0]
-        handshake = _Handshake(
-            time.monotonic(), None if self._client_address.trusts(address) else rate_limit_key(address)
-        )
-        with self._lock:
-            oldest, warning = self._oldest_at_limit(handshake.peer)
-            room = oldest is None or handshake.started - self._handshakes[oldest].started > _SLOW
-            if room:
-                if oldest is not None:
-                    self._remove(oldest)
-                self._handshakes[stream] = handshake
-                if handshake.peer is not None:
-                    self._by_peer[handshake.peer] += 1
-            closed = self._closed
+        peer = None if self._client_address.trusts(address) else rate_limit_key(address)
+        room, warning = self._handshakes.begin(stream, peer)
         if warning is not None:
             _logger.warning("%s", warning)
-        if not room:
-            return False
-        if oldest is not None:
-            oldest.abort()
-        if closed:
-            stream.abort()
-        return True
-
-    def _oldest_at_limit(self, peer: str | None) -> tuple[Stream | None, str | None]:
-        """Return the oldest handshake that counts toward a limit this peer has reached, and a warning to log."""
-        assert self._lock.locked()
-        limit, count = self._limits.handshakes_per_address, 0 if peer is None else self._by_peer[peer]
-        if limit is not None and count >= limit:
-            oldest = next(stream for stream, handshake in self._handshakes.items() if handshake.peer == peer)
-            return oldest, self._once(
-                peer, f"{count} handshakes of {peer} in progress; aborting its slow ones for new ones"
-            )
-        limit, count = self._limits.handshakes, len(self._handshakes)
-        if limit is not None and count >= limit:
-            oldest = next(iter(self._handshakes))
-            return oldest, self._once(None, f"{count} handshakes in progress; aborting slow ones for new ones")
-        return None, None
-
-    def _once(self, peer: str | None, warning: str) -> str | None:
-        """Return the warning, or None if it was logged before for this peer, or for all peers together."""
-        assert self._lock.locked()
-        if peer in self._warned:
-            return None
-        self._warned.add(peer)
-        return warning
-
-    def _end_handshake(self, stream: Stream) -> None:
-        with self._lock:
-            self._remove(stream)
-
-    def _remove(self, stream: Stream) -> None:
-        assert self._lock.locked()
-        handshake = self._handshakes.pop(stream, None)
-        if handshake is None:
-            return
-        peer = handshake.peer
-        # Warn again only after the count has fallen below half the limit.
-        if peer is not None:
-            self._by_peer[peer] -= 1
-            if self._by_peer[peer] * 2 < (self._limits.handshakes_per_address or 0):
-                self._warned.discard(peer)
-            if not self._by_peer[peer]:
-                del self._by_peer[peer]
-        if len(self._handshakes) * 2 < (self._limits.handshakes or 0):
-            self._warned.discard(None)
+        return room
 
     def close(self) -> None:
         """Abort every handshake in progress, and every later one."""
-        with self._lock:
-            self._closed = True
-            streams = list(self._handshakes)
-        for stream in streams:
-            stream.abort()
+        self._handshakes.close()
 
     def plain_stream(self, sock: socket.socket) -> Stream:
         """Return the stream of a connection without TLS; raises OSError if the connection has ended."""
@@ -223,6 +143,8 @@ class Acceptor:
             if isinstance(stream, TLSStream):
                 stream.handshake(deadline)
             request = read_request(stream, deadline=deadline, max_header_size=self._limits.header_size)
+            if not self._handshakes.decide(stream):
+                raise DisconnectedError("it was slow, and has made room for another")
             admitted = self.admit(request, stream.peer_has_gone)
             try:
                 upgraded = self.upgrade(stream, admitted)

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 from bystander import besieged, heartbeat
-from support import Recorder
+from support import Recorder, wait_until
 from wire import DEADLINE, PING, PONG, TEXT, Peer, dial, frame, request
 
 from ocppsync import Limits, Timeouts
-from ocppsync.server import acceptor
+from ocppsync.server import handshakes
 
 HEARTBEAT = '[2,"%d","Heartbeat",{}]'
 
@@ -36,7 +36,7 @@ def test_2000_handshakes_that_are_opened_and_abandoned(caplog: pytest.LogCapture
 
 
 def test_slow_handshakes_give_way(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(acceptor, "_SLOW", 0.0)
+    monkeypatch.setattr(handshakes, "_SLOW", 0.0)
     heard = Recorder()
     with besieged(caplog, limits=Limits(handshakes=4), on_raw_socket_data=heard) as siege:
         silent = [dial(siege.port) for _ in range(4)]
@@ -56,7 +56,7 @@ def test_slow_handshakes_give_way(caplog: pytest.LogCaptureFixture, monkeypatch:
 def test_where_no_handshake_is_slow_the_newcomer_waits_outside(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(acceptor, "_SLOW", 10 * DEADLINE)
+    monkeypatch.setattr(handshakes, "_SLOW", 10 * DEADLINE)
     deciding, decided = threading.Semaphore(0), threading.Event()
 
     def authorize(http_request: Any, charge_point_id: str) -> bool:
@@ -81,10 +81,55 @@ def test_where_no_handshake_is_slow_the_newcomer_waits_outside(
         assert len(siege.said("2 handshakes in progress")) == 1
 
 
+def test_an_application_that_hangs_costs_no_more_threads_than_handshakes(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long its peers have waited, none makes room for another one that would wait as well."""
+    monkeypatch.setattr(handshakes, "_SLOW", -1.0)
+    deciding, decided = Recorder(), threading.Event()
+
+    def authorize(http_request: Any, charge_point_id: str) -> bool:
+        if charge_point_id.startswith("bystander"):
+            return True
+        deciding(charge_point_id)
+        return decided.wait(DEADLINE)
+
+    def threads() -> int:
+        return sum(thread.name == "ocppsync-reader" for thread in threading.enumerate())
+
+    with (
+        besieged(caplog, authorize=authorize, limits=Limits(handshakes=5)) as siege,
+        contextlib.ExitStack() as peers,
+    ):
+        first = [peers.enter_context(dial(siege.port)) for _ in range(5)]
+        for number, peer in enumerate(first):
+            peer.send(request(f"/first-{number}"))
+        deciding.wait(5)
+        for _ in range(30):
+            with dial(siege.port) as newcomer:
+                response = newcomer.read_response()
+                assert (response.status, response.header("Retry-After")) == (503, "30")
+                newcomer.wait_for_end()
+        # One that hangs up keeps its place: its thread is in the hands of the application.
+        first[0].hang_up()
+        with dial(siege.port) as newcomer:
+            assert newcomer.read_response().status == 503
+        wait_until(lambda: threads() == 5)
+        siege.bystanders.serve_on()
+        assert len(deciding.items) == 5
+        decided.set()
+        for peer in first[1:]:
+            assert peer.read_response().status == 101
+        with siege.attacker() as attacker:
+            heartbeat(attacker, "1")
+        (told,) = siege.said("5 handshakes in progress")
+        assert "5 of them wait for passwords to be checked or for the application" in told
+
+
 def test_one_address_leaves_handshakes_for_others(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(acceptor, "_SLOW", 10 * DEADLINE)
+    monkeypatch.setattr(handshakes, "_SLOW", 10 * DEADLINE)
     heard = Recorder()
     limits = Limits(handshakes=3, handshakes_per_address=2)
     with besieged(caplog, limits=limits, on_raw_socket_data=heard) as siege, contextlib.ExitStack() as peers:
@@ -102,7 +147,7 @@ def test_one_address_leaves_handshakes_for_others(
 def test_slow_handshakes_of_an_address_give_way_to_its_own(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(acceptor, "_SLOW", 0.0)
+    monkeypatch.setattr(handshakes, "_SLOW", 0.0)
     heard = Recorder()
     limits = Limits(handshakes_per_address=1)
     with besieged(caplog, limits=limits, on_raw_socket_data=heard) as siege, contextlib.ExitStack() as peers:
@@ -120,7 +165,7 @@ def test_slow_handshakes_of_an_address_give_way_to_its_own(
 def test_the_handshakes_of_a_trusted_proxy_could_be_anybodys(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(acceptor, "_SLOW", 10 * DEADLINE)
+    monkeypatch.setattr(handshakes, "_SLOW", 10 * DEADLINE)
     heard = Recorder()
     limits = Limits(handshakes_per_address=1)
     with (

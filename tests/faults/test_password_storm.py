@@ -16,9 +16,10 @@ from certificates import Authority
 from support import DEADLINE, Recorder, basic, serving, wait_until
 from wire import Peer, dial, request
 
-from ocppsync import CentralSystem, Passwords, SecurityProfiles, hash_password
+from ocppsync import CentralSystem, Limits, Passwords, SecurityProfiles, hash_password
 from ocppsync.security import passwords as module
 from ocppsync.security.hash_line import HashLine
+from ocppsync.server import handshakes
 
 quick = functools.partial(hash_password, n=2)
 
@@ -144,6 +145,28 @@ def test_a_fleet_that_gives_up_and_comes_again_gets_in_with_one_hash_for_each(si
             assert peer.read_response().status == 101
         assert len(fleet.hashing.items) == 8
         assert siege.said("handshakes in progress") == []
+
+
+def test_who_waits_for_a_hash_is_not_slow(
+    fleet: Fleet, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handshakes, "_SLOW", -1.0)
+    with (
+        besieged(caplog, security=fleet.security, limits=Limits(handshakes=4)) as siege,
+        contextlib.ExitStack() as peers,
+    ):
+        patient = [peers.enter_context(ask(siege, 0))]
+        fleet.hashing.wait()
+        patient += map(peers.enter_context, ask_in_turn(siege, fleet, range(1, 4)))
+        for _ in range(4):
+            with dial(siege.port) as newcomer:
+                assert newcomer.read_response().status == 503
+        siege.bystanders.serve_on()
+        fleet.let_hash(4)
+        for peer in patient:
+            assert peer.read_response().status == 101
+            heartbeat(peer, "1")
+    assert fleet.hashing.items == [f"secret {number}" for number in range(4)]
 
 
 def _secret(number: int) -> bytes:
