@@ -32,7 +32,8 @@ class Limits:
             count only in ``handshakes``, because their client is not known yet. None: no limit. Central system only.
         failed_authentications: refusals with 401 or 403 that one address may collect for one identity, and five times
             as many for all identities together; after that it gets 429 with Retry-After. Half of them are forgotten
-            every minute; attempts still in progress count. None: no limit. Central system only.
+            every minute; attempts still in progress count. A remembered password is counted by itself. None: no limit.
+            Central system only.
         malformed_messages: messages of one connection that are not OCPP-J; one more closes it with 1008. None: no
             limit.
         queued_calls: CALLs of one peer that wait for their handler; one more gets a CALLERROR. The same if as many

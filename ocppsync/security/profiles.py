@@ -171,6 +171,16 @@ class SecurityProfiles:
             raise RefusalError(401, f"wrong password for {charge_point_id!r}, or none is known", self._challenge)
         return hashed
 
+    def remembers(self, request: HttpRequest, charge_point_id: str, version: str | None) -> bool:
+        """Return whether the password in a request was verified before; quick, and asks nobody."""
+        basic = request.basic_credentials
+        if self.passwords is None or basic is None or request.peer_certificate is not None:
+            return False
+        user, password = basic
+        # Both in any case: the same time for each user.
+        remembered = self.passwords.remembers(charge_point_id, password, version)
+        return hmac.compare_digest(user, charge_point_id.encode("utf-8", "surrogatepass")) and remembered
+
     def _check_certificate(self, certificate: Mapping[str, Any], charge_point_id: str) -> Credentials:
         source = self._serial_number_of
         registered = None if source is None else _look_up(source, charge_point_id)

@@ -115,8 +115,12 @@ class Acceptor:
     def _begin_handshake(self, stream: Stream) -> bool:
         """Count a new handshake; False: there is no room for it."""
         address = stream.remote_address[0]
-        peer = None if self._client_address.trusts(address) else rate_limit_key(address)
-        room, warning = self._handshakes.begin(stream, peer)
+        room, warning = self._handshakes.begin(
+            stream,
+            rate_limit_key(address),
+            proven=self._limiter.has_proved(address),
+            shared=self._client_address.trusts(address),
+        )
         if warning is not None:
             _logger.warning("%s", warning)
         return room
@@ -154,6 +158,8 @@ class Acceptor:
         except RefusalError as refusal:
             log_refusal(refusal, request, self._observe)
             _send_refusal(stream, refusal)
+            self._handshakes.refuse(stream)
+            _linger(stream)
         except DisconnectedError as error:
             _logger.log(error.level, "WebSocket handshake with %s:%d failed: %s", host, port, error)
         except ssl.SSLEOFError:
@@ -236,7 +242,11 @@ def _send_refusal(stream: Stream, refusal: RefusalError) -> None:
         stream.buffer(refusal_response(refusal))
         stream.flush()
         stream.finish_writing()
-        # Closing with unread bytes would reset the connection, and the peer would lose the response.
+
+
+def _linger(stream: Stream) -> None:
+    # Closing with unread bytes would reset the connection, and the peer would lose the response.
+    with contextlib.suppress(OSError):
         deadline = time.monotonic() + _LINGER
         while (remaining := deadline - time.monotonic()) > 0:
             stream.set_read_timeout(remaining)

@@ -51,6 +51,10 @@ class Security(Protocol):
         """
         raise NotImplementedError
 
+    def remembers(self, request: HttpRequest, charge_point_id: str, version: str | None) -> bool:
+        """Return whether the password in a request was verified before; quick, and asks nobody."""
+        raise NotImplementedError
+
     def checks(self, metadata: ConnectionMetadata, credentials: Credentials) -> SecurityChecks:
         """Record that a charge point is connected, and return the checks for its messages."""
         raise NotImplementedError
@@ -59,8 +63,12 @@ class Security(Protocol):
 class AttemptLimiter(Protocol):
     """Limits failed authentications."""
 
-    def attempt(self, address: str, charge_point_id: str) -> AbstractContextManager[None]:
+    def attempt(self, address: str, charge_point_id: str, *, remembered: bool) -> AbstractContextManager[None]:
         """Return the context for one authentication; entering it raises RefusalError after too many failures."""
+        raise NotImplementedError
+
+    def proved(self, address: str, charge_point_id: str, connected_from: str) -> None:
+        """Remember that a charge point at an address has authenticated itself, over a connection from another."""
         raise NotImplementedError
 
 
@@ -153,11 +161,16 @@ class AdmissionPolicy:
     ) -> Credentials | None:
         if self.security is None and self.authorize is None:
             return None
-        limiter, credentials = self.limiter, None
-        with nullcontext() if limiter is None else limiter.attempt(request.client_address, charge_point_id):
-            if self.security is not None:
-                credentials = self.security.admit(request, charge_point_id, version, has_gone)
+        limiter, security, credentials = self.limiter, self.security, None
+        client = request.client_address
+        remembered = security is not None and security.remembers(request, charge_point_id, version)
+        with nullcontext() if limiter is None else limiter.attempt(client, charge_point_id, remembered=remembered):
+            if security is not None:
+                credentials = security.admit(request, charge_point_id, version, has_gone)
             self._authorize(request, charge_point_id)
+        # Profile 0 proves nothing.
+        if limiter is not None and (credentials is None or credentials.profile > 0):
+            limiter.proved(client, charge_point_id, request.remote_address[0])
         return credentials
 
     def _authorize(self, request: HttpRequest, charge_point_id: str) -> None:

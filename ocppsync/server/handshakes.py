@@ -19,25 +19,35 @@ class _Handshake(NamedTuple):
     """A handshake in progress."""
 
     began: float
-    peer: str | None
-    """The rate-limit key of the peer; None behind a trusted proxy."""
+    address: str
+    """The rate-limit key of the address that it comes from."""
+    proven: bool
+    """Whether a charge point has proved itself from there."""
 
 
 class Handshakes:
     """The handshakes in progress. Each has a thread of its own, so this bounds the threads as well.
 
-    Each of them is in one of three phases:
+    Each of them is in one of four phases:
 
     =========  ==============================================  ===============================================
     phase      what it waits for                               its place
     =========  ==============================================  ===============================================
-    reading    the peer: TLS, and the request                  may go to a new one once it is slow
-    deciding   us: the application, the hash of a password     is its own until its thread ends
+    reading    the peer: TLS, and the request                  may go to a new one
+    deciding   us: the application, the hash of a password     is its own
+    refused    the peer, which may read the response           goes to a new one at once
     leaving    nothing: it was aborted                         has gone to another; its thread is about to end
     =========  ==============================================  ===============================================
 
     Time that we let a peer wait is never its slowness. If the application is slow, new handshakes are refused, and the
     threads stay as many as the limit says, and at most as many again that are leaving.
+
+    At the limit of an address, its oldest handshake that is slow makes room. At the limit of all together:
+
+    * An address from which a charge point has proved itself goes first: others make room for its new handshakes even
+      if they are not slow, and its own make room only for such an address.
+    * Otherwise a slow handshake makes room if more come from its address than from the address of the new one: those
+      of the address with the most first, and of these the oldest. So a few addresses cannot keep the others out.
 
     Args:
         limits: how many in all, and of one address.
@@ -48,39 +58,45 @@ class Handshakes:
         self._limits = limits
         self._clock = clock
         self._lock = threading.Lock()  # guards everything below
-        self._reading: dict[Stream, _Handshake] = {}  # oldest first
+        # Each oldest first.
+        self._reading: dict[Stream, _Handshake] = {}
         self._deciding: dict[Stream, _Handshake] = {}
+        self._refused: dict[Stream, _Handshake] = {}
         self._leaving: set[Stream] = set()
-        self._by_peer: Counter[str] = Counter()  # those that read and those we decide about, by rate-limit key
-        self._warned: set[str | None] = set()  # peers at their limit that were logged; None: the limit for all peers
+        self._by_address: Counter[str] = Counter()  # those of the first three phases
+        self._warned: set[str | None] = set()  # addresses at their limit that were logged; None: the limit for all
         self._closed = False
 
     def __repr__(self) -> str:
-        return f"<Handshakes reading={len(self._reading)} deciding={len(self._deciding)} leaving={len(self._leaving)}>"
+        counts = f"reading={len(self._reading)} deciding={len(self._deciding)} refused={len(self._refused)}"
+        return f"<Handshakes {counts} leaving={len(self._leaving)}>"
 
-    def begin(self, stream: Stream, peer: str | None) -> tuple[bool, str | None]:
-        """Count a new handshake; at a limit, abort a slow one for it, or else refuse it.
+    def begin(
+        self, stream: Stream, address: str, *, proven: bool = False, shared: bool = False
+    ) -> tuple[bool, str | None]:
+        """Count a new handshake; at a limit, abort another one for it, or else refuse it.
 
         Args:
             stream: its connection.
-            peer: the rate-limit key of the peer; None: it counts only in all.
+            address: the rate-limit key of the address that it comes from.
+            proven: whether a charge point has proved itself from there.
+            shared: the address is one of a trusted proxy, to which the limit of an address does not apply.
 
         Returns:
             Whether there is room, and a warning to log.
         """
-        handshake = _Handshake(self._clock(), peer)
+        handshake = _Handshake(self._clock(), address, proven)
         with self._lock:
-            room, slow, warning = self._room_for(handshake)
-            if slow is not None:
-                self._remove(slow)
-                self._leaving.add(slow)
+            room, aborted, warning = self._room_for(handshake, shared)
+            if aborted is not None:
+                self._remove(aborted)
+                self._leaving.add(aborted)
             if room:
                 self._reading[stream] = handshake
-                if peer is not None:
-                    self._by_peer[peer] += 1
+                self._by_address[address] += 1
             closed = self._closed
-        if slow is not None:
-            slow.abort()
+        if aborted is not None:
+            aborted.abort()
         if room and closed:
             stream.abort()
         return room, warning
@@ -94,6 +110,13 @@ class Handshakes:
             self._deciding[stream] = handshake
             return True
 
+    def refuse(self, stream: Stream) -> None:
+        """Have a handshake make room from now on: its response is on the way, and nothing else is expected of it."""
+        with self._lock:
+            handshake = self._reading.pop(stream, None) or self._deciding.pop(stream, None)
+            if handshake is not None:
+                self._refused[stream] = handshake
+
     def end(self, stream: Stream) -> None:
         """Count a handshake no more; its thread ends, or serves the connection."""
         with self._lock:
@@ -104,60 +127,83 @@ class Handshakes:
         """Abort every handshake in progress, and every later one."""
         with self._lock:
             self._closed = True
-            streams = [*self._reading, *self._deciding]
+            streams = [*self._reading, *self._deciding, *self._refused]
         for stream in streams:
             stream.abort()
 
     @property
     def _count(self) -> int:
-        return len(self._reading) + len(self._deciding)
+        return len(self._reading) + len(self._deciding) + len(self._refused)
 
-    def _room_for(self, new: _Handshake) -> tuple[bool, Stream | None, str | None]:
-        """Return whether there is room for a handshake, the slow one that has to make it, and a warning to log."""
+    def _room_for(self, new: _Handshake, shared: bool) -> tuple[bool, Stream | None, str | None]:
+        """Return whether there is room for a handshake, the one to abort for it, and a warning to log."""
         assert self._lock.locked()
-        limit, count = self._limits.handshakes_per_address, 0 if new.peer is None else self._by_peer[new.peer]
-        if limit is not None and count >= limit:
-            deciding = sum(handshake.peer == new.peer for handshake in self._deciding.values())
-            warning = self._once(new.peer, f"{count} handshakes of {new.peer} in progress", deciding)
-            slow = self._slow_one(new, of_peer=True)
+        limit, count = self._limits.handshakes_per_address, self._by_address[new.address]
+        if limit is not None and count >= limit and not shared:
+            deciding = sum(handshake.address == new.address for handshake in self._deciding.values())
+            warning = self._once(new.address, f"{count} handshakes of {new.address} in progress", deciding)
+            aborted = self._one_of_its_address(new)
         else:
             limit, count = self._limits.handshakes, self._count
             if limit is None or count < limit:
                 return True, None, None
             warning = self._once(None, f"{count} handshakes in progress", len(self._deciding))
-            slow = self._slow_one(new, of_peer=False)
-        return slow is not None, slow, warning
-
-    def _slow_one(self, new: _Handshake, *, of_peer: bool) -> Stream | None:
-        """Return the handshake that makes room for a new one, or None."""
-        assert self._lock.locked()
+            aborted = self._one_of_all(new)
         if self._limits.handshakes is not None and len(self._leaving) >= self._limits.handshakes:
-            return None  # the threads of those that were aborted do not get to their end
-        candidates = (one for one, handshake in self._reading.items() if not of_peer or handshake.peer == new.peer)
+            aborted = None  # the threads of those that were aborted before do not get to their end
+        return aborted is not None, aborted, warning
+
+    def _one_of_its_address(self, new: _Handshake) -> Stream | None:
+        """Return the handshake that makes room for another of its address, or None."""
+        candidates = (stream for stream, handshake in self._refused.items() if handshake.address == new.address)
+        refused = next(candidates, None)
+        if refused is not None:
+            return refused
+        candidates = (stream for stream, handshake in self._reading.items() if handshake.address == new.address)
         oldest = next(candidates, None)
         return oldest if oldest is not None and new.began - self._reading[oldest].began > _SLOW else None
 
-    def _once(self, peer: str | None, text: str, deciding: int) -> str | None:
-        """Return the warning, or None if it was logged before for this peer, or for all peers together."""
+    def _one_of_all(self, new: _Handshake) -> Stream | None:
+        """Return the handshake that makes room for one of any address, or None."""
+        if self._refused:
+            return next(iter(self._refused))
+        candidates = (stream for stream, handshake in self._reading.items() if self._makes_room(handshake, new))
+        return min(candidates, key=self._rank, default=None)
+
+    def _makes_room(self, handshake: _Handshake, new: _Handshake) -> bool:
+        if handshake.address != new.address:
+            if handshake.proven is not new.proven:
+                return new.proven
+            if self._by_address[handshake.address] <= self._by_address[new.address]:
+                return False
+        return new.began - handshake.began > _SLOW
+
+    def _rank(self, stream: Stream) -> tuple[bool, int]:
+        """Return what is least for the handshake that makes room first; of several, the oldest does."""
+        handshake = self._reading[stream]
+        return handshake.proven, -self._by_address[handshake.address]
+
+    def _once(self, address: str | None, text: str, deciding: int) -> str | None:
+        """Return the warning, or None if it was logged before for this address, or for all together."""
         assert self._lock.locked()
-        if peer in self._warned:
+        if address in self._warned:
             return None
-        self._warned.add(peer)
+        self._warned.add(address)
         waiting = f", {deciding} of them wait for passwords to be checked or for the application" if deciding else ""
         return f"{text}{waiting}; slow ones are aborted for new ones, otherwise new ones are refused"
 
     def _remove(self, stream: Stream) -> None:
         assert self._lock.locked()
-        handshake = self._reading.pop(stream, None) or self._deciding.pop(stream, None)
+        phases = (self._reading, self._deciding, self._refused)
+        handshake = next((phase.pop(stream) for phase in phases if stream in phase), None)
         if handshake is None:
             return
-        peer = handshake.peer
+        address = handshake.address
         # Warn again only after the count has fallen below half the limit.
-        if peer is not None:
-            self._by_peer[peer] -= 1
-            if self._by_peer[peer] * 2 < (self._limits.handshakes_per_address or 0):
-                self._warned.discard(peer)
-            if not self._by_peer[peer]:
-                del self._by_peer[peer]
+        self._by_address[address] -= 1
+        if self._by_address[address] * 2 < (self._limits.handshakes_per_address or 0):
+            self._warned.discard(address)
+        if not self._by_address[address]:
+            del self._by_address[address]
         if self._count * 2 < (self._limits.handshakes or 0):
             self._warned.discard(None)
