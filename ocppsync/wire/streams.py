@@ -12,22 +12,36 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-_logger = logging.getLogger(__name__)
+from ..interrupts import raise_interrupt
 
+_logger = logging.getLogger(__name__)
+_LINGER = 1.0
+"""Seconds that a peer has to read the last bytes before its connection is closed."""
+
+# Only Linux has it: the peer writes no more, also if unread bytes came before.
+_PEER_CLOSED = getattr(select, "POLLRDHUP", 0)
 # A flag of each write, so that the socket itself stays blocking for the reader.
 _DONT_WAIT = socket.MSG_DONTWAIT
-# Where the system does not know it, only a connection that was broken off is seen to have ended.
-_HANGS_UP: int = getattr(select, "POLLRDHUP", 0)
 
 
 def has_ended(sock: socket.socket) -> bool:
-    """Return whether the peer of a socket has closed it or its writing side, or this end has; never waits."""
+    """Return whether the peer of a socket has closed its end, or the connection has broken; does not wait."""
     poll = select.poll()
     try:
-        poll.register(sock, _HANGS_UP)
+        poll.register(sock, select.POLLIN | _PEER_CLOSED)
     except ValueError:
-        return True  # it is closed
-    return bool(poll.poll(0))
+        return True  # this end is closed
+    found = dict(poll.poll(0)).get(sock.fileno(), 0)
+    if found & (_PEER_CLOSED | select.POLLHUP | select.POLLERR | select.POLLNVAL):
+        return True
+    if not found:
+        return False
+    try:
+        return not sock.recv(1, socket.MSG_PEEK | _DONT_WAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 class Stream:
@@ -87,6 +101,11 @@ class Stream:
 
     # Reading, on one thread.
 
+    @property
+    def peer_has_left(self) -> bool:
+        """Whether the peer has closed its end, or the connection has broken; does not wait."""
+        return self.aborted or has_ended(self._socket)
+
     def set_read_timeout(self, seconds: float | None) -> None:
         """Let `recv` raise TimeoutError after this many seconds; None: no timeout."""
         self._socket.settimeout(seconds)
@@ -104,7 +123,8 @@ class Stream:
         if data and self._on_data is not None:
             try:
                 self._on_data(data)
-            except Exception:
+            except BaseException as error:
+                raise_interrupt(error)
                 _logger.exception("%s: on_raw_socket_data failed", self.name, extra=self.log_fields)
         return data
 
@@ -114,10 +134,6 @@ class Stream:
 
     def _receive(self, size: int) -> bytes:
         return self._socket.recv(size)
-
-    def peer_has_gone(self) -> bool:
-        """Return whether the peer has ended the connection, or this end has; reads nothing and never waits."""
-        return has_ended(self._socket)
 
     # Writing, on any thread.
 
@@ -238,6 +254,18 @@ class Stream:
     def finish_writing(self) -> None:
         """Shut the writing side of the socket down; reading goes on."""
         self._shut(socket.SHUT_WR)
+
+    def linger(self) -> None:
+        """Let the peer read the last bytes, for a second at most; only for the reading thread."""
+        # Closing with unread bytes would reset the connection, and the peer would lose what was written last.
+        with contextlib.suppress(OSError):
+            if not self.backlog:
+                self.finish_writing()
+            deadline = time.monotonic() + _LINGER
+            while (remaining := deadline - time.monotonic()) > 0:
+                self.set_read_timeout(remaining)
+                if not self.recv(4096):
+                    break
 
     def abort(self) -> None:
         """End the connection at once, from any thread; a blocked `recv` or `flush` returns."""

@@ -19,12 +19,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from wsproto import ConnectionType, WSConnection
+from wsproto import ConnectionType
 from wsproto.connection import Connection, ConnectionState
 from wsproto.events import BytesMessage, CloseConnection, Event, Ping, TextMessage
 from wsproto.utilities import ProtocolError as WebSocketProtocolError
 
+from ..budget import Budget, Loan
+from .close_frames import CloseFrames
 from .deflate import Deflate
+from .http import RefusalError, send_refusal
 from .streams import Stream
 from .transport import CloseCode, TransportClosedError
 from .websocket_frames import PING, PONG, TEXT, Control, FrameReader, whole_frame
@@ -36,6 +39,8 @@ _READ_SIZE = 2048
 _LARGE_READ_SIZE = 65536
 # Bytes of pongs and refusals that are buffered for a peer that does not read, in addition to two of our messages.
 _BACKLOG_LIMIT = 256 * 1024
+# Bytes of an unfinished message that do not count toward what all connections share.
+_FREE = 16 * 1024
 
 
 class WebSocket:
@@ -49,7 +54,8 @@ class WebSocket:
         max_message_size: the longest message that is accepted, in bytes.
         name: the name of the connection in the log and in thread names.
         peer: the name of the peer, in log lines about what it did; None: ``name``.
-        handshake_ws: the wsproto object of the handshake, if it has already read frames.
+        unfinished: the bytes that all connections share for what was read of messages that are not complete yet.
+        answer: the answer to the handshake that `open` sends, before all frames; empty if it was sent.
     """
 
     def __init__(
@@ -62,28 +68,33 @@ class WebSocket:
         max_message_size: int,
         name: str,
         peer: str | None = None,
-        handshake_ws: WSConnection | None = None,
+        unfinished: Budget | None = None,
+        answer: bytes = b"",
     ) -> None:
         # Created when it is first needed, mostly at the end: there are many idle connections, and it is large.
-        self._ws: Connection | WSConnection | None = handshake_ws
+        self._ws: Connection | None = None
+        self._close_frames = CloseFrames()
         self._stream = stream
         self._client = client
         self._deflate = deflate
-        self._frames = FrameReader(masked=not client, limit=max_message_size, fast_path=handshake_ws is None)
+        self._frames = FrameReader(masked=not client, limit=max_message_size)
         self._limit = max_message_size
         self._name = stream.name = name
         self._peer = stream.peer = peer or name
         self._log_fields = stream.log_fields
         self.subprotocol = subprotocol
-        self._events: Iterator[Event] | None = None if handshake_ws is None else handshake_ws.events()
+        self._events: Iterator[Event] | None = None
         self._read_size = _READ_SIZE
-        self._parts: list[str] = []
-        self._size = 0
+        # The fragments of a message. Not a list of texts: a peer may send a megabyte two characters at a time.
+        self._parts = bytearray()
+        self._loan = None if unfinished is None else Loan(unfinished, _FREE)
+        self._is_lent = False
         self._discarding = False
         self._ended = False
         # Frames enter the stream in the order in which they were made, and one thread calls wsproto. Guards the two
-        # below. Never held over I/O.
+        # three below. Never held over I/O.
         self._frame_lock = threading.Lock()
+        self._handshake_answer = answer
         self._closing = False
         self._largest = 0  # the size of the longest frame that was buffered
         self.close_code: int | None = None
@@ -98,17 +109,38 @@ class WebSocket:
     def _state(self) -> ConnectionState:
         return ConnectionState.OPEN if self._ws is None else self._ws.state
 
-    def _wsproto(self) -> Connection | WSConnection:
+    def _wsproto(self) -> Connection:
         assert self._frame_lock.locked()
         if self._ws is None:
             kind = ConnectionType.CLIENT if self._client else ConnectionType.SERVER
-            self._ws = Connection(kind, [self._deflate] if self._deflate else [])
+            self._ws = Connection(kind, [self._close_frames, *([self._deflate] if self._deflate else [])])
         return self._ws
+
+    @property
+    def peer_has_left(self) -> bool:
+        """Whether the peer has ended the connection already."""
+        return self._stream.peer_has_left
 
     def open(self) -> None:
         """Send the answer to the handshake; if that fails, `receive` ends."""
         with contextlib.suppress(OSError):
+            with self._frame_lock:
+                self._buffer_answer()
             self._stream.flush()
+
+    def refuse(self, refusal: RefusalError, code: int) -> bool:
+        """End the connection in place of `open`, or after it; see `Transport`."""
+        self.on_closing = None  # this thread ends the connection
+        with self._frame_lock:
+            unanswered, self._handshake_answer = bool(self._handshake_answer), b""
+        try:
+            if unanswered:
+                return send_refusal(self._stream, refusal)
+            self.close(code)
+            self._stream.linger()
+            return False
+        finally:
+            self.release()
 
     # Receiving, on one thread.
 
@@ -124,6 +156,8 @@ class WebSocket:
             if isinstance(piece, str):
                 return piece
             if piece is None:
+                if len(self._frames.buffer) + len(self._parts) > _FREE or self._is_lent:
+                    self._count_unfinished()
                 self._ended = not self._read()
             elif isinstance(piece, bytes):
                 self._ended = not self._hand_over(piece)
@@ -132,6 +166,17 @@ class WebSocket:
         if self.close_code is None:
             self.close_code = CloseCode.ABNORMAL
         return None
+
+    def _count_unfinished(self) -> None:
+        if self._loan is None:
+            return
+        size = len(self._frames.buffer) + len(self._parts)
+        if self._loan.cover(size):
+            self._is_lent = size > _FREE
+            return
+        text = "%s sends a long message while all connections together have too many unfinished ones; it is closed"
+        _logger.warning(text, self._peer, extra=self._log_fields)
+        self.fail(CloseCode.TRY_AGAIN_LATER, "too many long messages at once")
 
     def _read(self) -> bool:
         try:
@@ -171,18 +216,14 @@ class WebSocket:
         return None
 
     def _take_text(self, event: TextMessage) -> str | None:
-        data = event.data
-        self._size += len(data) if data.isascii() else len(data.encode())
-        if self._size > self._limit:
+        self._parts += event.data.encode()
+        if len(self._parts) > self._limit:
             self._fail_as_too_big()
             return None
-        if data:
-            self._parts.append(data)
         if not event.message_finished:
             return None
-        message = self._parts[0] if len(self._parts) == 1 else "".join(self._parts)
-        self._parts.clear()
-        self._size = 0
+        message = self._parts.decode()
+        self._parts = bytearray()
         return message
 
     def _fail_as_too_big(self) -> None:
@@ -200,9 +241,10 @@ class WebSocket:
                 int(event.code), "not UTF-8" if event.code == CloseCode.INVALID_DATA else "not the WebSocket protocol"
             )
             return
+        code = self._close_frames.code
         if self._state is ConnectionState.REMOTE_CLOSING:
-            self.close_code, self.close_reason = int(event.code), event.reason or ""
-        self._answer(event.response())
+            self.close_code, self.close_reason = int(code), event.reason or ""
+        self._answer(CloseConnection(code=code, reason=event.reason))
         # Another thread may have buffered a Close: write it before the connection ends.
         with contextlib.suppress(OSError):
             self._stream.flush()
@@ -218,7 +260,9 @@ class WebSocket:
         # is read and dropped until the peer ends the connection or the close timeout passes.
         self.close(code, reason)
         self._discarding = True
-        self._parts.clear()
+        self._parts = bytearray()
+        self._frames.buffer = b""
+        self._count_unfinished()
         if not self._stream.backlog:
             self._stream.finish_writing()
 
@@ -276,7 +320,14 @@ class WebSocket:
 
     def release(self) -> None:
         """Close the socket; for the receiving thread, after `receive` returned None."""
+        if self._loan is not None:
+            self._loan.cover(0)
         self._stream.close()
+
+    def _buffer_answer(self) -> None:
+        assert self._frame_lock.locked()
+        answer, self._handshake_answer = self._handshake_answer, b""
+        self._stream.buffer(answer)
 
     def _buffer(self, what: str | Control | Event) -> int:
         """Make the frame and buffer it; return its size in bytes."""
@@ -294,6 +345,9 @@ class WebSocket:
                 raise TransportClosedError("the connection is closed", written=False)
             else:
                 data = self._wsproto().send(TextMessage(data=what) if isinstance(what, str) else what)
+            if self._handshake_answer:
+                # A request that another thread sends before `open`.
+                self._buffer_answer()
             self._stream.buffer(data)
         except (WebSocketProtocolError, OSError) as error:
             raise TransportClosedError("the connection is closed", written=False) from error

@@ -27,7 +27,7 @@ def status(siege: Siege, charge_point_id: str, password: bytes, source: str = "1
 def test_wrong_passwords_behind_an_address_do_not_lock_the_right_one_out(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ocppsync.server.acceptor._LINGER", 0.05)
+    monkeypatch.setattr("ocppsync.wire.streams._LINGER", 0.05)
     security = SecurityProfiles(
         passwords=Passwords({f"CP{number}": quick("right") for number in range(8)}, hasher=quick),
         minimum_profile=lambda name: 0 if name.startswith("bystander") else 1,
@@ -113,7 +113,7 @@ def test_slow_handshakes_of_many_addresses_leave_those_alone_that_are_known(
 
 def test_who_was_refused_keeps_nobody_out(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     """A peer that does not close after its refusal is waited for, but not while another wants its place."""
-    monkeypatch.setattr("ocppsync.server.acceptor._LINGER", 60.0)
+    monkeypatch.setattr("ocppsync.wire.streams._LINGER", 60.0)
     with besieged(caplog, limits=Limits(handshakes=2)) as siege, contextlib.ExitStack() as peers:
         refused = [peers.enter_context(dial(siege.port)) for _ in range(2)]
         for peer in refused:

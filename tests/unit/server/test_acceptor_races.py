@@ -16,6 +16,7 @@ from ocppsync.server import acceptor as acceptor_module
 from ocppsync.server import handshakes
 from ocppsync.server.acceptor import Acceptor
 from ocppsync.server.admission import AdmissionPolicy
+from ocppsync.wire import streams
 from ocppsync.wire.http import HttpRequest
 from ocppsync.wire.streams import Stream
 
@@ -61,7 +62,7 @@ def door() -> Iterator[Callable[..., Door]]:
 
 def test_a_handshake_without_room_is_refused(door: Callable[..., Door], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handshakes, "_SLOW", 1000.0)
-    monkeypatch.setattr(acceptor_module, "_LINGER", 0.05)
+    monkeypatch.setattr(streams, "_LINGER", 0.05)
     opened = door(handshakes=1)
     first, _ = opened.knock()
     assert opened.acceptor._begin_handshake(first)

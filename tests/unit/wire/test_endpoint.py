@@ -97,3 +97,13 @@ def test_a_url_of_another_kind_is_named() -> None:
 def test_an_identity_is_needed() -> None:
     with pytest.raises(ValueError, match="identity"):
         Endpoint("ws://example", "")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://user:s3cret@host/?s3cret", "ws://user:s3/c?r#et@host:x/", "ws://host/?token=s3cret#part"],
+)
+def test_an_error_shows_no_credentials_of_a_url(url: str) -> None:
+    with pytest.raises(ValueError, match="invalid URL") as caught:
+        Endpoint(url, "CP1")
+    assert "s3" not in str(caught.value)
