@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from ..budget import Budget
 from ..events import Observer, Refused
@@ -47,6 +48,8 @@ class AdmittedRequest:
     decision: UpgradeDecision
     http_request: HttpRequest
     slot: Slot = field(repr=False, compare=False)
+    end_handshake: Callable[[], object] = field(default=lambda: None, repr=False, compare=False, kw_only=True)
+    """To be called once nothing waits for the application any more; further calls do nothing."""
 
     @property
     def charge_point_id(self) -> str:
@@ -106,7 +109,10 @@ class Acceptor:
         self._faults = 0  # handshakes that failed because of this end
 
     def accept(self, sock: socket.socket) -> UpgradedConnection | None:
-        """Return the new connection after its handshake; if that fails, close the socket and return None."""
+        """Return the new connection; its handshake counts until `AdmittedRequest.end_handshake` is called.
+
+        If the handshake fails, close the socket and return None.
+        """
         deadline = time.monotonic() + self._timeouts.handshake
         sock.settimeout(self._timeouts.handshake)
         try:
@@ -125,10 +131,12 @@ class Acceptor:
         try:
             upgraded = self._handshake(stream, deadline)
         finally:
-            self._handshakes.end(stream)
             if upgraded is None:
+                self._handshakes.end(stream)
                 stream.close()
-        return upgraded
+        if upgraded is None:
+            return None
+        return replace(upgraded, end_handshake=partial(self._handshakes.end, stream))
 
     def _begin_handshake(self, stream: Stream) -> bool:
         """Count a new handshake; False: there is no room for it."""

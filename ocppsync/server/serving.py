@@ -114,7 +114,10 @@ class ConnectionServer:
         try:
             upgraded = self._acceptor.accept(sock)
             if upgraded is not None:
-                self._serve(upgraded, upgraded.websocket)
+                try:
+                    self._serve(upgraded, upgraded.websocket)
+                finally:
+                    upgraded.end_handshake()
         except BaseException:
             self._log_fault("a new connection failed", None)
         finally:
@@ -234,6 +237,7 @@ class ConnectionServer:
             return
         subprotocol = admitted.decision.subprotocol
         if subprotocol is None:
+            admitted.end_handshake()
             self._close_without_protocol(admitted, transport)
             return
         # Before the security profiles take note of it: `authorize` may have been slow, and the charge point impatient.
@@ -242,6 +246,7 @@ class ConnectionServer:
         connection = self._make_connection(transport, admitted, SUBPROTOCOLS[subprotocol])
         # Again: they may have been slow too. From here on nothing waits for the application.
         _check_presence(transport)
+        admitted.end_handshake()
         self._run(connection, transport, admitted)
 
     def _make_connection(self, transport: Transport, admitted: AdmittedRequest, version: str) -> Connection:

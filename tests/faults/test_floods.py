@@ -6,14 +6,16 @@ import contextlib
 import json
 import threading
 from collections import deque
+from functools import partial
 from typing import Any
 
 import pytest
 from bystander import besieged, heartbeat
-from support import Recorder, wait_until
+from support import Recorder, basic, wait_until
 from wire import DEADLINE, PING, PONG, TEXT, Peer, dial, frame, request
 
-from ocppsync import Limits, Timeouts
+from ocppsync import Limits, Passwords, SecurityProfiles, Timeouts, hash_password
+from ocppsync.central_system import server_of
 from ocppsync.server import handshakes
 
 HEARTBEAT = '[2,"%d","Heartbeat",{}]'
@@ -124,6 +126,42 @@ def test_an_application_that_hangs_costs_no_more_threads_than_handshakes(
             heartbeat(attacker, "1")
         (told,) = siege.said("5 handshakes in progress")
         assert "5 of them wait for passwords to be checked or for the application" in told
+
+
+def test_what_hangs_between_the_decision_and_the_connection_counts_too(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handshakes, "_SLOW", -1.0)
+    raised, stored = Recorder(), threading.Event()
+
+    def store(charge_point_id: str, profile: int) -> None:
+        raised(charge_point_id)
+        assert stored.wait(DEADLINE)
+
+    quick = partial(hash_password, n=2)
+    passwords = Passwords({f"CP{number}": quick("secret") for number in range(4)}, hasher=quick)
+    security = SecurityProfiles(passwords=passwords, minimum_profile=0, on_profile_raised=store)
+    with besieged(caplog, security=security, limits=Limits(handshakes=3)) as siege, contextlib.ExitStack() as peers:
+        first = [peers.enter_context(dial(siege.port)) for _ in range(3)]
+        for number, peer in enumerate(first):
+            peer.send(request(f"/CP{number}", Authorization=basic(f"CP{number}", b"secret")))
+        raised.wait(3)
+        for _ in range(5):
+            with dial(siege.port) as newcomer:
+                assert newcomer.read_response().status == 503
+        siege.bystanders.serve_on()
+        first[0].hang_up()
+        stored.set()
+        for peer in first[1:]:
+            assert peer.read_response().status == 101
+            heartbeat(peer, "1")
+        # Connected, they do not count any more, with a subprotocol and without.
+        wait_until(lambda: "reading=0 deciding=0" in repr(server_of(siege.cs).context.acceptor._handshakes))
+        for _ in range(3):
+            without = peers.enter_context(dial(siege.port))
+            assert without.ask(request("/CP9", Sec_WebSocket_Protocol="ocpp9")).status == 101
+        with dial(siege.port) as newcomer:
+            newcomer.upgrade("/CP8")
 
 
 def test_one_address_leaves_handshakes_for_others(
