@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from .clock import utc_now
 from .events import Closed, Connected, Event, MessageReceived, MessageSent, Refused
+from .json_text import rewrite
 from .masking import masked_text
 
 __all__ = ["Entry", "Journal", "RecordedSession", "read_journal"]
@@ -51,7 +52,7 @@ class Journal:
         """Write an event to the file."""
         line = self._line(event)
         if line is not None:
-            text = json.dumps({"time": utc_now(), **line}, ensure_ascii=False, separators=(",", ":"))
+            text = rewrite({"time": utc_now(), **line})
             # Not emit, which takes no lock: two threads could write or rename the file at the same time.
             self._file.handle(logging.makeLogRecord({"msg": text}))
 
@@ -98,7 +99,7 @@ class Entry:
     time: str
     direction: Literal["in", "out"]
     """``"in"``: received by the end that wrote the journal; ``"out"``: sent by it."""
-    text: str
+    text: str = field(repr=False)
 
 
 @dataclass

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 from .json_text import read, rewrite
 
-__all__ = ["is_secret", "masked", "masked_text"]
+__all__ = ["MASK", "is_secret", "masked", "masked_text"]
 
-_MASK = "***"
+MASK = "***"
+"""Stands for a secret."""
 _MAX_DEPTH = 12
 _USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
 _SECRET_NAME = re.compile(r"password|passphrase|^simpin$|^authorizationkey$", re.IGNORECASE)
@@ -138,8 +139,8 @@ class _Masker:
         if _says_key_code(value):
             # The type and the PIN may have changed places, or the PIN may be in another field.
             if isinstance(value, list):
-                return [item if _is_key_code(item) else _MASK for item in value]
-            return {name: item if _is_key_code(item) else _MASK for name, item in value.items()}
+                return [item if _is_key_code(item) else MASK for item in value]
+            return {name: item if _is_key_code(item) else MASK for name, item in value.items()}
         if isinstance(value, list):
             return [self.mask(item, depth + 1) for item in value]
         return {name: self._field(str(name), item, value, depth) for name, item in value.items()}
@@ -150,14 +151,14 @@ class _Masker:
             return _shape(item)
         listed = _FOLDED.get(folded)
         if _SECRET_NAME.search(name) or (listed is not None and listed.is_masked(fields)):
-            return _MASK
+            return MASK
         # A token without a type beside it, in a message that has the type somewhere: it may belong to the token.
         if "token" in folded and not _has_type(item) and not _has_type(fields) and self._mentions_key_code():
-            return _MASK
+            return MASK
         return self.mask(item, depth + 1)
 
     def _text(self, text: str, depth: int) -> str:
-        text = _USERINFO.sub(f"{_MASK}@", text)
+        text = _USERINFO.sub(f"{MASK}@", text)
         first = text.lstrip()[:1]
         if first in ("{", "[", '"'):
             try:
@@ -168,7 +169,7 @@ class _Masker:
             else:
                 safe = _Masker(value, self._names).mask(value, depth + 1)
                 return text if safe == value else rewrite(safe)
-        return _MASK if _MARKER.search(text) and not _NAMES.fullmatch(text) else text
+        return MASK if _MARKER.search(text) and not _NAMES.fullmatch(text) else text
 
     def _mentions_key_code(self) -> bool:
         if self._has_key_code is None:
@@ -218,10 +219,10 @@ def _contains(value: Any, predicate: Callable[[Any], bool]) -> bool:
 
 def _shape(value: Any) -> Any:
     if not isinstance(value, dict):
-        return _MASK
+        return MASK
     kind = value.get("type")
     is_kind = isinstance(kind, str) and kind[:1].isalpha() and kind.isalnum()
-    return {name: kind if name == "type" and is_kind else _MASK for name in value}
+    return {name: kind if name == "type" and is_kind else MASK for name in value}
 
 
 # Texts.
@@ -229,7 +230,7 @@ def _shape(value: Any) -> Any:
 # A message that cannot be read is shown without any value: which of them are secret cannot be told. Its type, id and
 # action are, if they are what they should be.
 _ID = r'\s*,\s*(?:"[\w.:-]{1,36}"|\d{1,36})\s*'
-_HEAD = re.compile(rf'\s*\[\s*(?:[2456]{_ID},\s*"[A-Z][A-Za-z]{{1,49}}"(?=\s*[,\]])|[2-6]{_ID}(?=[,\]]))')
+_HEAD = re.compile(rf'\s*\[\s*(?:[2456]{_ID},\s*"[A-Z][A-Za-z]{{1,49}}"(?=\s*[,\]])|[2-6]{_ID}(?=[,\]])|[2-6](?=,|$))')
 _PART = re.compile(r'[\[\]{},:]|"(?:[^"\\]|\\.)*"?|[^\s\[\]{},:"]+', re.DOTALL)
 _COLON = re.compile(r"\s*:")
 _NAME = re.compile(r'"[A-Za-z]{1,50}\d?"')
@@ -281,7 +282,7 @@ def _outline(text: str) -> str:
         if is_name or token in _KEPT:
             return token
         if token.startswith('"'):
-            return f'"{_MASK}"' if len(token) > 1 and token.endswith('"') else f'"{_MASK}'
-        return f'"{_MASK}"' if _NUMBER.fullmatch(token) else _MASK
+            return f'"{MASK}"' if len(token) > 1 and token.endswith('"') else f'"{MASK}'
+        return f'"{MASK}"' if _NUMBER.fullmatch(token) else MASK
 
     return text[:start] + _PART.sub(part, rest)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
+from ..json_text import rewrite
 from ..masking import masked
 
 __all__ = ["columns", "compact", "fit", "printable", "quantity"]
@@ -145,7 +145,7 @@ def _value(value: Any) -> str:
     if isinstance(value, list):
         return f"[{_joined(value, ', ')}]"
     if not isinstance(value, dict):
-        return json.dumps(value)
+        return rewrite(value)
     if isinstance(value.get("sampledValue"), list):
         return _joined(value["sampledValue"], ", ")
     if "key" in value and "readonly" in value:
@@ -209,4 +209,4 @@ def _text(text: str) -> str:
         return f"{text[:8]}…"
     if len(text) > _MAX_TEXT:
         text = f"{text[: _MAX_TEXT - 1]}…"
-    return text if _BARE.fullmatch(text.rstrip("…")) else json.dumps(text, ensure_ascii=False)
+    return text if _BARE.fullmatch(text.rstrip("…")) else rewrite(text)

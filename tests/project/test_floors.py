@@ -17,7 +17,7 @@ FILES = {
 """Every file by its name: ``errors``, ``rpc/engine``, and ``rpc`` for the ``__init__`` of a folder."""
 GENERATED = re.compile(r"v\d+")
 ROOMS = [
-    "json_text",
+    "callables json_text",
     "_version clock errors lenient masking throttled_log",
     "threads wire",
     "request validation",

@@ -94,3 +94,11 @@ def test_shown_values_are_json_and_limited() -> None:
     assert shown({"a": "ä"}) == '{"a": "ä"}'
     assert shown(len) == "len"
     assert len(shown("x" * 1000)) == 303
+
+
+def test_half_a_surrogate_pair_and_any_depth_can_be_shown() -> None:
+    shown(["\ud83d"]).encode()
+    deep: list[object] = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert "list" in shown(deep)
