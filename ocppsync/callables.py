@@ -18,8 +18,8 @@ def name_of(function: object) -> str:
     """Return the module and the qualified name of a function: ``"shop.Cars.boot"``; never raises.
 
     Of a `functools.partial`, a method and a wrapper, that is the name of the function inside; of any other object,
-    that of its class: ``"an object of shop.Handler"``. Neither arguments nor a repr are read: a partial may be bound to a
-    password, and a method to an object that shows one.
+    that of its class: ``"an object of shop.Handler"``. Neither arguments nor a repr are read: a partial may be bound to
+    a password, and a method to an object that shows one.
     """
     try:
         for _ in range(_MAX_WRAPPERS):

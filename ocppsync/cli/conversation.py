@@ -203,7 +203,8 @@ class LogLines(logging.Handler):
         text = f"{record.name}: {record.getMessage()}" if self._verbose else record.getMessage()
         error = record.exc_info[1] if record.exc_info else None
         if error is not None:
-            text = f"{text}: {error!r}"
+            # Not its repr: that of a UnicodeEncodeError, for one, holds the whole text.
+            text = f"{text}: {type(error).__name__}: {error}"
         style: Style = "faint"
         if record.levelno >= logging.WARNING:
             style = "error" if record.levelno >= logging.ERROR else "warning"

@@ -30,7 +30,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, IntEnum, auto
 from typing import Any
 
@@ -137,7 +137,7 @@ class Dispatch:
 class Reply:
     """Send this text."""
 
-    text: str
+    text: str = field(repr=False)
     kind: int
     """CALLRESULT or CALLERROR."""
     message_id: frames.MessageId

@@ -28,6 +28,9 @@ class PasswordChange(NamedTuple):
     verdict: Callable[[Any], Verdict]
     """Returns the verdict in the payload of the response."""
 
+    def __repr__(self) -> str:
+        return "<PasswordChange>"
+
 
 def password_changes(version: str, action: str, payload: Any) -> list[PasswordChange]:
     """Return the new passwords in a request; a payload of the wrong shape contains none."""

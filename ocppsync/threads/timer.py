@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from ..callables import name_of
+
 _logger = logging.getLogger(__name__)
 _COMPACT_ABOVE = 256
 _Task = tuple[Callable[..., object], tuple[Any, ...]]
@@ -47,7 +49,7 @@ class TimerHandle:
             function(*args)
         except BaseException:
             # SystemExit too: all other appointments depend on this thread.
-            _logger.exception("%r failed in the timer", function)
+            _logger.exception("%s failed in the timer", name_of(function))
 
 
 class Timer:

@@ -42,7 +42,10 @@ def test_a_function_that_returns_false_is_named() -> None:
     def is_soft(payload: Any) -> bool:
         return bool(payload["type"] == "Soft")
 
-    assert differences(is_soft, {"type": "Hard"}) == ["is_soft returned false"]
+    (difference,) = differences(is_soft, {"type": "Hard"})
+    assert difference.endswith(
+        "test_script.test_a_function_that_returns_false_is_named.<locals>.is_soft returned false"
+    )
 
 
 def test_expectations_of_an_action_are_used_up_in_order() -> None:
