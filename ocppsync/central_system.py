@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import ssl
@@ -190,8 +191,7 @@ class CentralSystem(CentralSystemMethods):
         try:
             self._listener = None if port is None else Listener(host, port)
         except OSError:
-            if self._journal is not None:
-                self._journal.close()
+            self._close_journal()
             raise
 
     def __repr__(self) -> str:
@@ -290,7 +290,8 @@ class CentralSystem(CentralSystemMethods):
         It takes at most ``grace`` and the close timeout, whatever the peers do. CALLs that still wait for a handler
         stay unanswered: the charge point sends them again after it has reconnected. You may call it on any thread and
         more than once, also in a handler, which then finishes last. In a process forked after `start` it does nothing,
-        because the connections and threads belong to the parent process.
+        because the connections and threads belong to the parent process. It raises nothing: faults are logged, such as
+        a journal that cannot be written.
 
         Args:
             grace: seconds that running handlers have to finish and answer.
@@ -307,6 +308,18 @@ class CentralSystem(CentralSystemMethods):
             self._closed.wait(grace + self._options.timeouts.close + 1)
 
     def _close(self, server: ConnectionServer | None, grace: float) -> None:
+        # Whatever fails, or is interrupted: those that wait for the end must see it.
+        try:
+            for step in (functools.partial(self._stop, server, grace), self._close_journal):
+                try:
+                    step()
+                except Exception:
+                    _logger.exception("a fault while closing; the rest is closed all the same")
+        finally:
+            self._state = CentralSystemState.CLOSED
+            self._closed.set()
+
+    def _stop(self, server: ConnectionServer | None, grace: float) -> None:
         if self._listener is not None:
             self._listener.close()
         if server is not None:
@@ -317,10 +330,10 @@ class CentralSystem(CentralSystemMethods):
             server.close()
             executor.close(0.0 if executor.owns_this_thread else 1.0)
             server.context.timer.close()
+
+    def _close_journal(self) -> None:
         if self._journal is not None:
             self._journal.close()
-        self._state = CentralSystemState.CLOSED
-        self._closed.set()
 
     def __enter__(self) -> CentralSystem:
         return self.start()

@@ -37,7 +37,7 @@ class Limits:
         queued_calls: CALLs of one peer that wait for their handler; one more gets a CALLERROR. The same if as many
             `after` hooks for its CALLs wait.
         call_bytes: memory in bytes for the CALLs of one peer that wait, about as large as they are once parsed: up to
-            32 times their text. One that exceeds it gets a CALLERROR.
+            48 times their text. One that exceeds it gets a CALLERROR.
         call_bytes_total: the same for all peers together, except for the first 16 KiB of each. None: no limit.
         answer_bytes: memory in bytes for the answers to the last CALLs of one identity, which are kept for repeats; the
             oldest ones are forgotten. Also for those CALLs themselves.
@@ -47,6 +47,9 @@ class Limits:
             CALLs, the others for its hooks, connection listeners and callbacks of futures. At least 2.
         queued_requests: requests to one peer that wait for their turn; one more raises `QueueFullError`. None: no
             limit.
+        unfinished_bytes_total: memory in bytes for what all connections have read of messages that are not complete
+            yet, except for the first 16 KiB of each; a connection that exceeds it is closed with 1013. None: no
+            limit. Central system only.
         message_size: the longest message in bytes; a longer one closes the connection with 1009.
         header_size: the longest head of an HTTP request in bytes; a longer one gets 431. Central system only.
 
@@ -61,12 +64,13 @@ class Limits:
     failed_authentications: int | None = 10
     malformed_messages: int | None = 50
     queued_calls: int = 100
-    call_bytes: int = 16 * 1024 * 1024
+    call_bytes: int = 32 * 1024 * 1024
     call_bytes_total: int | None = 256 * 1024 * 1024
     answer_bytes: int = 64 * 1024
     answer_bytes_total: int | None = 64 * 1024 * 1024
     handler_threads_per_peer: int = 4
     queued_requests: int | None = 1_000
+    unfinished_bytes_total: int | None = 256 * 1024 * 1024
     message_size: int = 1024 * 1024
     header_size: int = 16 * 1024
 

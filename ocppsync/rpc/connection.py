@@ -27,7 +27,7 @@ from .engine import AnswerRejected, ConnectionState, Dispatch, Engine, Late, Rep
 from .observing import report_received
 from .outbox import Outbox
 from .requester import Requester, failed
-from .responder import Responder
+from .responder import Responder, drain
 from .shares import parsed_size
 
 _logger = logging.getLogger(__name__)
@@ -237,7 +237,7 @@ class Connection:
     def drain(self) -> None:
         """Handle no more CALLs; those that are being handled are still answered."""
         self._engine.advance(ConnectionState.DRAINING)
-        self._responder.drain()
+        drain(self._context.share)
 
     def close(self, code: int, reason: str = "") -> None:
         """Begin the closing handshake; never waits. The connection ends after the close timeout at the latest."""

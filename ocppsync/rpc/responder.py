@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from typing import Any, NamedTuple
 
-from ..callables import name_of
 from ..errors import CallError
 from ..events import HandlerFailed, ValidationFailed
 from ..request import RequestMetadata
+from ..threads.callables import name_of
 from ..threads.deadlines import Deadlines
 from ..throttled_log import ThrottledLog
 from ..wire.transport import CloseCode, TransportClosedError
@@ -18,7 +18,7 @@ from .context import ConnectionContext
 from .engine import Dispatch, Reply, refusal_text
 from .outbox import Outbox
 from .router import ActionHandler
-from .shares import parsed_size
+from .shares import PeerShare, parsed_size
 
 _logger = logging.getLogger(__name__)
 
@@ -87,14 +87,6 @@ class Responder:
             self._outbox.send(reply.text, reply.kind, reply.message_id, reply.action, asked_at)
         except TransportClosedError as error:
             self._log_dropped(reply.action or "a message", reply.message_id, error)
-
-    def drain(self) -> None:
-        """Handle no more CALLs of the peer; those that are being handled are still answered."""
-        share = self._context.share
-        # Each with its own responder: messages of an earlier connection may wait as well.
-        for _, (responder, event) in share.calls.close():
-            share.give(event.size)
-            responder._forget(event.incoming)
 
     def _forget(self, incoming: IncomingCall | None) -> None:
         # It stays without answer: its deadline no longer counts, and its repeat is a new CALL.
@@ -281,6 +273,13 @@ class Responder:
         observe = self._context.options.observe
         if observe is not None:
             observe(HandlerFailed(self._context.metadata.charge_point_id, action, error))
+
+
+def drain(share: PeerShare) -> None:
+    """Have no more CALLs of a peer handled, of none of its connections; those that are being handled are answered."""
+    for _, (responder, event) in share.calls.close():
+        share.give(event.size)
+        responder._forget(event.incoming)
 
 
 def _run_hook(hook: ActionHandler, event: Dispatch, metadata: RequestMetadata, context: ConnectionContext) -> None:

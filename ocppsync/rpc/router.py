@@ -7,9 +7,9 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from ..callables import name_of
 from ..errors import CallError
 from ..request import Request, RequestMetadata
+from ..threads.callables import name_of
 from ..validation.catalogue import Catalogue, Role, unknown_action
 from .message_sets import MessageSets
 

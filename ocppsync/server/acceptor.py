@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from ..budget import Budget
 from ..events import Observer, Refused
 from ..limits import Limits, Timeouts
 from ..rpc.context import log_fields
@@ -105,6 +106,7 @@ class Acceptor:
         self._limiter = limiter
         self._client_address = client_address
         self._limits = limits
+        self._unfinished = Budget(limits.unfinished_bytes_total)
         self._timeouts = timeouts
         self._ssl_context = ssl_context
         self._on_raw_socket_data = on_raw_socket_data
@@ -282,6 +284,7 @@ class Acceptor:
             max_message_size=self._limits.message_size,
             name=admitted.charge_point_id,
             log_fields=admitted.log_fields,
+            unfinished=self._unfinished,
         )
         return UpgradedConnection(decision, admitted.http_request, admitted.slot, websocket)
 

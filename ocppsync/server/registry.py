@@ -8,14 +8,16 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Literal
 
+from ..budget import Budget
 from ..limits import Limits
 from ..rpc.answer_memory import KEPT_SECONDS, AnswerMemory
 from ..rpc.connection import Connection
 from ..rpc.registration import Registration
-from ..rpc.shares import Budget, PeerShare, Shares
+from ..rpc.responder import drain
+from ..rpc.shares import PeerShare, Shares
 from ..threads.bounded import BoundedExecutor
 from ..threads.listeners import Listeners
-from ..threads.timer import Timer
+from ..threads.timer import Timer, TimerHandle
 
 _logger = logging.getLogger(__name__)
 
@@ -82,7 +84,8 @@ class Registry:
         self._lock = threading.Lock()  # guards everything below; never held over I/O or user code
         self._records: dict[str, IdentityRecord] = {}
         self._disconnected: OrderedDict[str, float] = OrderedDict()  # since when, longest disconnected first
-        self._expiring = False  # whether the timer calls `_expire`
+        self._expiry: TimerHandle | None = None  # the timer's next call of `_expire`
+        self._draining = False
         self.connected: dict[str, Connection] = {}
         """The connection of each identity. Without the lock, only to look one up."""
 
@@ -92,7 +95,10 @@ class Registry:
     def record(self, charge_point_id: str) -> IdentityRecord:
         """Return the state of a charge point."""
         with self._lock:
-            return self._record(charge_point_id)
+            record = self._record(charge_point_id)
+            if charge_point_id in self._disconnected:
+                self._note_disconnected(charge_point_id)  # it shall not expire before it is added
+            return record
 
     def add(self, connection: Connection) -> Connection | None:
         """Make this the connection of its charge point, and return the connection that it replaces."""
@@ -120,6 +126,16 @@ class Registry:
             self._note_disconnected(charge_point_id)
             while len(self._disconnected) > _MAX_REMEMBERED:
                 self._forget(self._disconnected.popitem(last=False)[0])
+
+    def drain(self) -> None:
+        """Have no more CALLs handled, also of those that have disconnected, and forget nothing any more by time."""
+        with self._lock:
+            self._draining = True
+            records = list(self._records.values())
+            if self._expiry is not None:
+                self._expiry.cancel()
+        for record in records:
+            drain(record.share)
 
     def connections(self) -> list[Connection]:
         """Return all current connections."""
@@ -150,19 +166,19 @@ class Registry:
 
     def _note_disconnected(self, charge_point_id: str) -> None:
         assert self._lock.locked()
+        self._disconnected.pop(charge_point_id, None)
         self._disconnected[charge_point_id] = self._timer.now()
-        if not self._expiring:
-            self._expiring = True
-            self._timer.call_later(KEPT_SECONDS, self._expire)
+        if self._expiry is None and not self._draining:
+            self._expiry = self._timer.call_later(KEPT_SECONDS, self._expire)
 
     def _expire(self) -> None:
         """Forget the answers for those that have been disconnected for long, and all of them if that loses nothing."""
         with self._lock:
             now = self._timer.now()
-            while self._disconnected:
+            while self._disconnected and not self._draining:
                 charge_point_id, since = next(iter(self._disconnected.items()))
                 if now - since < KEPT_SECONDS:
-                    self._timer.call_at(since + KEPT_SECONDS, self._expire)
+                    self._expiry = self._timer.call_at(since + KEPT_SECONDS, self._expire)
                     return
                 del self._disconnected[charge_point_id]
                 record = self._records[charge_point_id]
@@ -171,7 +187,7 @@ class Registry:
                     self._disconnected[charge_point_id] = now  # looked at again later
                 else:
                     del self._records[charge_point_id]
-            self._expiring = False
+            self._expiry = None
 
     def _forget(self, charge_point_id: str) -> None:
         assert self._lock.locked()

@@ -249,6 +249,7 @@ class ConnectionServer:
         self._acceptor.close()
         for connection in self._registry.connections():
             connection.drain()
+        self._registry.drain()
 
     def close(self) -> None:
         """Close all connections; returns when they have ended, at the latest a second after the close timeout."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..callables import name_of
+from ..threads.callables import name_of
 from .payload_diff import ABSENT, payload_differences
 
 __all__ = ["Expectation", "PayloadMatcher", "ReceivedCall", "Script", "described", "differences", "times_text"]

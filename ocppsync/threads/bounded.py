@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from .pool import Executor, run_logged
+from .pool import Executor, log_failure
 
 __all__ = ["BoundedExecutor"]
 
@@ -26,11 +26,13 @@ class BoundedExecutor:
         limit: how many tasks may wait; None: any number.
 
     Attributes:
+        before_wait: that of the shared executor.
         closed: whether `close` was called.
     """
 
     def __init__(self, executor: Executor, width: int = 1, limit: int | None = None) -> None:
         self._executor = executor
+        self.before_wait: Callable[[Future[Any]], None] = executor.before_wait
         self._width = width
         self._limit = limit
         self._lock = threading.Lock()  # guards all below; never held while a task runs
@@ -71,10 +73,6 @@ class BoundedExecutor:
             self._waiting.append((function, args))
             return True
 
-    def before_wait(self, future: Future[Any]) -> None:
-        """Called before a thread waits for ``future``; see `Executor`."""
-        self._executor.before_wait(future)
-
     def drop_last(self) -> bool:
         """Drop the task that was submitted last, if it still waits; return whether it did."""
         with self._lock:
@@ -97,9 +95,10 @@ class BoundedExecutor:
                     self._running -= 1
                     return
                 function, args = self._waiting.pop(0)
-            run_logged(function, *args)
-            # Release the task's objects before the next one.
-            del function, args
+            try:
+                function(*args)
+            except BaseException:
+                log_failure(function)
             with self._lock:
                 if not self._waiting:
                     self._running -= 1

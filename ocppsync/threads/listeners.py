@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from ..callables import name_of
+from .callables import name_of
 from .pool import run_logged
 
 _Listener = TypeVar("_Listener", bound=Callable[..., object])

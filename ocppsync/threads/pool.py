@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Protocol
 
-from ..callables import name_of
+from .callables import name_of
 
 _logger = logging.getLogger(__name__)
 _Task = tuple[Callable[..., object], tuple[Any, ...]]
@@ -111,7 +111,10 @@ class HandlerPool:
         while (task := self._tasks.get()) is not None:
             function, args = task
             self._since[this] = time.monotonic()
-            run_logged(function, *args)
+            try:  # as run_logged does it, one call less for each task
+                function(*args)
+            except BaseException:
+                log_failure(function)
             del self._since[this]
             # Release the task's objects before waiting for the next one.
             del task, function, args
@@ -167,5 +170,12 @@ def run_logged(function: Callable[..., object], *args: Any) -> None:
     try:
         function(*args)
     except BaseException:
-        # SystemExit too: a handler that calls sys.exit() must not end a thread of the pool.
-        _logger.exception("%s failed on thread %s", name_of(function), threading.current_thread().name)
+        log_failure(function)
+
+
+def log_failure(function: Callable[..., object]) -> None:
+    """Log the exception that ``function`` raised and that is handled now.
+
+    Not only an `Exception`: a handler that calls ``sys.exit()`` must not end a thread of the pool.
+    """
+    _logger.exception("%s failed on thread %s", name_of(function), threading.current_thread().name)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ..callables import name_of
+from .callables import name_of
 
 _logger = logging.getLogger(__name__)
 _COMPACT_ABOVE = 256

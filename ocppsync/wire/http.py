@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
+from ..errors import reduce_error
 from .streams import Stream
 
 _SECRET = re.compile(r"auth|cookie|token|key|secret|password|credential|cert")
@@ -104,6 +105,8 @@ class HttpRequest:
 class RefusalError(Exception):
     """The upgrade is refused with an HTTP status; ``reason`` is for the log, the peer gets only the status."""
 
+    __reduce__ = reduce_error
+
     def __init__(self, status: int, reason: str, headers: Sequence[tuple[str, str]] = ()) -> None:
         super().__init__(reason)
         self.status = status
@@ -113,6 +116,8 @@ class RefusalError(Exception):
 
 class DisconnectedError(Exception):
     """The peer disconnected or does not speak HTTP, so it gets no response; the text is for the log, at ``level``."""
+
+    __reduce__ = reduce_error
 
     def __init__(self, reason: str, level: int = logging.INFO) -> None:
         super().__init__(reason)

@@ -21,6 +21,7 @@ class CloseCode(IntEnum):
     INVALID_DATA = 1007
     POLICY_VIOLATION = 1008
     TOO_BIG = 1009
+    TRY_AGAIN_LATER = 1013
 
     __str__ = int.__repr__  # the number, as in Python 3.11 and later
 

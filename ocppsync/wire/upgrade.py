@@ -23,6 +23,7 @@ from wsproto.handshake import server_extensions_handshake
 from wsproto.utilities import ProtocolError as WebSocketProtocolError
 from wsproto.utilities import generate_accept_token, split_comma_header
 
+from ..budget import Budget
 from ..errors import HandshakeError
 from .deflate import Deflate
 from .streams import Stream
@@ -108,6 +109,7 @@ def accept(
     max_message_size: int,
     name: str,
     log_fields: Mapping[str, object] | None = None,
+    unfinished: Budget | None = None,
 ) -> WebSocket:
     """Buffer the 101 response to a checked upgrade request and return the WebSocket; its `open` sends it (J16 §3.2).
 
@@ -119,6 +121,7 @@ def accept(
         max_message_size: the longest accepted message, in bytes.
         name: the name of the charge point, for the log and thread names.
         log_fields: attributes of log records about the connection.
+        unfinished: see `WebSocket`.
     """
     stream.log_fields = log_fields
     fields = [
@@ -141,6 +144,7 @@ def accept(
         deflate=None if agreed is None else deflate,
         max_message_size=max_message_size,
         name=name,
+        unfinished=unfinished,
     )
 
 

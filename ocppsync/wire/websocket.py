@@ -24,6 +24,7 @@ from wsproto.connection import Connection, ConnectionState
 from wsproto.events import BytesMessage, CloseConnection, Event, Ping, TextMessage
 from wsproto.utilities import ProtocolError as WebSocketProtocolError
 
+from ..budget import Budget, Loan
 from .deflate import Deflate
 from .streams import Stream
 from .transport import CloseCode, TransportClosedError
@@ -36,6 +37,8 @@ _READ_SIZE = 2048
 _LARGE_READ_SIZE = 65536
 # Bytes of pongs and refusals that are buffered for a peer that does not read, in addition to two of our messages.
 _BACKLOG_LIMIT = 256 * 1024
+# Bytes of an unfinished message that do not count toward what all connections share.
+_FREE = 16 * 1024
 
 
 class WebSocket:
@@ -50,6 +53,7 @@ class WebSocket:
         name: the name of the connection in the log and in thread names.
         peer: the name of the peer, in log lines about what it did; None: ``name``.
         handshake_ws: the wsproto object of the handshake, if it has already read frames.
+        unfinished: the bytes that all connections share for what was read of messages that are not complete yet.
     """
 
     def __init__(
@@ -63,6 +67,7 @@ class WebSocket:
         name: str,
         peer: str | None = None,
         handshake_ws: WSConnection | None = None,
+        unfinished: Budget | None = None,
     ) -> None:
         # Created when it is first needed, mostly at the end: there are many idle connections, and it is large.
         self._ws: Connection | WSConnection | None = handshake_ws
@@ -77,8 +82,10 @@ class WebSocket:
         self.subprotocol = subprotocol
         self._events: Iterator[Event] | None = None if handshake_ws is None else handshake_ws.events()
         self._read_size = _READ_SIZE
-        self._parts: list[str] = []
-        self._size = 0
+        # The fragments of a message. Not a list of texts: a peer may send a megabyte two characters at a time.
+        self._parts = bytearray()
+        self._loan = None if unfinished is None else Loan(unfinished, _FREE)
+        self._is_lent = False
         self._discarding = False
         self._ended = False
         # Frames enter the stream in the order in which they were made, and one thread calls wsproto. Guards the two
@@ -124,6 +131,8 @@ class WebSocket:
             if isinstance(piece, str):
                 return piece
             if piece is None:
+                if len(self._frames.buffer) + len(self._parts) > _FREE or self._is_lent:
+                    self._count_unfinished()
                 self._ended = not self._read()
             elif isinstance(piece, bytes):
                 self._ended = not self._hand_over(piece)
@@ -132,6 +141,17 @@ class WebSocket:
         if self.close_code is None:
             self.close_code = CloseCode.ABNORMAL
         return None
+
+    def _count_unfinished(self) -> None:
+        if self._loan is None:
+            return
+        size = len(self._frames.buffer) + len(self._parts)
+        if self._loan.cover(size):
+            self._is_lent = size > _FREE
+            return
+        text = "%s sends a long message while all connections together have too many unfinished ones; it is closed"
+        _logger.warning(text, self._peer, extra=self._log_fields)
+        self.fail(CloseCode.TRY_AGAIN_LATER, "too many long messages at once")
 
     def _read(self) -> bool:
         try:
@@ -171,18 +191,14 @@ class WebSocket:
         return None
 
     def _take_text(self, event: TextMessage) -> str | None:
-        data = event.data
-        self._size += len(data) if data.isascii() else len(data.encode())
-        if self._size > self._limit:
+        self._parts += event.data.encode()
+        if len(self._parts) > self._limit:
             self._fail_as_too_big()
             return None
-        if data:
-            self._parts.append(data)
         if not event.message_finished:
             return None
-        message = self._parts[0] if len(self._parts) == 1 else "".join(self._parts)
-        self._parts.clear()
-        self._size = 0
+        message = self._parts.decode()
+        self._parts = bytearray()
         return message
 
     def _fail_as_too_big(self) -> None:
@@ -218,7 +234,9 @@ class WebSocket:
         # is read and dropped until the peer ends the connection or the close timeout passes.
         self.close(code, reason)
         self._discarding = True
-        self._parts.clear()
+        self._parts = bytearray()
+        self._frames.buffer = b""
+        self._count_unfinished()
         if not self._stream.backlog:
             self._stream.finish_writing()
 
@@ -276,6 +294,8 @@ class WebSocket:
 
     def release(self) -> None:
         """Close the socket; for the receiving thread, after `receive` returned None."""
+        if self._loan is not None:
+            self._loan.cover(0)
         self._stream.close()
 
     def _buffer(self, what: str | Control | Event) -> int:

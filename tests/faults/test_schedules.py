@@ -208,9 +208,9 @@ def forgotten(world: World, handles: list[TimerHandle]) -> list[str]:
     """Return the names of the appointments that were to be cancelled."""
     tasks = [handle.task for handle in handles]
     names = [getattr(task[0], "__qualname__", repr(task[0])) for task in tasks if task is not None]
-    # The one stands as long as its central system. The others may be made just as a connection ends, and come to
-    # nothing then.
-    allowed = {"StuckHandlerDetector._check", "WebSocket.abort"}
+    # The first two stand as long as their central system. The others may be made just as a connection ends, and come
+    # to nothing then.
+    allowed = {"StuckHandlerDetector._check", "Registry._expire", "WebSocket.abort"}
     if world.settings.ping_interval == SHORT_PING:
         allowed.add("Connection._ping")
     return [name for name in names if name not in allowed]

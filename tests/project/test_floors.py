@@ -17,11 +17,11 @@ FILES = {
 """Every file by its name: ``errors``, ``rpc/engine``, and ``rpc`` for the ``__init__`` of a folder."""
 GENERATED = re.compile(r"v\d+")
 ROOMS = [
-    "callables json_text",
-    "_version clock errors lenient masking throttled_log",
+    "json_text",
+    "_version budget clock errors lenient masking throttled_log",
     "threads wire",
     "request validation",
-    "events options v16 v201 v21 vendor",
+    "events options recording v16 v201 v21 vendor",
     "journal limits methods metrics",
     "rpc",
     "server",

@@ -31,6 +31,8 @@ def test_without_any_the_defaults_hold() -> None:
         "failed_authentications",
         "malformed_messages",
         "queued_requests",
+        "call_bytes_total",
+        "answer_bytes_total",
     ],
 )
 @pytest.mark.parametrize("value", [0, -1, 1.5, True, "many"])
@@ -41,12 +43,19 @@ def test_a_number_is_a_whole_one_or_none(name: str, value: Any) -> None:
     Limits(**{name: 1})
 
 
-@pytest.mark.parametrize("name", ["queued_calls", "message_size", "header_size"])
+@pytest.mark.parametrize("name", ["queued_calls", "call_bytes", "answer_bytes", "message_size", "header_size"])
 @pytest.mark.parametrize("value", [0, -1, 1.5, True, "many", None])
 def test_a_number_that_has_to_be_there_is_a_whole_one(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"{name} must be a whole number above 0"):
         Limits(**{name: value})
     Limits(**{name: 1})
+
+
+@pytest.mark.parametrize("value", [1, 0, -1, 2.5, True, "many", None])
+def test_a_peer_has_at_least_two_threads(value: Any) -> None:
+    with pytest.raises(ValueError, match="handler_threads_per_peer must be"):
+        Limits(handler_threads_per_peer=value)
+    Limits(handler_threads_per_peer=2)
 
 
 @pytest.mark.parametrize("name", ["handler", "handshake", "write", "close", "idle"])

@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 from contexts import make_context
+from interleaved import Made, watch_field, with_lock
 from support import DEADLINE, WatchedLock
 
 from ocppsync.limits import Limits
+from ocppsync.rpc.answer_memory import KEPT_SECONDS
 from ocppsync.rpc.connection import Connection
+from ocppsync.rpc.frames import CallFrame
 from ocppsync.rpc.shares import Shares
 from ocppsync.server import registry as registry_module
 from ocppsync.server.registry import Registry
@@ -35,6 +38,9 @@ class Later:
     def submit(self, function: Callable[..., object], *args: Any) -> bool:
         self.tasks.append((function, args))
         return True
+
+    def before_wait(self, future: Future[Any]) -> None:
+        raise AssertionError("nothing waits here")
 
     def run(self) -> None:
         while self.tasks:
@@ -253,6 +259,142 @@ def test_identities_that_never_connected_are_forgotten_as_well(
     assert repr(registry) == "<Registry connected=0 remembered=3>"
 
 
+# What is forgotten with time.
+
+
+def keep_answer(registry: Registry, charge_point_id: str, size: int = 100) -> None:
+    """Have the answer to a CALL of a charge point remembered."""
+    answers = registry.record(charge_point_id).answers
+    _, entry = answers.remember(CallFrame("1", "Heartbeat", {}), "x", None)
+    answers.finish(entry, "y" * size)
+
+
+def test_a_charge_point_is_forgotten_a_while_after_its_connection(
+    registry: Registry, connect: Any, clock: Clock
+) -> None:
+    connection = connect()
+    registry.add(connection)
+    clock.advance(2 * KEPT_SECONDS)
+    keep_answer(registry, "CP1")
+    registry.remove(connection)
+    clock.advance(KEPT_SECONDS - 1)
+    assert registry.record("CP1").answers.answered("1") == "Heartbeat"
+    clock.advance(KEPT_SECONDS - 1)
+    assert repr(registry) == "<Registry connected=0 remembered=1>", "it was just asked for"
+    clock.advance(1)
+    assert repr(registry) == "<Registry connected=0 remembered=0>"
+    assert repr(clock).endswith("appointments=0>")
+
+
+def test_each_is_forgotten_in_its_turn(registry: Registry, clock: Clock) -> None:
+    for name in ("CP1", "CP2", "CP3"):
+        registry.record(name)
+        clock.advance(10)
+    clock.advance(KEPT_SECONDS - 30)
+    assert repr(registry) == "<Registry connected=0 remembered=2>"
+    clock.advance(20)
+    assert repr(registry) == "<Registry connected=0 remembered=0>"
+    registry.record("CP4")
+    clock.advance(KEPT_SECONDS)
+    assert repr(registry) == "<Registry connected=0 remembered=0>"
+
+
+def test_one_that_was_asked_for_again_keeps_no_other_from_being_forgotten(registry: Registry, clock: Clock) -> None:
+    registry.record("CP1")
+    registry.record("CP2")
+    clock.advance(10)
+    registry.record("CP1")
+    clock.advance(KEPT_SECONDS - 10)
+    assert repr(registry) == "<Registry connected=0 remembered=1>"
+
+
+def test_one_that_is_connected_is_not_forgotten(registry: Registry, connect: Any, clock: Clock) -> None:
+    record = registry.record("CP1")
+    registry.add(connect())
+    keep_answer(registry, "CP1")
+    clock.advance(3 * KEPT_SECONDS)
+    assert registry.record("CP1") is record
+    assert record.connection is not None
+
+
+def test_one_that_must_not_send_yet_is_remembered_without_its_answers(registry: Registry, clock: Clock) -> None:
+    keep_answer(registry, "CP1")
+    record = registry.record("CP1")
+    record.registration.on_boot_response({"status": "Pending"})
+    clock.advance(2 * KEPT_SECONDS)
+    assert registry.record("CP1") is record
+    assert "answered=0" in repr(record.answers)
+    record.registration.on_boot_response({"status": "Accepted"})
+    clock.advance(2 * KEPT_SECONDS)
+    assert repr(registry) == "<Registry connected=0 remembered=0>"
+
+
+def test_one_for_which_something_still_runs_is_remembered(registry: Registry, executor: Later, clock: Clock) -> None:
+    record = registry.record("CP1")
+    for share in (record.share.calls, record.share.others):
+        share.submit(lambda: None)
+        clock.advance(2 * KEPT_SECONDS)
+        assert registry.record("CP1") is record
+        executor.run()
+    clock.advance(2 * KEPT_SECONDS)
+    assert repr(registry) == "<Registry connected=0 remembered=0>"
+
+
+@pytest.mark.parametrize("end", ["time", "number"])
+def test_what_is_forgotten_gives_its_bytes_back(
+    executor: Later, clock: Clock, connect: Any, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    limits = Limits(answer_bytes_total=20_000)
+    registry = Registry(Shares(executor, 16, limits), clock, limits)
+    keep_answer(registry, "CP1", 27_000)
+    keep_answer(registry, "CP2", 27_000)
+    assert [registry.record(name).answers.answered("1") for name in ("CP1", "CP2")] == ["Heartbeat", None]
+    if end == "time":
+        clock.advance(KEPT_SECONDS)
+    else:
+        monkeypatch.setattr(registry_module, "_MAX_REMEMBERED", 0)
+        connection = connect("CP3")
+        registry.add(connection)
+        registry.remove(connection)
+    keep_answer(registry, "CP2", 27_000)
+    assert registry.record("CP2").answers.answered("1") == "Heartbeat"
+
+
+def test_nothing_is_forgotten_by_time_once_a_close_has_begun(registry: Registry, connect: Any, clock: Clock) -> None:
+    registry.record("CP1")
+    connection = connect("CP2")
+    registry.add(connection)
+    registry.drain()
+    assert not clock.jump()
+    registry.remove(connection)
+    assert not clock.jump()
+
+
+def test_one_that_goes_during_a_close_is_not_forgotten_by_time(registry: Registry, connect: Any, clock: Clock) -> None:
+    connection = connect()
+    registry.add(connection)
+    clock.advance(KEPT_SECONDS)
+    registry.drain()
+    registry.remove(connection)
+    assert not clock.jump()
+
+
+# A charge point that connects again and again.
+
+
+def test_changes_that_nobody_looks_at_are_left_out_in_pairs(
+    registry: Registry, connect: Any, executor: Later, told: Any
+) -> None:
+    for _ in range(1_000):
+        connection = connect()
+        registry.add(connection)
+        registry.remove(connection)
+    last = connect()
+    registry.add(last)
+    executor.run()
+    assert told == [("CP1", "connected"), ("CP1", "disconnected")] * 49 + [("CP1", "connected")]
+
+
 # Two threads at once.
 
 
@@ -356,6 +498,18 @@ def test_a_connection_added_while_another_is_removed_stays(
     assert registry.connected.get("CP1") is other
     executor.run()
     assert told == [("CP1", "connected"), ("CP1", "disconnected"), ("CP1", "connected")]
+
+
+def test_one_that_connects_just_as_it_is_forgotten_is_connected(registry: Registry, connect: Any, clock: Clock) -> None:
+    connection, made = connect(), Made()
+    registry.record("CP1")
+    add = made.let_in(with_lock(registry), registry.add, connection)
+    watch_field(registry, "_disconnected", after_get=add)
+    clock.advance(KEPT_SECONDS)
+    made.result()
+    assert registry.record("CP1").connection is connection
+    clock.advance(2 * KEPT_SECONDS)
+    assert registry.record("CP1").connection is connection
 
 
 def test_a_connection_added_during_a_listing_is_in_the_next_one(

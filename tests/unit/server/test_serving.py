@@ -314,6 +314,35 @@ def test_the_slot_is_free_before_listeners_see_disconnected(monkeypatch: pytest.
     assert seen == ["0", []]
 
 
+def test_what_a_charge_point_has_left_behind_is_not_handled_during_a_close(background: Background) -> None:
+    begun, go_on, handled = threading.Event(), threading.Event(), []
+
+    def transfer(request: Any, metadata: Any) -> dict[str, str]:
+        begun.set()
+        assert go_on.wait(DEADLINE)
+        handled.append(request.payload["data"])
+        return {"status": "Accepted"}
+
+    with CentralSystem(0, transfer, host="127.0.0.1") as cs:
+        events = connected(cs)
+        with dial(cs.port) as peer:
+            peer.upgrade()
+            for number in (1, 2):
+                peer.send_text(f'[2,"{number}","DataTransfer",{{"vendorId":"v","data":"{number}"}}]')
+            peer.send_text('[2,"3","Unknown",{}]')
+            assert begun.wait(DEADLINE)
+            assert peer.read_text().startswith('[4,"3"'), "all three were read"
+        events.wait_until(lambda items: ("CP1", "disconnected") in items)
+        share = server_of(cs).context.registry.record("CP1").share
+        closing = background(cs.close)
+        deadline = time.monotonic() + DEADLINE
+        while not share.calls.closed:
+            assert time.monotonic() < deadline
+        go_on.set()
+        closing.result(DEADLINE)
+    assert handled == ["1"]
+
+
 def test_a_thread_of_another_server_gets_its_name_back(monkeypatch: pytest.MonkeyPatch) -> None:
     names: list[str] = []
     this = threading.current_thread()

@@ -10,8 +10,8 @@ from unittest.mock import Mock
 import pytest
 
 from ocppsync import CentralSystem
-from ocppsync.callables import name_of
 from ocppsync.testing.script import shown
+from ocppsync.threads.callables import name_of
 from ocppsync.threads.pool import run_logged
 from ocppsync.threads.timer import Timer
 
