@@ -8,17 +8,18 @@ from typing import Any, NamedTuple
 
 from .json_text import read, rewrite
 
-__all__ = ["MASK", "is_secret", "masked", "masked_text"]
+__all__ = ["MASK", "is_plain_name", "is_secret", "masked", "masked_text"]
 
 MASK = "***"
 """Stands for a secret."""
 _MAX_DEPTH = 12
 _USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
-_SECRET_NAME = re.compile(r"password|passphrase|^simpin$|^authorizationkey$", re.IGNORECASE)
+_SECRET_NAME = re.compile(r"password|passphrase|^(?:sim)?pin$|^authorizationkey$|pin_?code|key_?code", re.IGNORECASE)
 _SECRET_VARIABLE = re.compile(r"password|vpnkey|simpin", re.IGNORECASE)
 # In a text that is neither JSON nor only a name: what stands beside one of these may be the secret.
 _MARKER = re.compile(r"password|passphrase|sim_?pin|vpn_?key|authorization_?key|key_?code", re.IGNORECASE)
 _NAMES = re.compile(r"[\w.,;/-]*")
+_PLAIN_NAME = re.compile(r"[A-Za-z_]{1,50}\d?")
 _PUNCTUATION = re.compile(r"[\W_]+")
 
 _Fields = Mapping[str, Any]
@@ -103,6 +104,11 @@ def _is_token(field: str) -> bool:
     return "token" in (folded := field.casefold()) and not folded.endswith("info")
 
 
+def is_plain_name(name: object) -> bool:
+    """Return whether a name could be that of a field; any other in a secret place may be the secret itself."""
+    return isinstance(name, str) and bool(_PLAIN_NAME.fullmatch(name))
+
+
 # Payloads.
 
 
@@ -140,7 +146,10 @@ class _Masker:
             # The type and the PIN may have changed places, or the PIN may be in another field.
             if isinstance(value, list):
                 return [item if _is_key_code(item) else MASK for item in value]
-            return {name: item if _is_key_code(item) else MASK for name, item in value.items()}
+            return {
+                name if is_plain_name(name) else MASK: item if _is_key_code(item) else MASK
+                for name, item in value.items()
+            }
         if isinstance(value, list):
             return [self.mask(item, depth + 1) for item in value]
         return {name: self._field(str(name), item, value, depth) for name, item in value.items()}
@@ -233,7 +242,6 @@ _ID = r'\s*,\s*(?:"[\w.:-]{1,36}"|\d{1,36})\s*'
 _HEAD = re.compile(rf'\s*\[\s*(?:[2456]{_ID},\s*"[A-Z][A-Za-z]{{1,49}}"(?=\s*[,\]])|[2-6]{_ID}(?=[,\]])|[2-6](?=,|$))')
 _PART = re.compile(r'[\[\]{},:]|"(?:[^"\\]|\\.)*"?|[^\s\[\]{},:"]+', re.DOTALL)
 _COLON = re.compile(r"\s*:")
-_NAME = re.compile(r'"[A-Za-z]{1,50}\d?"')
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 _KEPT = frozenset({*"[]{},:", "true", "false", "null"})
 
@@ -278,7 +286,9 @@ def _outline(text: str) -> str:
     def part(found: re.Match[str]) -> str:
         nonlocal before
         token, last, before = found[0], before, found[0]
-        is_name = last in ("{", ",") and _NAME.fullmatch(token) and _COLON.match(rest, found.end())
+        is_name = (
+            last in ("{", ",") and is_plain_name(token[1:-1]) and token[0] == '"' and _COLON.match(rest, found.end())
+        )
         if is_name or token in _KEPT:
             return token
         if token.startswith('"'):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -94,14 +94,14 @@ _VARIABLE_FIELDS = frozenset(
 )
 
 
-def compact(payload: Any) -> str:
+def compact(payload: Any, mask: Collection[str] = ()) -> str:
     """Return a payload in short form, without its secrets: ``status=Accepted interval=300``.
 
     The most informative fields come first and times last, since a narrow screen cuts off the end. Meter readings are
     shown as ``1234 Wh``, configuration keys as ``HeartbeatInterval=300``, variables as
     ``OCPPCommCtrlr.HeartbeatInterval=300``, an idToken as ``ISO14443:04A1B2C3``, and a UUID as its first eight digits.
     """
-    payload = masked(payload)
+    payload = masked(payload, mask)
     if not isinstance(payload, dict) or not payload:
         return _value(payload)
     return _fields(payload)

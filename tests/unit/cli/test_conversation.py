@@ -100,6 +100,14 @@ def test_a_verbose_conversation_shows_whole_payloads(stream: io.StringIO) -> Non
     assert json.loads(stream.getvalue().split(maxsplit=4)[4]) == {**payload, "value": "***"}
 
 
+@pytest.mark.parametrize("verbose", [True, False])
+def test_further_fields_are_masked(stream: io.StringIO, verbose: bool) -> None:
+    payload = {"idToken": {"idToken": "04A1", "type": "ISO14443"}, "idTag": "04A1"}
+    Conversation(stream, verbose=verbose, mask=["idTag", "idToken"]).request("CP1", True, "Authorize", payload)
+    assert "04A1" not in stream.getvalue()
+    assert "ISO14443" in stream.getvalue()
+
+
 def test_control_characters_of_a_peer_are_escaped(stream: io.StringIO) -> None:
     conversation, evil = Conversation(stream), "\x1b[2J\x9b\r\n\u202e"
     conversation.connection(evil, "connected")
