@@ -9,7 +9,7 @@ from typing import Any, Generic
 from typing_extensions import TypeVar
 
 from .errors import ValidationError
-from .masking import masked
+from .masking.messages import masked
 from .wire.http import HttpRequest
 
 __all__ = ["CallResultErrorReceived", "ConnectionMetadata", "Request", "RequestMetadata"]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, TextIO
 
 from ..json_text import rewrite
-from ..masking import masked
+from ..masking.messages import masked
 from .readable import columns, compact, fit, printable
 
 __all__ = ["Conversation", "LogLines"]

@@ -14,7 +14,7 @@ from ..central_system import CentralSystem
 from ..errors import CallError, CallErrorReceived, OCPPError
 from ..journal import Journal
 from ..limits import Timeouts
-from ..masking import masked
+from ..masking.messages import masked
 from ..request import Request, RequestMetadata
 from ..server.registry import ConnectionStatus
 from ..validation.catalogue import SUBPROTOCOLS, Version, catalogue

@@ -9,7 +9,7 @@ from itertools import accumulate
 from typing import Any
 
 from ..json_text import rewrite
-from ..masking import masked
+from ..masking.messages import masked
 
 __all__ = ["columns", "compact", "fit", "printable", "quantity"]
 

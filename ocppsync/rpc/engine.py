@@ -35,7 +35,7 @@ from enum import Enum, IntEnum, auto
 from typing import Any
 
 from ..errors import Delivery, ProtocolError
-from ..masking import masked
+from ..masking.messages import masked
 from ..threads.timer import TimerHandle
 from ..throttled_log import ThrottledLog
 from . import frames

@@ -15,7 +15,8 @@ from typing import Any, Protocol
 from ..central_system import CentralSystem
 from ..journal import Entry, RecordedSession, read_journal
 from ..json_text import read, rewrite
-from ..masking import MASK, masked, masked_text
+from ..masking.messages import masked, masked_text
+from ..masking.outlines import MASK
 from ..rpc.context import peer_name
 from ..rpc.frames import CALL, CALLERROR, CALLRESULT
 from ..validation.catalogue import SUBPROTOCOL_OF, SUBPROTOCOLS, Version

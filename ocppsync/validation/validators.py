@@ -15,7 +15,9 @@ from itertools import islice
 from typing import Any
 
 from ..errors import ValidationError, Violation, spell
-from ..masking import MASK, is_plain_name, is_secret, masked
+from ..masking.fields import is_plain_name, is_secret
+from ..masking.messages import masked
+from ..masking.outlines import MASK
 from .catalogue import Catalogue, Kind, Version, catalogue, closest, unknown_action
 from .formats import FORMATS, Format, is_integer, is_number, multiple_of
 from .predicates import Predicate, compile_predicate
