@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import ssl
 import threading
 import time
@@ -26,6 +27,7 @@ from .rpc.local_end import LocalEnd
 from .rpc.registration import ChargePointPolicy, MessagePolicy, Registration
 from .rpc.shares import Shares
 from .threads.bounded import BoundedExecutor
+from .threads.forks import check_process, is_foreign
 from .threads.listeners import Listeners
 from .threads.pool import HandlerPool
 from .threads.stuck_handlers import StuckHandlerDetector
@@ -34,7 +36,7 @@ from .validation.catalogue import COMPRESSED_BY_DEFAULT, SUBPROTOCOLS, Version
 from .vendor import VendorAction
 from .wire.endpoint import Endpoint, open_websocket
 from .wire.http import basic_authorization, shown_target
-from .wire.transport import CloseCode
+from .wire.transport import CloseCode, check_close_code
 from .wire.websocket import WebSocket
 
 _logger = logging.getLogger(__name__)
@@ -159,10 +161,12 @@ class ChargePoint(ChargePointMethods):
         self._share = Shares(self._pool, handler_threads, self._options.limits).share()
         self._events = BoundedExecutor(self._share.others)
         self._listeners: Listeners[ChargePointListener] = Listeners()
+        self._process: int | None = None  # the process that called connect(); set before the lock is taken
         self._lock = threading.Lock()  # guards the fields below; never held over I/O or user code
         self._state = ChargePointState.DISCONNECTED
         self._connection: Connection | None = None
         self._reader: threading.Thread | None = None
+        self._announced: Connection | None = None  # the one that listeners know of
         self._connections = 0  # how many times connect() was called; numbers the connections in the log
 
     def __repr__(self) -> str:
@@ -171,7 +175,7 @@ class ChargePoint(ChargePointMethods):
     @property
     def connected(self) -> bool:
         """Whether there is a connection now."""
-        return self._connection is not None
+        return self._connection is not None and not is_foreign(self._process)
 
     # Life.
 
@@ -183,9 +187,12 @@ class ChargePoint(ChargePointMethods):
 
         Raises:
             HandshakeError: the handshake failed; ``status`` holds the HTTP status of a refusal.
-            RuntimeError: it is already connected, or was closed.
+            RuntimeError: it is already connected, or was closed, or has connected in the process from which this one
+                was forked.
         """
         check_positive(timeout=timeout)
+        self._check_process()
+        self._process = os.getpid()
         with self._lock:
             if self._state is ChargePointState.CLOSED:
                 raise RuntimeError(f"{self.charge_point_id} is closed")
@@ -195,8 +202,7 @@ class ChargePoint(ChargePointMethods):
             self._connections += 1
             fields = log_fields(self.charge_point_id, self._connections)
         try:
-            websocket, subprotocol = self._open(time.monotonic() + timeout, fields)
-            self._start(websocket, SUBPROTOCOLS[subprotocol], fields)
+            self._start(self._open(time.monotonic() + timeout, fields), fields)
         finally:
             with self._lock:
                 if self._state is ChargePointState.CONNECTING:
@@ -206,8 +212,20 @@ class ChargePoint(ChargePointMethods):
     def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """Close the connection and end all threads; this charge point cannot connect again.
 
-        Waiting requests raise ConnectionLostError. You may call it on any thread and more than once.
+        Waiting requests raise ConnectionLostError. You may call it on any thread and more than once. In a process that
+        was forked after `connect` it does nothing, because the connection and the threads belong to the parent process.
+
+        Args:
+            code: the WebSocket close code: 1000 to 1003, 1007 to 1014, or 3000 to 4999 (RFC 6455 §7.4).
+            reason: a short text for the central system's log.
+
+        Raises:
+            ValueError: the code must not be sent in a Close frame.
         """
+        check_close_code(code)
+        if is_foreign(self._process):
+            # Do not even take the lock: a thread of the parent process may have held it during the fork.
+            return
         with self._lock:
             self._state = ChargePointState.CLOSED
             connection, reader = self._connection, self._reader
@@ -220,7 +238,9 @@ class ChargePoint(ChargePointMethods):
         self._timer.close()
 
     def disconnect(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
-        """Close the connection and wait for its end; `connect` can open another one."""
+        """Close the connection and wait for its end; `connect` can open another one. See `close` for the arguments."""
+        check_close_code(code)
+        self._check_process()
         with self._lock:
             connection, reader = self._connection, self._reader
         if connection is not None:
@@ -234,6 +254,7 @@ class ChargePoint(ChargePointMethods):
         """Use another password, another TLS context (for another client certificate), or both, from the next `connect`
         on. An open connection is not affected.
         """
+        self._check_process()
         with self._lock:
             if password is not None:
                 self._password = basic_authorization(self.charge_point_id, password)
@@ -242,6 +263,7 @@ class ChargePoint(ChargePointMethods):
 
     def wait_closed(self, timeout: float | None = None) -> bool:
         """Wait until the connection has ended; return False if it is still open after ``timeout`` seconds."""
+        self._check_process()
         with self._lock:
             reader = self._reader
         if reader is not None:
@@ -258,16 +280,21 @@ class ChargePoint(ChargePointMethods):
 
     def add_connection_listener(self, listener: ChargePointListener) -> None:
         """Call ``listener("connected")`` and ``listener("disconnected")`` at every change, in the handler pool."""
+        self._check_process()
         self._listeners.add(listener)
 
     def remove_connection_listener(self, listener: ChargePointListener) -> None:
         """Stop calling the listener; raises ValueError if it was not added."""
+        self._check_process()
         self._listeners.remove(listener)
+
+    def _check_process(self) -> None:
+        check_process(self._process, f"{self.charge_point_id} was connected")
 
     # Connecting.
 
-    def _open(self, deadline: float, fields: Mapping[str, object]) -> tuple[WebSocket, str]:
-        websocket = open_websocket(
+    def _open(self, deadline: float, fields: Mapping[str, object]) -> WebSocket:
+        return open_websocket(
             self._endpoint,
             deadline=deadline,
             subprotocols=self._protocols,
@@ -281,15 +308,43 @@ class ChargePoint(ChargePointMethods):
             log_fields=fields,
             on_data=self._on_raw_socket_data,
         )
+
+    def _start(self, websocket: WebSocket, fields: Mapping[str, object]) -> None:
+        connection = reader = None
+        try:
+            connection = self._make_connection(websocket, self._version_of(websocket), fields)
+            reader = threading.Thread(
+                target=self._run, args=(connection,), name=f"ocppsync-reader-{self.charge_point_id}", daemon=True
+            )
+            with self._lock:
+                if self._state is ChargePointState.CLOSED:
+                    raise HandshakeError(f"{self.charge_point_id} was closed while it connected")
+                reader.start()  # under the lock: another thread must not join it before it has started
+                self._connection, self._reader = connection, reader
+                self._state = ChargePointState.CONNECTED
+                # Last: the listeners are told of the end of a connection only if they were told of its beginning.
+                self._events.submit(self._listeners.tell, "connected")
+                self._announced = connection
+        except BaseException as error:
+            if connection is not None and reader is not None and reader.ident is not None:
+                connection.abort()  # the reader releases it
+                self._forget(connection)
+            else:
+                websocket.on_closing = None  # released now, not after the close timeout
+                known = isinstance(error, HandshakeError)
+                websocket.close(CloseCode.GOING_AWAY if known else CloseCode.INTERNAL_ERROR)
+                websocket.release()
+            raise
+
+    def _version_of(self, websocket: WebSocket) -> Version:
         chosen = websocket.subprotocol or self._default_protocol
         if chosen is None:
-            websocket.release()
             raise HandshakeError(
                 f"the central system named no subprotocol; {', '.join(self._protocols)} was offered", status=101
             )
-        return websocket, chosen
+        return SUBPROTOCOLS[chosen]
 
-    def _start(self, websocket: WebSocket, version: Version, fields: Mapping[str, object]) -> None:
+    def _make_connection(self, websocket: WebSocket, version: Version, fields: Mapping[str, object]) -> Connection:
         registration = self._registration
         context = ConnectionContext(
             metadata=ConnectionMetadata(self.charge_point_id, version, self._endpoint.http_request),
@@ -303,35 +358,28 @@ class ChargePoint(ChargePointMethods):
             options=self._options,
             log_fields=fields,
         )
-        connection = Connection(websocket, context)
-        reader = threading.Thread(
-            target=self._run, args=(connection,), name=f"ocppsync-reader-{self.charge_point_id}", daemon=True
-        )
+        return Connection(websocket, context)
+
+    def _forget(self, connection: Connection) -> None:
+        """Have no connection any more, unless there is a newer one."""
         with self._lock:
-            closed = self._state is ChargePointState.CLOSED
-            if not closed:
-                try:
-                    reader.start()  # under the lock: another thread must not join it before it has started
-                except RuntimeError:
-                    websocket.release()
-                    raise
-                self._connection, self._reader = connection, reader
-                self._state = ChargePointState.CONNECTED
-                self._events.submit(self._listeners.tell, "connected")
-        if closed:
-            websocket.release()
-            raise HandshakeError(f"{self.charge_point_id} was closed while it connected")
+            if self._connection is connection:
+                self._connection = None
+                if self._state is ChargePointState.CONNECTED:
+                    self._state = ChargePointState.DISCONNECTED
+            if self._announced is connection:
+                self._announced = None
+                self._events.submit(self._listeners.tell, "disconnected")
 
     def _run(self, connection: Connection) -> None:
         # Ends with the connection.
         try:
             connection.run()
+        except BaseException:
+            text = "%s: the reader failed"
+            _logger.exception(text, self.charge_point_id, extra=connection.log_fields)
         finally:
-            with self._lock:
-                self._connection = None
-                if self._state is ChargePointState.CONNECTED:
-                    self._state = ChargePointState.DISCONNECTED
-                self._events.submit(self._listeners.tell, "disconnected")
+            self._forget(connection)
             text = "%s: the connection ended (close code %s)"
             _logger.info(text, self.charge_point_id, connection.close_code, extra=connection.log_fields)
 
@@ -345,16 +393,23 @@ class ChargePoint(ChargePointMethods):
     def _submit_request(
         self, action: str | VendorAction, payload: Any, timeout: float | None, version: str | None
     ) -> Future[Any]:
+        # On the way of each request, so without a call.
+        if self._process != os.getpid():
+            self._check_process()
         return self._end.submit_request(self._connection, self.charge_point_id, action, payload, timeout, version)
 
     def _send(self, action: str | VendorAction, payload: Any, version: str | None) -> None:
+        self._check_process()
         self._end.send(self._connection, self.charge_point_id, action, payload, version)
 
     def _on(self, action: str | VendorAction, version: str | None) -> Callable[..., Any]:
+        self._check_process()
         return self._end.on(action, version)
 
     def _after(self, action: str | VendorAction, version: str | None) -> Callable[..., Any]:
+        self._check_process()
         return self._end.after(action, version)
 
     def _on_data_transfer(self, vendor_id: str, message_id: str | None, version: str | None) -> Callable[..., Any]:
+        self._check_process()
         return self._end.on_data_transfer(vendor_id, message_id, version)

@@ -1,7 +1,8 @@
 """The events of a central system or charge point, as frozen objects, for observers.
 
 An observer is a function that takes an event. It runs on the thread that causes the event, such as a reader or handler
-thread, and must not block. Its exceptions are logged and have no other effect.
+thread, and must not block. Only what happens on the timer is told on a thread of its own. Its exceptions are logged and
+have no other effect.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from .errors import Delivery, ValidationError
+from .interrupts import raise_interrupt
 
 __all__ = [
     "Closed",
@@ -153,7 +155,10 @@ class LoggingObserver:
 
 
 def observed_by(observers: Sequence[Observer]) -> Observer | None:
-    """Return one observer that calls all of them and never raises; None if there are none."""
+    """Return one observer that calls all of them; None if there are none.
+
+    It raises nothing but what ends the program, on the main thread (`raise_interrupt`).
+    """
     if not observers:
         return None
     snapshot = tuple(observers)
@@ -162,7 +167,8 @@ def observed_by(observers: Sequence[Observer]) -> Observer | None:
         for observer in snapshot:
             try:
                 observer(event)
-            except Exception:
+            except BaseException as error:
+                raise_interrupt(error)
                 _logger.exception("observer failed on %s", type(event).__name__)
 
     return notify

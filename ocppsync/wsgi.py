@@ -13,9 +13,9 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from .central_system import CentralSystem, observer_of, server_of
-from .server.acceptor import AdmittedRequest, log_refusal
+from .server.acceptor import AdmittedRequest, log_refusal, report_refusal
 from .server.serving import ConnectionServer
-from .wire.http import Headers, HttpRequest, RefusalError, refusal_parts
+from .wire.http import Headers, HttpRequest, RefusalError, refusal_parts, refusal_response
 
 __all__ = ["Mount", "WSGIApplication", "close_with_worker", "wsgi_app"]
 
@@ -53,11 +53,16 @@ def wsgi_app(central_system: CentralSystem) -> WSGIApplication:
             server = server_of(central_system)
             handover = _Handover(server, sock, server.admit(request))
         except RefusalError as refusal:
-            log_refusal(refusal, request, observer_of(central_system))
+            log_refusal(refusal, request)
+            report_refusal(refusal, request, observer_of(central_system))
             return _refuse(refusal, start_response)
-        # Only the server's access log sees this status. It cannot be 101: Flask drops the body of a 101 response, and
-        # the body is the connection.
-        start_response("200 OK", [])
+        try:
+            # Only the server's access log sees this status. It cannot be 101: Flask drops the body of a 101 response,
+            # and the body is the connection.
+            start_response("200 OK", [])
+        except BaseException:
+            handover.close()
+            raise
         return handover
 
     return application
@@ -79,13 +84,29 @@ class _Handover(Iterator[bytes]):
         admitted, self._admitted = self._admitted, None
         if admitted is not None:
             try:
-                # serve_socket closes the socket, so it gets a duplicate.
-                self._server.serve_socket(self._socket.dup(), admitted)
+                sock = self._duplicate(admitted)
+                if sock is not None:
+                    self._server.serve_socket(sock, admitted)
             finally:
                 # The WSGI server writes its response next, which the charge point must not receive.
                 with contextlib.suppress(OSError):
                     self._socket.shutdown(socket.SHUT_RDWR)
         raise StopIteration
+
+    def _duplicate(self, admitted: AdmittedRequest) -> socket.socket | None:
+        # serve_socket closes the socket, and so does the WSGI server.
+        try:
+            return self._socket.dup()
+        except OSError as error:
+            admitted.slot.release()
+            self._server.fail(admitted, error, self._send)
+            return None
+
+    def _send(self, refusal: RefusalError, code: int) -> bool:
+        with contextlib.suppress(OSError):
+            self._socket.sendall(refusal_response(refusal))
+            return True
+        return False
 
     def close(self) -> None:
         """Release the slot if the body was never read; WSGI servers always call this."""
@@ -164,7 +185,8 @@ def _start(central_system: CentralSystem) -> None:
     try:
         central_system.start()
     except RuntimeError as error:
-        raise RefusalError(503, "the central system is closed") from error
+        # It is closed, or was started before the fork.
+        raise RefusalError(503, str(error)) from error
 
 
 def _socket_of(environ: Environ) -> socket.socket:

@@ -12,7 +12,10 @@ from typing import Any
 
 from websockets.sync.client import ClientConnection, connect
 
-from ocppsync import CentralSystem, utc_now
+from ocppsync import CentralSystem, Headers, HttpRequest, utc_now
+from ocppsync.central_system import server_of
+from ocppsync.server.acceptor import AdmittedRequest
+from ocppsync.server.serving import ConnectionServer
 
 DEADLINE = 10.0
 """Seconds after which a test that still waits has failed; nothing here takes a tenth of it."""
@@ -138,3 +141,26 @@ def connected(cs: CentralSystem) -> Recorder:
     events = Recorder()
     cs.add_connection_listener(events)
     return events
+
+
+def admit(cs: CentralSystem, charge_point_id: str = "CP1", protocol: str = "ocpp1.6") -> AdmittedRequest:
+    """Admit a charge point after another kind of server has read its upgrade request."""
+    fields = (
+        ("Host", "127.0.0.1"),
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ("Sec-WebSocket-Protocol", protocol),
+    )
+    return server_of(cs).admit(HttpRequest("GET", f"/{charge_point_id}", "", Headers(fields), ("127.0.0.1", 0)))
+
+
+def inside(cs: CentralSystem) -> str:
+    """How many connections occupy a slot."""
+    return repr(server_of(cs).context.acceptor._limiter).partition("connections=")[2].partition(" ")[0]
+
+
+def threads(serving: ConnectionServer) -> str:
+    """How many threads serve a connection."""
+    return repr(serving).partition("threads=")[2].rstrip(">")

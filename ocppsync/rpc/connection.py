@@ -6,21 +6,24 @@ their CALLs. Any thread may call `request`. The engine holds the state and its l
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import weakref
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, cast
 
 from ..errors import ProtocolError
 from ..events import Closed, Connected
+from ..interrupts import raise_interrupt
 from ..masking.messages import masked
 from ..request import CallResultErrorReceived, ConnectionMetadata
 from ..threads.bounded import BoundedExecutor
 from ..threads.pool import run_logged
 from ..threads.timer import TimerHandle
 from ..throttled_log import ThrottledLog
+from ..wire.http import RefusalError
 from ..wire.transport import CloseCode, Transport
 from .context import ConnectionContext
 from .engine import AnswerRejected, ConnectionState, Dispatch, Engine, Late, Reply, Settle
@@ -64,7 +67,6 @@ class Connection:
         if context.options.on_call_result_error is not None:
             # Limited, since a peer may reject one answer any number of times.
             self._rejections = BoundedExecutor(context.share.others, limit=context.options.limits.queued_calls)
-        self._reader: int | None = None
         self._pinged: float | None = None
         self._ping_timer: TimerHandle | None = None
         self._close_timer: TimerHandle | None = None
@@ -75,6 +77,11 @@ class Connection:
     def __repr__(self) -> str:
         known = self.metadata
         return f"<Connection {known.charge_point_id} ocpp{known.ocpp_version} {self.state.name} {self._engine!r}>"
+
+    @property
+    def number(self) -> int:
+        """The number of the connection; later upgrade requests have higher ones."""
+        return cast(int, self._context.log_fields["connection"])
 
     @property
     def state(self) -> ConnectionState:
@@ -95,35 +102,51 @@ class Connection:
 
     def run(self) -> None:
         """Read until the connection ends; then fail the requests that wait, and release everything."""
-        self._reader = threading.get_ident()
-        context, observe, known = self._context, self._context.options.observe, self.metadata
-        opened = context.timer.now()
-        self._engine.advance(ConnectionState.OPEN)
-        if observe is not None:
-            observe(Connected(known.charge_point_id, known.ocpp_version, known.http_request.client_address))
+        self._requester.reader = threading.get_ident()
+        context, observe, known = self._context, self._context.observe, self.metadata
+        opened, failed = context.timer.now(), False
+        # Within the try: the timer may fail to start its thread.
         try:
-            # Within the try: the timer may fail to start its thread.
+            self._engine.advance(ConnectionState.OPEN)
+            if observe is not None:
+                observe(Connected(known.charge_point_id, known.ocpp_version, known.http_request.client_address))
             self._schedule_ping()
             self._check_idleness()
             # Ends: it blocks only in `receive`, which returns None after a Close, the end of the stream, or `abort`.
             while (text := self._transport.receive()) is not None:
                 self._receive(text)
-        except Exception:
-            text = "%s: the reader failed; the connection is aborted"
-            _logger.exception(text, known.charge_point_id, extra=context.log_fields)
+        except BaseException as error:
+            failed = True
+            _logger.exception("%s: the reader failed", known.charge_point_id, extra=context.log_fields)
+            raise_interrupt(error)
         finally:
+            self._finish(opened, failed)
+
+    def _finish(self, opened: float, failed: bool) -> None:
+        # Takes every step, also if an earlier one raises. The last one that is listed comes first.
+        with contextlib.ExitStack() as steps:
+            steps.callback(self._tell_closed, opened)
+            steps.callback(self._cancel_appointments)
+            steps.callback(self._transport.release)
+            steps.callback(self._responder.end)
+            if failed:
+                steps.callback(self._transport.refuse, RefusalError(500, "the reader failed"), CloseCode.INTERNAL_ERROR)
+            else:
+                steps.callback(self._transport.abort)
             # First: functions on the timer must not start anything after this.
-            self._requester.end("the connection ended", ConnectionState.CLOSED)
-            self._transport.abort()
-            self._responder.end()
-            self._transport.release()
-            for appointment in (self._ping_timer, self._close_timer, self._idle_timer):
-                if appointment is not None:
-                    appointment.cancel()
-            self._reader = None
-            if observe is not None:
-                seconds = context.timer.now() - opened
-                observe(Closed(known.charge_point_id, known.ocpp_version, self.close_code, seconds))
+            steps.callback(self._requester.end, "the connection ended", ConnectionState.CLOSED)
+
+    def _cancel_appointments(self) -> None:
+        self._requester.reader = None
+        for appointment in (self._ping_timer, self._close_timer, self._idle_timer):
+            if appointment is not None:
+                appointment.cancel()
+
+    def _tell_closed(self, opened: float) -> None:
+        observe, known = self._context.observe, self.metadata
+        if observe is not None:
+            seconds = self._context.timer.now() - opened
+            observe(Closed(known.charge_point_id, known.ocpp_version, self.close_code, seconds))
 
     def _receive(self, text: str) -> None:
         context, engine = self._context, self._engine
@@ -139,7 +162,7 @@ class Connection:
             self._check_malformed()
         else:
             decision = engine.receive(frame, text)
-            if context.options.observe is not None:
+            if context.observe is not None:
                 report_received(context, frame, text, decision)
         if isinstance(decision, Dispatch):
             self._responder.dispatch(decision, text)
@@ -155,7 +178,8 @@ class Connection:
     def _call_raw_hook(self, hook: Any, text: str) -> None:
         try:
             hook(text, self.metadata)
-        except Exception:
+        except BaseException as error:
+            raise_interrupt(error)
             fields = self._context.log_fields
             _logger.exception("%s: on_raw_websocket_data failed", self.metadata.charge_point_id, extra=fields)
 
@@ -204,11 +228,12 @@ class Connection:
 
         Raises:
             ValidationError: the payload violates its schema, or this end may not send the action; nothing is sent.
-            RuntimeError: the calling thread is the reader, which could never read the answer.
+            RuntimeError: the calling thread is the reader, which could never read the answer, or the timer's, on which
+                the timeout runs.
         """
-        if threading.get_ident() == self._reader:
-            raise RuntimeError(f"{action} cannot be sent from a raw-data hook: this thread reads the answer")
         context = self._context
+        if threading.get_ident() in (self._requester.reader, context.timer.thread_id):
+            raise RuntimeError(f"cannot send {action}: {self._requester.why_not_wait()}; send it on another thread")
         if version is not None and version != context.messages.version:
             return failed(self._requester.other_version(action, version))
         context.messages.check_sender(action, send=False)
@@ -234,6 +259,11 @@ class Connection:
         """Fail the requests that wait, and all later ones: a newer connection has taken over."""
         self._requester.end("another connection of the same identity has taken over", ConnectionState.CLOSING)
 
+    def give_up(self) -> None:
+        """Fail the requests that wait, and all later ones, without `run`: the connection could not be served."""
+        self._requester.end("the connection could not be served", ConnectionState.CLOSED)
+        self._responder.end()
+
     def drain(self) -> None:
         """Handle no more CALLs; those that are being handled are still answered."""
         self._engine.advance(ConnectionState.DRAINING)
@@ -249,7 +279,13 @@ class Connection:
 
     def _abort_in_time(self) -> None:
         context = self._context
-        self._close_timer = context.timer.call_later(context.options.timeouts.close, self._transport.abort)
+        try:
+            self._close_timer = context.timer.call_later(context.options.timeouts.close, self._transport.abort)
+        except RuntimeError:
+            # Nothing would end the connection to a silent peer.
+            self._transport.abort()
+            text = "%s: the connection is aborted without waiting for the peer's Close: the timer has no thread"
+            _logger.error(text, self.metadata.charge_point_id, extra=context.log_fields)
 
     # Pings and idleness, on the timer.
 

@@ -17,6 +17,7 @@ from ..budget import Budget
 from ..events import Observer, Refused
 from ..limits import Limits, Timeouts
 from ..rpc.context import log_fields
+from ..throttled_log import is_power_of_two
 from ..wire import upgrade
 from ..wire.addresses import rate_limit_key
 from ..wire.http import (
@@ -26,6 +27,7 @@ from ..wire.http import (
     RefusalError,
     read_request,
     refusal_response,
+    send_refusal,
     shown_target,
 )
 from ..wire.streams import Stream, TLSStream
@@ -36,10 +38,9 @@ from .connection_limits import ConnectionLimiter, Slot
 from .forwarded import ClientAddress
 
 _logger = logging.getLogger(__name__)
+_UNEXPECTED = "unexpected error in the handshake"
 _SLOW = 1.0
 """Seconds after which a handshake may be aborted to make room for a new one."""
-_LINGER = 1.0
-"""Seconds that a refused peer has to read the response before its connection is closed."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class AdmittedRequest:
 
 @dataclass(frozen=True)
 class UpgradedConnection(AdmittedRequest):
-    """An admitted request that was answered with 101, with its WebSocket."""
+    """An admitted request with its WebSocket, which is not open yet."""
 
     websocket: WebSocket
 
@@ -116,6 +117,7 @@ class Acceptor:
         self._by_peer: Counter[str] = Counter()  # handshakes by rate-limit key
         self._warned: set[str | None] = set()  # peers at their limit that were logged; None: the limit for all peers
         self._closed = False
+        self._faults = 0  # handshakes that failed because of this end
 
     def accept(self, sock: socket.socket) -> UpgradedConnection | None:
         """Return the new connection after its handshake; if that fails, close the socket and return None."""
@@ -127,15 +129,19 @@ class Acceptor:
             _logger.info("a connection ended before its handshake: %s", error)
             sock.close()
             return None
+        except BaseException:
+            sock.close()
+            raise
         if not self._begin_handshake(stream):
             _reject_excess(stream, plain=self._ssl_context is None)
             return None
+        upgraded = None
         try:
             upgraded = self._handshake(stream, deadline)
         finally:
             self._end_handshake(stream)
-        if upgraded is None:
-            stream.close()
+            if upgraded is None:
+                stream.close()
         return upgraded
 
     def _begin_handshake(self, stream: Stream) -> bool:
@@ -229,6 +235,7 @@ class Acceptor:
     def _handshake(self, stream: Stream, deadline: float) -> UpgradedConnection | None:
         host, port = stream.remote_address
         request = HttpRequest("", "", "", Headers(), stream.remote_address)  # until one is read
+        refused: RefusalError | None = None
         try:
             if isinstance(stream, TLSStream):
                 stream.handshake(deadline)
@@ -240,8 +247,7 @@ class Acceptor:
                 admitted.slot.release()
                 raise
         except RefusalError as refusal:
-            log_refusal(refusal, request, self._observe)
-            _send_refusal(stream, refusal)
+            refused = refusal
         except DisconnectedError as error:
             _logger.log(error.level, "WebSocket handshake with %s:%d failed: %s", host, port, error)
         except ssl.SSLEOFError:
@@ -250,12 +256,29 @@ class Acceptor:
             _logger.warning("TLS handshake with %s:%d failed: %s", host, port, _tls_error_text(error))
         except OSError as error:
             _logger.info("lost the connection of %s:%d during the handshake: %s", host, port, error)
-        except Exception:
-            _logger.exception("unexpected error in the handshake with %s:%d", host, port)
+        except BaseException:
+            # SystemExit too: this thread is the library's, and the peer waits for an answer.
+            self._log_fault(host, port)
+            refused = RefusalError(500, _UNEXPECTED)
         else:
             stream.set_read_timeout(None)
             return upgraded
+        if refused is not None:
+            try:
+                if refused.reason is not _UNEXPECTED:
+                    log_refusal(refused, request)
+                report_refusal(refused, request, self._observe)
+            finally:
+                send_refusal(stream, refused)
         return None
+
+    def _log_fault(self, host: str, port: int) -> None:
+        """Log the exception that is handled now, the first, second, fourth, eighth … time."""
+        with self._lock:
+            self._faults += 1
+            count = self._faults
+        if is_power_of_two(count):
+            _logger.exception("%s with %s:%d (%d so far)", _UNEXPECTED, host, port, count)
 
     def admit(self, request: HttpRequest) -> AdmittedRequest:
         """Admit a request, which occupies a connection slot until that is released.
@@ -274,7 +297,7 @@ class Acceptor:
             raise
 
     def upgrade(self, stream: Stream, admitted: AdmittedRequest) -> UpgradedConnection:
-        """Accept the upgrade of an admitted request (101), and return the connection."""
+        """Return the connection of an admitted request; its WebSocket sends the 101 when it opens."""
         decision = admitted.decision
         websocket = upgrade.accept(
             stream,
@@ -289,13 +312,17 @@ class Acceptor:
         return UpgradedConnection(decision, admitted.http_request, admitted.slot, websocket)
 
 
-def log_refusal(refusal: RefusalError, request: HttpRequest, observe: Observer | None) -> None:
-    """Log a refused request with the reason, and pass it to the observer."""
+def log_refusal(refusal: RefusalError, request: HttpRequest) -> None:
+    """Log a refused request with the reason."""
     host, port = request.remote_address
-    path = shown_target(request.path)
-    _logger.warning("refused %s:%d %s with HTTP %d: %s", host, port, path or "-", refusal.status, refusal.reason)
+    shown = shown_target(request.path) or "-"
+    _logger.warning("refused %s:%d %s with HTTP %d: %s", host, port, shown, refusal.status, refusal.reason)
+
+
+def report_refusal(refusal: RefusalError, request: HttpRequest, observe: Observer | None) -> None:
+    """Tell the observer of a refused request."""
     if observe is not None:
-        observe(Refused(request.client_address, path, refusal.status, refusal.reason))
+        observe(Refused(request.client_address, shown_target(request.path), refusal.status, refusal.reason))
 
 
 def _reject_excess(stream: Stream, *, plain: bool) -> None:
@@ -313,16 +340,3 @@ def _tls_error_text(error: ssl.SSLError) -> str:
     if error.reason == "HTTP_REQUEST":
         return "the peer speaks plain HTTP (ws), and this port is TLS (wss)"
     return str(error.reason or error)
-
-
-def _send_refusal(stream: Stream, refusal: RefusalError) -> None:
-    with contextlib.suppress(OSError):
-        stream.buffer(refusal_response(refusal))
-        stream.flush()
-        stream.finish_writing()
-        # Closing with unread bytes would reset the connection, and the peer would lose the response.
-        deadline = time.monotonic() + _LINGER
-        while (remaining := deadline - time.monotonic()) > 0:
-            stream.set_read_timeout(remaining)
-            if not stream.recv(4096):
-                break

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from ..interrupts import raise_interrupt
 from ..request import ConnectionMetadata
 from ..rpc.context import SecurityChecks
 from ..validation.catalogue import COMPRESSED_BY_DEFAULT, SUBPROTOCOLS
@@ -25,6 +26,8 @@ class Credentials:
 
     profile: int
     """The security profile of the connection."""
+    minimum_profile: int = 1
+    """The lowest profile that the application accepted then."""
     password_hash: str | None = field(default=None, repr=False)
     """The stored hash that the password matched."""
     serial_number: str | None = None
@@ -42,8 +45,12 @@ class Security(Protocol):
         """
         raise NotImplementedError
 
+    def connected(self, charge_point_id: str, credentials: Credentials) -> None:
+        """Record that a charge point is about to connect; it may block."""
+        raise NotImplementedError
+
     def checks(self, metadata: ConnectionMetadata, credentials: Credentials) -> SecurityChecks:
-        """Record that a charge point is connected, and return the checks for its messages."""
+        """Return the checks for the messages of a connection."""
         raise NotImplementedError
 
 
@@ -124,7 +131,8 @@ class AdmissionPolicy:
             return identity_of(request.path)
         try:
             identity = self.identify(request)
-        except Exception as error:
+        except BaseException as error:
+            raise_interrupt(error)
             _logger.exception("identify raised an exception")
             raise RefusalError(500, "identify raised an exception") from error
         if not identity:
@@ -148,7 +156,8 @@ class AdmissionPolicy:
             return
         try:
             result = self.authorize(request, charge_point_id)
-        except Exception as error:
+        except BaseException as error:
+            raise_interrupt(error)
             _logger.exception("authorize raised an exception for %r", charge_point_id)
             raise RefusalError(500, "authorize raised an exception") from error
         if result is True:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -189,6 +190,8 @@ class Validator:
 
 
 _creating = threading.Lock()  # so that each validator is created once
+# As in catalogue.py. What is registered later is acquired earlier: this lock before that one, as elsewhere.
+os.register_at_fork(before=_creating.acquire, after_in_parent=_creating.release, after_in_child=_creating.release)
 
 
 def validator(version: str) -> Validator:

@@ -301,6 +301,20 @@ def refusal_response(refusal: RefusalError) -> bytes:
     return f"HTTP/1.1 {status}\r\n{head}\r\n{body}".encode("latin-1")
 
 
+def send_refusal(stream: Stream, refusal: RefusalError) -> bool:
+    """Answer a request with a refusal, and let the peer read it; for the reading thread, which may wait.
+
+    Return whether it was sent.
+    """
+    try:
+        stream.buffer(refusal_response(refusal))
+        stream.flush()
+    except OSError:
+        return False
+    stream.linger()
+    return True
+
+
 def basic_authorization(user: str, password: str | bytes | None) -> list[tuple[str, str]]:
     """Return the header of HTTP Basic authentication as a list, empty without a password (J16 §6.2.2)."""
     if password is None:

@@ -12,8 +12,14 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-_logger = logging.getLogger(__name__)
+from ..interrupts import raise_interrupt
 
+_logger = logging.getLogger(__name__)
+_LINGER = 1.0
+"""Seconds that a peer has to read the last bytes before its connection is closed."""
+
+# Only Linux has it: the peer writes no more, also if unread bytes came before.
+_PEER_CLOSED = getattr(select, "POLLRDHUP", 0)
 # A flag of each write, so that the socket itself stays blocking for the reader.
 _DONT_WAIT = socket.MSG_DONTWAIT
 
@@ -75,6 +81,25 @@ class Stream:
 
     # Reading, on one thread.
 
+    @property
+    def peer_has_left(self) -> bool:
+        """Whether the peer has closed its end, or the connection has broken; does not wait."""
+        if self.aborted:
+            return True
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN | _PEER_CLOSED)
+        found = dict(poll.poll(0)).get(self._socket.fileno(), 0)
+        if found & (_PEER_CLOSED | select.POLLHUP | select.POLLERR | select.POLLNVAL):
+            return True
+        if not found:
+            return False
+        try:
+            return not self._socket.recv(1, socket.MSG_PEEK | _DONT_WAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
     def set_read_timeout(self, seconds: float | None) -> None:
         """Let `recv` raise TimeoutError after this many seconds; None: no timeout."""
         self._socket.settimeout(seconds)
@@ -92,7 +117,8 @@ class Stream:
         if data and self._on_data is not None:
             try:
                 self._on_data(data)
-            except Exception:
+            except BaseException as error:
+                raise_interrupt(error)
                 _logger.exception("%s: on_raw_socket_data failed", self.name, extra=self.log_fields)
         return data
 
@@ -222,6 +248,18 @@ class Stream:
     def finish_writing(self) -> None:
         """Shut the writing side of the socket down; reading goes on."""
         self._shut(socket.SHUT_WR)
+
+    def linger(self) -> None:
+        """Let the peer read the last bytes, for a second at most; only for the reading thread."""
+        # Closing with unread bytes would reset the connection, and the peer would lose what was written last.
+        with contextlib.suppress(OSError):
+            if not self.backlog:
+                self.finish_writing()
+            deadline = time.monotonic() + _LINGER
+            while (remaining := deadline - time.monotonic()) > 0:
+                self.set_read_timeout(remaining)
+                if not self.recv(4096):
+                    break
 
     def abort(self) -> None:
         """End the connection at once, from any thread; a blocked `recv` or `flush` returns."""

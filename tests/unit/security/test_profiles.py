@@ -78,7 +78,7 @@ def test_the_profile_is_what_the_connection_shows() -> None:
 def test_a_lower_profile_than_the_minimum_is_refused(minimum: Any) -> None:
     security = SecurityProfiles(passwords=passwords(), minimum_profile=minimum)
     refused = refusal(security, asked(basic(KEY)))
-    assert (refused.status, refused.reason) == (403, "security profile 1 is not enough: 'CP1' needs at least 2")
+    assert (refused.status, refused.reason) == (401, "security profile 1 is not enough: 'CP1' needs at least 2")
     assert security.admit(asked(basic(KEY), secure=True), "CP1", "1.6").profile == 2
 
 
@@ -103,7 +103,7 @@ def test_a_profile_that_was_reached_is_the_minimum_from_then_on() -> None:
     for profile in (1, 2, 2, 3, 2):
         security.connected("CP1", Credentials(profile))
     assert raised.items == [("CP1", 2), ("CP1", 3)]
-    assert refusal(security, asked(basic(KEY), secure=True)).status == 403
+    assert "needs at least 3" in refusal(security, asked(basic(KEY), secure=True)).reason
     assert security.minimum_of("CP2") == 1
     security.allow_lower("CP1")
     assert security.admit(asked(basic(KEY)), "CP1", None).profile == 1
@@ -138,7 +138,7 @@ def test_no_thread_waits_for_another_profile_to_be_stored() -> None:
             assert release.wait(DEADLINE)
 
     security = SecurityProfiles(minimum_profile=0, on_profile_raised=store)
-    slow = threading.Thread(target=security.connected, args=("CP1", Credentials(1)))
+    slow = threading.Thread(target=security.connected, args=("CP1", Credentials(1, minimum_profile=0)))
     slow.start()
     assert begun.wait(DEADLINE)
     security.connected("CP2", Credentials(3))
@@ -247,7 +247,7 @@ def test_nothing_secret_is_in_a_repr() -> None:
 def test_an_unsuitable_certificate_is_refused(options: dict[str, Any], reason: str) -> None:
     security = SecurityProfiles(**{"passwords": passwords(), "serial_number_of": {"CP1": "SN1"}, **options})
     refused = refusal(security, asked(basic(KEY), certificate=CERTIFICATE))
-    assert (refused.status, refused.headers) == (403, ())
+    assert (refused.status, refused.headers) == (401, (("WWW-Authenticate", 'Basic realm="ocpp"'),))
     with pytest.raises(RefusalError, match=reason):
         raise refused
 
@@ -338,7 +338,7 @@ def test_a_wsgi_server_tells_whether_there_is_tls() -> None:
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/CP1", "HTTP_AUTHORIZATION": basic(KEY)}
     security = SecurityProfiles(passwords=passwords(), minimum_profile=2)
     assert security.admit(_http_request(environ | {"wsgi.url_scheme": "https"}), "CP1", "1.6").profile == 2
-    assert refusal(security, _http_request(environ | {"wsgi.url_scheme": "http"})).status == 403
+    assert refusal(security, _http_request(environ | {"wsgi.url_scheme": "http"})).status == 401
 
 
 def test_without_a_common_version_no_profile_is_reached() -> None:

@@ -16,6 +16,7 @@ from ocppsync.limits import Limits
 from ocppsync.server import acceptor as acceptor_module
 from ocppsync.server.acceptor import Acceptor
 from ocppsync.server.admission import AdmissionPolicy
+from ocppsync.wire import streams
 from ocppsync.wire.streams import Stream
 
 
@@ -66,7 +67,7 @@ def all_are_slow(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def none_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(acceptor_module, "_SLOW", 1000.0)
-    monkeypatch.setattr(acceptor_module, "_LINGER", 0.05)
+    monkeypatch.setattr(streams, "_LINGER", 0.05)
 
 
 LIMITS = ["handshakes", "handshakes_per_address"]
