@@ -47,6 +47,9 @@ class _Scrypt(NamedTuple):
     salt: bytes
     key: bytes
 
+    def __repr__(self) -> str:
+        return f"<_Scrypt n={self.n} r={self.r} p={self.p}>"
+
 
 def hash_password(password: bytes | str, *, n: int = 2**14, r: int = 8, p: int = 1) -> str:
     """Return a salted hash of a password, as text that includes its parameters: ``scrypt$16384$8$1$salt$key``.
