@@ -175,8 +175,9 @@ class Responder:
         known = context.metadata
         if fault is not None and refused and context.options.reject_invalid_requests:
             self._throttled.log(_logger, frame.action, "its message is rejected: %s", fault)
-            if context.observe is not None:
-                context.observe(ValidationFailed(known.charge_point_id, frame.action, "inbound", fault))
+            if context.events is not None:
+                failure = ValidationFailed(known.charge_point_id, frame.action, "inbound", fault, context.number)
+                context.events.tell(failure)
             raise CallError(fault.error_code, fault.described()[:255])
         return RequestMetadata(
             known.charge_point_id, known.ocpp_version, known.http_request, str(frame.message_id), fault
@@ -270,9 +271,9 @@ class Responder:
         self._observe_failure(action, error)
 
     def _observe_failure(self, action: str, error: BaseException) -> None:
-        observe = self._context.observe
-        if observe is not None:
-            observe(HandlerFailed(self._context.metadata.charge_point_id, action, error))
+        context = self._context
+        if context.events is not None:
+            context.events.tell(HandlerFailed(context.metadata.charge_point_id, action, error, context.number))
 
 
 def drain(share: PeerShare) -> None:

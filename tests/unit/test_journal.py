@@ -25,7 +25,7 @@ def test_every_message_is_a_line(tmp_path: Path) -> None:
             text = json.dumps([2, "1", "BootNotification", BOOT], indent=1)
             answer = json.dumps(peer.ask(text), separators=(",", ":"))
     connected, received, sent, closed = lines_of(path)
-    known = {"charge_point": "CP1", "version": "1.6"}
+    known = {"charge_point": "CP1", "version": "1.6", "connection": 1}
     assert {**connected, "time": ""} == {"time": "", **known, "event": "connected"}
     assert {**received, "time": ""} == {"time": "", **known, "direction": "in", "text": text}
     assert {**sent, "time": ""} == {"time": "", **known, "direction": "out", "text": answer}
