@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from .errors import Delivery, ValidationError
@@ -84,7 +84,7 @@ class _Message:
     """The message id; empty if it could not be read."""
     action: str
     """The action; for an answer, that of its CALL. Empty if unknown."""
-    text: str
+    text: str = field(repr=False)
     """The message as on the wire; it may contain secrets."""
     seconds: float | None
     """For an answer, the seconds since its CALL was sent or received; else None."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .events import Closed, Connected, Event, MessageReceived, MessageSent, Refused
-from .masking import masked_text
+from .masking.messages import masked_text
 from .recording.line_file import LineFile
 from .recording.reading import Entry, RecordedSession, read_journal
 

@@ -17,7 +17,7 @@ from typing import Any
 from ..errors import ProtocolError
 from ..events import Closed, Connected
 from ..interrupts import raise_interrupt
-from ..masking import masked
+from ..masking.messages import masked
 from ..request import CallResultErrorReceived, ConnectionMetadata
 from ..threads.bounded import BoundedExecutor
 from ..threads.pool import run_logged

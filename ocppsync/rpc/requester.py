@@ -27,7 +27,7 @@ from ..errors import (
     Violation,
 )
 from ..events import TimedOut, ValidationFailed
-from ..masking import masked
+from ..masking.messages import masked
 from ..threads.pool import run_logged
 from ..validation.catalogue import Role
 from ..wire.transport import TransportClosedError
@@ -263,8 +263,8 @@ class Requester:
             raise CallErrorReceived(
                 code=context.messages.codec.code(answer.code),
                 raw_code=answer.code,
-                # It may quote our CALL, and the text of the error goes to logs.
-                description=masked(answer.description),
+                description=answer.description,
+                shown=masked(answer.description),
                 details=answer.details,
                 charge_point_id=context.metadata.charge_point_id,
                 action=call.action,

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from ..errors import CallError
 from ..events import HandlerFailed, ValidationFailed
 from ..request import RequestMetadata
+from ..threads.callables import name_of
 from ..threads.deadlines import Deadlines
 from ..throttled_log import ThrottledLog
 from ..wire.transport import CloseCode, TransportClosedError
@@ -32,6 +33,9 @@ class _Outcome(NamedTuple):
     """The metadata of the handler; None if no handler made the answer."""
     answer: Any = None
     """The payload of the handler's answer."""
+
+    def __repr__(self) -> str:
+        return f"<_Outcome {self.kind}>"  # the payload may hold secrets
 
 
 class Responder:
@@ -284,5 +288,6 @@ def _run_hook(hook: ActionHandler, event: Dispatch, metadata: RequestMetadata, c
     try:
         hook(event.frame.payload, metadata)
     except Exception:
-        text = "%s: what runs after %s failed: %r"
-        _logger.exception(text, metadata.charge_point_id, event.frame.action, hook, extra=context.log_fields)
+        text = "%s: what runs after %s failed: %s"
+        name = name_of(hook)
+        _logger.exception(text, metadata.charge_point_id, event.frame.action, name, extra=context.log_fields)

@@ -41,7 +41,7 @@ SECRET = '[2,"1","ChangeConfiguration",{"key":"AuthorizationKey","value":"000102
     [
         ('[2, "1",  "Heartbeat", {}]', '[2, "1",  "Heartbeat", {}]'),
         (SECRET, SECRET.replace("0001020304", "***")),
-        ("[2, broken ftp://user:secret@host/", '["***", *** ***:***:***'),
+        ("[2, broken ftp://user:secret@host/", "[2, *** ***:***:***"),
         ("[" * 5000, "[" * 5000),
     ],
 )
