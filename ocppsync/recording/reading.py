@@ -29,7 +29,7 @@ class Entry:
     time: str
     direction: Literal["in", "out"]
     """``"in"``: received by the end that wrote the journal; ``"out"``: sent by it."""
-    text: str
+    text: str = field(repr=False)
 
 
 @dataclass

@@ -25,7 +25,7 @@ from ..rpc.registration import OutcomeListener
 from ..server.admission import Credentials
 from ..threads.pool import run_logged
 from ..wire.http import DisconnectedError, HttpRequest, RefusalError
-from .password_changes import PasswordChange, password_changes
+from .password_changes import PasswordChange, Verdict, password_changes
 from .passwords import Passwords, PendingPassword
 
 __all__ = ["ConnectionChecks", "SecurityProfiles"]
@@ -295,7 +295,16 @@ class ConnectionChecks:
         changes = password_changes(self._metadata.ocpp_version, action, payload)
         if not changes:
             return None
-        pending = [(self._passwords.offer(charge_point_id, change.password), change) for change in changes]
+        pending: list[tuple[PendingPassword, PasswordChange]] = []
+        try:
+            for change in changes:
+                offered = self._passwords.offer(charge_point_id, change.password, for_later=change.for_later)
+                pending.append((offered, change))
+        except BaseException:
+            # The request is not sent, so the charge point gets none of them.
+            for password, _ in pending:
+                run_logged(password.refused)
+            raise
         return functools.partial(_apply_outcome, charge_point_id, pending)
 
 
@@ -324,15 +333,22 @@ def _names(certificate: Mapping[str, Any], attribute: str) -> list[str]:
 def _apply_outcome(
     charge_point_id: str, pending: Sequence[tuple[PendingPassword, PasswordChange]], outcome: Any
 ) -> None:
-    if isinstance(outcome, OCPPRequestError) and not isinstance(outcome, CallErrorReceived):
-        text = "unknown whether %s accepted its new password; both passwords are valid until it connects with one"
-        _logger.warning(text, charge_point_id)
-        return
     for password, change in pending:
-        verdict = "refused" if isinstance(outcome, CallErrorReceived) else change.verdict(outcome)
+        verdict = _verdict(change, outcome)
         if verdict == "accepted":
             password.accepted()
-        elif verdict == "deferred":
-            password.defer()
         elif verdict == "refused":
             password.refused()
+        else:
+            password.defer()
+        if verdict == "unknown":
+            text = "unknown whether %s accepted its new password; the previous one is valid until it uses the new one"
+            _logger.warning(text, charge_point_id)
+
+
+def _verdict(change: PasswordChange, outcome: Any) -> Verdict:
+    if isinstance(outcome, CallErrorReceived):
+        return "refused"
+    if isinstance(outcome, OCPPRequestError):
+        return "refused" if outcome.delivery == "not_sent" else "unknown"
+    return change.verdict(outcome)

@@ -115,8 +115,8 @@ class AdmissionPolicy:
     default_protocol: str | None = None
     refuse_unknown_protocol: bool = False
     security: Security | None = None
-    authorize: Authorize | None = None
-    identify: Identify | None = None
+    authorize: Authorize | None = field(default=None, repr=False)
+    identify: Identify | None = field(default=None, repr=False)
     compression: bool | None = None
     limiter: AttemptLimiter | None = None
     realm: str = field(default="ocpp")
@@ -160,7 +160,7 @@ class AdmissionPolicy:
         if not identity:
             raise RefusalError(404, "identify returned no identity")
         if not isinstance(identity, str):
-            _logger.error("identify must return the identity as str, or None, not %r", identity)
+            _logger.error("identify must return the identity as str, or None, not %s", type(identity).__name__)
             raise RefusalError(500, "identify returned neither str nor None")
         return identity
 
@@ -194,7 +194,9 @@ class AdmissionPolicy:
             return
         status = 401 if result is False else result
         if isinstance(status, bool) or not isinstance(status, int) or not 400 <= status <= 599:
-            _logger.error("authorize must return True, False or an HTTP status from 400 to 599, not %r", result)
+            # The value of anything but a number may be what the application knows about the charge point.
+            shown = result if isinstance(result, int) else type(result).__name__
+            _logger.error("authorize must return True, False or an HTTP status from 400 to 599, not %s", shown)
             raise RefusalError(500, "authorize returned neither a bool nor an HTTP status from 400 to 599")
         challenge = [("WWW-Authenticate", f'Basic realm="{self.realm}"')] if status == 401 else []
         raise RefusalError(status, f"authorize refused {charge_point_id!r}", challenge)

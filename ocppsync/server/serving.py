@@ -268,7 +268,7 @@ class ConnectionServer:
             answers=record.answers,
             detector=server.detector,
             options=server.end.options,
-            log_fields=admitted.log_fields,
+            number=admitted.slot.number,
         )
         return Connection(transport, context)
 

@@ -260,21 +260,172 @@ def test_a_refused_password_is_dropped() -> None:
     assert accepted(store, KEY, "new") == [KEY]
 
 
-@pytest.mark.parametrize("used", [KEY, b"new"])
-def test_without_an_answer_the_first_used_password_stays(used: bytes) -> None:
+@pytest.mark.parametrize("ended", [lambda offer: None, lambda offer: offer.defer()], ids=["no answer", "deferred"])
+def test_a_pending_password_stays_until_it_is_used(ended: Any) -> None:
     store = passwords()
-    store.offer("CP1", b"new")
-    store.confirm("CP1", store.check("CP1", used) or "")
-    assert accepted(store, KEY, b"new") == [used]
-
-
-def test_a_deferred_password_is_pending_until_it_is_used() -> None:
-    store = passwords()
-    store.offer("CP1", "new").defer()
-    store.confirm("CP1", store.check("CP1", KEY) or "")
-    assert accepted(store, KEY, "new") == [KEY, "new"]
-    store.confirm("CP1", store.check("CP1", b"new") or "")
+    ended(store.offer("CP1", "new"))
+    for _ in range(2):
+        use(store, KEY)
+        assert accepted(store, KEY, "new") == [KEY, "new"]
+    use(store, b"new")
     assert accepted(store, KEY, "new") == ["new"]
+
+
+def use(store: Passwords, password: bytes) -> None:
+    """Connect with a password."""
+    hashed = store.check("CP1", password)
+    assert hashed is not None
+    store.confirm("CP1", hashed)
+
+
+def test_nothing_is_stored_when_the_current_password_is_used() -> None:
+    changes = Recorder()
+    store = passwords(on_change=changes)
+    store.offer("CP1", "new")
+    store.offer("CP1", "other", for_later=True)
+    del changes.items[:]
+    use(store, KEY)
+    assert changes.items == []
+
+
+def test_a_password_that_another_connection_makes_the_current_one_meanwhile_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = passwords()
+    store.offer("CP1", "next", for_later=True)
+    _, pending = store.hashes("CP1")
+
+    def verify_and_confirm(password: bytes, hashed: str) -> bool:
+        matches = verify_password(password, hashed)
+        if hashed == pending:
+            store.confirm("CP1", pending)
+        return matches
+
+    monkeypatch.setattr(module, "verify_password", verify_and_confirm)
+    current = store.check("CP1", b"next")
+    assert current is not None
+    assert store.hashes("CP1") == (current,)
+
+
+def test_a_password_that_was_dropped_meanwhile_does_not_come_back_by_its_use() -> None:
+    store = passwords()
+    hashed = store.check("CP1", KEY)
+    assert hashed is not None
+    store.offer("CP1", "new").accepted()
+    store.confirm("CP1", hashed)
+    assert accepted(store, KEY, "new") == ["new"]
+
+
+# Passwords of other network profiles.
+
+
+@pytest.mark.parametrize("first", ["accept", "use"])
+def test_a_change_of_the_current_password_keeps_that_of_another_profile(first: str) -> None:
+    store = passwords()
+    store.offer("CP1", "other", for_later=True).defer()
+    offer = store.offer("CP1", "new")
+    offer.accepted() if first == "accept" else use(store, b"new")
+    assert accepted(store, KEY, "new", "other") == ["new", "other"]
+    use(store, b"other")
+    assert accepted(store, KEY, "new", "other") == ["other"]
+    store.offer("CP1", "newest").accepted()
+    assert accepted(store, "other", "newest") == ["newest"], "once used, it is a current password like any other"
+
+
+def test_two_profiles_may_have_the_same_password() -> None:
+    store = passwords()
+    store.offer("CP1", KEY, for_later=True).defer()
+    use(store, KEY)
+    store.offer("CP1", "new").accepted()
+    assert accepted(store, KEY, "new") == [KEY, "new"]
+    store.offer("CP1", KEY).refused()
+    assert accepted(store, KEY, "new") == [KEY, "new"]
+
+
+def test_the_mark_of_another_profile_is_in_what_is_stored() -> None:
+    stored: dict[str, Any] = {"CP1": quick(KEY)}
+    Passwords(stored, hasher=quick).offer("CP1", "other", for_later=True).defer()
+    assert [hashed.count("$later") for hashed in stored["CP1"]] == [0, 1]
+    assert verify_password("other", stored["CP1"][1])
+    again = Passwords(stored, hasher=quick)
+    again.offer("CP1", "new").accepted()
+    use(again, b"other")
+    assert [hashed.count("$later") for hashed in stored["CP1"]] == [0]
+
+
+# Many requests at once.
+
+
+@pytest.mark.parametrize(("end", "old"), [("accepted", []), ("defer", [KEY])])
+def test_the_first_of_many_that_wait_for_their_turn_comes_back_with_its_answer(end: str, old: list[bytes]) -> None:
+    store = passwords()
+    first, *others = [store.offer("CP1", f"offer {number}") for number in range(6)]
+    assert accepted(store, "offer 0") == []
+    getattr(first, end)()
+    for other in others:
+        other.refused()  # it was not sent
+    assert accepted(store, KEY, *(f"offer {number}" for number in range(6))) == [*old, "offer 0"]
+
+
+def test_a_password_set_by_hand_counts_more_than_an_answer() -> None:
+    store = passwords()
+    offers = [store.offer("CP1", "new"), store.offer("CP2", "new")]
+    store.set("CP1", "by hand")
+    for offer in offers:
+        offer.accepted()
+    assert accepted(store, KEY, "new", "by hand") == ["by hand"]
+    assert accepted(store, "new", charge_point_id="CP2") == ["new"]
+
+
+@pytest.mark.parametrize("for_later", [False, True])
+@pytest.mark.parametrize("end", ["accepted", "refused", "defer"])
+def test_a_late_answer_changes_nothing_about_a_password_that_is_used_already(end: str, for_later: bool) -> None:
+    store = passwords()
+    offer = store.offer("CP1", "other", for_later=for_later)
+    use(store, b"other")
+    getattr(offer, end)()
+    assert [hashed.count("$later") for hashed in store.hashes("CP1")] == [0]
+    assert accepted(store, KEY, "other") == ["other"]
+
+
+# The same password in several requests.
+
+
+def test_a_password_that_one_request_refuses_and_another_accepts_is_valid() -> None:
+    store = passwords()
+    first, second = store.offer("CP1", "new"), store.offer("CP1", "new")
+    first.refused()
+    assert accepted(store, KEY, "new") == [KEY, "new"]
+    second.accepted()
+    assert accepted(store, KEY, "new") == ["new"]
+
+
+@pytest.mark.parametrize("others", [1, 3])
+def test_a_password_that_all_requests_refuse_is_dropped(others: int) -> None:
+    store = passwords()
+    offers = [store.offer("CP1", "new") for _ in range(1 + others)]
+    for offer in offers:
+        assert accepted(store, KEY, "new") == [KEY, "new"]
+        offer.refused()
+    assert accepted(store, KEY, "new") == [KEY]
+
+
+@pytest.mark.parametrize("order", [slice(None), slice(None, None, -1)])
+def test_a_password_that_may_be_in_use_is_not_dropped_by_a_refusal(order: slice) -> None:
+    store = passwords()
+    first, second = store.offer("CP1", "new"), store.offer("CP1", "new")
+    for end in [first.defer, second.refused][order]:
+        end()
+    store.offer("CP1", "new").refused()
+    assert accepted(store, KEY, "new") == [KEY, "new"]
+
+
+@pytest.mark.parametrize("end", ["accepted", "refused", "defer"])
+def test_nothing_is_kept_in_memory_of_a_change_that_is_over(end: str) -> None:
+    store = passwords()
+    for offer in [store.offer("CP1", "new") for _ in range(2)]:
+        getattr(offer, end)()
+    assert store._undecided == {}
 
 
 def test_the_current_password_can_be_offered_again() -> None:

@@ -17,13 +17,11 @@ from wire import dial, request
 
 from ocppsync import (
     CallErrorReceived,
-    ConnectionLostError,
     Headers,
     HttpRequest,
     InvalidResponseError,
     Limits,
     Passwords,
-    RequestTimeoutError,
     SecurityProfiles,
     hash_password,
 )
@@ -412,24 +410,6 @@ def test_what_an_answer_does_to_the_passwords(version: str, verdict: str, old: b
             assert good(security, KEY, password) == [KEY] * old + [password] * new
 
 
-@pytest.mark.parametrize("used", [KEY, NEW])
-def test_without_an_answer_both_passwords_are_valid_until_one_is_used(used: bytes) -> None:
-    security = SecurityProfiles(passwords=passwords())
-    with serving(security=security) as cs:
-        events = connected(cs)
-        with raw(cs, additional_headers={"Authorization": basic(KEY)}) as peer:
-            events.wait()
-            with pytest.raises(RequestTimeoutError):
-                cs.send_request("CP1", *CHANGES["1.6"][:2], timeout=0.05)
-            future = cs.submit_request("CP1", *CHANGES["1.6"][:2])
-            assert [peer.read()[2] for _ in range(2)] == ["ChangeConfiguration"] * 2
-        assert isinstance(future.exception(DEADLINE), ConnectionLostError)
-        assert good(security, KEY, NEW) == [KEY, NEW]
-        with raw(cs, additional_headers={"Authorization": basic(used)}):
-            events.wait_until(lambda items: items.count(("CP1", "connected")) == 2)
-            assert good(security, KEY, NEW) == [used]
-
-
 def test_a_call_error_keeps_the_old_password_and_an_invalid_response_both() -> None:
     security = SecurityProfiles(passwords=passwords())
     with serving(security=security) as cs:
@@ -444,6 +424,26 @@ def test_a_call_error_keeps_the_old_password_and_an_invalid_response_both() -> N
             peer.send([3, peer.read()[1], {"status": "Perhaps"}])
             assert isinstance(future.exception(DEADLINE), InvalidResponseError)
             assert good(security, KEY, NEW) == [KEY, NEW]
+
+
+def test_of_two_passwords_the_first_is_dropped_where_the_second_cannot_be_stored() -> None:
+    hashes: dict[str, Any] = {"CP1": quick(KEY)}
+    changes = Recorder()
+
+    def store(charge_point_id: str, valid: tuple[str, ...]) -> None:
+        changes(valid)
+        if len(changes.items) == 2:
+            raise OSError("the disk is full")
+
+    security = SecurityProfiles(passwords=Passwords(hashes, on_change=store, hasher=quick))
+    checks = security.checks(ConnectionMetadata("CP1", "2.1", asked()), Credentials(1))
+    variable = {"name": "BasicAuthPassword"}
+    slots = [{"name": "NetworkConfiguration", "instance": instance} for instance in "12"]
+    data = [{"component": slot, "variable": variable, "attributeValue": f"slot {slot}"} for slot in slots]
+    with pytest.raises(OSError, match="the disk is full"):
+        checks.before_request("SetVariables", {"setVariableData": data})
+    assert [len(valid) for valid in changes.items] == [2, 3, 1]
+    assert good(security, KEY, *(item["attributeValue"].encode() for item in data)) == [KEY]
 
 
 def test_a_password_that_cannot_be_stored_is_not_sent() -> None:
