@@ -104,7 +104,7 @@ class Stream:
     @property
     def peer_has_left(self) -> bool:
         """Whether the peer has closed its end, or the connection has broken; does not wait."""
-        return self.aborted or has_ended(self._socket)
+        return has_ended(self._socket)
 
     def set_read_timeout(self, seconds: float | None) -> None:
         """Let `recv` raise TimeoutError after this many seconds; None: no timeout."""
