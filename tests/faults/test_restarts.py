@@ -94,7 +94,7 @@ def test_a_password_that_is_used_after_a_reboot_outlives_a_kill(tmp_path: Path, 
 
 
 BUSY = """
-import sys
+import os, resource, sys
 from ocppsync import CentralSystem, Timeouts, utc_now
 
 cs = CentralSystem(int(sys.argv[1]), host="127.0.0.1", websocket_ping_interval=60, timeouts=Timeouts(handler=30))
@@ -106,7 +106,16 @@ def heartbeat(payload, metadata):
 with cs:
     print("port", cs.port)
     for line in sys.stdin:
-        print("connected", len(cs.charge_points))
+        if line == "full\\n":
+            lowest = os.dup(0)
+            os.close(lowest)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+            print("is full")
+        elif line == "room\\n":
+            resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+            print("has room")
+        else:
+            print("connected", len(cs.charge_points))
 """
 
 
@@ -156,3 +165,29 @@ def test_all_charge_points_are_back_at_once_after_a_kill() -> None:
             everybody = threading.Barrier(count)
             with ThreadPoolExecutor(count) as threads:
                 list(threads.map(come_back, range(count)))
+
+
+@pytest.mark.slow
+def test_without_descriptors_those_inside_are_served_and_the_others_wait() -> None:
+    with Program(["-c", BUSY, "0"]) as program, contextlib.ExitStack() as stack:
+        port = port_of(program)
+        inside = [stack.enter_context(dial(port)) for _ in range(5)]
+        for number, peer in enumerate(inside):
+            peer.upgrade(f"/P{number}")
+        program.enter("full")
+        program.wait_for("^is full$")
+        outside = [stack.enter_context(dial(port)) for _ in range(5)]
+        for number, peer in enumerate(outside):
+            peer.send(request(f"/O{number}"))
+        for message_id in ("1", "2"):
+            for peer in inside:
+                heartbeat(peer, message_id)
+        program.enter("count")
+        program.wait_for(r"^connected 5$")
+        program.enter("room")
+        program.wait_for("^has room$")
+        for peer in outside:
+            assert peer.read_response().status == 101
+            heartbeat(peer, "1")
+        program.enter("count")
+        program.wait_for(r"^connected 10$")
