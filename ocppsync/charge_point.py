@@ -200,9 +200,10 @@ class ChargePoint(ChargePointMethods):
                 raise RuntimeError(f"{self.charge_point_id} is connected already")
             self._state = ChargePointState.CONNECTING
             self._connections += 1
-            fields = log_fields(self.charge_point_id, self._connections)
+            number = self._connections
         try:
-            self._start(self._open(time.monotonic() + timeout, fields), fields)
+            fields = log_fields(self.charge_point_id, number)
+            self._start(self._open(time.monotonic() + timeout, fields), number)
         finally:
             with self._lock:
                 if self._state is ChargePointState.CONNECTING:
@@ -309,10 +310,10 @@ class ChargePoint(ChargePointMethods):
             on_data=self._on_raw_socket_data,
         )
 
-    def _start(self, websocket: WebSocket, fields: Mapping[str, object]) -> None:
+    def _start(self, websocket: WebSocket, number: int) -> None:
         connection = reader = None
         try:
-            connection = self._make_connection(websocket, self._version_of(websocket), fields)
+            connection = self._make_connection(websocket, self._version_of(websocket), number)
             reader = threading.Thread(
                 target=self._run, args=(connection,), name=f"ocppsync-reader-{self.charge_point_id}", daemon=True
             )
@@ -344,7 +345,7 @@ class ChargePoint(ChargePointMethods):
             )
         return SUBPROTOCOLS[chosen]
 
-    def _make_connection(self, websocket: WebSocket, version: Version, fields: Mapping[str, object]) -> Connection:
+    def _make_connection(self, websocket: WebSocket, version: Version, number: int) -> Connection:
         registration = self._registration
         context = ConnectionContext(
             metadata=ConnectionMetadata(self.charge_point_id, version, self._endpoint.http_request),
@@ -356,7 +357,7 @@ class ChargePoint(ChargePointMethods):
             answers=self._answers,
             detector=self._detector,
             options=self._options,
-            log_fields=fields,
+            number=number,
         )
         return Connection(websocket, context)
 

@@ -156,8 +156,10 @@ class CallErrorReceived(OCPPRequestError):
         code: the error code in the spelling of the connection's version; ``"GenericError"`` for a code that no version
             defines.
         raw_code: the code exactly as the peer sent it.
-        description: the peer's text, possibly empty.
+        description: the peer's text, possibly empty, with secrets that it quotes replaced by ``***``.
         details: the peer's details, a JSON object, possibly empty.
+
+    The text of the error shows the description without secrets, which it may quote.
     """
 
     def __init__(
@@ -171,10 +173,13 @@ class CallErrorReceived(OCPPRequestError):
         action: str,
         message_id: str,
         peer: str | None = None,
+        shown: str | None = None,
     ) -> None:
         text = f"{peer or charge_point_id} answered {action} with CALLERROR {raw_code}"
+        # The text of an error goes to logs, and a description may quote a secret.
+        told = description if shown is None else shown
         super().__init__(
-            f"{text}: {description}" if description else text,
+            f"{text}: {told}" if told else text,
             charge_point_id=charge_point_id,
             action=action,
             message_id=message_id,

@@ -1,5 +1,8 @@
 """The events of a central system or charge point, as frozen objects, for observers.
 
+Of the events of one connection, `Connected` is the first. `Closed` is the last, except that a handler or a request may
+still fail after it; no message follows.
+
 An observer is a function that takes an event. It runs on the thread that causes the event, such as a reader or handler
 thread, and must not block. Only what happens on the timer is told on a thread of its own. Its exceptions are logged and
 have no other effect.
@@ -9,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from .errors import Delivery, ValidationError
@@ -42,6 +45,8 @@ class Connected:
     charge_point_id: str
     version: str
     remote_address: str
+    connection: int = 0
+    """The number of the connection, counted from 1 by its `CentralSystem` or `ChargePoint`; the same as in the log."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,8 @@ class Closed:
     """The WebSocket close code; 1006 if there was no closing handshake."""
     seconds: float
     """The duration of the connection in seconds."""
+    connection: int = 0
+    """The number of the connection; see `Connected`."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +84,12 @@ class _Message:
     """The message id; empty if it could not be read."""
     action: str
     """The action; for an answer, that of its CALL. Empty if unknown."""
-    text: str
+    text: str = field(repr=False)
     """The message as on the wire; it may contain secrets."""
     seconds: float | None
     """For an answer, the seconds since its CALL was sent or received; else None."""
+    connection: int = 0
+    """The number of the connection; see `Connected`."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +110,8 @@ class ValidationFailed:
     action: str
     direction: Literal["inbound", "outbound"]
     error: ValidationError
+    connection: int = 0
+    """The number of the connection; see `Connected`."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +122,8 @@ class TimedOut:
     action: str
     seconds: float
     delivery: Delivery
+    connection: int = 0
+    """The number of the connection; see `Connected`."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +134,8 @@ class HandlerFailed:
     action: str
     error: BaseException
     """The exception; a TimeoutError if the handler took too long."""
+    connection: int = 0
+    """The number of the connection; see `Connected`."""
 
 
 Event = Connected | Closed | Refused | MessageReceived | MessageSent | ValidationFailed | TimedOut | HandlerFailed

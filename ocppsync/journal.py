@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .events import Closed, Connected, Event, MessageReceived, MessageSent, Refused
-from .masking import masked_text
+from .masking.messages import masked_text
 from .recording.line_file import LineFile
 from .recording.reading import Entry, RecordedSession, read_journal
 
@@ -19,11 +19,11 @@ _MIB = 1024 * 1024
 class Journal:
     """An observer that writes all messages to a file: ``CentralSystem(9000, observers=[Journal("wire.jsonl")])``.
 
-    A line is an object with ``time``, ``charge_point``, ``version``, and either ``direction`` (``"in"`` or ``"out"``)
-    and the ``text`` of the message, or ``event``: ``"connected"``, ``"closed"`` with its ``code``, or ``"refused"``
-    with ``address``, ``status`` and ``reason`` and without charge point and version. Passwords in configuration keys,
-    variables and URLs are masked, and idTokens of type KeyCode; other personal data such as idTags is not. Of a text
-    that is not an OCPP-J message, all values are masked.
+    A line is an object with ``time``, ``charge_point``, ``version``, the number of the ``connection``, and either
+    ``direction`` (``"in"`` or ``"out"``) and the ``text`` of the message, or ``event``: ``"connected"``, ``"closed"``
+    with its ``code``, or ``"refused"`` with ``address``, ``status`` and ``reason`` and without charge point, version
+    and connection. Passwords in configuration keys, variables and URLs are masked, and idTokens of type KeyCode; other
+    personal data such as idTags is not. Of a text that is not an OCPP-J message, all values are masked.
 
     While the file cannot be written, for example on a full disk, lines are lost. The log says so once, and again when
     lines are written again; before the first of those stands ``"event": "lost"`` with the number of ``lines``.
@@ -66,6 +66,8 @@ class Journal:
         if not isinstance(event, (Connected, Closed, MessageReceived, MessageSent)):
             return None
         line: dict[str, Any] = {"charge_point": event.charge_point_id, "version": event.version}
+        if event.connection:  # not in an event that a test has made
+            line["connection"] = event.connection
         if isinstance(event, Connected):
             return {**line, "event": "connected"}
         if isinstance(event, Closed):

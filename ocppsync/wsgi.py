@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import logging
 import os
 import socket
 import ssl
@@ -15,9 +17,12 @@ from urllib.parse import quote
 from .central_system import CentralSystem, observer_of, server_of
 from .server.acceptor import AdmittedRequest, log_refusal, report_refusal
 from .server.serving import ConnectionServer
-from .wire.http import Headers, HttpRequest, RefusalError, refusal_parts, refusal_response
+from .wire.http import DisconnectedError, Headers, HttpRequest, RefusalError, refusal_parts, refusal_response
+from .wire.streams import has_ended
 
 __all__ = ["Mount", "WSGIApplication", "close_with_worker", "wsgi_app"]
+
+_logger = logging.getLogger(__name__)
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -51,11 +56,15 @@ def wsgi_app(central_system: CentralSystem) -> WSGIApplication:
                 raise RefusalError(505, f"HTTP version {environ.get('SERVER_PROTOCOL')!r}")
             _start(central_system)
             server = server_of(central_system)
-            handover = _Handover(server, sock, server.admit(request))
+            handover = _Handover(server, sock, server.admit(request, functools.partial(has_ended, sock)))
         except RefusalError as refusal:
             log_refusal(refusal, request)
             report_refusal(refusal, request, observer_of(central_system))
             return _refuse(refusal, start_response)
+        except DisconnectedError as error:
+            _logger.log(error.level, "WebSocket handshake with %s:%d failed: %s", *request.remote_address, error)
+            # Nobody reads it, but a WSGI server wants an answer.
+            return _refuse(RefusalError(408, str(error)), start_response)
         try:
             # Only the server's access log sees this status. It cannot be 101: Flask drops the body of a 101 response,
             # and the body is the connection.

@@ -8,7 +8,7 @@ from typing import Any
 from ocppsync.limits import Limits
 from ocppsync.request import ConnectionMetadata
 from ocppsync.rpc.answer_memory import AnswerMemory
-from ocppsync.rpc.context import ConnectionContext, ConnectionOptions, log_fields
+from ocppsync.rpc.context import ConnectionContext, ConnectionOptions
 from ocppsync.rpc.engine import Engine
 from ocppsync.rpc.frame_codec import FrameCodec
 from ocppsync.rpc.message_sets import MessageSets
@@ -46,7 +46,7 @@ def make_context(
         "answers": AnswerMemory(timer.now),
         "detector": StuckHandlerDetector(executor, timer),
         "options": known_options,
-        "log_fields": log_fields(charge_point_id, 1),
+        "number": 1,
     }
     return ConnectionContext(**{**known, **parts})
 

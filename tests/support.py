@@ -6,6 +6,7 @@ import base64
 import contextlib
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import Any
@@ -43,6 +44,14 @@ class Recorder:
     def wait_until(self, predicate: Callable[[list[Any]], bool]) -> None:
         with self._changed:
             assert self._changed.wait_for(lambda: predicate(self.items), DEADLINE), f"only {self.items} came"
+
+
+def wait_until(predicate: Callable[[], object]) -> None:
+    """Wait until something is true that nobody announces."""
+    deadline = time.monotonic() + DEADLINE
+    while not predicate():
+        assert time.monotonic() < deadline, "it did not become true"
+        time.sleep(0.001)
 
 
 class WatchedLock:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import logging
 import os
 import stat
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..clock import utc_now
+from ..json_text import write
 from ..throttled_log import is_power_of_two
 
 __all__ = ["LineFile"]
@@ -139,9 +139,7 @@ class LineFile:
 
 
 def _encoded(line: dict[str, Any]) -> bytes:
-    text = json.dumps({"time": utc_now(), **line}, ensure_ascii=False, separators=(",", ":"))
-    # Half a surrogate pair, which UTF-8 does not have, becomes its JSON escape.
-    return text.encode("utf-8", "backslashreplace") + b"\n"
+    return write({"time": utc_now(), **line}).encode() + b"\n"
 
 
 def _write_all(file: FileIO, text: bytes, size: int | None) -> None:

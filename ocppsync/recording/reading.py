@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from ..errors import OCPPError
+
 __all__ = ["Entry", "RecordedSession", "read_journal"]
 
 _logger = logging.getLogger(__name__)
@@ -27,7 +29,7 @@ class Entry:
     time: str
     direction: Literal["in", "out"]
     """``"in"``: received by the end that wrote the journal; ``"out"``: sent by it."""
-    text: str
+    text: str = field(repr=False)
 
 
 @dataclass
@@ -89,7 +91,7 @@ def _log(text: str) -> None:
     _logger.warning("%s", text)
 
 
-class _FaultError(Exception):
+class _FaultError(OCPPError):
     """A line is not an entry; the text says why, without anything of the line."""
 
 

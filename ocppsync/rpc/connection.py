@@ -12,12 +12,12 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from typing import Any, cast
+from typing import Any
 
 from ..errors import ProtocolError
 from ..events import Closed, Connected
 from ..interrupts import raise_interrupt
-from ..masking import masked
+from ..masking.messages import masked
 from ..request import CallResultErrorReceived, ConnectionMetadata
 from ..threads.bounded import BoundedExecutor
 from ..threads.pool import run_logged
@@ -81,7 +81,7 @@ class Connection:
     @property
     def number(self) -> int:
         """The number of the connection; later upgrade requests have higher ones."""
-        return cast(int, self._context.log_fields["connection"])
+        return self._context.number
 
     @property
     def state(self) -> ConnectionState:
@@ -103,13 +103,18 @@ class Connection:
     def run(self) -> None:
         """Read until the connection ends; then fail the requests that wait, and release everything."""
         self._requester.reader = threading.get_ident()
-        context, observe, known = self._context, self._context.observe, self.metadata
+        context, known = self._context, self.metadata
         opened, failed = context.timer.now(), False
         # Within the try: the timer may fail to start its thread.
         try:
             self._engine.advance(ConnectionState.OPEN)
-            if observe is not None:
-                observe(Connected(known.charge_point_id, known.ocpp_version, known.http_request.client_address))
+            if context.events is not None:
+                identity, version, address = (
+                    known.charge_point_id,
+                    known.ocpp_version,
+                    known.http_request.client_address,
+                )
+                context.events.open(Connected(identity, version, address, context.number))
             self._schedule_ping()
             self._check_idleness()
             # Ends: it blocks only in `receive`, which returns None after a Close, the end of the stream, or `abort`.
@@ -143,10 +148,10 @@ class Connection:
                 appointment.cancel()
 
     def _tell_closed(self, opened: float) -> None:
-        observe, known = self._context.observe, self.metadata
-        if observe is not None:
-            seconds = self._context.timer.now() - opened
-            observe(Closed(known.charge_point_id, known.ocpp_version, self.close_code, seconds))
+        context, known = self._context, self.metadata
+        if context.events is not None:
+            code, seconds = self.close_code, context.timer.now() - opened
+            context.events.close(Closed(known.charge_point_id, known.ocpp_version, code, seconds, context.number))
 
     def _receive(self, text: str) -> None:
         context, engine = self._context, self._engine
@@ -162,7 +167,7 @@ class Connection:
             self._check_malformed()
         else:
             decision = engine.receive(frame, text)
-            if context.observe is not None:
+            if context.events is not None:
                 report_received(context, frame, text, decision)
         if isinstance(decision, Dispatch):
             self._responder.dispatch(decision, text)

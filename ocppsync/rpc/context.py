@@ -14,6 +14,7 @@ from ..threads.stuck_handlers import StuckHandlerDetector
 from ..threads.timer import Timer
 from ..validation.catalogue import Role
 from .answer_memory import AnswerMemory
+from .connection_events import ConnectionEvents
 from .connection_observer import ConnectionObserver
 from .message_sets import MessageSet
 from .registration import MessagePolicy, OutcomeListener
@@ -34,9 +35,9 @@ class ConnectionOptions:
     request_timeout: float = 30.0
     reject_invalid_requests: bool = True
     websocket_ping_interval: float | None = None
-    on_raw_websocket_data: Callable[[str, ConnectionMetadata], object] | None = None
-    on_call_result_error: Callable[[CallResultErrorReceived], object] | None = None
-    observe: Observer | None = None
+    on_raw_websocket_data: Callable[[str, ConnectionMetadata], object] | None = field(default=None, repr=False)
+    on_call_result_error: Callable[[CallResultErrorReceived], object] | None = field(default=None, repr=False)
+    observe: Observer | None = field(default=None, repr=False)
     limits: Limits = field(default_factory=Limits)
     timeouts: Timeouts = field(default_factory=Timeouts)
 
@@ -74,9 +75,10 @@ class ConnectionContext:
         answers: the charge point's last CALLs, also over earlier connections.
         detector: knows which handlers run.
         options: the options of this end.
+        number: the number of the connection, counted from 1 by this end.
         log_fields: the attributes of log records about this connection (docs/logging.md).
+        events: tells the observers of the events of this connection; None: there are none.
         peer: the name of the peer in errors and log lines about what it did. Those about this end use the identity.
-        observe: tells the observers of the events of this connection; None: there are none.
     """
 
     metadata: ConnectionMetadata
@@ -89,13 +91,16 @@ class ConnectionContext:
     answers: AnswerMemory
     detector: StuckHandlerDetector
     options: ConnectionOptions
-    log_fields: Mapping[str, object]
+    number: int
+    log_fields: Mapping[str, object] = field(init=False)
+    events: ConnectionEvents | None = field(init=False)
     peer: str = field(init=False)
-    observe: Observer | None = field(init=False)
 
     def __post_init__(self) -> None:
         observe = self.options.observe
-        object.__setattr__(self, "observe", None if observe is None else ConnectionObserver(observe, self.timer))
+        object.__setattr__(self, "log_fields", log_fields(self.metadata.charge_point_id, self.number))
+        events = None if observe is None else ConnectionEvents(ConnectionObserver(observe, self.timer))
+        object.__setattr__(self, "events", events)
         object.__setattr__(self, "peer", peer_name(self.messages.role, self.metadata.charge_point_id))
 
 

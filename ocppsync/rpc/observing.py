@@ -32,8 +32,8 @@ def report_received(
     context: ConnectionContext, frame: frames.Frame | ProtocolError, text: str, decision: Decision
 ) -> None:
     """Tell the observers of a message that was received as ``text``; ``decision`` is that of the engine about it."""
-    observe = context.observe
-    if observe is None:
+    events = context.events
+    if events is None:
         return
     kind: MessageKind = "malformed" if isinstance(frame, ProtocolError) else _KINDS_OF_FRAMES[type(frame)]
     message_id = "" if frame.message_id is None else str(frame.message_id)
@@ -44,4 +44,5 @@ def report_received(
         action, sent_at = decision.call.action, decision.call.sent_at
         seconds = None if sent_at is None else context.timer.now() - sent_at
     known = context.metadata
-    observe(MessageReceived(known.charge_point_id, known.ocpp_version, kind, message_id, action, text, seconds))
+    identity, version, number = known.charge_point_id, known.ocpp_version, context.number
+    events.tell(MessageReceived(identity, version, kind, message_id, action, text, seconds, number))

@@ -14,13 +14,12 @@ __all__ = ["Outbox"]
 class Outbox:
     """Sends messages over a transport. Safe from any thread; never waits."""
 
-    __slots__ = ("_metadata", "_observe", "_timer", "transport")
+    __slots__ = ("_context", "_events", "transport")
 
     def __init__(self, transport: Transport, context: ConnectionContext) -> None:
         self.transport = transport
-        self._observe = context.observe
-        self._metadata = context.metadata
-        self._timer = context.timer
+        self._context = context
+        self._events = context.events
 
     def send(
         self, text: str, kind: int, message_id: frames.MessageId, action: str, asked_at: float | None = None
@@ -37,13 +36,12 @@ class Outbox:
         Raises:
             TransportClosedError: the connection has ended.
         """
-        if self._observe is not None:
+        if self._events is not None:
             # Before it is sent: its answer may be received and reported before this thread continues.
-            seconds = None if asked_at is None else self._timer.now() - asked_at
-            known = self._metadata
-            self._observe(
-                MessageSent(
-                    known.charge_point_id, known.ocpp_version, KINDS[kind], str(message_id), action, text, seconds
-                )
+            seconds = None if asked_at is None else self._context.timer.now() - asked_at
+            known, number = self._context.metadata, self._context.number
+            identity, version = known.charge_point_id, known.ocpp_version
+            self._events.tell(
+                MessageSent(identity, version, KINDS[kind], str(message_id), action, text, seconds, number)
             )
         self.transport.send_nowait(text)

@@ -27,7 +27,7 @@ from ..errors import (
     Violation,
 )
 from ..events import TimedOut, ValidationFailed
-from ..masking import masked
+from ..masking.messages import masked
 from ..threads.pool import run_logged
 from ..validation.catalogue import Role
 from ..wire.transport import TransportClosedError
@@ -216,9 +216,10 @@ class Requester:
         written = call.delivery == "unknown"
         waited = f"no answer within {seconds:g} s" if written else f"{seconds:g} s passed before its turn"
         self._fail(call, RequestTimeoutError, waited)
-        observe = self._context.observe
-        if observe is not None:
-            observe(TimedOut(self._context.metadata.charge_point_id, call.action, seconds, call.delivery))
+        context = self._context
+        if context.events is not None:
+            charge_point_id, number = context.metadata.charge_point_id, context.number
+            context.events.tell(TimedOut(charge_point_id, call.action, seconds, call.delivery, number))
 
     def cancelled(self, call: OutgoingCall) -> None:
         """Let the next CALL be written instead of one with a future that was cancelled."""
@@ -262,8 +263,8 @@ class Requester:
             raise CallErrorReceived(
                 code=context.messages.codec.code(answer.code),
                 raw_code=answer.code,
-                # It may quote our CALL, and the text of the error goes to logs.
-                description=masked(answer.description),
+                description=answer.description,
+                shown=masked(answer.description),
                 details=answer.details,
                 charge_point_id=context.metadata.charge_point_id,
                 action=call.action,
@@ -304,9 +305,10 @@ class Requester:
             self._outbox.send(text, frames.CALLRESULTERROR, call.message_id, "")
 
     def _observe_fault(self, fault: ValidationError, direction: Literal["inbound", "outbound"]) -> None:
-        observe = self._context.observe
-        if observe is not None:
-            observe(ValidationFailed(self._context.metadata.charge_point_id, fault.action, direction, fault))
+        context = self._context
+        if context.events is not None:
+            charge_point_id, number = context.metadata.charge_point_id, context.number
+            context.events.tell(ValidationFailed(charge_point_id, fault.action, direction, fault, number))
 
 
 def _end(call: OutgoingCall, outcome: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from ..errors import CallError
 from ..events import HandlerFailed, ValidationFailed
 from ..request import RequestMetadata
+from ..threads.callables import name_of
 from ..threads.deadlines import Deadlines
 from ..throttled_log import ThrottledLog
 from ..wire.transport import CloseCode, TransportClosedError
@@ -32,6 +33,9 @@ class _Outcome(NamedTuple):
     """The metadata of the handler; None if no handler made the answer."""
     answer: Any = None
     """The payload of the handler's answer."""
+
+    def __repr__(self) -> str:
+        return f"<_Outcome {self.kind}>"  # the payload may hold secrets
 
 
 class Responder:
@@ -171,8 +175,9 @@ class Responder:
         known = context.metadata
         if fault is not None and refused and context.options.reject_invalid_requests:
             self._throttled.log(_logger, frame.action, "its message is rejected: %s", fault)
-            if context.observe is not None:
-                context.observe(ValidationFailed(known.charge_point_id, frame.action, "inbound", fault))
+            if context.events is not None:
+                failure = ValidationFailed(known.charge_point_id, frame.action, "inbound", fault, context.number)
+                context.events.tell(failure)
             raise CallError(fault.error_code, fault.described()[:255])
         return RequestMetadata(
             known.charge_point_id, known.ocpp_version, known.http_request, str(frame.message_id), fault
@@ -266,9 +271,9 @@ class Responder:
         self._observe_failure(action, error)
 
     def _observe_failure(self, action: str, error: BaseException) -> None:
-        observe = self._context.observe
-        if observe is not None:
-            observe(HandlerFailed(self._context.metadata.charge_point_id, action, error))
+        context = self._context
+        if context.events is not None:
+            context.events.tell(HandlerFailed(context.metadata.charge_point_id, action, error, context.number))
 
 
 def drain(share: PeerShare) -> None:
@@ -283,5 +288,6 @@ def _run_hook(hook: ActionHandler, event: Dispatch, metadata: RequestMetadata, c
     try:
         hook(event.frame.payload, metadata)
     except Exception:
-        text = "%s: what runs after %s failed: %r"
-        _logger.exception(text, metadata.charge_point_id, event.frame.action, hook, extra=context.log_fields)
+        text = "%s: what runs after %s failed: %s"
+        name = name_of(hook)
+        _logger.exception(text, metadata.charge_point_id, event.frame.action, name, extra=context.log_fields)

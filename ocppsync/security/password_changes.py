@@ -30,6 +30,9 @@ class PasswordChange(NamedTuple):
     for_later: bool = False
     """Whether it is for a network profile, which is used some day."""
 
+    def __repr__(self) -> str:
+        return "<PasswordChange>"
+
 
 def password_changes(version: str, action: str, payload: Any) -> list[PasswordChange]:
     """Return the new passwords in a request; a payload of the wrong shape contains none."""

@@ -20,8 +20,13 @@ import hmac
 import os
 import re
 import threading
+import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any, NamedTuple
+
+from ..options import check_whole
+from .hash_line import HashLine
+from .verified import VerifiedPasswords
 
 __all__ = ["Passwords", "PendingPassword", "authorization_key", "hash_password", "verify_password"]
 
@@ -42,12 +47,16 @@ class _Scrypt(NamedTuple):
     salt: bytes
     key: bytes
 
+    def __repr__(self) -> str:
+        return f"<_Scrypt n={self.n} r={self.r} p={self.p}>"
+
 
 def hash_password(password: bytes | str, *, n: int = 2**14, r: int = 8, p: int = 1) -> str:
     """Return a salted hash of a password, as text that includes its parameters: ``scrypt$16384$8$1$salt$key``.
 
-    Each connection costs one such hash. Random passwords of at least 16 bytes, which the specification requires
-    (A00.FR.205, A01.FR.06), cannot be guessed even if the hash is cheap: use ``n=2**10`` for a large fleet with these.
+    The first connection of each charge point costs one such hash. Random passwords of at least 16 bytes, which the
+    specification requires (A00.FR.205, A01.FR.06), cannot be guessed even if the hash is cheap: use ``n=2**10`` for a
+    large fleet with these.
 
     Args:
         password: the password; for OCPP 1.6 the decoded key (see `authorization_key`). Text is encoded as UTF-8.
@@ -84,6 +93,10 @@ class Passwords:
     Safe to use from any thread. The valid passwords change with `set`. With `SecurityProfiles` they also change when
     the central system sends a new password, and again when the charge point answers.
 
+    A password that was verified is remembered until its hash is no longer stored: as a digest with a random key, in
+    the memory of this process. So a charge point that comes again costs no slow hash, and is not refused for the wrong
+    passwords of others. Somebody who can read that memory can guess weak passwords faster; ``remember=0`` avoids that.
+
     Args:
         hashes: the hashes by identity: a mapping, or a function that looks them up and may block. The value is one
             hash, several, or None for an unknown identity. If the mapping is mutable, changes are written to it.
@@ -96,10 +109,11 @@ class Passwords:
         hex_text: also accept the hexadecimal text of the key, in upper or lower case, from charge points that speak
             1.6, because some do not decode it.
         hasher: makes the hashes of new passwords; ``functools.partial(hash_password, n=...)`` sets another cost.
+        remember: of how many identities the last verified password is remembered, about 500 bytes each; 0: of none.
 
     Raises:
-        ValueError: changes could not be stored: the mapping is not mutable, or ``hashes`` is a function, and there is
-            no ``on_change``.
+        ValueError: ``remember`` is not a whole number of at least 0; or changes could not be stored: the mapping is not
+            mutable, or ``hashes`` is a function, and there is no ``on_change``.
     """
 
     def __init__(
@@ -109,7 +123,10 @@ class Passwords:
         on_change: Callable[[str, tuple[str, ...]], object] | None = None,
         hex_text: bool = False,
         hasher: Callable[[bytes | str], str] = hash_password,
+        remember: int = 20_000,
     ) -> None:
+        if remember != 0:
+            check_whole(remember=remember)
         if not isinstance(hashes, MutableMapping) and on_change is None:
             raise ValueError("on_change is required to store changes, unless hashes is a mutable mapping")
         self._hashes = hashes
@@ -119,10 +136,11 @@ class Passwords:
         # Identities with the hash of a new password, and the number of requests that carry it, while all answers so far
         # refuse it.
         self._undecided: dict[tuple[str, str], int] = {}
-        # Bounds the memory for hashes when a whole fleet reconnects at once.
-        self._hashing = threading.BoundedSemaphore(os.cpu_count() or 1)
         self._hasher = hasher
+        began = time.perf_counter()
         self._cost = _parse(hasher(b""))[:3]  # n, r and p of the last hash that was checked, for dummy hashes
+        self._line = HashLine(time.perf_counter() - began)
+        self._verified = VerifiedPasswords(remember)
 
     def __repr__(self) -> str:
         return f"<Passwords hex_text={self._hex_text}>"
@@ -133,26 +151,68 @@ class Passwords:
         found = source.get(charge_point_id) if isinstance(source, Mapping) else source(charge_point_id)
         return (found,) if isinstance(found, str) else tuple(found or ())
 
-    def check(self, charge_point_id: str, password: bytes, version: str | None = None) -> str | None:
+    def check(
+        self,
+        charge_point_id: str,
+        password: bytes,
+        version: str | None = None,
+        *,
+        has_gone: Callable[[], bool] | None = None,
+    ) -> str | None:
         """Return the hash that a password matches, or None; takes the same time for an unknown identity.
 
         Args:
             charge_point_id: the identity that sent the password.
             password: the received bytes.
             version: the OCPP version, None if not known; ``hex_text`` applies only to 1.6.
+            has_gone: returns whether the peer that waits for the outcome has hung up. None: nobody waits in vain.
+
+        Raises:
+            RefusalError: 503, too many passwords wait to be checked. Only with ``has_gone``, like the next one.
+            DisconnectedError: the peer has gone while it waited.
         """
-        candidates = [password]
+        candidates = self._candidates(password, version)
+        valid = self.hashes(charge_point_id)
+        known = self._remembered(charge_point_id, candidates, valid)
+        if known is not None:
+            return known
+        with self._line.turn(has_gone):
+            # An earlier attempt of the same charge point may have waited in front of this one.
+            known = self._remembered(charge_point_id, candidates, valid)
+            matching = known or self._match(charge_point_id, candidates, valid)
+        if matching is None:
+            return None
+        # The wait may have been long: a password that was replaced meanwhile is wrong now. But another connection with
+        # it may have made it the current one.
+        valid = self.hashes(charge_point_id)
+        return next((hashed for hashed in (matching, matching.removesuffix(_FOR_LATER)) if hashed in valid), None)
+
+    def remembers(self, charge_point_id: str, password: bytes, version: str | None = None) -> bool:
+        """Return whether this password of the identity was verified before; costs no slow hash and no look-up.
+
+        Its hash may have been replaced since: `check` finds out.
+        """
+        return self._verified.find(charge_point_id, self._candidates(password, version)) is not None
+
+    def _candidates(self, password: bytes, version: str | None) -> list[bytes]:
         if self._hex_text and version == "1.6" and _HEX_KEY.fullmatch(text := password.decode("latin-1")):
-            candidates.append(bytes.fromhex(text))
+            return [password, bytes.fromhex(text)]
+        return [password]
+
+    def _remembered(self, charge_point_id: str, candidates: Sequence[bytes], valid: tuple[str, ...]) -> str | None:
+        self._verified.keep(charge_point_id, valid)
+        return self._verified.find(charge_point_id, candidates)
+
+    def _match(self, charge_point_id: str, candidates: Sequence[bytes], valid: tuple[str, ...]) -> str | None:
         matching = None
         # Constant time: check all hashes even after a match, and unknown identities against a dummy hash.
-        for hashed in self.hashes(charge_point_id) or (_format(*self._cost, os.urandom(16), os.urandom(32)),):
+        for hashed in valid or (_format(*self._cost, os.urandom(16), os.urandom(32)),):
             self._cost = _parse(hashed)[:3]
             for candidate in candidates:
-                with self._hashing:
-                    matches = verify_password(candidate, hashed)
-                if matches and matching is None:
-                    matching = hashed  # the first: the same password may be there again for another network profile
+                # The first: the same password may be there again for another network profile.
+                if verify_password(candidate, hashed) and matching is None:
+                    matching = hashed
+                    self._verified.add(charge_point_id, candidate, hashed)
         return matching
 
     def set(self, charge_point_id: str, password: bytes | str) -> None:
@@ -236,6 +296,7 @@ class Passwords:
                 self._on_change(charge_point_id, hashes)
             if isinstance(self._hashes, MutableMapping):
                 self._hashes[charge_point_id] = hashes
+            self._verified.keep(charge_point_id, hashes)
 
 
 class PendingPassword:

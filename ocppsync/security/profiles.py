@@ -24,7 +24,7 @@ from ..request import ConnectionMetadata
 from ..rpc.registration import OutcomeListener
 from ..server.admission import Credentials
 from ..threads.pool import run_logged
-from ..wire.http import HttpRequest, RefusalError
+from ..wire.http import DisconnectedError, HttpRequest, RefusalError
 from .password_changes import PasswordChange, Verdict, password_changes
 from .passwords import Passwords, PendingPassword
 
@@ -114,38 +114,57 @@ class SecurityProfiles:
 
     # At the upgrade.
 
-    def admit(self, request: HttpRequest, charge_point_id: str, version: str | None) -> Credentials:
+    def admit(
+        self,
+        request: HttpRequest,
+        charge_point_id: str,
+        version: str | None,
+        has_gone: Callable[[], bool] | None = None,
+    ) -> Credentials:
         """Authenticate a charge point; ``version`` is the OCPP version of the connection, None if there is none.
 
         Raises:
-            RefusalError: the charge point is not authenticated. The text is for the log and contains no secret.
+            RefusalError: the charge point is not authenticated, or too many passwords wait to be checked. The text is
+                for the log and contains no secret.
+            DisconnectedError: the peer has gone, as ``has_gone`` says, before its password was checked.
         """
         try:
-            return self._authenticate(request, charge_point_id, version)
-        except RefusalError:
+            return self._authenticate(request, charge_point_id, version, has_gone)
+        except (RefusalError, DisconnectedError):
             raise
         except BaseException as error:
             raise_interrupt(error)
             _logger.exception("checking the security profile of %r raised an exception", charge_point_id)
             raise RefusalError(500, "checking the security profile raised an exception") from error
 
-    def _authenticate(self, request: HttpRequest, charge_point_id: str, version: str | None) -> Credentials:
-        profile = _profile_of(request)
+    def _authenticate(
+        self,
+        request: HttpRequest,
+        charge_point_id: str,
+        version: str | None,
+        has_gone: Callable[[], bool] | None,
+    ) -> Credentials:
         wanted = self._minimum_from_application(charge_point_id)
         return replace(
-            self._check(request, charge_point_id, version, profile, max(wanted, self._reached(charge_point_id))),
+            self._check(request, charge_point_id, version, max(wanted, self._reached(charge_point_id)), has_gone),
             minimum_profile=wanted,
         )
 
     def _check(
-        self, request: HttpRequest, charge_point_id: str, version: str | None, profile: int, minimum: int
+        self,
+        request: HttpRequest,
+        charge_point_id: str,
+        version: str | None,
+        minimum: int,
+        has_gone: Callable[[], bool] | None,
     ) -> Credentials:
+        profile = _profile_of(request)
         if minimum == 0 == profile and version in (None, "1.6"):
             return Credentials(profile)
         if request.peer_certificate is not None:
             return self._check_certificate(request.peer_certificate, charge_point_id)
         # Also if the profile is too low: a sooner answer would tell strangers that there is such a charge point.
-        hashed, fault = self._check_password(request, charge_point_id, version)
+        hashed, fault = self._check_password(request, charge_point_id, version, has_gone)
         # Without a password on ws, it counts as profile 1: the charge point may send its password next.
         offered = max(profile, 1)
         if offered < minimum:
@@ -161,7 +180,7 @@ class SecurityProfiles:
         return RefusalError(401, reason, self._challenge)
 
     def _check_password(
-        self, request: HttpRequest, charge_point_id: str, version: str | None
+        self, request: HttpRequest, charge_point_id: str, version: str | None, has_gone: Callable[[], bool] | None
     ) -> tuple[str | None, str | None]:
         """Return the hash that the password matches, and the reason to refuse it: one of them is None."""
         if self.passwords is None:
@@ -172,12 +191,22 @@ class SecurityProfiles:
         user, password = basic
         # A00.FR.204 and .303: the user name is the identity.
         user_matches = hmac.compare_digest(user, charge_point_id.encode())
-        hashed = self.passwords.check(charge_point_id, password, version)
+        hashed = self.passwords.check(charge_point_id, password, version, has_gone=has_gone)
         if not user_matches:
             return None, f"the user name is not the identity {charge_point_id!r}"
         if hashed is None:
             return None, f"wrong password for {charge_point_id!r}, or none is known"
         return hashed, None
+
+    def remembers(self, request: HttpRequest, charge_point_id: str, version: str | None) -> bool:
+        """Return whether the password in a request was verified before; quick, and asks nobody."""
+        basic = request.basic_credentials
+        if self.passwords is None or basic is None or request.peer_certificate is not None:
+            return False
+        user, password = basic
+        # Both in any case: the same time for each user.
+        remembered = self.passwords.remembers(charge_point_id, password, version)
+        return hmac.compare_digest(user, charge_point_id.encode("utf-8", "surrogatepass")) and remembered
 
     def _check_certificate(self, certificate: Mapping[str, Any], charge_point_id: str) -> Credentials:
         source = self._serial_number_of

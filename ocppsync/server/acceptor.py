@@ -8,10 +8,9 @@ import socket
 import ssl
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from functools import partial
 
 from ..budget import Budget
 from ..events import Observer, Refused
@@ -36,11 +35,10 @@ from ..wire.websocket import WebSocket
 from .admission import AdmissionPolicy, UpgradeDecision
 from .connection_limits import ConnectionLimiter, Slot
 from .forwarded import ClientAddress
+from .handshakes import Handshakes
 
 _logger = logging.getLogger(__name__)
 _UNEXPECTED = "unexpected error in the handshake"
-_SLOW = 1.0
-"""Seconds after which a handshake may be aborted to make room for a new one."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +48,8 @@ class AdmittedRequest:
     decision: UpgradeDecision
     http_request: HttpRequest
     slot: Slot = field(repr=False, compare=False)
+    end_handshake: Callable[[], object] = field(default=lambda: None, repr=False, compare=False, kw_only=True)
+    """To be called once nothing waits for the application any more; further calls do nothing."""
 
     @property
     def charge_point_id(self) -> str:
@@ -67,14 +67,6 @@ class UpgradedConnection(AdmittedRequest):
     """An admitted request with its WebSocket, which is not open yet."""
 
     websocket: WebSocket
-
-
-class _Handshake(NamedTuple):
-    """A handshake in progress."""
-
-    started: float
-    peer: str | None
-    """The rate-limit key of the peer; None behind a trusted proxy."""
 
 
 class Acceptor:
@@ -112,15 +104,15 @@ class Acceptor:
         self._ssl_context = ssl_context
         self._on_raw_socket_data = on_raw_socket_data
         self._observe = observe
-        self._lock = threading.Lock()  # guards everything below
-        self._handshakes: dict[Stream, _Handshake] = {}  # in progress, oldest first
-        self._by_peer: Counter[str] = Counter()  # handshakes by rate-limit key
-        self._warned: set[str | None] = set()  # peers at their limit that were logged; None: the limit for all peers
-        self._closed = False
+        self._handshakes = Handshakes(limits)
+        self._lock = threading.Lock()  # guards the next field
         self._faults = 0  # handshakes that failed because of this end
 
     def accept(self, sock: socket.socket) -> UpgradedConnection | None:
-        """Return the new connection after its handshake; if that fails, close the socket and return None."""
+        """Return the new connection; its handshake counts until `AdmittedRequest.end_handshake` is called.
+
+        If the handshake fails, close the socket and return None.
+        """
         deadline = time.monotonic() + self._timeouts.handshake
         sock.settimeout(self._timeouts.handshake)
         try:
@@ -139,87 +131,29 @@ class Acceptor:
         try:
             upgraded = self._handshake(stream, deadline)
         finally:
-            self._end_handshake(stream)
             if upgraded is None:
+                self._handshakes.end(stream)
                 stream.close()
-        return upgraded
+        if upgraded is None:
+            return None
+        return replace(upgraded, end_handshake=partial(self._handshakes.end, stream))
 
     def _begin_handshake(self, stream: Stream) -> bool:
-        """Count a new handshake; at a limit, abort the oldest one if it is slow, or else return False."""
+        """Count a new handshake; False: there is no room for it."""
         address = stream.remote_address[0]
-        handshake = _Handshake(
-            time.monotonic(), None if self._client_address.trusts(address) else rate_limit_key(address)
+        room, warning = self._handshakes.begin(
+            stream,
+            rate_limit_key(address),
+            proven=self._limiter.has_proved(address),
+            shared=self._client_address.trusts(address),
         )
-        with self._lock:
-            oldest, warning = self._oldest_at_limit(handshake.peer)
-            room = oldest is None or handshake.started - self._handshakes[oldest].started > _SLOW
-            if room:
-                if oldest is not None:
-                    self._remove(oldest)
-                self._handshakes[stream] = handshake
-                if handshake.peer is not None:
-                    self._by_peer[handshake.peer] += 1
-            closed = self._closed
         if warning is not None:
             _logger.warning("%s", warning)
-        if not room:
-            return False
-        if oldest is not None:
-            oldest.abort()
-        if closed:
-            stream.abort()
-        return True
-
-    def _oldest_at_limit(self, peer: str | None) -> tuple[Stream | None, str | None]:
-        """Return the oldest handshake that counts toward a limit this peer has reached, and a warning to log."""
-        assert self._lock.locked()
-        limit, count = self._limits.handshakes_per_address, 0 if peer is None else self._by_peer[peer]
-        if limit is not None and count >= limit:
-            oldest = next(stream for stream, handshake in self._handshakes.items() if handshake.peer == peer)
-            return oldest, self._once(
-                peer, f"{count} handshakes of {peer} in progress; aborting its slow ones for new ones"
-            )
-        limit, count = self._limits.handshakes, len(self._handshakes)
-        if limit is not None and count >= limit:
-            oldest = next(iter(self._handshakes))
-            return oldest, self._once(None, f"{count} handshakes in progress; aborting slow ones for new ones")
-        return None, None
-
-    def _once(self, peer: str | None, warning: str) -> str | None:
-        """Return the warning, or None if it was logged before for this peer, or for all peers together."""
-        assert self._lock.locked()
-        if peer in self._warned:
-            return None
-        self._warned.add(peer)
-        return warning
-
-    def _end_handshake(self, stream: Stream) -> None:
-        with self._lock:
-            self._remove(stream)
-
-    def _remove(self, stream: Stream) -> None:
-        assert self._lock.locked()
-        handshake = self._handshakes.pop(stream, None)
-        if handshake is None:
-            return
-        peer = handshake.peer
-        # Warn again only after the count has fallen below half the limit.
-        if peer is not None:
-            self._by_peer[peer] -= 1
-            if self._by_peer[peer] * 2 < (self._limits.handshakes_per_address or 0):
-                self._warned.discard(peer)
-            if not self._by_peer[peer]:
-                del self._by_peer[peer]
-        if len(self._handshakes) * 2 < (self._limits.handshakes or 0):
-            self._warned.discard(None)
+        return room
 
     def close(self) -> None:
         """Abort every handshake in progress, and every later one."""
-        with self._lock:
-            self._closed = True
-            streams = list(self._handshakes)
-        for stream in streams:
-            stream.abort()
+        self._handshakes.close()
 
     def plain_stream(self, sock: socket.socket) -> Stream:
         """Return the stream of a connection without TLS; raises OSError if the connection has ended."""
@@ -240,7 +174,9 @@ class Acceptor:
             if isinstance(stream, TLSStream):
                 stream.handshake(deadline)
             request = read_request(stream, deadline=deadline, max_header_size=self._limits.header_size)
-            admitted = self.admit(request)
+            if not self._handshakes.decide(stream):
+                raise DisconnectedError("it was slow, and has made room for another")
+            admitted = self.admit(request, lambda: stream.peer_has_left)
             try:
                 upgraded = self.upgrade(stream, admitted)
             except BaseException:
@@ -269,6 +205,8 @@ class Acceptor:
                     log_refusal(refused, request)
                 report_refusal(refused, request, self._observe)
             finally:
+                # From now on it makes room for others: the peer may take a second to read the response.
+                self._handshakes.refuse(stream)
                 send_refusal(stream, refused)
         return None
 
@@ -280,18 +218,23 @@ class Acceptor:
         if is_power_of_two(count):
             _logger.exception("%s with %s:%d (%d so far)", _UNEXPECTED, host, port, count)
 
-    def admit(self, request: HttpRequest) -> AdmittedRequest:
+    def admit(self, request: HttpRequest, has_gone: Callable[[], bool] | None = None) -> AdmittedRequest:
         """Admit a request, which occupies a connection slot until that is released.
+
+        Args:
+            request: the request.
+            has_gone: returns whether the peer has hung up; None: not known.
 
         Raises:
             RefusalError: the request is refused; the error holds the response.
+            DisconnectedError: the peer has gone while it waited.
         """
         client = self._client_address(request.remote_address[0], request.headers)
         if client != request.remote_address[0]:
             request = replace(request, forwarded_for=client)
         slot = self._limiter.acquire(client)
         try:
-            return AdmittedRequest(self._policy.admit(request), request, slot)
+            return AdmittedRequest(self._policy.admit(request, has_gone), request, slot)
         except BaseException:
             slot.release()
             raise

@@ -114,22 +114,30 @@ class ConnectionServer:
         try:
             upgraded = self._acceptor.accept(sock)
             if upgraded is not None:
-                self._serve(upgraded, upgraded.websocket)
+                try:
+                    self._serve(upgraded, upgraded.websocket)
+                finally:
+                    upgraded.end_handshake()
         except BaseException:
             self._log_fault("a new connection failed", None)
         finally:
             self._remove_thread(threading.current_thread())
 
-    def admit(self, http_request: HttpRequest) -> AdmittedRequest:
+    def admit(self, http_request: HttpRequest, has_gone: Callable[[], bool] | None = None) -> AdmittedRequest:
         """Admit an upgrade request that was read elsewhere, such as by a WSGI server.
 
         An admitted request occupies a slot until `serve_socket` or `serve_transport` returns, or until
         ``slot.release()``.
 
+        Args:
+            http_request: the request.
+            has_gone: returns whether the peer has hung up; None: not known.
+
         Raises:
             RefusalError: the request is refused; the error holds the response.
+            DisconnectedError: the peer has gone while it waited.
         """
-        return self._acceptor.admit(http_request)
+        return self._acceptor.admit(http_request, has_gone)
 
     def serve_socket(self, sock: socket.socket, admitted: AdmittedRequest) -> None:
         """Serve an admitted charge point on the calling thread until the connection ends, then close the socket."""
@@ -229,6 +237,7 @@ class ConnectionServer:
             return
         subprotocol = admitted.decision.subprotocol
         if subprotocol is None:
+            admitted.end_handshake()
             self._close_without_protocol(admitted, transport)
             return
         # Before the security profiles take note of it: `authorize` may have been slow, and the charge point impatient.
@@ -237,6 +246,7 @@ class ConnectionServer:
         connection = self._make_connection(transport, admitted, SUBPROTOCOLS[subprotocol])
         # Again: they may have been slow too. From here on nothing waits for the application.
         _check_presence(transport)
+        admitted.end_handshake()
         self._run(connection, transport, admitted)
 
     def _make_connection(self, transport: Transport, admitted: AdmittedRequest, version: str) -> Connection:
@@ -258,7 +268,7 @@ class ConnectionServer:
             answers=record.answers,
             detector=server.detector,
             options=server.end.options,
-            log_fields=admitted.log_fields,
+            number=admitted.slot.number,
         )
         return Connection(transport, context)
 

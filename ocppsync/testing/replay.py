@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import queue
 import ssl
 import threading
@@ -11,11 +10,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
 from ..central_system import CentralSystem
 from ..journal import Entry, RecordedSession, read_journal
-from ..json_text import is_too_deep
+from ..json_text import read, rewrite
+from ..masking.messages import masked, masked_text
+from ..masking.outlines import MASK
 from ..rpc.context import peer_name
 from ..rpc.frames import CALL, CALLERROR, CALLRESULT
 from ..validation.catalogue import SUBPROTOCOL_OF, SUBPROTOCOLS, Version
@@ -226,7 +227,7 @@ class _Player:
         self._answered.add(recorded)
         for direction, one in entries:
             if direction == "in" and one and one[0] in (CALLRESULT, CALLERROR) and one[1] == recorded:
-                send(json.dumps([one[0], message[1], *one[2:]], ensure_ascii=False))
+                send(rewrite([one[0], message[1], *one[2:]]))
                 return
 
     def on_end(self) -> None:
@@ -240,7 +241,7 @@ class _Player:
             if entry.direction == "in":
                 self._send(connection, entry, message)
             elif message is None:
-                self._differs(entry, f"the journal has an invalid message: {shown(entry.text)}")
+                self._differs(entry, f"the journal has an invalid message: {shown(masked_text(entry.text))}")
             else:
                 self._expect(connection, entry, message)
         return self._differences
@@ -251,11 +252,11 @@ class _Player:
             if message[0] == CALL:
                 self._actions[message[1]] = str(message[2])
                 if self._transactions and len(message) > 3:
-                    text = json.dumps([*message[:3], self._renumbered(message[3])], ensure_ascii=False)
+                    text = rewrite([*message[:3], self._renumbered(message[3])])
             elif message[0] in (CALLRESULT, CALLERROR):
                 if message[1] not in self._ids or message[1] in self._answered:
                     return  # the CALL was not received, which is already a difference, or it is already answered
-                text = json.dumps([message[0], self._ids[message[1]], *message[2:]], ensure_ascii=False)
+                text = rewrite([message[0], self._ids[message[1]], *message[2:]])
         try:
             connection.send_nowait(text)
         except TransportClosedError as error:
@@ -283,9 +284,11 @@ class _Player:
             self._map_transaction(expected[0], actual[0])
         if message[0] == CALLERROR:
             expected, actual = expected[:1], actual[:1]  # only the code; the description is for people
-        differences = payload_differences(self._renumbered(expected[-1]), actual[-1], ignored=self._ignored)
-        for path, before, now in differences:
-            self._differs(entry, f"{what}: {path or 'the payload'} was {shown(before)}, is {shown(now)}")
+        # Masked: the secrets are missing in the journal, and the report of a test is no place for them.
+        before, now = masked(self._renumbered(expected[-1])), masked(actual[-1])
+        for path, old, new in payload_differences(before, now, ignored=self._ignored):
+            if old != MASK:
+                self._differs(entry, f"{what}: {path or 'the payload'} was {shown(old)}, is {shown(new)}")
 
     def _map_transaction(self, before: Any, now: Any) -> None:
         if not isinstance(before, dict) or not isinstance(now, dict):
@@ -310,7 +313,7 @@ class _Player:
                 self._received.put(None)
                 return None
             if isinstance(received, str):
-                self._differs(entry, f"received an invalid message: {shown(received)}")
+                self._differs(entry, f"received an invalid message: {shown(masked_text(received))}")
             else:
                 self._unmatched.append(received)
 
@@ -321,17 +324,13 @@ class _Player:
 def _parse(text: str) -> list[Any] | None:
     """Return the message in a text, or None if it is not an OCPP-J message; peer and journal may hold anything."""
     try:
-        message = json.loads(text, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
+        message = read(text)
+    except ValueError:
         return None
     valid = (
         isinstance(message, list) and len(message) > 2 and type(message[0]) is int and type(message[1]) in (str, int)
     )
-    return message if valid and not is_too_deep(message) else None
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
+    return message if valid else None
 
 
 def _corresponds(recorded: list[Any], candidate: list[Any]) -> bool:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from .callables import name_of
 from .pool import run_logged
 
 _Listener = TypeVar("_Listener", bound=Callable[..., object])
@@ -31,7 +32,7 @@ class Listeners(Generic[_Listener]):
         with self._lock:
             listeners = list(self._listeners)
             if listener not in listeners:
-                raise ValueError(f"{listener!r} was not added as a listener")
+                raise ValueError(f"{name_of(listener)} was not added as a listener")
             listeners.remove(listener)
             self._listeners = tuple(listeners)
 

@@ -24,6 +24,26 @@ _PEER_CLOSED = getattr(select, "POLLRDHUP", 0)
 _DONT_WAIT = socket.MSG_DONTWAIT
 
 
+def has_ended(sock: socket.socket) -> bool:
+    """Return whether the peer of a socket has closed its end, or the connection has broken; does not wait."""
+    poll = select.poll()
+    try:
+        poll.register(sock, select.POLLIN | _PEER_CLOSED)
+    except ValueError:
+        return True  # this end is closed
+    found = dict(poll.poll(0)).get(sock.fileno(), 0)
+    if found & (_PEER_CLOSED | select.POLLHUP | select.POLLERR | select.POLLNVAL):
+        return True
+    if not found:
+        return False
+    try:
+        return not sock.recv(1, socket.MSG_PEEK | _DONT_WAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
 class Stream:
     """A plain TCP connection.
 
@@ -84,21 +104,7 @@ class Stream:
     @property
     def peer_has_left(self) -> bool:
         """Whether the peer has closed its end, or the connection has broken; does not wait."""
-        if self.aborted:
-            return True
-        poll = select.poll()
-        poll.register(self._socket, select.POLLIN | _PEER_CLOSED)
-        found = dict(poll.poll(0)).get(self._socket.fileno(), 0)
-        if found & (_PEER_CLOSED | select.POLLHUP | select.POLLERR | select.POLLNVAL):
-            return True
-        if not found:
-            return False
-        try:
-            return not self._socket.recv(1, socket.MSG_PEEK | _DONT_WAIT)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
+        return self.aborted or has_ended(self._socket)
 
     def set_read_timeout(self, seconds: float | None) -> None:
         """Let `recv` raise TimeoutError after this many seconds; None: no timeout."""

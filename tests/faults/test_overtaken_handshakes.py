@@ -54,7 +54,7 @@ def wait_until_gone(siege: Siege, stream: Stream | None = None) -> None:
     """Wait until the end of a connection has arrived, of the only one in its handshake by default."""
     deadline = time.monotonic() + DEADLINE
     if stream is None:
-        (stream,) = server_of(siege.cs).context.acceptor._handshakes
+        (stream,) = server_of(siege.cs).context.acceptor._handshakes._deciding
     while not stream.peer_has_left:
         assert time.monotonic() < deadline
         siege.bystanders.serve_on(1)

@@ -13,7 +13,7 @@ from bystander import besieged
 from support import DEADLINE
 from wire import dial
 
-from ocppsync import OCPPRequestError
+from ocppsync import CallErrorReceived, OCPPRequestError
 from ocppsync.cli.conversation import Conversation
 from ocppsync.events import LoggingObserver
 from ocppsync.journal import Journal
@@ -89,6 +89,8 @@ def test_a_request_with_a_pin_may_be_quoted_back(
         attacker.send_text(json.dumps(answer))
         error = future.exception(DEADLINE)
         assert isinstance(error, OCPPRequestError)
+    if isinstance(error, CallErrorReceived):
+        assert error.description == quoted, "the application, which has sent it, may look at all of it"
     for text in (str(error), repr(error), caplog.text, (tmp_path / "wire.jsonl").read_text()):
         assert PIN not in text
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import logging
 import re
 import signal
@@ -19,10 +20,19 @@ import pytest
 import waitress.server
 from certificates import Authority
 from site_servers import ask, gunicorn, port_of, werkzeug
-from support import BOOT, DEADLINE, Recorder, accept_boots, connected, inside
-from wire import CLOSE, dial, request
+from support import BOOT, DEADLINE, Recorder, accept_boots, basic, connected, inside
+from wire import CLOSE, UPGRADE, dial, request
 
-from ocppsync import CentralSystem, ChargePoint, HandshakeError, Limits, NotConnectedError, SecurityProfiles
+from ocppsync import (
+    CentralSystem,
+    ChargePoint,
+    HandshakeError,
+    Limits,
+    NotConnectedError,
+    Passwords,
+    SecurityProfiles,
+    hash_password,
+)
 from ocppsync.central_system import server_of
 from ocppsync.events import Refused
 from ocppsync.wsgi import Mount, close_with_worker, wsgi_app
@@ -122,6 +132,29 @@ def test_close_sends_a_close_frame(cs: CentralSystem) -> None:
 
 
 # Refusals.
+
+
+def test_who_has_hung_up_costs_no_hash(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    caplog.set_level(logging.INFO, "ocppsync.wsgi")
+    passwords = Passwords({}, hasher=functools.partial(hash_password, n=2))
+    monkeypatch.setattr("ocppsync.security.passwords._derive", lambda *_: pytest.fail("a hash was made"))
+    ours, theirs = socket.socketpair()
+    environ = {
+        "werkzeug.socket": ours,
+        "wsgi.multithread": True,
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "PATH_INFO": "/CP1",
+        "REMOTE_ADDR": "192.0.2.1",
+        "HTTP_AUTHORIZATION": basic("CP1", b"secret"),
+        **{f"HTTP_{name.upper().replace('-', '_')}": value for name, value in UPGRADE.items()},
+    }
+    answers = Recorder()
+    with CentralSystem(None, security=SecurityProfiles(passwords=passwords)) as cs, ours:
+        theirs.close()
+        assert list(wsgi_app(cs)(environ, answers)) == [b"408 Request Timeout\n"]
+        assert "connections=0" in repr(server_of(cs).context.acceptor._limiter)
+    assert [status for status, _ in answers.items] == ["408 Request Timeout"]
+    assert "hung up before its password was checked" in caplog.text
 
 
 @pytest.mark.parametrize(

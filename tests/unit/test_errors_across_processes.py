@@ -38,6 +38,7 @@ SAMPLES: dict[str, Any] = {
     "peer": "the central system",
     "raw_code": "notsupported",
     "reason": "it is refused",
+    "shown": "not h***",
     "status": 401,
     "validation_error": ValidationError("wrong", action="Reset", errors=[], error_code="GenericError"),
     "written": True,

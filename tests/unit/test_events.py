@@ -41,7 +41,8 @@ def test_observers_get_the_events_of_a_connection_in_order() -> None:
             peer.send("[2")
             events.wait(6)
     connected, *messages, _ = events.wait(8)
-    assert connected == Connected("CP1", "2.0.1", "127.0.0.1")
+    assert connected == Connected("CP1", "2.0.1", "127.0.0.1", 1)
+    assert {event.connection for event in events.items} == {1}
     found = [(type(event), event.kind, event.message_id, event.action) for event in messages[:5]]
     assert found == [
         (MessageReceived, "CALL", "1", "BootNotification"),
@@ -106,7 +107,8 @@ def test_failures_are_reported() -> None:
         "required",
     )
     assert (outbound.action, outbound.direction) == ("Reset", "outbound")
-    assert of(events, TimedOut) == [TimedOut("CP1", "ClearCache", 0.05, "unknown")]
+    assert of(events, TimedOut) == [TimedOut("CP1", "ClearCache", 0.05, "unknown", 1)]
+    assert {event.connection for event in events.items} == {1}
 
 
 def test_a_handler_timeout_is_reported_as_a_failure() -> None:
@@ -154,11 +156,11 @@ def test_the_logging_observer_omits_the_texts(caplog: pytest.LogCaptureFixture) 
         observer = LoggingObserver(logger)
         observer(MessageReceived("CP1", "1.6", "CALL", "1", "Authorize", '[2,"1","Authorize",{"idTag":"T"}]', None))
         observer(MessageSent("CP1", "1.6", "CALLRESULT", "1", "Authorize", "[3]", 0.25))
-        observer(Closed("CP1", "1.6", 1000, 3.5))
+        observer(Closed("CP1", "1.6", 1000, 3.5, 2))
     assert [record.getMessage() for record in caplog.records] == [
         "CP1 -> CALL Authorize",
         "CP1 <- CALLRESULT Authorize after 0.250 s",
-        "Closed(charge_point_id='CP1', version='1.6', code=1000, seconds=3.5)",
+        "Closed(charge_point_id='CP1', version='1.6', code=1000, seconds=3.5, connection=2)",
     ]
     caplog.clear()
     LoggingObserver(logger, logging.DEBUG)(Closed("CP1", "1.6", 1000, 3.5))

@@ -11,7 +11,7 @@ import pytest
 from contexts import make_context, share_of
 
 from ocppsync import Limits, Timeouts
-from ocppsync.events import HandlerFailed, Observer
+from ocppsync.events import Connected, HandlerFailed, Observer
 from ocppsync.rpc.answer_memory import AnswerMemory, IncomingCall
 from ocppsync.rpc.connection import Connection
 from ocppsync.rpc.context import ConnectionOptions
@@ -90,6 +90,8 @@ class Line:
         )
         self.connection = Connection(self.ours, context)
         self.responder = self.connection._responder
+        if context.events is not None:
+            context.events.open(Connected("CP1", version, "127.0.0.1"))
 
     def come(self, message_id: str, action: str = "Heartbeat", payload: Any = None, *, kind: int = 2) -> None:
         """Receive a CALL or SEND from the charge point."""
@@ -450,7 +452,8 @@ def test_what_fails_after_an_answer_is_named(station: Station, caplog: pytest.Lo
     station.router.after("Heartbeat")(fail)
     Line(station).come("1")
     station.run()
-    assert [text.partition(": <function")[0] for text in problems(caplog)] == ["CP1: what runs after Heartbeat failed"]
+    name = f"{__name__}.test_what_fails_after_an_answer_is_named.<locals>.fail"
+    assert problems(caplog) == [f"CP1: what runs after Heartbeat failed: {name}"]
 
 
 class _Attentive(MessagePolicy):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import types
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from support import Recorder
 
 from ocppsync import Passwords, authorization_key, hash_password, verify_password
+from ocppsync.security import passwords as module
 
 KEY = bytes.fromhex("0001020304050607ffffffffffffffffffffffff")
 quick = functools.partial(hash_password, n=2)
@@ -95,8 +98,6 @@ def test_hexadecimal_text_is_accepted_only_with_hex_text_and_in_1_6() -> None:
 
 
 def test_the_work_is_the_same_for_an_unknown_identity(monkeypatch: pytest.MonkeyPatch) -> None:
-    from ocppsync.security import passwords as module
-
     costs = Recorder()
     derive = module._derive
     monkeypatch.setattr(module, "_derive", lambda password, parts: costs(parts[:3]) or derive(password, parts))
@@ -125,6 +126,110 @@ def test_hashes_that_are_not_mutable_require_on_change(hashes: Any) -> None:
 
 def test_nothing_secret_is_in_the_repr() -> None:
     assert repr(passwords(hex_text=True)) == "<Passwords hex_text=True>"
+
+
+# Remembered passwords.
+
+
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    """The passwords for which a slow hash was made."""
+    made = Recorder()
+    derive = module._derive
+    monkeypatch.setattr(module, "_derive", lambda password, parts: made(password) or derive(password, parts))
+    return made
+
+
+def test_a_verified_password_costs_no_second_hash(hashed: Recorder) -> None:
+    store = passwords()
+    hashed.items.clear()
+    assert not store.remembers("CP1", KEY)
+    assert {store.check("CP1", KEY) for _ in range(3)} == set(store.hashes("CP1"))
+    assert hashed.items == [KEY]
+    assert store.remembers("CP1", KEY)
+    for charge_point_id, password in (("CP1", b"wrong"), ("CP2", KEY), ("CP1", b"wrong")):
+        assert not store.remembers(charge_point_id, password)
+        assert not store.check(charge_point_id, password)
+    assert hashed.items == [KEY, b"wrong", KEY, b"wrong"]
+
+
+def test_the_hexadecimal_text_is_remembered_as_the_key_that_it_is(hashed: Recorder) -> None:
+    store, text = passwords(hex_text=True), KEY.hex().encode()
+    assert store.check("CP1", text, "1.6")
+    hashed.items.clear()
+    assert store.remembers("CP1", text, "1.6")
+    assert store.check("CP1", text, "1.6")
+    assert store.check("CP1", KEY)
+    assert hashed.items == []
+    assert not store.remembers("CP1", text, "2.0.1")
+    assert not store.check("CP1", text, "2.0.1")
+
+
+def test_a_remembered_password_is_wrong_once_its_hash_is_not_stored() -> None:
+    hashes: dict[str, Any] = {"CP1": quick(KEY)}
+    store = Passwords(hashes, hasher=quick)
+    assert store.check("CP1", KEY)
+    hashes["CP1"] = quick("by hand")
+    assert not store.check("CP1", KEY)
+    assert not store.remembers("CP1", KEY), "it is forgotten"
+    hashes["CP1"] = again = quick(KEY)
+    assert store.check("CP1", KEY) == again
+    del hashes["CP1"]
+    assert not store.check("CP1", KEY)
+
+
+def test_a_change_forgets_the_password_at_once() -> None:
+    store = passwords()
+    assert store.check("CP1", KEY)
+    offer = store.offer("CP1", "new")
+    assert store.remembers("CP1", KEY)
+    offer.accepted()
+    assert not store.remembers("CP1", KEY)
+
+
+def test_a_hash_that_was_replaced_during_the_wait_does_not_count() -> None:
+    store = passwords()
+    begin = store._line.turn
+
+    @contextlib.contextmanager
+    def wait_long(has_gone: Any) -> Iterator[None]:
+        store.set("CP1", "new")
+        with begin(has_gone):
+            yield
+
+    store._line.turn = wait_long  # type: ignore[method-assign, assignment]
+    assert not store.check("CP1", KEY)
+
+
+def test_a_second_attempt_that_waits_behind_the_first_costs_no_hash(hashed: Recorder) -> None:
+    store = passwords()
+    hashed.items.clear()
+    begin = store._line.turn
+
+    @contextlib.contextmanager
+    def wait_for_the_first(has_gone: Any) -> Iterator[None]:
+        store._line.turn = begin  # type: ignore[method-assign]
+        assert store.check("CP1", KEY)
+        with begin(has_gone):
+            yield
+
+    store._line.turn = wait_for_the_first  # type: ignore[method-assign, assignment]
+    assert store.check("CP1", KEY)
+    assert hashed.items == [KEY]
+
+
+def test_remembering_can_be_switched_off(hashed: Recorder) -> None:
+    store = passwords(remember=0)
+    hashed.items.clear()
+    assert all(store.check("CP1", KEY) for _ in range(3))
+    assert hashed.items == [KEY] * 3
+    assert not store.remembers("CP1", KEY)
+
+
+@pytest.mark.parametrize("remember", [-1, 1.5, "all", None])
+def test_how_many_are_remembered_is_a_number(remember: Any) -> None:
+    with pytest.raises(ValueError, match="remember"):
+        passwords(remember=remember)
 
 
 # Changes.
@@ -181,6 +286,25 @@ def test_nothing_is_stored_when_the_current_password_is_used() -> None:
     del changes.items[:]
     use(store, KEY)
     assert changes.items == []
+
+
+def test_a_password_that_another_connection_makes_the_current_one_meanwhile_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = passwords()
+    store.offer("CP1", "next", for_later=True)
+    _, pending = store.hashes("CP1")
+
+    def verify_and_confirm(password: bytes, hashed: str) -> bool:
+        matches = verify_password(password, hashed)
+        if hashed == pending:
+            store.confirm("CP1", pending)
+        return matches
+
+    monkeypatch.setattr(module, "verify_password", verify_and_confirm)
+    current = store.check("CP1", b"next")
+    assert current is not None
+    assert store.hashes("CP1") == (current,)
 
 
 def test_a_password_that_was_dropped_meanwhile_does_not_come_back_by_its_use() -> None:

@@ -329,7 +329,9 @@ def test_it_decides_before_authorize(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_too_many_failures_are_refused_without_a_check() -> None:
     with serving(security=SecurityProfiles(passwords=passwords()), limits=Limits(failed_authentications=2)) as cs:
-        assert [status(cs.port, password) for password in (b"1", KEY, b"2", b"3", KEY)] == [401, 101, 401, 401, 429]
+        assert [status(cs.port, password) for password in (b"1", KEY, b"2", b"3", b"4")] == [401, 101, 401, 401, 429]
+        assert status(cs.port, KEY) == 101, "it is remembered, and no guess"
+        assert status(cs.port, b"5") == 429, "which gives the others no more guesses"
 
 
 def test_a_wsgi_server_tells_whether_there_is_tls() -> None:

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 from certificates import Authority
-from support import BOOT, DEADLINE, raw, serving
+from support import BOOT, DEADLINE, RawChargePoint, raw, serving
 from websockets.sync.server import ServerConnection, serve
 from websockets.typing import Subprotocol
 
 from ocppsync import CentralSystem, HandshakeError, Limits, Validation, utc_now
 from ocppsync.cli import main
-from ocppsync.journal import RecordedSession, read_journal
+from ocppsync.journal import Journal, RecordedSession, read_journal
 from ocppsync.replay import replay
 from ocppsync.testing import CentralSystemTestCase, assert_replays, fake_charge_point, inline
 
@@ -208,6 +208,87 @@ def test_an_unsupported_version_is_not_replayed(journal: Path) -> None:
     text = r"unsupported OCPP version '1\.5'; supported: 1\.6, 2\.0\.1, 2\.1"
     with inline(cs := CentralSystem(None)), pytest.raises(ValueError, match=text):
         replay(session, cs)
+
+
+# What a peer can write and Python cannot write again as it is.
+
+ODD = [
+    r'"ftp://a:b@host \ud83d"',
+    r'"\ud83d"',
+    "1e999",
+    "-1e999",
+    "NaN",
+    "9" * 4000,
+    "9" * 5000,
+    "[" * 90 + "]" * 90,
+    "[" * 20_000 + "]" * 20_000,
+]
+
+
+def converse(peer: RawChargePoint, value: str) -> None:
+    """Have the value in a CALL, in an answer, and in a CALL that the replay renumbers."""
+    assert peer.call("1", "BootNotification", BOOT)[0] == 3
+    asked = peer.read()[1]
+    peer.send(f'[3,"{asked}",{{"unknownKey":[{value}]}}]')
+    assert peer.call("2", "StartTransaction", START)[0] == 3
+    peer.send(f'[2,"3","DataTransfer",{{"vendorId":"v","data":{value}}}]')
+    stop = '"transactionId":7,"idTag":"T","meterStop":1,"timestamp":"2026-01-01T00:00:00Z"'
+    peer.send(f'[2,"4","StopTransaction",{{{stop},"more":{value}}}]')
+    peer.send('[2,"5","Heartbeat",{}]')
+    while peer.read()[1] != "5":
+        pass
+
+
+@pytest.mark.parametrize("mask", [True, False])
+@pytest.mark.parametrize("value", ODD, ids=lambda value: str(value)[:12])
+def test_what_cannot_be_written_again_is_recorded_and_replayed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], value: str, mask: bool
+) -> None:
+    path = tmp_path / "wire.jsonl"
+    journal = Journal(path, mask=mask)
+    with serving(observers=[journal]) as cs:
+        prepare(cs, 7)
+        with raw(cs) as peer:
+            converse(peer, value)
+    journal.close()
+    (session,) = read_journal(path)
+    assert sum(entry.direction == "in" for entry in session.entries) == 6
+    with serving() as cs:
+        prepare(cs, 8)
+        assert_replays(path, f"ws://127.0.0.1:{cs.port}", timeout=DEADLINE)
+    with inline(cs := CentralSystem(None)):
+        prepare(cs, 8)
+        assert_replays(path, cs)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_replay_neither_compares_nor_shows_secrets(tmp_path: Path) -> None:
+    def configure(key: str, host: str, **options: Any) -> CentralSystem:
+        cs = CentralSystem(None, **options)
+        prepare(cs, 7, asks=False)
+
+        @cs.after("StartTransaction")
+        def change(payload: Any, metadata: Any) -> Any:
+            name = metadata.charge_point_id
+            cs.submit_request(name, "ChangeConfiguration", {"key": "AuthorizationKey", "value": key})
+            cs.submit_request(name, "GetDiagnostics", {"location": f"ftp://user:{key}@{host}/"})
+            cs.submit_request(name, "RemoteStartTransaction", {"idTag": key})
+
+        return cs
+
+    journal = Journal(tmp_path / "wire.jsonl", mask={"idTag"})
+    with inline(first := configure("s3cret1", "host", observers=[journal])), fake_charge_point(first) as cp:
+        cp.boot()
+        cp.expect("ChangeConfiguration", {"status": "Accepted"})
+        cp.expect("GetDiagnostics", {})
+        cp.expect("RemoteStartTransaction", {"status": "Accepted"})
+        cp.call("StartTransaction", START)
+    journal.close()
+    with inline(cs := configure("s3cret2", "host")):
+        assert_replays(tmp_path / "wire.jsonl", cs)
+    with inline(cs := configure("s3cret3", "other")), pytest.raises(AssertionError, match="location was") as caught:
+        assert_replays(tmp_path / "wire.jsonl", cs)
+    assert "s3cret" not in str(caught.value)
 
 
 def test_a_torn_journal_is_replayed(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -286,6 +286,9 @@ def test_it_sees_that_its_connection_is_broken() -> None:
         assert stream.peer_has_left
         stream.close()
         assert stream.peer_has_left
+    with socket.socket() as sock:
+        pass
+    assert streams.has_ended(sock)
 
 
 def test_a_slow_peer_gets_the_last_bytes(
