@@ -242,8 +242,8 @@ class Passwords:
                         return PendingPassword(self, charge_point_id, known)
         hashed = self._hasher(password) + _FOR_LATER * for_later
         with self._lock:
-            current, latest = self._current_and_latest(charge_point_id)
-            self._store(charge_point_id, (*current, *latest, hashed))
+            current, decided, under_way = self._with_room(charge_point_id)
+            self._store(charge_point_id, (*current, *decided, *under_way, hashed))
             self._undecided[charge_point_id, hashed] = 1
         return PendingPassword(self, charge_point_id, hashed)
 
@@ -261,10 +261,15 @@ class Passwords:
             of_other_profiles = [other for other in valid[:index] if other.endswith(_FOR_LATER)]
             self._store(charge_point_id, (current, *of_other_profiles, *valid[index + 1 :]))
 
-    def _current_and_latest(self, charge_point_id: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Return the current hash, and the latest of the others, so that there is room for one more."""
+    def _with_room(self, charge_point_id: str) -> tuple[tuple[str, ...], list[str], list[str]]:
+        """Return the current hash, the latest of decided passwords, and those of requests under way; one more fits."""
         valid = self.hashes(charge_point_id)
-        return valid[:1], valid[1:][2 - _MAX_PASSWORDS :]
+        decided = [other for other in valid[1:] if (charge_point_id, other) not in self._undecided]
+        under_way = [other for other in valid[1:] if (charge_point_id, other) in self._undecided]
+        while len(decided) + len(under_way) > _MAX_PASSWORDS - 2:
+            # Those under way first: they come back with their answers.
+            del (under_way or decided)[0]
+        return valid[:1], decided, under_way
 
     def _keep(self, charge_point_id: str, hashed: str) -> None:
         with self._lock:
@@ -272,8 +277,8 @@ class Passwords:
             known = {hashed, hashed.removesuffix(_FOR_LATER)}
             if undecided and known.isdisjoint(self.hashes(charge_point_id)):
                 # Requests that wait for their turn carry so many passwords that this one had to give way.
-                current, latest = self._current_and_latest(charge_point_id)
-                self._store(charge_point_id, (*current, hashed, *latest))
+                current, decided, under_way = self._with_room(charge_point_id)
+                self._store(charge_point_id, (*current, *decided, hashed, *under_way))
 
     def _refuse(self, charge_point_id: str, hashed: str) -> None:
         with self._lock:

@@ -367,6 +367,14 @@ def test_the_first_of_many_that_wait_for_their_turn_comes_back_with_its_answer(e
     assert accepted(store, KEY, *(f"offer {number}" for number in range(6))) == [*old, "offer 0"]
 
 
+def test_requests_under_way_do_not_push_out_a_password_that_is_used_after_a_reboot() -> None:
+    store = passwords()
+    store.offer("CP1", "after the reboot").defer()
+    for offer in [store.offer("CP1", f"offer {number}") for number in range(6)]:
+        offer.refused()
+    assert accepted(store, KEY, "after the reboot") == [KEY, "after the reboot"]
+
+
 def test_a_password_set_by_hand_counts_more_than_an_answer() -> None:
     store = passwords()
     offers = [store.offer("CP1", "new"), store.offer("CP2", "new")]
