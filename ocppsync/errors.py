@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+from .printable import shown
+
 __all__ = [
     "CallError",
     "CallErrorReceived",
@@ -135,9 +137,10 @@ class CallErrorReceived(OCPPRequestError):
         message_id: str,
         peer: str | None = None,
     ) -> None:
-        text = f"{peer or charge_point_id} answered {action} with CALLERROR {raw_code}"
+        # The peer may have written anything, and the text ends in logs.
+        text = f"{peer or charge_point_id} answered {action} with CALLERROR {shown(raw_code)}"
         super().__init__(
-            f"{text}: {description}" if description else text,
+            f"{text}: {shown(description)}" if description else text,
             charge_point_id=charge_point_id,
             action=action,
             message_id=message_id,

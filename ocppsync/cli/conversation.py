@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TextIO
 
 from ..masking import masked
-from .readable import columns, compact, fit, printable
+from ..printable import printable
+from .readable import columns, compact, fit
 
 __all__ = ["Conversation", "LogLines"]
 

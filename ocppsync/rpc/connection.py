@@ -17,6 +17,7 @@ from typing import Any, cast
 from ..errors import ProtocolError
 from ..events import Closed, Connected
 from ..interrupts import raise_interrupt
+from ..printable import shown_all
 from ..request import CallResultErrorReceived, ConnectionMetadata
 from ..threads.bounded import BoundedExecutor
 from ..threads.pool import run_logged
@@ -320,4 +321,4 @@ class Connection:
         self._schedule_ping()
 
     def _warn(self, text: str, *args: object) -> None:
-        _logger.warning(text, self._context.peer, *args, extra=self._context.log_fields)
+        _logger.warning(text, self._context.peer, *shown_all(args), extra=self._context.log_fields)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from ..errors import ProtocolError
+from ..printable import shown
 
 CALL, CALLRESULT, CALLERROR, CALLRESULTERROR, SEND = 2, 3, 4, 5, 6
 MAX_MESSAGE_ID = 36
@@ -145,7 +146,7 @@ def _checked_array(text: str, rules: FrameRules) -> list[Any]:
     if kind not in rules.types:
         readable = message_id if isinstance(message_id, str) else None
         raise ProtocolError(
-            f"unknown message type {kind}",
+            f"unknown message type {shown(str(kind), 40)}",
             error_code="MessageTypeNotSupported",
             message_id=readable,
             message_type=kind,

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from ..events import Observer, Refused
 from ..limits import Limits, Timeouts
+from ..printable import shown
 from ..rpc.context import log_fields
 from ..throttled_log import is_power_of_two
 from ..wire import upgrade
@@ -311,8 +312,8 @@ class Acceptor:
 def log_refusal(refusal: RefusalError, request: HttpRequest) -> None:
     """Log a refused request with the reason."""
     host, port = request.remote_address
-    path = request.path or "-"
-    _logger.warning("refused %s:%d %.200s with HTTP %d: %s", host, port, path, refusal.status, refusal.reason)
+    path, reason = shown(request.path or "-", 200), shown(refusal.reason)
+    _logger.warning("refused %s:%d %s with HTTP %d: %s", shown(host, 50), port, path, refusal.status, reason)
 
 
 def report_refusal(refusal: RefusalError, request: HttpRequest, observe: Observer | None) -> None:

@@ -12,7 +12,7 @@ from ..interrupts import raise_interrupt
 from ..request import ConnectionMetadata
 from ..rpc.context import SecurityChecks
 from ..validation.catalogue import COMPRESSED_BY_DEFAULT, SUBPROTOCOLS
-from ..wire.http import HttpRequest, RefusalError, check_upgrade, identity_of, offered_protocols
+from ..wire.http import HttpRequest, RefusalError, check_upgrade, identity_fault, identity_of, offered_protocols
 
 _logger = logging.getLogger(__name__)
 
@@ -138,8 +138,12 @@ class AdmissionPolicy:
         if not identity:
             raise RefusalError(404, "identify returned no identity")
         if not isinstance(identity, str):
-            _logger.error("identify must return the identity as str, or None, not %r", identity)
+            _logger.error("identify must return the identity as str, or None, not %.200r", identity)
             raise RefusalError(500, "identify returned neither str nor None")
+        fault = identity_fault(identity)
+        if fault is not None:
+            _logger.error("identify returned %r, which %s; return None to refuse a charge point", identity[:50], fault)
+            raise RefusalError(500, f"the identity from identify {fault}")
         return identity
 
     def _authenticate(self, request: HttpRequest, charge_point_id: str, version: str | None) -> Credentials | None:
@@ -164,7 +168,7 @@ class AdmissionPolicy:
             return
         status = 401 if result is False else result
         if isinstance(status, bool) or not isinstance(status, int) or not 400 <= status <= 599:
-            _logger.error("authorize must return True, False or an HTTP status from 400 to 599, not %r", result)
+            _logger.error("authorize must return True, False or an HTTP status from 400 to 599, not %.200r", result)
             raise RefusalError(500, "authorize returned neither a bool nor an HTTP status from 400 to 599")
         challenge = [("WWW-Authenticate", f'Basic realm="{self.realm}"')] if status == 401 else []
         raise RefusalError(status, f"authorize refused {charge_point_id!r}", challenge)

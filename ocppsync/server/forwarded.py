@@ -50,8 +50,8 @@ class ClientAddress:
     def _last(self, peer: str, hops: Iterator[str]) -> str:
         client = peer
         for hop in hops:
-            if parse_ip(hop) is None:
-                break
+            if parse_ip(hop) is None or "%" in hop:
+                break  # the zone of an IPv6 address may be any text, and means nothing here
             client = hop
             if not self.trusts(hop):
                 break

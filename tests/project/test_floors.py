@@ -17,6 +17,7 @@ FILES = {
 """Every file by its name: ``errors``, ``rpc/engine``, and ``rpc`` for the ``__init__`` of a folder."""
 GENERATED = re.compile(r"v\d+")
 ROOMS = [
+    "printable",
     "_version clock errors interrupts lenient masking throttled_log",
     "threads wire",
     "request validation",

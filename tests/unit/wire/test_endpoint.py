@@ -97,3 +97,11 @@ def test_a_url_of_another_kind_is_named() -> None:
 def test_an_identity_is_needed() -> None:
     with pytest.raises(ValueError, match="identity"):
         Endpoint("ws://example", "")
+
+
+@pytest.mark.parametrize("identity", ["", "CP1\n", "\x1b[2J", "\ud83d", "x" * 256])
+def test_an_identity_that_no_central_system_takes_is_refused(identity: str) -> None:
+    with pytest.raises(ValueError, match="the identity of the charge point") as caught:
+        Endpoint("ws://127.0.0.1", identity)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 200
