@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import ssl
@@ -33,6 +34,7 @@ from .server.forwarded import ClientAddress
 from .server.listener import Listener
 from .server.registry import ConnectionListener, Registry
 from .server.serving import ConnectionServer, ServerContext
+from .threads.forks import check_process, is_foreign
 from .threads.listeners import Listeners
 from .threads.pool import HandlerPool, Workers
 from .threads.stuck_handlers import StuckHandlerDetector
@@ -40,7 +42,7 @@ from .threads.timer import Timer
 from .validation.catalogue import SUBPROTOCOLS
 from .vendor import VendorAction, name_of
 from .wire.tls import ServerTLS
-from .wire.transport import CloseCode
+from .wire.transport import CloseCode, check_close_code
 
 if TYPE_CHECKING:
     from .journal import Journal
@@ -181,21 +183,22 @@ class CentralSystem(CentralSystemMethods):
         self._enforce_registration = enforce_registration
         self._handler_threads = handler_threads
         self._listeners: Listeners[ConnectionListener] = Listeners()
-        self._lock = threading.Lock()  # guards the next three fields
+        self._process: int | None = None  # the process that called start(); set before the lock is taken
+        self._lock = threading.Lock()  # guards the next two fields
         self._state = CentralSystemState.NEW
-        self._process: int | None = None  # the process that called start()
         self._server: ConnectionServer | None = None
         self._closed = threading.Event()
         self._host = host
         try:
             self._listener = None if port is None else Listener(host, port)
         except OSError:
-            if self._journal is not None:
-                self._journal.close()
+            self._close_journal()
             raise
 
     def __repr__(self) -> str:
         where = f"{self._host}:{self.port}" if self._listener else "no port"
+        if is_foreign(self._process):
+            return f"<CentralSystem {where} of process {self._process}>"
         return f"<CentralSystem {where} {self._state.name} charge_points={len(self.charge_points)}>"
 
     @property
@@ -206,6 +209,7 @@ class CentralSystem(CentralSystemMethods):
     @property
     def charge_points(self) -> list[str]:
         """The identities of the connected charge points, sorted."""
+        self._check_process()
         server = self._server
         return [] if server is None else server.context.registry.charge_points()
 
@@ -225,8 +229,11 @@ class CentralSystem(CentralSystemMethods):
             timer: keeps the time, instead of a timer of its own; `close` closes it. For tests, too.
 
         Raises:
-            RuntimeError: it is closed; or it was started before, and an executor or timer is given now.
+            RuntimeError: it is closed; or it was started before, and an executor or timer is given now; or it was
+                started in the process from which this one was forked.
         """
+        self._check_process()
+        self._process = os.getpid()
         with self._lock:
             if self._state >= CentralSystemState.CLOSING:
                 raise RuntimeError("this central system is closed")
@@ -245,7 +252,8 @@ class CentralSystem(CentralSystemMethods):
                 server.context.timer.close()  # there is no thread for the listener: nothing was started
                 raise
             self._server = server
-            self._state, self._process = CentralSystemState.STARTED, os.getpid()
+            self._end.started = True
+            self._state = CentralSystemState.STARTED
         return self
 
     def _make_server(self, executor: Workers, timer: Timer) -> ConnectionServer:
@@ -294,12 +302,13 @@ class CentralSystem(CentralSystemMethods):
         It takes at most ``grace`` and the close timeout, whatever the peers do. CALLs that still wait for a handler
         stay unanswered: the charge point sends them again after it has reconnected. You may call it on any thread and
         more than once, also in a handler, which then finishes last. In a process forked after `start` it does nothing,
-        because the connections and threads belong to the parent process.
+        because the connections and threads belong to the parent process. It raises nothing: faults are logged, such as
+        a journal that cannot be written.
 
         Args:
             grace: seconds that running handlers have to finish and answer.
         """
-        if self._process not in (None, os.getpid()):
+        if is_foreign(self._process):
             # Do not even take the lock: a thread of the parent process may have held it during the fork.
             return
         with self._lock:
@@ -311,6 +320,18 @@ class CentralSystem(CentralSystemMethods):
             self._closed.wait(grace + self._options.timeouts.close + 1)
 
     def _close(self, server: ConnectionServer | None, grace: float) -> None:
+        # Whatever fails, or is interrupted: those that wait for the end must see it.
+        try:
+            for step in (functools.partial(self._stop, server, grace), self._close_journal):
+                try:
+                    step()
+                except Exception:
+                    _logger.exception("a fault while closing; the rest is closed all the same")
+        finally:
+            self._state = CentralSystemState.CLOSED
+            self._closed.set()
+
+    def _stop(self, server: ConnectionServer | None, grace: float) -> None:
         if self._listener is not None:
             self._listener.close()
         if server is not None:
@@ -321,10 +342,10 @@ class CentralSystem(CentralSystemMethods):
             server.close()
             executor.close(0.0 if executor.owns_this_thread else 1.0)
             server.context.timer.close()
+
+    def _close_journal(self) -> None:
         if self._journal is not None:
             self._journal.close()
-        self._state = CentralSystemState.CLOSED
-        self._closed.set()
 
     def __enter__(self) -> CentralSystem:
         return self.start()
@@ -342,10 +363,12 @@ class CentralSystem(CentralSystemMethods):
         The listener runs in the handler pool and may block and send requests. For each charge point it is called in
         order, one call at a time. A charge point that reconnects before its old connection has ended causes no calls.
         """
+        self._check_process()
         self._listeners.add(listener)
 
     def remove_connection_listener(self, listener: ConnectionListener) -> None:
         """Stop calling the listener; raises ValueError if it was not added."""
+        self._check_process()
         self._listeners.remove(listener)
 
     def close_connection(self, charge_point_id: str, code: int = CloseCode.NORMAL, reason: str = "") -> bool:
@@ -353,23 +376,26 @@ class CentralSystem(CentralSystemMethods):
 
         Args:
             charge_point_id: the charge point.
-            code: the WebSocket close code, 1000 to 1014 or 3000 to 4999 (RFC 6455 §7.4).
+            code: the WebSocket close code: 1000 to 1003, 1007 to 1014, or 3000 to 4999 (RFC 6455 §7.4).
             reason: a short text for the charge point's log.
 
         Raises:
             ValueError: the code must not be sent in a Close frame.
         """
-        if not (1000 <= code <= 1014 and code not in (1004, 1005, 1006)) and not 3000 <= code <= 4999:
-            raise ValueError(
-                f"{code} is not a valid close code: expected 1000 to 1014, except 1004 to 1006, or 3000 to 4999"
-            )
+        check_close_code(code)
         connection = self._connection(charge_point_id)
         if connection is None:
             return False
         connection.close(code, reason)
         return True
 
+    def _check_process(self) -> None:
+        check_process(self._process, "this central system was started")
+
     def _connection(self, charge_point_id: str) -> Connection | None:
+        # On the way of each request, so without a call.
+        if self._process != os.getpid():
+            self._check_process()
         server = self._server
         return None if server is None else server.context.registry.connected.get(charge_point_id)
 
@@ -403,12 +429,15 @@ class CentralSystem(CentralSystemMethods):
         self._end.send(self._connection(charge_point_id), charge_point_id, action, payload, version)
 
     def _on(self, action: str | VendorAction, version: str | None) -> Callable[..., Any]:
+        self._check_process()
         return self._end.on(action, version)
 
     def _after(self, action: str | VendorAction, version: str | None) -> Callable[..., Any]:
+        self._check_process()
         return self._end.after(action, version)
 
     def _on_data_transfer(self, vendor_id: str, message_id: str | None, version: str | None) -> Callable[..., Any]:
+        self._check_process()
         return self._end.on_data_transfer(vendor_id, message_id, version)
 
 
@@ -416,8 +445,9 @@ def server_of(central_system: CentralSystem) -> ConnectionServer:
     """Return the `ConnectionServer` of a central system, for `ocppsync.wsgi` and `ocppsync.testing`; not public.
 
     Raises:
-        RuntimeError: it was not started.
+        RuntimeError: it was not started, or in another process.
     """
+    central_system._check_process()
     server = central_system._server
     if server is None:
         raise RuntimeError("the central system was not started")
@@ -430,8 +460,11 @@ def local_end_of(central_system: CentralSystem) -> LocalEnd:
 
 
 def observer_of(central_system: CentralSystem) -> Observer | None:
-    """Return the observer of a central system, for `ocppsync.wsgi`; not public."""
-    return central_system._options.observe
+    """Return the observer of a central system, for `ocppsync.wsgi`; not public. None in a process forked later.
+
+    Only the process that started it may write to its journal.
+    """
+    return None if is_foreign(central_system._process) else central_system._options.observe
 
 
 def _opened(journal: Journal | str | Path | None) -> Journal | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import ssl
 import threading
 import time
@@ -26,6 +27,7 @@ from .rpc.local_end import LocalEnd
 from .rpc.registration import ChargePointPolicy, MessagePolicy, Registration
 from .rpc.shares import Shares
 from .threads.bounded import BoundedExecutor
+from .threads.forks import check_process, is_foreign
 from .threads.listeners import Listeners
 from .threads.pool import HandlerPool
 from .threads.stuck_handlers import StuckHandlerDetector
@@ -33,8 +35,8 @@ from .threads.timer import Timer
 from .validation.catalogue import COMPRESSED_BY_DEFAULT, SUBPROTOCOLS, Version
 from .vendor import VendorAction
 from .wire.endpoint import Endpoint, open_websocket
-from .wire.http import basic_authorization
-from .wire.transport import CloseCode
+from .wire.http import basic_authorization, shown_target
+from .wire.transport import CloseCode, check_close_code
 from .wire.websocket import WebSocket
 
 _logger = logging.getLogger(__name__)
@@ -159,6 +161,7 @@ class ChargePoint(ChargePointMethods):
         self._share = Shares(self._pool, handler_threads, self._options.limits).share()
         self._events = BoundedExecutor(self._share.others)
         self._listeners: Listeners[ChargePointListener] = Listeners()
+        self._process: int | None = None  # the process that called connect(); set before the lock is taken
         self._lock = threading.Lock()  # guards the fields below; never held over I/O or user code
         self._state = ChargePointState.DISCONNECTED
         self._connection: Connection | None = None
@@ -167,12 +170,12 @@ class ChargePoint(ChargePointMethods):
         self._connections = 0  # how many times connect() was called; numbers the connections in the log
 
     def __repr__(self) -> str:
-        return f"<ChargePoint {self.charge_point_id} {self._endpoint.url} {self._state.name}>"
+        return f"<ChargePoint {self.charge_point_id} {shown_target(self._endpoint.url)} {self._state.name}>"
 
     @property
     def connected(self) -> bool:
         """Whether there is a connection now."""
-        return self._connection is not None
+        return self._connection is not None and not is_foreign(self._process)
 
     # Life.
 
@@ -184,9 +187,12 @@ class ChargePoint(ChargePointMethods):
 
         Raises:
             HandshakeError: the handshake failed; ``status`` holds the HTTP status of a refusal.
-            RuntimeError: it is already connected, or was closed.
+            RuntimeError: it is already connected, or was closed, or has connected in the process from which this one
+                was forked.
         """
         check_positive(timeout=timeout)
+        self._check_process()
+        self._process = os.getpid()
         with self._lock:
             if self._state is ChargePointState.CLOSED:
                 raise RuntimeError(f"{self.charge_point_id} is closed")
@@ -206,8 +212,20 @@ class ChargePoint(ChargePointMethods):
     def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """Close the connection and end all threads; this charge point cannot connect again.
 
-        Waiting requests raise ConnectionLostError. You may call it on any thread and more than once.
+        Waiting requests raise ConnectionLostError. You may call it on any thread and more than once. In a process that
+        was forked after `connect` it does nothing, because the connection and the threads belong to the parent process.
+
+        Args:
+            code: the WebSocket close code: 1000 to 1003, 1007 to 1014, or 3000 to 4999 (RFC 6455 §7.4).
+            reason: a short text for the central system's log.
+
+        Raises:
+            ValueError: the code must not be sent in a Close frame.
         """
+        check_close_code(code)
+        if is_foreign(self._process):
+            # Do not even take the lock: a thread of the parent process may have held it during the fork.
+            return
         with self._lock:
             self._state = ChargePointState.CLOSED
             connection, reader = self._connection, self._reader
@@ -220,7 +238,9 @@ class ChargePoint(ChargePointMethods):
         self._timer.close()
 
     def disconnect(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
-        """Close the connection and wait for its end; `connect` can open another one."""
+        """Close the connection and wait for its end; `connect` can open another one. See `close` for the arguments."""
+        check_close_code(code)
+        self._check_process()
         with self._lock:
             connection, reader = self._connection, self._reader
         if connection is not None:
@@ -234,6 +254,7 @@ class ChargePoint(ChargePointMethods):
         """Use another password, another TLS context (for another client certificate), or both, from the next `connect`
         on. An open connection is not affected.
         """
+        self._check_process()
         with self._lock:
             if password is not None:
                 self._password = basic_authorization(self.charge_point_id, password)
@@ -242,6 +263,7 @@ class ChargePoint(ChargePointMethods):
 
     def wait_closed(self, timeout: float | None = None) -> bool:
         """Wait until the connection has ended; return False if it is still open after ``timeout`` seconds."""
+        self._check_process()
         with self._lock:
             reader = self._reader
         if reader is not None:
@@ -258,11 +280,16 @@ class ChargePoint(ChargePointMethods):
 
     def add_connection_listener(self, listener: ChargePointListener) -> None:
         """Call ``listener("connected")`` and ``listener("disconnected")`` at every change, in the handler pool."""
+        self._check_process()
         self._listeners.add(listener)
 
     def remove_connection_listener(self, listener: ChargePointListener) -> None:
         """Stop calling the listener; raises ValueError if it was not added."""
+        self._check_process()
         self._listeners.remove(listener)
+
+    def _check_process(self) -> None:
+        check_process(self._process, f"{self.charge_point_id} was connected")
 
     # Connecting.
 
@@ -366,16 +393,23 @@ class ChargePoint(ChargePointMethods):
     def _submit_request(
         self, action: str | VendorAction, payload: Any, timeout: float | None, version: str | None
     ) -> Future[Any]:
+        # On the way of each request, so without a call.
+        if self._process != os.getpid():
+            self._check_process()
         return self._end.submit_request(self._connection, self.charge_point_id, action, payload, timeout, version)
 
     def _send(self, action: str | VendorAction, payload: Any, version: str | None) -> None:
+        self._check_process()
         self._end.send(self._connection, self.charge_point_id, action, payload, version)
 
     def _on(self, action: str | VendorAction, version: str | None) -> Callable[..., Any]:
+        self._check_process()
         return self._end.on(action, version)
 
     def _after(self, action: str | VendorAction, version: str | None) -> Callable[..., Any]:
+        self._check_process()
         return self._end.after(action, version)
 
     def _on_data_transfer(self, vendor_id: str, message_id: str | None, version: str | None) -> Callable[..., Any]:
+        self._check_process()
         return self._end.on_data_transfer(vendor_id, message_id, version)

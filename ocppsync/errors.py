@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from .printable import shown
+from .faults.printable import shown
 
 __all__ = [
     "CallError",
@@ -56,8 +57,44 @@ def spell(code: str, version: str) -> str | None:
     return (_TO_16 if version == "1.6" else _TO_2X).get(code)
 
 
+def reduce_error(self: BaseException) -> tuple[Any, ...]:
+    """Return how to pickle and copy an exception: with all its attributes, and its cause if that can be pickled.
+
+    It is the ``__reduce__`` of every exception of this library. The one that exceptions have calls the class with
+    ``error.args``, which fails for an ``__init__`` with any other parameters.
+    """
+    state = dict(self.__dict__)
+    if self.__cause__ is not None and _can_be_pickled(self.__cause__):
+        state["__cause__"] = self.__cause__
+    state["__suppress_context__"] = self.__suppress_context__
+    return _restore_error, (type(self), self.args), state
+
+
+def _restore_error(kind: type[BaseException], args: tuple[Any, ...]) -> BaseException:
+    # Without __init__; the rest of the state follows.
+    error = kind.__new__(kind, *args)
+    error.args = args
+    return error
+
+
+def _can_be_pickled(cause: BaseException) -> bool:
+    # A cause is any exception of any library. Some can be pickled and not unpickled, so both are tried.
+    if isinstance(cause, OCPPError):
+        return True
+    try:
+        pickle.loads(pickle.dumps(cause))  # noqa: S301 (this process has just pickled it)
+    except Exception:
+        return False
+    return True
+
+
 class OCPPError(Exception):
-    """Base class of the exceptions that this library raises."""
+    """Base class of the exceptions that this library raises.
+
+    They can be pickled and copied with all their attributes, so they may cross from one process to another.
+    """
+
+    __reduce__ = reduce_error
 
 
 Delivery = Literal["not_sent", "unknown", "answered"]

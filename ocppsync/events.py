@@ -1,7 +1,8 @@
 """The events of a central system or charge point, as frozen objects, for observers.
 
 An observer is a function that takes an event. It runs on the thread that causes the event, such as a reader or handler
-thread, and must not block. Its exceptions are logged and have no other effect.
+thread, and must not block. Only what happens on the timer is told on a thread of its own. Its exceptions are logged and
+have no other effect.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .errors import Delivery, ValidationError
-from .interrupts import raise_interrupt
-from .printable import shown
+from .faults.interrupts import raise_interrupt
+from .faults.printable import shown
 
 __all__ = [
     "Closed",
@@ -62,7 +63,7 @@ class Refused:
 
     remote_address: str
     path: str
-    """The path of the HTTP request; empty if none was read."""
+    """The path of the HTTP request, cut to 200 characters; empty if none was read."""
     status: int
     reason: str
     """The reason, for the log; the peer gets only the status."""

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import logging
-import logging.handlers
-from dataclasses import dataclass, field
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from .clock import utc_now
 from .events import Closed, Connected, Event, MessageReceived, MessageSent, Refused
-from .masking import masked
+from .masking import masked_text
+from .recording.line_file import LineFile
+from .recording.reading import Entry, RecordedSession, read_journal
 
 __all__ = ["Entry", "Journal", "RecordedSession", "read_journal"]
 
@@ -24,34 +22,42 @@ class Journal:
     A line is an object with ``time``, ``charge_point``, ``version``, and either ``direction`` (``"in"`` or ``"out"``)
     and the ``text`` of the message, or ``event``: ``"connected"``, ``"closed"`` with its ``code``, or ``"refused"``
     with ``address``, ``status`` and ``reason`` and without charge point and version. Passwords in configuration keys,
-    variables and URLs are masked; personal data such as idTags is not.
+    variables and URLs are masked, and idTokens of type KeyCode; other personal data such as idTags is not. Of a text
+    that is not an OCPP-J message, all values are masked.
+
+    While the file cannot be written, for example on a full disk, lines are lost. The log says so once, and again when
+    lines are written again; before the first of those stands ``"event": "lost"`` with the number of ``lines``.
 
     Args:
-        path: the file; lines are appended to it.
-        max_bytes: the size in bytes at which the file is renamed to ``path.1`` and a new one begins.
-        backups: the number of renamed files to keep.
-        mask: whether to mask secrets.
+        path: the file; lines are appended to it, on a line of their own if a crash has left half a line.
+        max_bytes: the size in bytes at which the file is renamed to ``path.1`` and a new one begins; 0: never.
+        backups: the number of renamed files to keep; 0: the file is not renamed.
+        mask: whether to mask secrets; or names of fields to mask as well, such as ``{"idTag", "idToken"}``.
 
     Raises:
         OSError: the file cannot be opened.
+        TypeError: ``mask`` is neither a bool nor a collection of names.
     """
 
-    def __init__(self, path: str | Path, *, max_bytes: int = 10 * _MIB, backups: int = 5, mask: bool = True) -> None:
-        self._mask = mask
-        self._file = logging.handlers.RotatingFileHandler(
-            path, maxBytes=max_bytes, backupCount=backups, encoding="utf-8"
-        )
+    def __init__(
+        self, path: str | Path, *, max_bytes: int = 10 * _MIB, backups: int = 5, mask: bool | Collection[str] = True
+    ) -> None:
+        self._names = _names(mask)
+        self._file = LineFile(path, max_bytes=max_bytes, backups=backups)
 
     def __call__(self, event: Event) -> None:
-        """Write an event to the file."""
+        """Write an event to the file; raises nothing if that fails."""
         line = self._line(event)
         if line is not None:
-            text = json.dumps({"time": utc_now(), **line}, ensure_ascii=False, separators=(",", ":"))
-            # Not emit, which takes no lock: two threads could write or rename the file at the same time.
-            self._file.handle(logging.makeLogRecord({"msg": text}))
+            self._file.append(line)
+
+    @property
+    def lost(self) -> int:
+        """The number of lines that could not be written."""
+        return self._file.lost
 
     def close(self) -> None:
-        """Close the file; a later event opens it again."""
+        """Close the file; a later event opens it again. Raises nothing."""
         self._file.close()
 
     def _line(self, event: Event) -> dict[str, Any] | None:
@@ -65,74 +71,22 @@ class Journal:
         if isinstance(event, Closed):
             return {**line, "event": "closed", "code": event.code}
         direction = "in" if isinstance(event, MessageReceived) else "out"
-        return {**line, "direction": direction, "text": _masked_text(event.text) if self._mask else event.text}
+        return {
+            **line,
+            "direction": direction,
+            "text": event.text if self._names is None else masked_text(event.text, self._names),
+        }
+
+
+def _names(mask: bool | Collection[str]) -> Collection[str] | None:
+    """Return the fields to mask beside the secrets; None if nothing is masked."""
+    if isinstance(mask, bool):
+        return () if mask else None
+    if isinstance(mask, str) or not all(isinstance(name, str) for name in mask):
+        raise TypeError('mask must be True, False or names of fields such as {"idTag", "idToken"}')
+    return tuple(mask)
 
 
 def as_journal(journal: Journal | str | Path) -> Journal:
     """Return ``journal`` itself, or a journal that writes to that path."""
     return journal if isinstance(journal, Journal) else Journal(journal)
-
-
-def _masked_text(text: str) -> str:
-    try:
-        message = json.loads(text)
-    except (ValueError, RecursionError):
-        return str(masked(text))
-    safe = masked(message)
-    # A text without secrets stays byte for byte as it is on the wire.
-    return text if safe == message else json.dumps(safe, ensure_ascii=False, separators=(",", ":"))
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One message of a journal."""
-
-    time: str
-    direction: Literal["in", "out"]
-    """``"in"``: received by the end that wrote the journal; ``"out"``: sent by it."""
-    text: str
-
-
-@dataclass
-class RecordedSession:
-    """The messages of one connection in a journal."""
-
-    charge_point_id: str
-    version: str
-    entries: list[Entry] = field(default_factory=list)
-
-
-def read_journal(path: str | Path) -> list[RecordedSession]:
-    """Return the connections recorded in a journal, in the order they began, except those without messages.
-
-    Raises:
-        OSError: the file cannot be read.
-        ValueError: a line is not a journal entry; the text names the line number.
-    """
-    sessions: list[RecordedSession] = []
-    # Only "\n" ends a line: a text may contain other line separators.
-    with Path(path).open(encoding="utf-8", newline="\n") as file:
-        lines = list(file)
-    for number, line in enumerate(lines, 1):
-        try:
-            _add_line(json.loads(line), sessions)
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise ValueError(f"{path}, line {number}: not a journal entry") from None
-    return [session for session in sessions if session.entries]
-
-
-def _add_line(line: dict[str, Any], sessions: list[RecordedSession]) -> None:
-    if line.get("event") == "refused":
-        return
-    name, version = line["charge_point"], line["version"]
-    current = next((one for one in reversed(sessions) if one.charge_point_id == name), None)
-    if current is None or line.get("event") == "connected":
-        current = RecordedSession(name, version)
-        sessions.append(current)
-    if "text" in line:
-        if line["direction"] not in ("in", "out"):
-            raise ValueError
-        current.entries.append(Entry(line["time"], line["direction"], line["text"]))
-    # Neither a message nor an event.
-    elif "event" not in line:
-        raise ValueError

@@ -47,6 +47,9 @@ class Limits:
             CALLs, the others for its hooks, connection listeners and callbacks of futures. At least 2.
         queued_requests: requests to one peer that wait for their turn; one more raises `QueueFullError`. None: no
             limit.
+        unfinished_bytes_total: memory in bytes for what all connections have read of messages that are not complete
+            yet, except for the first 16 KiB of each; a connection that exceeds it is closed with 1013. None: no
+            limit. Central system only.
         message_size: the longest message in bytes; a longer one closes the connection with 1009.
         header_size: the longest head of an HTTP request in bytes; a longer one gets 431. Central system only.
 
@@ -67,6 +70,7 @@ class Limits:
     answer_bytes_total: int | None = 64 * 1024 * 1024
     handler_threads_per_peer: int = 4
     queued_requests: int | None = 1_000
+    unfinished_bytes_total: int | None = 256 * 1024 * 1024
     message_size: int = 1024 * 1024
     header_size: int = 16 * 1024
 

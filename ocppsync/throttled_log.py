@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Hashable, Mapping
 
-from .printable import shown_all
+from .faults.printable import shown_all
 
 __all__ = ["ThrottledLog", "is_power_of_two"]
 

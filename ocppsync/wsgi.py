@@ -185,7 +185,8 @@ def _start(central_system: CentralSystem) -> None:
     try:
         central_system.start()
     except RuntimeError as error:
-        raise RefusalError(503, "the central system is closed") from error
+        # It is closed, or was started before the fork.
+        raise RefusalError(503, str(error)) from error
 
 
 def _socket_of(environ: Environ) -> socket.socket:

@@ -81,6 +81,27 @@ class MeetingLock:
         return future
 
 
+def with_lock(thing: Any, name: str = "_lock") -> MeetingLock:
+    """Put a `MeetingLock` in the place of the lock of an object, and return it."""
+    lock = MeetingLock()
+    setattr(thing, name, lock)
+    return lock
+
+
+class Midway(int):
+    """A number that lets something happen in the middle of an addition or subtraction."""
+
+    happen: Callable[[], object] = staticmethod(lambda: None)
+
+    def __radd__(self, other: int) -> int:
+        self.happen()
+        return other + int(self)
+
+    def __rsub__(self, other: int) -> int:
+        self.happen()
+        return other - int(self)
+
+
 class Made(list[Any]):
     """What a second thread did, in the order in which it was let in."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
@@ -11,8 +10,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TextIO
 
+from ..faults.printable import printable
+from ..json_text import rewrite
 from ..masking import masked
-from ..printable import printable
 from .readable import columns, compact, fit
 
 __all__ = ["Conversation", "LogLines"]
@@ -146,7 +146,7 @@ class Conversation:
 
     def _payload(self, payload: Any) -> str:
         if self._verbose:
-            return json.dumps(masked(payload), ensure_ascii=False, separators=(",", ":"))
+            return rewrite(masked(payload))
         return compact(payload)
 
     def _message(self, charge_point_id: str, incoming: bool, action: Span, text: str, style: Style) -> None:

@@ -13,6 +13,7 @@ from ..answers import Answer, CentralSystemAnswers
 from ..central_system import CentralSystem
 from ..errors import CallError, CallErrorReceived, OCPPError
 from ..limits import Timeouts
+from ..masking import masked
 from ..request import Request, RequestMetadata
 from ..server.registry import ConnectionStatus
 from ..validation.catalogue import SUBPROTOCOLS, Version, catalogue
@@ -132,7 +133,8 @@ class DemoCentralSystem:
         try:
             self._conversation.answer(charge_point_id, True, action, future.result())
         except CallErrorReceived as error:
-            self._conversation.error(charge_point_id, True, action, f"CALLERROR {error.raw_code}: {error.description}")
+            text = f"CALLERROR {error.raw_code}: {masked(error.description)}"
+            self._conversation.error(charge_point_id, True, action, text)
         except OCPPError as error:
             self._conversation.error(charge_point_id, True, action, str(error))
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
+from ..budget import Budget, Loan
 from . import frames
-from .shares import Budget
 
 KEPT_ANSWERS = 8
 """How many answered CALLs of a charge point are remembered."""
@@ -79,7 +79,7 @@ class AnswerMemory:
         budget: the bytes that all memories share.
     """
 
-    __slots__ = ("_answered", "_borrowed", "_budget", "_clock", "_free", "_limit", "_lock", "_newest", "_open", "_used")
+    __slots__ = ("_answered", "_clock", "_free", "_limit", "_loan", "_lock", "_newest", "_open", "_used")
 
     def __init__(
         self, clock: Callable[[], float] = time.monotonic, limit: int = 64 * 1024, budget: Budget | None = None
@@ -87,7 +87,6 @@ class AnswerMemory:
         self._clock = clock
         self._limit = limit
         self._free = min(_FREE, limit)
-        self._budget = budget or Budget()
         # Guards everything below and every IncomingCall: two connections of one charge point may be open at once, and a
         # handler may finish just when its deadline passes.
         self._lock = threading.Lock()
@@ -95,7 +94,7 @@ class AnswerMemory:
         self._answered: OrderedDict[frames.MessageId, IncomingCall] = OrderedDict()
         self._newest: object = None
         self._used = 0  # bytes of the answered CALLs
-        self._borrowed = 0  # how many of them were taken from the budget
+        self._loan = Loan(budget or Budget(), self._free)
 
     def __repr__(self) -> str:
         return f"<AnswerMemory open={len(self._open)} answered={len(self._answered)} bytes={self._used}>"
@@ -154,10 +153,11 @@ class AnswerMemory:
                     entry.answer = answer
                     entry.size = _PER_CALL + sys.getsizeof(entry.text) + sys.getsizeof(answer)
                     self._answered[message_id] = entry
+                    before = self._used
                     self._used += entry.size
                     if len(self._answered) > KEPT_ANSWERS:
                         self._used -= self._answered.popitem(last=False)[1].size
-                    if self._used > self._free or self._borrowed:
+                    if self._used > self._free or before > self._free:
                         self._settle()
             return entry.reply_to
 
@@ -176,16 +176,8 @@ class AnswerMemory:
     def _settle(self) -> None:
         """Borrow or give back bytes; forget the oldest answers until the others are within the limits."""
         assert self._lock.locked()
-        while self._used > self._limit or not self._borrow(max(0, self._used - self._free) - self._borrowed):
+        while self._used > self._limit or not self._loan.cover(self._used):
             self._used -= self._answered.popitem(last=False)[1].size
-
-    def _borrow(self, more: int) -> bool:
-        if more > 0 and not self._budget.take(more):
-            return False
-        if more < 0:
-            self._budget.give(-more)
-        self._borrowed += more
-        return True
 
     def answered(self, message_id: frames.MessageId) -> str | None:
         """Return the action of a CALL that got its CALLRESULT a short time ago, or None."""

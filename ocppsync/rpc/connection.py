@@ -16,8 +16,9 @@ from typing import Any, cast
 
 from ..errors import ProtocolError
 from ..events import Closed, Connected
-from ..interrupts import raise_interrupt
-from ..printable import shown_all
+from ..faults.interrupts import raise_interrupt
+from ..faults.printable import shown_all
+from ..masking import masked
 from ..request import CallResultErrorReceived, ConnectionMetadata
 from ..threads.bounded import BoundedExecutor
 from ..threads.pool import run_logged
@@ -67,7 +68,6 @@ class Connection:
         if context.options.on_call_result_error is not None:
             # Limited, since a peer may reject one answer any number of times.
             self._rejections = BoundedExecutor(context.share.others, limit=context.options.limits.queued_calls)
-        self._reader: int | None = None
         self._pinged: float | None = None
         self._ping_timer: TimerHandle | None = None
         self._close_timer: TimerHandle | None = None
@@ -103,8 +103,8 @@ class Connection:
 
     def run(self) -> None:
         """Read until the connection ends; then fail the requests that wait, and release everything."""
-        self._reader = threading.get_ident()
-        context, observe, known = self._context, self._context.options.observe, self.metadata
+        self._requester.reader = threading.get_ident()
+        context, observe, known = self._context, self._context.observe, self.metadata
         opened, failed = context.timer.now(), False
         # Within the try: the timer may fail to start its thread.
         try:
@@ -138,13 +138,13 @@ class Connection:
             steps.callback(self._requester.end, "the connection ended", ConnectionState.CLOSED)
 
     def _cancel_appointments(self) -> None:
-        self._reader = None
+        self._requester.reader = None
         for appointment in (self._ping_timer, self._close_timer, self._idle_timer):
             if appointment is not None:
                 appointment.cancel()
 
     def _tell_closed(self, opened: float) -> None:
-        observe, known = self._context.options.observe, self.metadata
+        observe, known = self._context.observe, self.metadata
         if observe is not None:
             seconds = self._context.timer.now() - opened
             observe(Closed(known.charge_point_id, known.ocpp_version, self.close_code, seconds))
@@ -163,7 +163,7 @@ class Connection:
             self._check_malformed()
         else:
             decision = engine.receive(frame, text)
-            if context.options.observe is not None:
+            if context.observe is not None:
                 report_received(context, frame, text, decision)
         if isinstance(decision, Dispatch):
             self._responder.dispatch(decision, text)
@@ -206,8 +206,9 @@ class Connection:
             description=error.description,
             details=error.details,
         )
-        text = "it cannot use the answer to its %s: %.300r"
-        self._throttled.log(_logger, "rejection", text, rejected.action, error)
+        # Without the details: they may quote our answer.
+        text = "it cannot use the answer to its %s: %.50r %.255r"
+        self._throttled.log(_logger, "rejection", text, rejected.action, error.code, masked(error.description))
         hook, waiting = self._context.options.on_call_result_error, self._rejections
         if hook is None or waiting is None or not self._context.share.take(size):
             return
@@ -228,11 +229,12 @@ class Connection:
 
         Raises:
             ValidationError: the payload violates its schema, or this end may not send the action; nothing is sent.
-            RuntimeError: the calling thread is the reader, which could never read the answer.
+            RuntimeError: the calling thread is the reader, which could never read the answer, or the timer's, on which
+                the timeout runs.
         """
-        if threading.get_ident() == self._reader:
-            raise RuntimeError(f"{action} cannot be sent from a raw-data hook: this thread reads the answer")
         context = self._context
+        if threading.get_ident() in (self._requester.reader, context.timer.thread_id):
+            raise RuntimeError(f"cannot send {action}: {self._requester.why_not_wait()}; send it on another thread")
         if version is not None and version != context.messages.version:
             return failed(self._requester.other_version(action, version))
         context.messages.check_sender(action, send=False)

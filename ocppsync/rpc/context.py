@@ -14,6 +14,7 @@ from ..threads.stuck_handlers import StuckHandlerDetector
 from ..threads.timer import Timer
 from ..validation.catalogue import Role
 from .answer_memory import AnswerMemory
+from .connection_observer import ConnectionObserver
 from .message_sets import MessageSet
 from .registration import MessagePolicy, OutcomeListener
 from .router import Router
@@ -75,6 +76,7 @@ class ConnectionContext:
         options: the options of this end.
         log_fields: the attributes of log records about this connection (docs/logging.md).
         peer: the name of the peer in errors and log lines about what it did. Those about this end use the identity.
+        observe: tells the observers of the events of this connection; None: there are none.
     """
 
     metadata: ConnectionMetadata
@@ -89,8 +91,11 @@ class ConnectionContext:
     options: ConnectionOptions
     log_fields: Mapping[str, object]
     peer: str = field(init=False)
+    observe: Observer | None = field(init=False)
 
     def __post_init__(self) -> None:
+        observe = self.options.observe
+        object.__setattr__(self, "observe", None if observe is None else ConnectionObserver(observe, self.timer))
         object.__setattr__(self, "peer", peer_name(self.messages.role, self.metadata.charge_point_id))
 
 

@@ -35,6 +35,7 @@ from enum import Enum, IntEnum, auto
 from typing import Any
 
 from ..errors import Delivery, ProtocolError
+from ..masking import masked
 from ..threads.timer import TimerHandle
 from ..throttled_log import ThrottledLog
 from . import frames
@@ -390,7 +391,7 @@ class Engine:
         self, message_id: str, answer: frames.CallResultFrame | frames.CallErrorFrame | ProtocolError
     ) -> None:
         if message_id == UNREADABLE_ID and isinstance(answer, frames.CallErrorFrame):
-            text = f"{answer.code} {answer.description}"[:_MAX_ECHO]
+            text = f"{answer.code} {masked(answer.description)}"[:_MAX_ECHO]
             self._throttled.log(_logger, "unreadable", "could not read a message of ours: %s", repr(text))
         else:
             self._throttled.log(

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from ..errors import ProtocolError
-from ..printable import shown
+from ..faults.printable import shown
+from ..json_text import MAX_DEPTH, decoder, is_too_deep, write
 
 CALL, CALLRESULT, CALLERROR, CALLRESULTERROR, SEND = 2, 3, 4, 5, 6
 MAX_MESSAGE_ID = 36
 """The longest message id, in characters (J16 table 3)."""
-MAX_DEPTH = 100
-"""How deeply a frame may be nested: ten times what a message needs, a tenth of what Python's stack allows."""
 
 
 MessageId = str | int
@@ -99,15 +97,6 @@ _STRICT = FrameRules()
 _ABSENT: Sequence[Any] = ("", None)
 
 
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-_decoder = json.JSONDecoder(parse_constant=_no_constant)
-_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode
-_encode_ascii = json.JSONEncoder(separators=(",", ":"), allow_nan=False, ensure_ascii=True).encode
-
-
 def parse(text: str, rules: FrameRules = _STRICT) -> Frame:
     """Return the frame in ``text``; a ``null`` payload is ``{}`` (J16 §4.2.1).
 
@@ -132,9 +121,9 @@ def parse(text: str, rules: FrameRules = _STRICT) -> Frame:
 def _checked_array(text: str, rules: FrameRules) -> list[Any]:
     try:
         # Nearly every text is an array without white space around it; raw_decode does not look for any.
-        array, end = _decoder.raw_decode(text) if text.startswith("[") else (None, None)
+        array, end = decoder.raw_decode(text) if text.startswith("[") else (None, None)
         if end != len(text):
-            array = _decoder.decode(text)
+            array = decoder.decode(text)
     except (ValueError, RecursionError) as error:
         # ValueError: also an integer with more digits than Python converts. Neither text may go to the peer.
         raise ProtocolError(f"not JSON: {error}", error_code="RpcFrameworkError") from None
@@ -157,7 +146,7 @@ def _checked_array(text: str, rules: FrameRules) -> list[Any]:
     if len(array) != expected and not (kind == CALLERROR and rules.short_call_errors and len(array) in (3, 4)):
         raise _malformed(kind, message_id, f"{len(array)} elements where {expected} are expected", "RpcFrameworkError")
     # Few texts have enough brackets to be worth a look at the array.
-    if text.count("[") + text.count("{") > MAX_DEPTH and _is_too_deep(array):
+    if text.count("[") + text.count("{") > MAX_DEPTH and is_too_deep(array):
         raise _malformed(kind, message_id, f"it is nested more than {MAX_DEPTH} deep", "FormatViolation")
     return array
 
@@ -165,18 +154,6 @@ def _checked_array(text: str, rules: FrameRules) -> list[Any]:
 def _is_numeric_id(kind: int, message_id: object, rules: FrameRules) -> bool:
     # Answers to our CALLs repeat our ids, which are strings. A CALLRESULTERROR has the id of the peer's own CALL.
     return rules.numeric_ids and kind in (CALL, SEND, CALLRESULTERROR) and type(message_id) is int
-
-
-def _is_too_deep(array: list[Any]) -> bool:
-    # An array that parses may still be too deep for code that compares, prints or serialises it.
-    level: list[Any] = [array]
-    for _ in range(MAX_DEPTH):
-        level = [inner for outer in level for inner in _members(outer) if isinstance(inner, (list, dict))]
-    return bool(level)
-
-
-def _members(container: Any) -> Iterable[Any]:
-    return container.values() if isinstance(container, dict) else container
 
 
 def _error(kind: int, message_id: str, elements: list[Any], rules: FrameRules) -> CallErrorFrame | CallResultErrorFrame:
@@ -203,39 +180,26 @@ def call(message_id: str, action: str, payload: Any) -> str:
     Raises:
         TypeError, ValueError: the payload holds something that JSON cannot represent, such as NaN or a date.
     """
-    return _dump([CALL, message_id, action, payload])
+    return write([CALL, message_id, action, payload])
 
 
 def send(message_id: str, action: str, payload: Any) -> str:
     """Return the text of a SEND; raises what `call` raises."""
-    return _dump([SEND, message_id, action, payload])
+    return write([SEND, message_id, action, payload])
 
 
 def call_result(message_id: MessageId, payload: Any) -> str:
     """Return the text of a CALLRESULT; raises what `call` raises."""
-    return _dump([CALLRESULT, message_id, payload])
+    return write([CALLRESULT, message_id, payload])
 
 
 def call_error(
     message_id: MessageId, code: str, description: str = "", details: Mapping[str, Any] | None = None
 ) -> str:
     """Return the text of a CALLERROR; raises what `call` raises."""
-    return _dump([CALLERROR, message_id, code, description, details or {}])
+    return write([CALLERROR, message_id, code, description, details or {}])
 
 
 def call_result_error(message_id: str, code: str, description: str = "") -> str:
     """Return the text of a CALLRESULTERROR."""
-    return _dump([CALLRESULTERROR, message_id, code, description, {}])
-
-
-def _dump(array: list[Any]) -> str:
-    try:
-        text = _encode(array)
-        if not text.isascii():
-            text.encode()
-    except UnicodeEncodeError:
-        # Half a surrogate pair cannot be encoded as UTF-8; JSON can still escape it.
-        return _encode_ascii(array)
-    except RecursionError:
-        raise ValueError("the payload is nested too deeply for JSON") from None
-    return text
+    return write([CALLRESULTERROR, message_id, code, description, {}])

@@ -45,6 +45,8 @@ class LocalEnd:
         validation: Validation | None,
     ) -> None:
         self.options = options
+        self.started = role == "charge_point"
+        """Whether this process may have connections; a charge point needs no start but `connect`."""
         self._role: Role = role
         self.message_sets = MessageSets(
             role,
@@ -71,7 +73,7 @@ class LocalEnd:
         if version is not None or connection is None:
             self.message_sets.check_sender(name, version, send=False)
         if connection is None:
-            return failed(not_connected(self._role, charge_point_id, name))
+            return failed(not_connected(self._role, charge_point_id, name, started=self.started))
         return connection.request(name, payload, timeout, version)
 
     def send(
@@ -87,7 +89,7 @@ class LocalEnd:
         if version is not None or connection is None:
             self.message_sets.check_sender(name, version, send=True)
         if connection is None:
-            raise not_connected(self._role, charge_point_id, name)
+            raise not_connected(self._role, charge_point_id, name, started=self.started)
         connection.send(name, payload, version)
 
     def on(self, action: str | VendorAction, version: str | None) -> Callable[..., Any]:

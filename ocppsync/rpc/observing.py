@@ -32,7 +32,7 @@ def report_received(
     context: ConnectionContext, frame: frames.Frame | ProtocolError, text: str, decision: Decision
 ) -> None:
     """Tell the observers of a message that was received as ``text``; ``decision`` is that of the engine about it."""
-    observe = context.options.observe
+    observe = context.observe
     if observe is None:
         return
     kind: MessageKind = "malformed" if isinstance(frame, ProtocolError) else _KINDS_OF_FRAMES[type(frame)]

@@ -18,7 +18,7 @@ class Outbox:
 
     def __init__(self, transport: Transport, context: ConnectionContext) -> None:
         self.transport = transport
-        self._observe = context.options.observe
+        self._observe = context.observe
         self._metadata = context.metadata
         self._timer = context.timer
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import threading
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -25,7 +27,8 @@ from ..errors import (
     Violation,
 )
 from ..events import TimedOut, ValidationFailed
-from ..threads.pool import Executor, run_logged
+from ..masking import masked
+from ..threads.pool import run_logged
 from ..validation.catalogue import Role
 from ..wire.transport import TransportClosedError
 from . import frames
@@ -41,32 +44,43 @@ class RequestFuture(Future[Any]):
 
     The reader sets the answer. A callback on the reader could wait for another answer of the same peer, which only the
     reader can read.
+
+    Attributes:
+        requester, call: set by the requester that makes it, without a call of `__init__` for each request.
     """
 
-    def __init__(self, executor: Executor, on_cancel: Callable[[], object]) -> None:
-        super().__init__()
-        self._executor = executor
-        self._on_cancel = on_cancel
+    requester: Requester
+    call: OutgoingCall
 
     def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
         """Run ``fn(future)`` in the handler pool once the future is done."""
-        super().add_done_callback(lambda future: self._executor.submit(fn, future) or fn(future))
+        super().add_done_callback(lambda future: self.requester.call_back(fn, future))
 
     def result(self, timeout: float | None = None) -> Any:
-        """Wait for the answer and return it, or raise the error of the request."""
-        self._executor.before_wait(self)
+        """Wait for the answer and return it, or raise the error of the request.
+
+        Raises:
+            RuntimeError: it is not done, and the calling thread is one that it needs; see `Connection.request`.
+        """
+        if not self.done():
+            self.requester.before_wait(self)
         return super().result(timeout)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """Wait until the future is done and return the error of the request, or None if it has an answer."""
-        self._executor.before_wait(self)
+        """Wait until the future is done and return the error of the request, or None if it has an answer.
+
+        Raises:
+            RuntimeError: as for `result`.
+        """
+        if not self.done():
+            self.requester.before_wait(self)
         return super().exception(timeout)
 
     def cancel(self) -> bool:
         """Give the request up unless it was written; return whether it was given up."""
         cancelled = super().cancel()
         if cancelled:
-            self._on_cancel()
+            self.requester.cancelled(self.call)
         return cancelled
 
 
@@ -77,6 +91,14 @@ class Requester:
         self._context = context
         self._engine = engine
         self._outbox = outbox
+        self.reader: int | None = None
+        """The thread that reads the answers, once it does."""
+
+    def why_not_wait(self) -> str:
+        """Return why the calling thread, which is the reader's or the timer's, must not wait for an answer."""
+        if threading.get_ident() == self.reader:
+            return "this thread reads the answer, and runs raw-data hooks and observers"
+        return "this thread runs the pings and timeouts of all connections"
 
     # From any thread.
 
@@ -84,8 +106,9 @@ class Requester:
         """Send a CALL in its turn, and return the future of its answer; see `Connection.request`."""
         context = self._context
         message_id, text = self._make_text(frames.call, action, payload)
-        future = RequestFuture(context.share.others, lambda: self._cancelled(call))
-        call = OutgoingCall(message_id, action, text, payload, future)
+        future = RequestFuture()
+        future.requester = self
+        call = future.call = OutgoingCall(message_id, action, text, payload, future)
         error = context.policy.outbound_error(action)
         if error is not None:
             self._fail(call, NotRegisteredError, error)
@@ -127,6 +150,21 @@ class Requester:
         """Return an error about a request over this connection."""
         charge_point_id = self._context.metadata.charge_point_id
         return request_error(kind, self._context.peer, charge_point_id, action, message_id, what, delivery)
+
+    def before_wait(self, future: RequestFuture) -> None:
+        """Called before a thread waits for a future.
+
+        Raises:
+            RuntimeError: the thread would wait for itself.
+        """
+        if threading.get_ident() in (self.reader, self._context.timer.thread_id):
+            raise RuntimeError(f"cannot wait for the answer to {future.call.action}: {self.why_not_wait()}")
+        self._context.share.others.before_wait(future)
+
+    def call_back(self, function: Callable[[Future[Any]], object], future: Future[Any]) -> None:
+        """Run a callback of a future that is done: in the handler pool, or here if that is closed."""
+        if not self._context.share.others.submit(function, future):
+            self._context.timer.call_aside(function, future)
 
     def end(self, reason: str, state: ConnectionState) -> None:
         """Let the connection go on to ``state``; fail the requests that wait, and all later ones."""
@@ -178,11 +216,12 @@ class Requester:
         written = call.delivery == "unknown"
         waited = f"no answer within {seconds:g} s" if written else f"{seconds:g} s passed before its turn"
         self._fail(call, RequestTimeoutError, waited)
-        observe = self._context.options.observe
+        observe = self._context.observe
         if observe is not None:
             observe(TimedOut(self._context.metadata.charge_point_id, call.action, seconds, call.delivery))
 
-    def _cancelled(self, call: OutgoingCall) -> None:
+    def cancelled(self, call: OutgoingCall) -> None:
+        """Let the next CALL be written instead of one with a future that was cancelled."""
         if call.timer is not None:
             call.timer.cancel()
         _, following = self._engine.withdraw(call)
@@ -194,9 +233,13 @@ class Requester:
             run_logged(listener, self.failure(OCPPRequestError, call.action, call.message_id, what, "not_sent"))
 
     def _fail(self, call: OutgoingCall, kind: type[OCPPRequestError], what: str) -> None:
-        # Not if its owner has cancelled it: `_cancelled` ends it then.
+        # Not if its owner has cancelled it: `cancelled` ends it then.
         if self._engine.claim(call):
-            _end(call, self.failure(kind, call.action, call.message_id, what, call.delivery))
+            error = self.failure(kind, call.action, call.message_id, what, call.delivery)
+            if call.on_outcome is None:
+                _end(call, error)
+            else:
+                self._context.timer.call_aside(_end, call, error)
 
     # On the reader.
 
@@ -219,7 +262,8 @@ class Requester:
             raise CallErrorReceived(
                 code=context.messages.codec.code(answer.code),
                 raw_code=answer.code,
-                description=answer.description,
+                # It may quote our CALL, and the text of the error goes to logs.
+                description=masked(answer.description),
                 details=answer.details,
                 charge_point_id=context.metadata.charge_point_id,
                 action=call.action,
@@ -260,7 +304,7 @@ class Requester:
             self._outbox.send(text, frames.CALLRESULTERROR, call.message_id, "")
 
     def _observe_fault(self, fault: ValidationError, direction: Literal["inbound", "outbound"]) -> None:
-        observe = self._context.options.observe
+        observe = self._context.observe
         if observe is not None:
             observe(ValidationFailed(self._context.metadata.charge_point_id, fault.action, direction, fault))
 
@@ -296,10 +340,20 @@ def request_error(
     )
 
 
-def not_connected(role: Role, charge_point_id: str, action: str) -> OCPPRequestError:
-    """Return the error of a request without a connection; ``role`` is that of this end."""
+def not_connected(role: Role, charge_point_id: str, action: str, *, started: bool = True) -> OCPPRequestError:
+    """Return the error of a request without a connection; ``role`` is that of this end.
+
+    Args:
+        role: that of this end.
+        charge_point_id: the charge point.
+        action: that of the request.
+        started: False: this end has no connections at all, which a program may not expect.
+    """
+    what = "not connected"
+    if not started:
+        what += f": this central system was not started in this process ({os.getpid()}); the one that did has them"
     peer = peer_name(role, charge_point_id)
-    return request_error(NotConnectedError, peer, charge_point_id, action, None, "not connected", "not_sent")
+    return request_error(NotConnectedError, peer, charge_point_id, action, None, what, "not_sent")
 
 
 def failed(error: OCPPRequestError) -> Future[Any]:

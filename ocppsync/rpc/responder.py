@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from ..errors import CallError
 from ..events import HandlerFailed, ValidationFailed
-from ..printable import shown, shown_all
+from ..faults.printable import shown, shown_all
 from ..request import RequestMetadata
 from ..threads.deadlines import Deadlines
 from ..throttled_log import ThrottledLog
@@ -172,8 +172,8 @@ class Responder:
         known = context.metadata
         if fault is not None and refused and context.options.reject_invalid_requests:
             self._throttled.log(_logger, frame.action, "its message is rejected: %s", fault)
-            if context.options.observe is not None:
-                context.options.observe(ValidationFailed(known.charge_point_id, frame.action, "inbound", fault))
+            if context.observe is not None:
+                context.observe(ValidationFailed(known.charge_point_id, frame.action, "inbound", fault))
             raise CallError(fault.error_code, fault.described()[:255])
         return RequestMetadata(
             known.charge_point_id, known.ocpp_version, known.http_request, str(frame.message_id), fault
@@ -270,7 +270,7 @@ class Responder:
         self._observe_failure(action, error)
 
     def _observe_failure(self, action: str, error: BaseException) -> None:
-        observe = self._context.options.observe
+        observe = self._context.observe
         if observe is not None:
             observe(HandlerFailed(self._context.metadata.charge_point_id, action, error))
 

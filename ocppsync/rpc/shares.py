@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import threading
 
+from ..budget import Budget, Loan
 from ..limits import Limits
 from ..threads.bounded import BoundedExecutor
 from ..threads.pool import Executor
 
-__all__ = ["Budget", "PeerShare", "Shares", "parsed_size"]
+__all__ = ["PeerShare", "Shares", "parsed_size"]
 
 _FREE = 16 * 1024
 """Bytes of each peer that do not count toward the total, so that ordinary messages need no lock that all share."""
@@ -35,37 +36,6 @@ def parsed_size(text: str) -> int:
     )
 
 
-class Budget:
-    """A number of bytes that all peers share.
-
-    Args:
-        total: how many there are; None: no limit.
-    """
-
-    __slots__ = ("_lock", "_total", "used")
-
-    def __init__(self, total: int | None = None) -> None:
-        self._total = total
-        self._lock = threading.Lock()  # guards `used`
-        self.used = 0
-
-    def __repr__(self) -> str:
-        return f"<Budget {self.used} of {self._total} bytes>"
-
-    def take(self, size: int, *, must: bool = False) -> bool:
-        """Take ``size`` bytes; return False, and take none, if fewer are left, unless it ``must``."""
-        with self._lock:
-            if self._total is not None and self.used + size > self._total and not must:
-                return False
-            self.used += size
-            return True
-
-    def give(self, size: int) -> None:
-        """Give back bytes that were taken."""
-        with self._lock:
-            self.used -= size
-
-
 class PeerShare:
     """The share of one peer.
 
@@ -74,16 +44,15 @@ class PeerShare:
         others: runs everything else that is done for it: hooks, listeners, callbacks of futures.
     """
 
-    __slots__ = ("_borrowed", "_budget", "_limits", "_lock", "_used", "calls", "others")
+    __slots__ = ("_limits", "_loan", "_lock", "_used", "calls", "others")
 
     def __init__(self, pool: Executor, others: Executor, width: int, limits: Limits, budget: Budget) -> None:
         self.calls = BoundedExecutor(pool, limit=limits.queued_calls)
         self.others = BoundedExecutor(others, width)
         self._limits = limits
-        self._budget = budget
         self._lock = threading.Lock()  # guards both below
         self._used = 0  # bytes of the messages that wait
-        self._borrowed = 0  # how many of them were taken from the budget
+        self._loan = Loan(budget, _FREE)
 
     def __repr__(self) -> str:
         return f"<PeerShare calls={self.calls} others={self.others} bytes={self._used}>"
@@ -103,22 +72,18 @@ class PeerShare:
                     return False
                 if used > self._limits.call_bytes:
                     return False
-            more = max(0, used - _FREE) - self._borrowed
-            if more > 0:
-                if not self._budget.take(more, must=must):
-                    return False
-                self._borrowed += more
+            # The first look saves a call for nearly all messages.
+            if used > _FREE and not self._loan.cover(used, must=must):
+                return False
             self._used = used
             return True
 
     def give(self, size: int) -> None:
         """Note that a message does not wait any more."""
         with self._lock:
+            if self._used > _FREE:
+                self._loan.cover(self._used - size)
             self._used -= size
-            back = self._borrowed - max(0, self._used - _FREE)
-            if back > 0:
-                self._borrowed -= back
-                self._budget.give(back)
 
     @property
     def idle(self) -> bool:

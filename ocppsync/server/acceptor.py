@@ -13,9 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from ..budget import Budget
 from ..events import Observer, Refused
+from ..faults.printable import shown
 from ..limits import Limits, Timeouts
-from ..printable import shown
 from ..rpc.context import log_fields
 from ..throttled_log import is_power_of_two
 from ..wire import upgrade
@@ -28,6 +29,7 @@ from ..wire.http import (
     read_request,
     refusal_response,
     send_refusal,
+    shown_target,
 )
 from ..wire.streams import Stream, TLSStream
 from ..wire.tls import ServerTLS
@@ -106,6 +108,7 @@ class Acceptor:
         self._limiter = limiter
         self._client_address = client_address
         self._limits = limits
+        self._unfinished = Budget(limits.unfinished_bytes_total)
         self._timeouts = timeouts
         self._ssl_context = ssl_context
         self._on_raw_socket_data = on_raw_socket_data
@@ -305,6 +308,7 @@ class Acceptor:
             max_message_size=self._limits.message_size,
             name=admitted.charge_point_id,
             log_fields=admitted.log_fields,
+            unfinished=self._unfinished,
         )
         return UpgradedConnection(decision, admitted.http_request, admitted.slot, websocket)
 
@@ -312,14 +316,14 @@ class Acceptor:
 def log_refusal(refusal: RefusalError, request: HttpRequest) -> None:
     """Log a refused request with the reason."""
     host, port = request.remote_address
-    path, reason = shown(request.path or "-", 200), shown(refusal.reason)
+    path, reason = shown(shown_target(request.path) or "-", 200), shown(refusal.reason)
     _logger.warning("refused %s:%d %s with HTTP %d: %s", shown(host, 50), port, path, refusal.status, reason)
 
 
 def report_refusal(refusal: RefusalError, request: HttpRequest, observe: Observer | None) -> None:
     """Tell the observer of a refused request."""
     if observe is not None:
-        observe(Refused(request.client_address, request.path, refusal.status, refusal.reason))
+        observe(Refused(request.client_address, shown_target(request.path), refusal.status, refusal.reason))
 
 
 def _reject_excess(stream: Stream, *, plain: bool) -> None:

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ..interrupts import raise_interrupt
+from ..faults.interrupts import raise_interrupt
 from ..request import ConnectionMetadata
 from ..rpc.context import SecurityChecks
 from ..validation.catalogue import COMPRESSED_BY_DEFAULT, SUBPROTOCOLS

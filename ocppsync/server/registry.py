@@ -8,12 +8,13 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Literal
 
+from ..budget import Budget
 from ..limits import Limits
 from ..rpc.answer_memory import KEPT_SECONDS, AnswerMemory
 from ..rpc.connection import Connection
 from ..rpc.registration import Registration
 from ..rpc.responder import drain
-from ..rpc.shares import Budget, PeerShare, Shares
+from ..rpc.shares import PeerShare, Shares
 from ..threads.bounded import BoundedExecutor
 from ..threads.listeners import Listeners
 from ..threads.timer import Timer, TimerHandle

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum, auto
 
-from ..interrupts import raise_interrupt
-from ..printable import shown
+from ..faults.interrupts import raise_interrupt
+from ..faults.printable import shown
 from ..request import ConnectionMetadata
 from ..rpc.connection import Connection
 from ..rpc.context import ConnectionContext

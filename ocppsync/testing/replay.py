@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from ..central_system import CentralSystem
 from ..journal import Entry, RecordedSession, read_journal
+from ..json_text import is_too_deep
 from ..rpc.context import peer_name
 from ..rpc.frames import CALL, CALLERROR, CALLRESULT
 from ..validation.catalogue import SUBPROTOCOL_OF, SUBPROTOCOLS, Version
@@ -75,13 +76,14 @@ def replay(
         HandshakeError: there is no connection, or the central system refused it.
         ValueError: ``at`` is not a ws or wss URL, or the recorded version is not supported.
     """
+    version = _version_of(session)
     player = _Player(session, timeout, frozenset(ignore))
     identity = charge_point_id or session.charge_point_id
     connection: _Connection
     if isinstance(at, str):
-        connection = _SocketConnection(_connect(Endpoint(at, identity), session, timeout, ssl_context), player)
+        connection = _SocketConnection(_connect(Endpoint(at, identity), version, timeout, ssl_context), player)
     else:
-        connection = _MemoryConnection(at, identity, session, player)
+        connection = _MemoryConnection(at, identity, version, player)
     try:
         return player.play(connection)
     finally:
@@ -91,7 +93,8 @@ def replay(
 def assert_replays(path: str | Path, at: str | CentralSystem, **options: Any) -> None:
     """Replay every connection of a journal, and raise AssertionError with the differences if there are any.
 
-    This turns a recording from the field into a test case. ``at`` and ``options`` are those of `replay`.
+    This turns a recording from the field into a test case. ``at`` and ``options`` are those of `replay`. Lines of the
+    journal that cannot be read are skipped, and logged as warnings. Raises what `read_journal` and `replay` raise.
     """
     differences = [difference for session in read_journal(path) for difference in replay(session, at, **options)]
     if differences:
@@ -99,18 +102,24 @@ def assert_replays(path: str | Path, at: str | CentralSystem, **options: Any) ->
         raise AssertionError(f"the central system's messages differ from the journal:\n{text}")
 
 
-def _connect(
-    endpoint: Endpoint, session: RecordedSession, timeout: float, ssl_context: ssl.SSLContext | None
-) -> WebSocket:
+def _version_of(session: RecordedSession) -> Version:
+    versions: Mapping[str, Version] = {version: version for version in SUBPROTOCOLS.values()}
+    version = versions.get(session.version)
+    if version is None:
+        raise ValueError(f"unsupported OCPP version {session.version!r}; supported: {', '.join(versions)}")
+    return version
+
+
+def _connect(endpoint: Endpoint, version: Version, timeout: float, ssl_context: ssl.SSLContext | None) -> WebSocket:
     return open_websocket(
         endpoint,
         deadline=time.monotonic() + timeout,
-        subprotocols=[SUBPROTOCOL_OF.get(session.version, f"ocpp{session.version}")],
+        subprotocols=[SUBPROTOCOL_OF[version]],
         ssl_context=ssl_context,
         write_timeout=_WRITE_TIMEOUT,
         max_message_size=_MAX_MESSAGE,
-        name=session.charge_point_id,
-        peer=peer_name("charge_point", session.charge_point_id),
+        name=endpoint.charge_point_id,
+        peer=peer_name("charge_point", endpoint.charge_point_id),
     )
 
 
@@ -160,11 +169,7 @@ class _SocketConnection:
 class _MemoryConnection:
     """A connection in memory, to a central system in this process."""
 
-    def __init__(self, cs: CentralSystem, identity: str, session: RecordedSession, player: _Player) -> None:
-        versions: Mapping[str, Version] = {version: version for version in SUBPROTOCOLS.values()}
-        version = versions.get(session.version)
-        if version is None:
-            raise ValueError(f"unsupported OCPP version {session.version!r}; supported: {', '.join(versions)}")
+    def __init__(self, cs: CentralSystem, identity: str, version: Version, player: _Player) -> None:
         endpoint = Endpoint("ws://127.0.0.1", identity)
         self._inline = not has_threads(cs)
         self._link = link_in_memory(cs, endpoint, version, [], on_message=player.on_message, on_end=player.on_end)
@@ -200,7 +205,7 @@ class _Player:
         self._received: queue.SimpleQueue[_Received] = queue.SimpleQueue()
         self._unmatched: list[list[Any]] = []  # received, but not compared with a recorded message yet
         self._ids: dict[str, str] = {}  # recorded to current message ids of the central system's CALLs
-        self._transactions: dict[Any, Any] = {}  # recorded to current transactionIds
+        self._transactions: dict[int, int] = {}  # recorded to current transactionIds
         self._actions: dict[str, str] = {}  # the actions of the charge point's CALLs, by message id
         self._differences: list[Difference] = []
         self.answer_at_once: Callable[[str], object] | None = None
@@ -234,7 +239,9 @@ class _Player:
             message = _parse(entry.text)
             if entry.direction == "in":
                 self._send(connection, entry, message)
-            elif message is not None:
+            elif message is None:
+                self._differs(entry, f"the journal has an invalid message: {shown(entry.text)}")
+            else:
                 self._expect(connection, entry, message)
         return self._differences
 
@@ -255,9 +262,9 @@ class _Player:
             self._differs(entry, f"the connection has ended: {error}")
 
     def _renumbered(self, payload: Any) -> Any:
-        if not isinstance(payload, dict) or not isinstance(payload.get("transactionId"), int):
+        number = payload.get("transactionId") if isinstance(payload, dict) else None
+        if type(number) is not int:
             return payload
-        number = payload["transactionId"]
         return {**payload, "transactionId": self._transactions.get(number, number)}
 
     def _expect(self, connection: _Connection, entry: Entry, message: list[Any]) -> None:
@@ -281,9 +288,11 @@ class _Player:
             self._differs(entry, f"{what}: {path or 'the payload'} was {shown(before)}, is {shown(now)}")
 
     def _map_transaction(self, before: Any, now: Any) -> None:
-        if isinstance(before, dict) and isinstance(now, dict) and "transactionId" in before and "transactionId" in now:
-            self._transactions[before["transactionId"]] = now["transactionId"]
-            before["transactionId"] = now["transactionId"]
+        if not isinstance(before, dict) or not isinstance(now, dict):
+            return
+        old, new = before.get("transactionId"), now.get("transactionId")
+        if type(old) is int and type(new) is int:
+            self._transactions[old] = before["transactionId"] = new
 
     def _find(self, connection: _Connection, entry: Entry, message: list[Any]) -> list[Any] | None:
         """Return the received message that corresponds to a recorded one; None if none arrives in time."""
@@ -310,13 +319,19 @@ class _Player:
 
 
 def _parse(text: str) -> list[Any] | None:
-    """Return the message in a text, or None if it is not an OCPP-J message; the peer may send anything."""
+    """Return the message in a text, or None if it is not an OCPP-J message; peer and journal may hold anything."""
     try:
-        message = json.loads(text)
-    except ValueError:
+        message = json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
         return None
-    valid = isinstance(message, list) and len(message) > 2 and isinstance(message[1], (str, int))
-    return message if valid else None
+    valid = (
+        isinstance(message, list) and len(message) > 2 and type(message[0]) is int and type(message[1]) in (str, int)
+    )
+    return message if valid and not is_too_deep(message) else None
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
 
 
 def _corresponds(recorded: list[Any], candidate: list[Any]) -> bool:

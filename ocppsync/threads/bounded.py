@@ -99,8 +99,6 @@ class BoundedExecutor:
                 function(*args)
             except BaseException:
                 log_failure(function)
-            # Release the task's objects before the next one.
-            del function, args
             with self._lock:
                 if not self._waiting:
                     self._running -= 1

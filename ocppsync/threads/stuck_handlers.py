@@ -9,7 +9,7 @@ import traceback
 from itertools import islice
 from typing import NamedTuple
 
-from ..printable import shown
+from ..faults.printable import shown
 from .pool import Workers
 from .timer import Timer
 

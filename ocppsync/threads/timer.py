@@ -10,8 +10,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from .aside import Aside
+
 _logger = logging.getLogger(__name__)
 _COMPACT_ABOVE = 256
+_ASIDE_ENDS = 1.0
+"""Seconds that `Timer.close` waits for functions of the application."""
 _Task = tuple[Callable[..., object], tuple[Any, ...]]
 
 
@@ -53,10 +57,13 @@ class TimerHandle:
 class Timer:
     """Calls functions at a time of its clock, on one thread, which starts with the first appointment.
 
-    The functions must not block: one that does delays all others.
+    The functions must not block: one that does delays all others. So they call nothing of the application, but hand it
+    to `call_aside`.
 
     Attributes:
         now: returns the time of its clock, which is `time.monotonic`, in seconds.
+        aside: threads for functions of the application.
+        thread_id: the identifier of its thread while that runs, else None.
     """
 
     now: Callable[[], float] = staticmethod(time.monotonic)
@@ -70,6 +77,8 @@ class Timer:
         self._cancelled = 0
         self._thread: threading.Thread | None = None
         self._closed = False
+        self.aside = Aside(f"{name}-aside", self.call_later)
+        self.thread_id: int | None = None
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open"
@@ -101,8 +110,18 @@ class Timer:
         """Call ``function(*args)`` after this many seconds."""
         return self.call_at(self.now() + seconds, function, *args)
 
+    def call_aside(self, function: Callable[..., object], *args: Any) -> None:
+        """Call a function of the application: at once, or, on the timer's thread, on a thread of its own."""
+        if threading.get_ident() == self.thread_id:
+            self.aside.start(function, *args)
+        else:
+            function(*args)
+
     def close(self) -> None:
-        """Drop all appointments and end the thread; return once it has ended, unless it is the calling thread."""
+        """Drop all appointments and end the thread; return once it has ended, unless it is the calling thread.
+
+        Functions of the application that it caused have a second to end.
+        """
         with self._changed:
             self._closed = True
             self._heap.clear()
@@ -110,6 +129,7 @@ class Timer:
             thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join()
+        self.aside.join(_ASIDE_ENDS)
 
     def _compact(self) -> None:
         self._heap = [entry for entry in self._heap if entry[2].task is not None]
@@ -118,8 +138,10 @@ class Timer:
 
     def _run(self) -> None:
         # Ends: it blocks only in the wait in _next, which close() wakes.
+        self.thread_id = threading.get_ident()
         while (handle := self._next()) is not None:
             handle.run()
+        self.thread_id = None  # the system may give the number to another thread
 
     def _next(self) -> TimerHandle | None:
         with self._changed:

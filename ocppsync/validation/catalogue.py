@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import json
+import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -128,6 +129,8 @@ def _find_schemas() -> Path:
 
 _SCHEMAS = _find_schemas()
 _reading = threading.Lock()  # so that each bundle is read only once
+# No process is forked while a thread holds it, for in the child it would stay locked.
+os.register_at_fork(before=_reading.acquire, after_in_parent=_reading.release, after_in_child=_reading.release)
 
 
 def catalogue(version: str) -> Catalogue:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 from ..errors import ValidationError, Violation, spell
-from ..masking import is_secret
+from ..masking import is_secret, masked
 from .catalogue import Catalogue, Kind, Version, catalogue, closest, unknown_action
 from .formats import FORMATS, Format, is_integer, is_number, multiple_of
 from .predicates import Predicate, compile_predicate
@@ -135,7 +136,8 @@ class Validator:
         )
 
     def _report(self, action: str, kind: Kind, payload: object) -> ValidationError | None:
-        found = _violations(self._version, action, self._jsonschema_validator(action, kind).iter_errors(payload))
+        errors = self._jsonschema_validator(action, kind).iter_errors(payload)
+        found = _violations(self._version, action, payload, errors)
         order = list(_CODES[self._version])
         violations = sorted(islice(found, _MAX_VIOLATIONS), key=lambda violation: order.index(_category(violation)))
         if not violations:
@@ -186,6 +188,8 @@ class Validator:
 
 
 _creating = threading.Lock()  # so that each validator is created once
+# As in catalogue.py. What is registered later is acquired earlier: this lock before that one, as elsewhere.
+os.register_at_fork(before=_creating.acquire, after_in_parent=_creating.release, after_in_child=_creating.release)
 
 
 def validator(version: str) -> Validator:
@@ -232,17 +236,17 @@ def _multiple_of(
         yield error("not a multiple")
 
 
-def _violations(version: Version, action: str, errors: Iterator[Any]) -> Iterator[Violation]:
+def _violations(version: Version, action: str, payload: object, errors: Iterator[Any]) -> Iterator[Violation]:
     """Yield jsonschema's errors as violations, without duplicates."""
     seen: set[Violation] = set()
     for error in errors:
-        for violation in _translated(version, action, error):
+        for violation in _translated(version, action, payload, error):
             if violation not in seen:
                 seen.add(violation)
                 yield violation
 
 
-def _translated(version: Version, action: str, error: Any) -> Iterator[Violation]:
+def _translated(version: Version, action: str, payload: object, error: Any) -> Iterator[Violation]:
     """Yield the violations of one jsonschema error."""
     path = list(error.absolute_path)
     if error.validator == "required":
@@ -256,14 +260,15 @@ def _translated(version: Version, action: str, error: Any) -> Iterator[Violation
             yield Violation(_path([*path, name]), text, "additionalProperties")
     # A value that is not a string violates both "type" and "enum"; one violation is enough.
     elif error.validator != "enum" or isinstance(error.instance, str):
-        yield Violation(_path(path), _text(version, action, path, error), error.validator)
+        secret = is_secret(action, payload, path)
+        yield Violation(_path(path), _text(version, path, error, secret=secret), error.validator)
 
 
-def _text(version: Version, action: str, path: Sequence[str | int], error: Any) -> str:
+def _text(version: Version, path: Sequence[str | int], error: Any, *, secret: bool) -> str:
     value: Any = error.instance
     limit: Any = error.validator_value
     # A value in the place of an object or an array may be one that belongs to a secret field inside.
-    secret = limit in ("object", "array") or any(isinstance(part, str) and is_secret(action, part) for part in path)
+    secret = secret or limit in ("object", "array")
     hint = _hint(value, limit) if error.validator == "enum" else ""
     text = _TEXTS[error.validator].format(
         name=_name(path),
@@ -302,7 +307,7 @@ def _found(value: object, secret: bool) -> str:
     if isinstance(value, bool):
         return "a boolean" if secret else str(value).lower()
     if isinstance(value, str):
-        return "a string" if secret else _quoted(value)
+        return "a string" if secret else _quoted(masked(value))
     if isinstance(value, (int, float)):
         return "a number" if secret else _truncated(json.dumps(value))
     return f"a Python {type(value).__name__}"

@@ -6,11 +6,11 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from ..errors import HandshakeError
 from . import upgrade
-from .http import Headers, HttpRequest, identity_fault
+from .http import Headers, HttpRequest, identity_fault, shown_target
 from .streams import Stream, TLSStream
 from .tls import server_fault
 from .websocket import WebSocket
@@ -34,9 +34,11 @@ class Endpoint:
     """
 
     def __init__(self, url: str, charge_point_id: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("ws", "wss") or not parts.hostname or parts.fragment or parts.port == 0:
-            raise ValueError(f"invalid URL {url!r}: expected one such as ws://host:port/path or wss://host/path")
+        parts = _split(url)
+        if parts is None or not parts.hostname:
+            # Without the user information and the query: they may hold credentials.
+            shown = shown_target(url)
+            raise ValueError(f"invalid URL {shown!r}: expected one such as ws://host:port/path or wss://host/path")
         fault = identity_fault(charge_point_id)
         if fault is not None:
             raise ValueError(f"the identity of the charge point {fault}: {charge_point_id[:50]!r}")
@@ -50,6 +52,15 @@ class Endpoint:
         self.host_header = parts.netloc.rpartition("@")[2]
         self.url = f"{parts.scheme}://{self.host_header}{self.target}"
         self.http_request = HttpRequest("GET", path, query, Headers(), (self.host, self.port))
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url)
+        is_valid = parts.scheme in ("ws", "wss") and not parts.fragment and parts.port != 0
+    except ValueError:
+        return None
+    return parts if is_valid else None
 
 
 def open_websocket(

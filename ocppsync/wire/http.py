@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
+from ..errors import reduce_error
 from .streams import Stream
 
 _SECRET = frozenset({"authorization", "cookie", "proxy-authorization"})
@@ -23,6 +24,9 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udf
 MAX_IDENTITY = 255
 """The longest identity in characters; OCPP 2.x allows 48 (4/201 §3.1.1)."""
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_METHOD = re.compile(r"[A-Z]{1,20}")
+_PROTOCOL = re.compile(r"[A-Z]{1,10}(?:/[\d.]{1,10})?")
+_USERINFO = re.compile(r"(?<=://).*@")  # also one that is not encoded, with a slash or question mark in it
 _TLS_HANDSHAKE = 0x16
 _END_OF_HEAD = b"\r\n\r\n"
 # A sender of Upgrade must also name it in Connection (RFC 9110 §7.8).
@@ -104,6 +108,8 @@ class HttpRequest:
 class RefusalError(Exception):
     """The upgrade is refused with an HTTP status; ``reason`` is for the log, the peer gets only the status."""
 
+    __reduce__ = reduce_error
+
     def __init__(self, status: int, reason: str, headers: Sequence[tuple[str, str]] = ()) -> None:
         super().__init__(reason)
         self.status = status
@@ -113,6 +119,8 @@ class RefusalError(Exception):
 
 class DisconnectedError(Exception):
     """The peer disconnected or does not speak HTTP, so it gets no response; the text is for the log, at ``level``."""
+
+    __reduce__ = reduce_error
 
     def __init__(self, reason: str, level: int = logging.INFO) -> None:
         super().__init__(reason)
@@ -154,6 +162,14 @@ def identity_fault(identity: str) -> str | None:
     return None
 
 
+def shown_target(target: str) -> str:
+    """Return a request target or URL for a log or an error: without what may hold credentials, and cut.
+
+    These are the query, the fragment, and the user and password of a URL.
+    """
+    return re.split("[?#]", _USERINFO.sub("", target), maxsplit=1)[0][:200]
+
+
 def offered_protocols(request: HttpRequest) -> list[str]:
     """Return the subprotocols that the client offers, in its order (J16 §3.1.3)."""
     return [name for part in request.headers.get("sec-websocket-protocol", "").split(",") if (name := part.strip())]
@@ -169,7 +185,7 @@ def check_upgrade(request: HttpRequest) -> str:
     """
     headers = request.headers
     if request.method != "GET":
-        raise RefusalError(405, f"the method is {request.method}, expected GET", [("Allow", "GET")])
+        raise RefusalError(405, f"the method is {request.method[:20]}, expected GET", [("Allow", "GET")])
     if "upgrade" not in headers:
         raise RefusalError(426, "plain HTTP, not a WebSocket", _USE_WEBSOCKET)
     if not _has_token(headers["upgrade"], "websocket"):
@@ -239,17 +255,19 @@ def _parse_head(head: bytes, stream: Stream) -> HttpRequest:
     request_line, *lines = head.decode("latin-1").split("\r\n")
     parts = request_line.split(" ")
     if len(parts) != 3 or not _TOKEN.fullmatch(parts[0]) or not _TARGET.fullmatch(parts[1]):
-        raise RefusalError(400, f"invalid HTTP request line: {request_line[:80]!r}")
+        raise RefusalError(400, f"invalid HTTP request line: {_shown_line(request_line)}")
     method, target, version = parts
     if version != "HTTP/1.1":
         status = 505 if version.startswith("HTTP/") else 400
-        raise RefusalError(status, f"unsupported HTTP version {version[:20]!r}; expected HTTP/1.1")
+        # Anything else may be a part of the query, after a space in it.
+        shown = repr(version) if _PROTOCOL.fullmatch(version) else f"of {len(version)} characters"
+        raise RefusalError(status, f"unsupported HTTP version {shown}; expected HTTP/1.1")
     path, _, query = target.partition("?")
     if not path.startswith("/"):
         # The absolute form, which proxies may forward (RFC 9112 §3.2.2).
         scheme, separator, rest = path.partition("://")
         if not separator or scheme.lower() not in {"http", "https", "ws", "wss"}:
-            raise RefusalError(400, f"no path in the request line: {target[:80]!r}")
+            raise RefusalError(400, f"no path in the request line: {shown_target(target)!r}")
         path = "/" + rest.partition("/")[2]
     return HttpRequest(
         method=method,
@@ -260,6 +278,15 @@ def _parse_head(head: bytes, stream: Stream) -> HttpRequest:
         peer_certificate=stream.peer_certificate,
         secure=stream.secure,
     )
+
+
+def _shown_line(line: str) -> str:
+    # Only the method and the path: the query may hold credentials, or the line may be one of the headers.
+    method, _, rest = line.partition(" ")
+    if not _METHOD.fullmatch(method):
+        return f"{len(line)} characters"
+    words = shown_target(rest).split(" ")
+    return repr(f"{method} {words[0][:80]}")
 
 
 def _parse_field(line: str, number: int) -> tuple[str, str]:

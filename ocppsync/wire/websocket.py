@@ -19,11 +19,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from wsproto import ConnectionType, WSConnection
+from wsproto import ConnectionType
 from wsproto.connection import Connection, ConnectionState
 from wsproto.events import BytesMessage, CloseConnection, Event, Ping, TextMessage
 from wsproto.utilities import ProtocolError as WebSocketProtocolError
 
+from ..budget import Budget, Loan
+from .close_frames import CloseFrames
 from .deflate import Deflate
 from .http import RefusalError, send_refusal
 from .streams import Stream
@@ -37,6 +39,8 @@ _READ_SIZE = 2048
 _LARGE_READ_SIZE = 65536
 # Bytes of pongs and refusals that are buffered for a peer that does not read, in addition to two of our messages.
 _BACKLOG_LIMIT = 256 * 1024
+# Bytes of an unfinished message that do not count toward what all connections share.
+_FREE = 16 * 1024
 
 
 class WebSocket:
@@ -50,7 +54,7 @@ class WebSocket:
         max_message_size: the longest message that is accepted, in bytes.
         name: the name of the connection in the log and in thread names.
         peer: the name of the peer, in log lines about what it did; None: ``name``.
-        handshake_ws: the wsproto object of the handshake, if it has already read frames.
+        unfinished: the bytes that all connections share for what was read of messages that are not complete yet.
         answer: the answer to the handshake that `open` sends, before all frames; empty if it was sent.
     """
 
@@ -64,24 +68,27 @@ class WebSocket:
         max_message_size: int,
         name: str,
         peer: str | None = None,
-        handshake_ws: WSConnection | None = None,
+        unfinished: Budget | None = None,
         answer: bytes = b"",
     ) -> None:
         # Created when it is first needed, mostly at the end: there are many idle connections, and it is large.
-        self._ws: Connection | WSConnection | None = handshake_ws
+        self._ws: Connection | None = None
+        self._close_frames = CloseFrames()
         self._stream = stream
         self._client = client
         self._deflate = deflate
-        self._frames = FrameReader(masked=not client, limit=max_message_size, fast_path=handshake_ws is None)
+        self._frames = FrameReader(masked=not client, limit=max_message_size)
         self._limit = max_message_size
         self._name = stream.name = name
         self._peer = stream.peer = peer or name
         self._log_fields = stream.log_fields
         self.subprotocol = subprotocol
-        self._events: Iterator[Event] | None = None if handshake_ws is None else handshake_ws.events()
+        self._events: Iterator[Event] | None = None
         self._read_size = _READ_SIZE
-        self._parts: list[str] = []
-        self._size = 0
+        # The fragments of a message. Not a list of texts: a peer may send a megabyte two characters at a time.
+        self._parts = bytearray()
+        self._loan = None if unfinished is None else Loan(unfinished, _FREE)
+        self._is_lent = False
         self._discarding = False
         self._ended = False
         # Frames enter the stream in the order in which they were made, and one thread calls wsproto. Guards the two
@@ -102,11 +109,11 @@ class WebSocket:
     def _state(self) -> ConnectionState:
         return ConnectionState.OPEN if self._ws is None else self._ws.state
 
-    def _wsproto(self) -> Connection | WSConnection:
+    def _wsproto(self) -> Connection:
         assert self._frame_lock.locked()
         if self._ws is None:
             kind = ConnectionType.CLIENT if self._client else ConnectionType.SERVER
-            self._ws = Connection(kind, [self._deflate] if self._deflate else [])
+            self._ws = Connection(kind, [self._close_frames, *([self._deflate] if self._deflate else [])])
         return self._ws
 
     @property
@@ -133,7 +140,7 @@ class WebSocket:
             self._stream.linger()
             return False
         finally:
-            self._stream.close()
+            self.release()
 
     # Receiving, on one thread.
 
@@ -149,6 +156,8 @@ class WebSocket:
             if isinstance(piece, str):
                 return piece
             if piece is None:
+                if len(self._frames.buffer) + len(self._parts) > _FREE or self._is_lent:
+                    self._count_unfinished()
                 self._ended = not self._read()
             elif isinstance(piece, bytes):
                 self._ended = not self._hand_over(piece)
@@ -157,6 +166,17 @@ class WebSocket:
         if self.close_code is None:
             self.close_code = CloseCode.ABNORMAL
         return None
+
+    def _count_unfinished(self) -> None:
+        if self._loan is None:
+            return
+        size = len(self._frames.buffer) + len(self._parts)
+        if self._loan.cover(size):
+            self._is_lent = size > _FREE
+            return
+        text = "%s sends a long message while all connections together have too many unfinished ones; it is closed"
+        _logger.warning(text, self._peer, extra=self._log_fields)
+        self.fail(CloseCode.TRY_AGAIN_LATER, "too many long messages at once")
 
     def _read(self) -> bool:
         try:
@@ -196,18 +216,14 @@ class WebSocket:
         return None
 
     def _take_text(self, event: TextMessage) -> str | None:
-        data = event.data
-        self._size += len(data) if data.isascii() else len(data.encode())
-        if self._size > self._limit:
+        self._parts += event.data.encode()
+        if len(self._parts) > self._limit:
             self._fail_as_too_big()
             return None
-        if data:
-            self._parts.append(data)
         if not event.message_finished:
             return None
-        message = self._parts[0] if len(self._parts) == 1 else "".join(self._parts)
-        self._parts.clear()
-        self._size = 0
+        message = self._parts.decode()
+        self._parts = bytearray()
         return message
 
     def _fail_as_too_big(self) -> None:
@@ -225,9 +241,10 @@ class WebSocket:
                 int(event.code), "not UTF-8" if event.code == CloseCode.INVALID_DATA else "not the WebSocket protocol"
             )
             return
+        code = self._close_frames.code
         if self._state is ConnectionState.REMOTE_CLOSING:
-            self.close_code, self.close_reason = int(event.code), event.reason or ""
-        self._answer(event.response())
+            self.close_code, self.close_reason = int(code), event.reason or ""
+        self._answer(CloseConnection(code=code, reason=event.reason))
         # Another thread may have buffered a Close: write it before the connection ends.
         with contextlib.suppress(OSError):
             self._stream.flush()
@@ -243,7 +260,9 @@ class WebSocket:
         # is read and dropped until the peer ends the connection or the close timeout passes.
         self.close(code, reason)
         self._discarding = True
-        self._parts.clear()
+        self._parts = bytearray()
+        self._frames.buffer = b""
+        self._count_unfinished()
         if not self._stream.backlog:
             self._stream.finish_writing()
 
@@ -301,6 +320,8 @@ class WebSocket:
 
     def release(self) -> None:
         """Close the socket; for the receiving thread, after `receive` returned None."""
+        if self._loan is not None:
+            self._loan.cover(0)
         self._stream.close()
 
     def _buffer_answer(self) -> None:

@@ -33,29 +33,31 @@ class FrameReader:
     Args:
         masked: whether the peer masks its frames, as a client must.
         limit: the longest message that is read here, in bytes.
-        fast_path: False: everything goes to wsproto.
+
+    Attributes:
+        buffer: what was received and not returned yet.
     """
 
-    def __init__(self, *, masked: bool, limit: int, fast_path: bool = True) -> None:
+    def __init__(self, *, masked: bool, limit: int) -> None:
         self._mask_bit = _MASK_BIT if masked else 0
         self._mask_size = 4 if masked else 0
         self._limit = limit
-        self._buffer: bytes | bytearray = b""
-        self._fast_path = fast_path
+        self._fast_path = True
+        self.buffer: bytes | bytearray = b""
 
     def feed(self, data: bytes) -> None:
         """Add data that was received."""
-        if not self._buffer:
-            self._buffer = data
-        elif isinstance(self._buffer, bytearray):
-            self._buffer += data
+        if not self.buffer:
+            self.buffer = data
+        elif isinstance(self.buffer, bytearray):
+            self.buffer += data
         else:
             # A long message comes in many pieces; with bytes, each would copy all those before it.
-            self._buffer = bytearray(self._buffer) + data
+            self.buffer = bytearray(self.buffer) + data
 
     def next(self) -> str | Control | bytes | None:
         """Return the next message or control frame, or bytes for wsproto; None: the frame is not complete yet."""
-        buffer = self._buffer
+        buffer = self.buffer
         if not self._fast_path:
             return self._take(len(buffer)) if buffer else None
         if len(buffer) < 2:
@@ -82,14 +84,14 @@ class FrameReader:
             text = data.decode()
         except UnicodeDecodeError:
             return self._fall_back()
-        self._buffer = buffer[start + size :]
+        self.buffer = buffer[start + size :]
         return text
 
     def _next_control(self, first: int, size: int) -> Control | bytes | None:
         if first not in (_WHOLE | PING, _WHOLE | PONG, _WHOLE | _CLOSE) or size >= 126:
             return self._fall_back()
         start = 2 + self._mask_size
-        if len(self._buffer) < start + size:
+        if len(self.buffer) < start + size:
             return None
         data = self._take(start + size)
         if first == _WHOLE | _CLOSE:
@@ -98,12 +100,12 @@ class FrameReader:
         return Control(first ^ _WHOLE, mask(data[start:], data[2:start]) if self._mask_size else data[start:])
 
     def _take(self, size: int) -> bytes:
-        data, self._buffer = bytes(self._buffer[:size]), self._buffer[size:]
+        data, self.buffer = bytes(self.buffer[:size]), self.buffer[size:]
         return data
 
     def _fall_back(self) -> bytes:
         self._fast_path = False
-        return self._take(len(self._buffer))
+        return self._take(len(self.buffer))
 
 
 def whole_frame(opcode: int, data: bytes, *, masked: bool) -> bytes:

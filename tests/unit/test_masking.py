@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ocppsync.masking import _SECRET_FIELDS, is_secret, masked
+from ocppsync.masking import _SECRET_FIELDS, is_secret, masked, masked_text
 from ocppsync.validation.catalogue import SUBPROTOCOLS, catalogue
 
 
@@ -69,10 +69,220 @@ def test_nested_payloads_are_masked_up_to_a_depth() -> None:
         ("MeterValues", "location", False),
         ("NotifyReport", "variableAttribute", False),
         ("com.example.SetLight", "password", True),
+        ("Authorize", "additionalIdToken", True),
+        ("GetTariffs", "idTokens", True),
+        ("Authorize", "idTokenInfo", False),
+        ("Authorize", "idTag", False),
     ],
 )
 def test_the_fields_that_errors_do_not_quote(action: str, field: str, secret: bool) -> None:
-    assert is_secret(action, field) is secret
+    assert is_secret(action, {field: "x"}, [field]) is secret
+
+
+PIN = "48151623"
+TOKEN = {"idToken": PIN, "type": "KeyCode"}
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"idToken": TOKEN},
+        {"idToken": {**TOKEN, "additionalInfo": [{"additionalIdToken": PIN, "type": "phone"}]}},
+        {"idToken": {**TOKEN, "customData": {"vendorId": "v", "again": PIN}}},
+        {"idTokenInfo": {"status": "Accepted", "groupIdToken": TOKEN}},
+        {"localAuthorizationList": [{"idToken": {"idToken": "04A1", "type": "ISO14443"}}, {"idToken": TOKEN}]},
+        {"idToken": {"idToken": "04A1", "type": "Local", "additionalInfo": [{**TOKEN, "additionalIdToken": PIN}]}},
+        # In a shape that is not quite right.
+        {"IdToken": {"IDTOKEN": PIN, "Type": "keycode"}},
+        {"idToken": {"idToken": PIN, "type": "Key_Code "}},
+        {"idToken": {"idToken": PIN, "type": ["KeyCode", PIN]}},
+        {"idToken": {"idToken": PIN, "type": f"KeyCode {PIN}"}},
+        {"idToken": {"idToken": int(PIN), "type": "KeyCode"}},
+        {"idToken": {"token": PIN, "type": "KeyCode"}},
+        {"idToken": {"idToken": {"value": PIN}, "type": "KeyCode"}},
+        {"idToken": {"idToken": PIN, "idTokenType": "KeyCode"}},
+        {"idToken": {"idToken": "KeyCode", "type": PIN}},
+        {"idToken": [PIN, "KeyCode"]},
+        {"idToken": [TOKEN]},
+        {"idToken": {"value": PIN}, "info": {"type": "KeyCode"}},
+        {"idToken": PIN, "type": "KeyCode"},
+        {"idToken": PIN, "more": {"kind": "KeyCode"}},
+        {"idTokens": [PIN], "more": ["KeyCode"]},
+        {"idTag": PIN, "type": "KeyCode"},
+        # Within a text.
+        {"data": json.dumps({"idToken": TOKEN})},
+        {"data": json.dumps(json.dumps({"idToken": TOKEN}))},
+        {"data": f"type=KeyCode token={PIN}"},
+        {"data": f"<type>KeyCode</type><idToken>{PIN}</idToken>"},
+        {"data": json.dumps({"idToken": TOKEN})[:-1]},
+        {"data": json.dumps({"idToken": TOKEN})[:35]},
+        {"data": json.dumps({"idToken": [PIN], "more": "KeyCode"})},
+    ],
+)
+def test_a_pin_is_masked_wherever_it_is(payload: Any) -> None:
+    assert PIN not in str(masked(payload))
+    for action in ("Authorize", "DataTransfer", "com.example.Open"):
+        text = json.dumps([2, "1", action, payload])
+        assert PIN not in masked_text(text)
+        assert json.loads(masked_text(text))[:3] == [2, "1", action]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"idToken": {"idToken": "04A1", "type": "ISO14443"}, "evseId": [1]},
+        {"idTag": "04A1"},
+        {"tariffAssignments": [{"idTokens": ["04A1"]}]},
+        {
+            "getVariableResult": [
+                {"variable": {"name": "Types"}, "attributeType": "Actual", "attributeValue": "KeyCode,X"}
+            ]
+        },
+        {"key": ["AuthorizationKey", "HeartbeatInterval"]},
+        {"data": '{"a": 1}'},
+        {"data": "AuthorizationKey"},
+    ],
+)
+def test_what_is_not_secret_stays_as_it_is(payload: Any) -> None:
+    text = json.dumps([2, "1", "Authorize", payload], indent=1)
+    assert masked_text(text) == text
+
+
+def test_the_type_of_a_pin_and_the_tokens_beside_it_stay_readable() -> None:
+    card = {"idToken": "04A1", "type": "ISO14443"}
+    entries = {"localAuthorizationList": [{"idToken": card}, {"idToken": TOKEN}]}
+    hidden = {"idToken": "***", "type": "KeyCode"}
+    assert masked(entries) == {"localAuthorizationList": [{"idToken": card}, {"idToken": hidden}]}
+
+
+@pytest.mark.parametrize(
+    ("payload", "safe"),
+    [
+        ({"idTag": "04A1", "connectorId": 1}, {"idTag": "***", "connectorId": 1}),
+        ({"IDTAG": ["04A1"], "list": [{"idTag": 4}]}, {"IDTAG": "***", "list": [{"idTag": "***"}]}),
+        (
+            {"idToken": {"idToken": "04A1", "type": "ISO14443", "additionalInfo": [{"type": "x"}]}},
+            {"idToken": {"idToken": "***", "type": "ISO14443", "additionalInfo": "***"}},
+        ),
+        ({"idToken": {"idToken": "Local", "type": "04A1"}}, {"idToken": {"idToken": "***", "type": "***"}}),
+        ({"data": '{"idTag":"04A1"}'}, {"data": '{"idTag":"***"}'}),
+    ],
+)
+def test_further_fields_are_masked_by_name(payload: Any, safe: Any) -> None:
+    assert masked(payload, {"idTag", "idToken"}) == safe
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"Key": "AuthorizationKey", "Value": "s3cret"},
+        {"variable": "BasicAuthPassword", "attributeValue": "s3cret"},
+        {"Variable": {"Name": "BasicAuthPassword"}, "AttributeValue": "s3cret"},
+        {"AuthorizationKey": "s3cret"},
+        {"data": '{"key":"AuthorizationKey","value":"s3cret"}'},
+        {"data": "AuthorizationKey=s3cret"},
+        {"description": 'the value "s3cret" of AuthorizationKey is refused'},
+    ],
+)
+def test_secrets_are_masked_in_other_shapes(payload: Any) -> None:
+    assert "s3cret" not in str(masked(payload))
+
+
+# Texts that are not messages.
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (
+            '[3,"1",{"configurationKey":[{"key":"AuthorizationKey","readonly":false,"value":"s3cret',
+            '[3,"1",{"configurationKey":[{"key":"***","readonly":false,"value":"***',
+        ),
+        ('[2,"1","ChangeConfiguration",{"value":"s3cret', '[2,"1","ChangeConfiguration",{"value":"***'),
+        ('[2,"1","Heartbeat",{},]', '[2,"1","Heartbeat",{},]'),
+        ('[2, "1", "Heartbeat"]', '[2, "1", "Heartbeat"]'),
+        ("", ""),
+        ("s3cret", "***"),
+    ],
+)
+def test_what_is_not_a_message_is_shown_without_values(text: str, shown: str) -> None:
+    assert masked_text(text) == shown
+
+
+WHOLE = [
+    '[2,"1","ChangeConfiguration",{"key":"AuthorizationKey","value":"s3cret"}]',
+    '[3,"1",{"configurationKey":[{"value":"s3cret","readonly":true,"key":"AuthorizationKey"}]}]',
+    '[2,"1","Authorize",{"idToken":{"idToken":"s3cret","type":"KeyCode"}}]',
+    '[2,"1","Authorize",{"idToken":{"idToken":735273,"type":"KeyCode"}}]',
+    r'[2,"1","ChangeConfiguration",{"key":"\u0041uthorizationKey","value":"s3cret\\"}]',
+    '[2,"1","SetVariables",{"setVariableData":[{"attributeValue":"s3cret","variable":{"name":"BasicAuthPassword"}}]}]',
+    '[2,"1","DataTransfer",{"vendorId":"v","data":"{\\"key\\":\\"AuthorizationKey\\",\\"value\\":\\"s3cret\\"}"}]',
+]
+
+
+@pytest.mark.parametrize("text", WHOLE)
+def test_no_cut_of_a_message_shows_its_secret(text: str) -> None:
+    assert not leaked(masked_text(text))
+    for start in range(len(text)):
+        assert not leaked(masked_text(text[start:]))
+        assert not leaked(masked_text(text[: -start or None]))
+
+
+@pytest.mark.parametrize("text", WHOLE)
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("{", "["),
+        ('"', "'"),
+        ('"', ""),
+        (":", "="),
+        (",", ";"),
+        ("]", ""),
+        ("[2", "[9"),
+        ('"1"', "1.5"),
+        (":", ": NaN:"),
+    ],
+)
+def test_no_broken_message_shows_its_secret(text: str, old: str, new: str) -> None:
+    assert not leaked(masked_text(text.replace(old, new)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[2,"1","ChangeConfiguration",["AuthorizationKey","s3cret"]]',
+        '[2,"1","ChangeConfiguration","AuthorizationKey","s3cret"]',
+        '[2,"1",{"key":"AuthorizationKey","value":"s3cret"},"ChangeConfiguration"]',
+        '[3,"1","s3cret"]',
+        '[4,"1","GenericError","AuthorizationKey",["s3cret"]]',
+        '{"value":"s3cret"}',
+        '"s3cret"',
+        '[2,"1","ChangeConfiguration",{"key":"AuthorizationKey","value":"s3cret","key":"Other"}]',
+        '[2,"1","ChangeConfiguration",{"key":"AuthorizationKey","value":"s3cret","more":'
+        + "[" * 200
+        + "]" * 200
+        + "}]",
+        '[2,"1","ChangeConfiguration",{"key":"AuthorizationKey","value":"s3cret","more":' + "9" * 5000 + "}]",
+        '[2,"1","ChangeConfiguration",{"key":"AuthorizationKey","value":"s3cret","more":"' + "\\ud83d" + '"}]',
+        '[2,"1","ChangeConfiguration",{"key":"AuthorizationKey","value":"s3cret","more":1e999}]',
+        '[2,"1","ChangeConfiguration",{"key":"AuthorizationKey","value":"s3cret"}]' + "]" * 20_000,
+        "[" * 20_000 + '"s3cret"',
+    ],
+)
+def test_no_frame_that_is_not_in_order_shows_its_secret(text: str) -> None:
+    assert not leaked(masked_text(text))
+    masked_text(text).encode()
+
+
+def leaked(text: str) -> bool:
+    return "cret" in text or "7352" in text or "5273" in text
+
+
+def test_a_long_text_is_shown_at_once() -> None:
+    # A time that grew with the square of the length would be seen: it takes the test run with it.
+    assert masked_text('{"a"' + " " * 1_000_000).startswith('{"***"')
+    assert masked_text("{" + '"s3cret",' * 100_000).count("***") == 100_000
+    assert masked_text("://" * 300_000 + "[").count("s") == 0
 
 
 @pytest.mark.parametrize("field", _SECRET_FIELDS)

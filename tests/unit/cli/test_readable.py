@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ocppsync.cli.readable import compact, fit
-from ocppsync.printable import printable
+from ocppsync.faults.printable import printable
 
 # Text.
 

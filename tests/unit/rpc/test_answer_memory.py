@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from intruder import Intruder
 
+from ocppsync.budget import Budget
 from ocppsync.rpc import frames
 from ocppsync.rpc.answer_memory import KEPT_ANSWERS, KEPT_SECONDS, AnswerMemory, CallKind, IncomingCall
-from ocppsync.rpc.shares import Budget
 
 ANSWER = '[3,"1",{"transactionId":5}]'
 START = '[2,"1","StartTransaction",{"connectorId":1,"idTag":"A"}]'
@@ -283,7 +283,7 @@ def test_when_what_all_share_is_used_up_each_keeps_a_little() -> None:
         for number in range(KEPT_ANSWERS):
             remember(memory, numbered(number), answer=answer_of(7_000))
     assert budget.used <= 30_000
-    assert all(memory._used <= 8 * 1024 + memory._borrowed for memory in memories)
+    assert all(memory._used <= 8 * 1024 + memory._loan.size for memory in memories)
     assert all(kind_of(memory, numbered(KEPT_ANSWERS - 1)) is CallKind.REPEATED for memory in memories)
     assert sum(memory._used for memory in memories) <= 30_000 + 5 * 8 * 1024
 

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocppsync.errors import ProtocolError
+from ocppsync.json_text import MAX_DEPTH
 from ocppsync.rpc import frames
 from ocppsync.rpc.frames import (
-    MAX_DEPTH,
     CallErrorFrame,
     CallFrame,
     CallResultErrorFrame,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import concurrent.futures
+import threading
 from concurrent.futures import Future
 from typing import Any
 
 import pytest
 from lone import Lone
+from support import DEADLINE, Recorder
 
 from ocppsync import (
     ConnectionLostError,
@@ -312,6 +314,25 @@ def test_callbacks_run_even_where_the_pool_is_closed() -> None:
         future.add_done_callback(told.append)
         lone.accept()
         assert told == [future]
+
+
+@pytest.mark.parametrize("kind", ["outcome", "callback"])
+def test_what_the_application_does_at_a_timeout_does_not_hold_the_timer_up(kind: str) -> None:
+    told = Recorder()
+
+    class Checks(RememberingChecks):
+        def before_request(self, action: str, payload: Any) -> OutcomeListener | None:
+            return lambda outcome: told(threading.current_thread().name)
+
+    with Lone(security=Checks() if kind == "outcome" else None, executor=ClosedExecutor()) as lone:
+        future = lone.ask()
+        if kind == "callback":
+            future.add_done_callback(lambda future: told(threading.current_thread().name))
+        lone.clock.thread_id = threading.get_ident()
+        lone.clock.advance(30)
+        lone.clock.thread_id = None
+        assert told.wait() == ["ocppsync-clock-aside"]
+        assert isinstance(future.exception(DEADLINE), RequestTimeoutError)
 
 
 def test_an_answer_of_any_kind_ends_the_wait() -> None:

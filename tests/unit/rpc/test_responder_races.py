@@ -69,13 +69,19 @@ class Line:
         *,
         observe: Observer | None = None,
         policy: MessagePolicy | None = None,
+        on_call_result_error: Any = None,
     ) -> None:
         self.ours, self.theirs = memory_pair("CP1", station.clock.now)
         context = make_context(
             version=version,
             executor=station.executor,
             timer=station.clock,
-            options=ConnectionOptions(observe=observe, limits=station.limits, timeouts=Timeouts(handler=60, close=5)),
+            options=ConnectionOptions(
+                observe=observe,
+                on_call_result_error=on_call_result_error,
+                limits=station.limits,
+                timeouts=Timeouts(handler=60, close=5),
+            ),
             share=station.share,
             messages=station.message_sets.messages(version),
             policy=policy or MessagePolicy(),
@@ -125,6 +131,93 @@ def test_a_deadline_that_passes_just_before_the_handler_answers_sends_nothing_mo
     assert not [event for event in told if isinstance(event, HandlerFailed)]
     line.come("1")
     assert line.answers() == [[3, "1", HEARTBEAT]], "the answer that was given is the one that is kept"
+
+
+# What waits is counted.
+
+
+def in_use(station: Station) -> int:
+    """The bytes of the messages that wait."""
+    return station.share._used
+
+
+@pytest.mark.parametrize("kind", ["CALL", "SEND", "hook", "rejection"])
+def test_a_message_counts_while_it_waits(station: Station, kind: str) -> None:
+    seen: list[int] = []
+
+    def look(*_: object) -> None:
+        seen.append(in_use(station))
+
+    line = Line(station, "2.1", on_call_result_error=look)
+    if kind == "SEND":
+        line.come("1", "NotifyPeriodicEventStream", STREAM, kind=6)
+    else:
+        if kind == "hook":
+            station.router.after("Heartbeat")(look)
+        line.come("1")
+    if kind == "rejection":
+        station.run()
+        assert in_use(station) == 0
+        line.connection._receive('[5,"1","GenericError","",{}]')
+    assert in_use(station) > 0
+    station.run()
+    assert in_use(station) == 0
+    assert seen == ([0] if kind in ("hook", "rejection") else []), "not any more when what it waited for begins"
+
+
+def test_a_hook_counts_from_the_answer_on(station: Station) -> None:
+    line = Line(station)
+    submitted: list[int] = []
+    station.router.after("Heartbeat")(lambda payload, metadata: None)
+    line.come("1")
+    submit = station.share.others.submit
+    station.share.others.submit = lambda *task: submitted.append(in_use(station)) or submit(*task)  # type: ignore[method-assign]
+    station.run()
+    (size,) = submitted
+    assert size > 0
+
+
+@pytest.mark.parametrize("kind", ["CALL", "SEND", "rejection"])
+def test_what_is_refused_for_want_of_room_does_not_count(kind: str) -> None:
+    station = Station(queued_calls=1)
+    line = Line(station, "2.1", on_call_result_error=lambda received: None)
+    if kind == "rejection":
+        line.come("1")
+        station.run()
+    sizes = []
+    for number in range(3):
+        if kind == "rejection":
+            line.connection._receive('[5,"1","GenericError","",{}]')
+        elif kind == "SEND":
+            line.come(str(number), "NotifyPeriodicEventStream", STREAM, kind=6)
+        else:
+            line.come(str(number))
+        sizes.append(in_use(station))
+    assert sizes == [sizes[0]] * 3
+
+
+@pytest.mark.parametrize("kind", [2, 6])
+def test_what_is_too_large_is_not_kept(kind: int) -> None:
+    station = Station(call_bytes=10)
+    line = Line(station, "2.1")
+    if kind == 6:
+        line.come("1", "NotifyPeriodicEventStream", STREAM, kind=6)
+    else:
+        line.come("1")
+        assert [answer[:4] for answer in line.answers()] == [[4, "1", "GenericError", "the CALL is too large"]]
+    assert (in_use(station), len(station.share.calls)) == (0, 0)
+    station.run()
+    assert station.handled == []
+
+
+def test_what_a_close_drops_does_not_count(station: Station) -> None:
+    line = Line(station, "2.1")
+    line.come("1")
+    line.come("2", "NotifyPeriodicEventStream", STREAM, kind=6)
+    line.connection.drain()
+    assert in_use(station) == 0
+    line.come("3")
+    assert (in_use(station), line.answers()) == (0, [])
 
 
 # What is not handled.

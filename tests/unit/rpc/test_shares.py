@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import tracemalloc
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from contexts import share_of
-from interleaved import Made, MeetingLock
+from interleaved import Made, Midway, with_lock
 from pools import Gate
 from support import DEADLINE, Recorder
 
 from ocppsync import Limits
-from ocppsync.rpc.shares import Budget, PeerShare, Shares, parsed_size
+from ocppsync.rpc.shares import PeerShare, Shares, parsed_size
 from ocppsync.testing.inline import Clock, InlineExecutor
 from ocppsync.threads.pool import HandlerPool
 
@@ -182,46 +181,9 @@ def test_reprs_tell_what_is_used() -> None:
         "<PeerShare calls=<BoundedExecutor open running=0/1 waiting=0>"
         " others=<BoundedExecutor open running=0/3 waiting=0> bytes=5>"
     )
-    assert repr(Budget(7)) == "<Budget 0 of 7 bytes>"
 
 
 # Two threads at once.
-
-
-class Midway(int):
-    """A number that lets something happen in the middle of an addition or subtraction."""
-
-    happen: Callable[[], object] = staticmethod(lambda: None)
-
-    def __radd__(self, other: int) -> int:
-        self.happen()
-        return other + int(self)
-
-    def __rsub__(self, other: int) -> int:
-        self.happen()
-        return other - int(self)
-
-
-def with_lock(thing: Any, name: str = "_lock") -> MeetingLock:
-    lock = MeetingLock()
-    setattr(thing, name, lock)
-    return lock
-
-
-def test_two_peers_at_once_do_not_get_the_same_bytes() -> None:
-    budget, size, made = Budget(100), Midway(60), Made()
-    size.happen = made.let_in(with_lock(budget), budget.take, 60)
-    assert [budget.take(size), made.result()] == [True, False]
-    assert budget.used == 60
-
-
-def test_two_peers_at_once_both_give_back() -> None:
-    budget, size, made = Budget(100), Midway(40), Made()
-    budget.take(100)
-    size.happen = made.let_in(with_lock(budget), budget.give, 60)
-    budget.give(size)
-    made.result()
-    assert budget.used == 0
 
 
 def test_two_messages_of_a_peer_at_once_do_not_get_the_same_bytes() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from contexts import make_context
+from interleaved import Made, watch_field, with_lock
 from support import DEADLINE, WatchedLock
 
 from ocppsync.limits import Limits
@@ -298,6 +299,15 @@ def test_each_is_forgotten_in_its_turn(registry: Registry, clock: Clock) -> None
     assert repr(registry) == "<Registry connected=0 remembered=0>"
 
 
+def test_one_that_was_asked_for_again_keeps_no_other_from_being_forgotten(registry: Registry, clock: Clock) -> None:
+    registry.record("CP1")
+    registry.record("CP2")
+    clock.advance(10)
+    registry.record("CP1")
+    clock.advance(KEPT_SECONDS - 10)
+    assert repr(registry) == "<Registry connected=0 remembered=1>"
+
+
 def test_one_that_is_connected_is_not_forgotten(registry: Registry, connect: Any, clock: Clock) -> None:
     record = registry.record("CP1")
     registry.add(connect())
@@ -356,6 +366,15 @@ def test_nothing_is_forgotten_by_time_once_a_close_has_begun(registry: Registry,
     registry.add(connection)
     registry.drain()
     assert not clock.jump()
+    registry.remove(connection)
+    assert not clock.jump()
+
+
+def test_one_that_goes_during_a_close_is_not_forgotten_by_time(registry: Registry, connect: Any, clock: Clock) -> None:
+    connection = connect()
+    registry.add(connection)
+    clock.advance(KEPT_SECONDS)
+    registry.drain()
     registry.remove(connection)
     assert not clock.jump()
 
@@ -479,6 +498,18 @@ def test_a_connection_added_while_another_is_removed_stays(
     assert registry.connected.get("CP1") is other
     executor.run()
     assert told == [("CP1", "connected"), ("CP1", "disconnected"), ("CP1", "connected")]
+
+
+def test_one_that_connects_just_as_it_is_forgotten_is_connected(registry: Registry, connect: Any, clock: Clock) -> None:
+    connection, made = connect(), Made()
+    registry.record("CP1")
+    add = made.let_in(with_lock(registry), registry.add, connection)
+    watch_field(registry, "_disconnected", after_get=add)
+    clock.advance(KEPT_SECONDS)
+    made.result()
+    assert registry.record("CP1").connection is connection
+    clock.advance(2 * KEPT_SECONDS)
+    assert registry.record("CP1").connection is connection
 
 
 def test_a_connection_added_during_a_listing_is_in_the_next_one(

@@ -7,6 +7,7 @@ import re
 import threading
 import unittest
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ from support import BOOT, DEADLINE, raw, serving
 from websockets.sync.server import ServerConnection, serve
 from websockets.typing import Subprotocol
 
-from ocppsync import CentralSystem, HandshakeError, utc_now
+from ocppsync import CentralSystem, HandshakeError, Limits, Validation, utc_now
 from ocppsync.cli import main
-from ocppsync.journal import read_journal
+from ocppsync.journal import RecordedSession, read_journal
 from ocppsync.replay import replay
 from ocppsync.testing import CentralSystemTestCase, assert_replays, fake_charge_point, inline
 
@@ -207,3 +208,116 @@ def test_an_unsupported_version_is_not_replayed(journal: Path) -> None:
     text = r"unsupported OCPP version '1\.5'; supported: 1\.6, 2\.0\.1, 2\.1"
     with inline(cs := CentralSystem(None)), pytest.raises(ValueError, match=text):
         replay(session, cs)
+
+
+def test_a_torn_journal_is_replayed(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = journal.read_bytes()
+    journal.write_bytes(whole + whole[:50] + b"\n")
+    with serving() as cs:
+        prepare(cs, 8)
+        url = f"ws://127.0.0.1:{cs.port}"
+        assert_replays(journal, url, timeout=DEADLINE)
+        assert main(["replay", str(journal), "--url", url]) == 0
+    shown = capsys.readouterr()
+    assert shown.out == "1 connection, 11 messages, 0 differences\n"
+    line = whole.count(b"\n") + 1
+    assert shown.err == f"ocppsync: {journal}, line {line} is not a journal entry, and is skipped: it is not JSON\n"
+    journal.write_bytes(b"something else\n")
+    assert main(["replay", str(journal), "--url", url]) == 1
+    assert "is not a journal: none of its lines can be read" in capsys.readouterr().err
+
+
+DEEP = "[" * 20_000
+NESTED = "[" * 900 + "]" * 900
+HOSTILE = [
+    "",
+    "null",
+    DEEP,
+    NESTED,
+    f'[2,"1","DataTransfer",{DEEP}',
+    f'[2,"1","DataTransfer",{{"vendorId":{NESTED}}}]',
+    f'[3,"1",{NESTED}]',
+    f"[{NESTED},{NESTED},{NESTED}]",
+    '[2,"1","DataTransfer",{"vendorId":NaN}]',
+    '[3,"1",{"transactionId":-Infinity}]',
+    '[2,"1","StartTransaction",1e999]',
+    '[3,"1",{"transactionId":1e999}]',
+    '[3,"1",{"transactionId":[1]}]',
+    '[3,"1",{"transactionId":{"a":{}}}]',
+    '[3,"1",{"transactionId":true}]',
+    f'[3,"1",{{"transactionId":{"9" * 4000}}}]',
+    f'[3,"1",{"9" * 10_000}]',
+    "[2,1,null,[]]",
+    "[2,{},[],[]]",
+    "[2,true,false,null]",
+    '[2,"1",{"a":[]}]',
+    '[2,"1",["x"],"x",7,8]',
+    "[[],1,2]",
+    "[{},1,2]",
+    "[null,1,2]",
+    "[2.0,1,2]",
+    "[true,1,2]",
+    '["2","1","Heartbeat",{}]',
+    "[4,1,2]",
+    '[4,"1",[],{},[]]',
+    '[5,"1","InternalError","",{}]',
+    '[6,"1","NotifyPeriodicEventStream",{}]',
+    '[99,"1",{}]',
+]
+
+
+@pytest.mark.parametrize(
+    ("direction", "over"),
+    [
+        ("in", "memory without threads"),
+        ("in", "memory"),
+        ("in", "socket"),
+        ("out", "memory without threads"),
+        ("out", "memory"),
+    ],
+)
+def test_a_hostile_journal_is_replayed_or_differs(tmp_path: Path, direction: str, over: str) -> None:
+    start = [2, "1", "StartTransaction", START]
+    texts = [json.dumps(start), *HOSTILE, json.dumps([2, "2", "Heartbeat", {}])]
+    lines: list[dict[str, Any]] = []
+    for number, text in enumerate(texts):
+        # Each stands alone, and among what answers it.
+        sides = [direction] if text in HOSTILE else ["in"]
+        known = {"time": "t", "charge_point": f"CP{number}", "version": "1.6"}
+        lines += [{**known, "direction": "in", "text": texts[0]}]
+        lines += [{**known, "direction": one, "text": text} for one in sides]
+        lines += [{"time": "t", "charge_point": "all", "version": "1.6", "direction": direction, "text": text}]
+    path = tmp_path / "wire.jsonl"
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
+    limits = Limits(malformed_messages=None)
+    cs = CentralSystem(0 if over == "socket" else None, host="127.0.0.1", limits=limits)
+    prepare(cs, 7)
+    cs.after("StartTransaction")(lambda payload, metadata: cs.submit_request(metadata.charge_point_id, "ClearCache"))
+    with inline(cs) if over == "memory without threads" else cs:
+        at = f"ws://127.0.0.1:{cs.port}" if over == "socket" else cs
+        with pytest.raises(AssertionError, match="differ from the journal") if direction == "out" else nullcontext():
+            # Most of what the central system is said to have sent never comes.
+            assert_replays(path, at, timeout=DEADLINE if direction == "in" else 0.01)
+        if direction == "out":
+            (session,) = [one for one in read_journal(path) if one.charge_point_id == "all"]
+            found = [one.message for one in replay(session, at, timeout=0.01)]
+            assert f'the journal has an invalid message: "{"[" * 299}...' in found
+
+
+@pytest.mark.parametrize("over", ["memory", "socket"])
+def test_a_hostile_version_is_refused(tmp_path: Path, over: str) -> None:
+    session = RecordedSession("CP1", "1.6\r\nX-Forwarded-For: 192.0.2.1")
+    with serving() as cs, pytest.raises(ValueError, match="unsupported OCPP version"):
+        replay(session, cs if over == "memory" else f"ws://127.0.0.1:{cs.port}")
+
+
+def test_the_system_under_test_may_say_anything_about_a_transaction(tmp_path: Path) -> None:
+    path = tmp_path / "wire.jsonl"
+    with inline(recorded := CentralSystem(None, journal=path)), fake_charge_point(recorded) as cp:
+        prepare(recorded, 7)
+        cp.call("StartTransaction", START)
+    for number in ([1], {}, None, True, "7", 1.5):
+        with inline(again := CentralSystem(None, validation=Validation(outbound="off"))):
+            again.on("StartTransaction")(lambda payload, metadata, n=number: {"transactionId": n, "idTagInfo": {}})
+            with pytest.raises(AssertionError, match="transactionId was 7, is "):
+                assert_replays(path, again)

@@ -543,6 +543,47 @@ def test_secrets_of_2_1_are_not_quoted(action: str, payload: Any) -> None:
     assert SECRET not in str(error) + repr(error) + str(error.errors)
 
 
+PIN = "4815162342" * 30
+KEY_CODE: dict[str, Any] = {"idToken": PIN, "type": "KeyCode"}
+
+
+@pytest.mark.parametrize("version", VERSIONS_2X)
+@pytest.mark.parametrize(
+    ("action", "payload"),
+    [
+        ("Authorize", {"idToken": KEY_CODE}),
+        ("Authorize", {"idToken": {**KEY_CODE, "idToken": int(PIN)}}),
+        ("Authorize", {"idToken": {**KEY_CODE, "idToken": {"idToken": PIN}}}),
+        ("Authorize", {"idToken": {"idToken": PIN, "type": "keycode"}}),
+        ("Authorize", {"idToken": {"idToken": "KeyCode", "type": PIN}}),
+        ("Authorize", {"idToken": {"idToken": PIN}}),
+        ("Authorize", {"idToken": PIN, "type": "KeyCode"}),
+        ("Authorize", {"idToken": [KEY_CODE]}),
+        ("Authorize", {"IdToken": KEY_CODE}),
+        ("Authorize", {"idToken": {**KEY_CODE, "additionalInfo": [{"additionalIdToken": PIN, "type": PIN}]}}),
+        ("Authorize", KEY_CODE),
+        ("Authorize", PIN),
+        ("TransactionEvent", {"idToken": KEY_CODE}),
+        ("ReserveNow", {"groupIdToken": KEY_CODE}),
+        ("RequestStartTransaction", {"idToken": KEY_CODE, "groupIdToken": KEY_CODE}),
+        (
+            "SendLocalList",
+            {"localAuthorizationList": [{"idToken": KEY_CODE, "idTokenInfo": {"groupIdToken": KEY_CODE}}]},
+        ),
+        ("CustomerInformation", {"idToken": KEY_CODE}),
+    ],
+)
+def test_pins_are_not_quoted(version: Version, action: str, payload: Any) -> None:
+    error = refused(action, "request", payload, version)
+    assert PIN[:8] not in str(error) + repr(error) + str(error.errors) + error.described()
+
+
+def test_a_pin_is_known_by_the_type_beside_it_in_1_6_as_well() -> None:
+    error = refused("Authorize", "request", {"idTag": PIN, "type": "KeyCode"})
+    assert PIN[:8] not in str(error.errors)
+    assert PIN[:8] in str(refused("Authorize", "request", {"idTag": PIN}))
+
+
 @pytest.mark.parametrize(("value", "shown"), [(12345, "a number"), (True, "a boolean"), (None, "null")])
 def test_a_secret_is_described_by_its_type(value: Any, shown: str) -> None:
     error = refused("ChangeConfiguration", "request", {"key": "AuthorizationKey", "value": value})

@@ -105,3 +105,13 @@ def test_an_identity_that_no_central_system_takes_is_refused(identity: str) -> N
         Endpoint("ws://127.0.0.1", identity)
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://user:s3cret@host/?s3cret", "ws://user:s3/c?r#et@host:x/", "ws://host/?token=s3cret#part"],
+)
+def test_an_error_shows_no_credentials_of_a_url(url: str) -> None:
+    with pytest.raises(ValueError, match="invalid URL") as caught:
+        Endpoint(url, "CP1")
+    assert "s3" not in str(caught.value)

@@ -210,7 +210,7 @@ def test_what_is_dropped_is_not_kept(connected: Connected) -> None:
             peer.send_text("another")
         peer.sock.close()
         assert end.wait_for_end() == 1008
-        assert end.websocket._frames._buffer == b""
+        assert end.websocket._frames.buffer == b""
 
 
 def test_half_a_message_is_not_kept_when_the_other_half_will_not_be_read(connected: Connected) -> None:
@@ -219,4 +219,4 @@ def test_half_a_message_is_not_kept_when_the_other_half_will_not_be_read(connect
         assert peer.read_close()[0] == 1002
         peer.sock.close()
         assert end.wait_for_end() == 1002
-        assert end.websocket._parts == []
+        assert end.websocket._parts == b""

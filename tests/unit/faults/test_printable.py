@@ -9,7 +9,7 @@ import pytest
 
 from ocppsync.errors import CallErrorReceived
 from ocppsync.events import HandlerFailed, LoggingObserver, MessageReceived, Refused
-from ocppsync.printable import shown, shown_all
+from ocppsync.faults.printable import shown, shown_all
 from ocppsync.throttled_log import ThrottledLog
 
 EVIL = "x\r\n2026-01-01 CRITICAL forged \x1b[2J\x9b\u202e\ud83d"
