@@ -6,6 +6,8 @@ import pickle
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+from .faults.printable import shown
+
 __all__ = [
     "CallError",
     "CallErrorReceived",
@@ -173,13 +175,13 @@ class CallErrorReceived(OCPPRequestError):
         action: str,
         message_id: str,
         peer: str | None = None,
-        shown: str | None = None,
+        masked_description: str | None = None,
     ) -> None:
-        text = f"{peer or charge_point_id} answered {action} with CALLERROR {raw_code}"
-        # The text of an error goes to logs, and a description may quote a secret.
-        told = description if shown is None else shown
+        # The peer may have written anything, even a secret, and the text ends in logs.
+        text = f"{peer or charge_point_id} answered {action} with CALLERROR {shown(raw_code)}"
+        told = description if masked_description is None else masked_description
         super().__init__(
-            f"{text}: {told}" if told else text,
+            f"{text}: {shown(told)}" if told else text,
             charge_point_id=charge_point_id,
             action=action,
             message_id=message_id,

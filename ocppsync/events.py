@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from .errors import Delivery, ValidationError
-from .interrupts import raise_interrupt
+from .faults.interrupts import raise_interrupt
+from .faults.printable import shown
 
 __all__ = [
     "Closed",
@@ -163,10 +164,10 @@ class LoggingObserver:
             arrow = "->" if isinstance(event, MessageReceived) else "<-"
             duration = "" if event.seconds is None else f" after {event.seconds:.3f} s"
             self._logger.log(
-                self._level, "%s %s %s %s%s", event.charge_point_id, arrow, event.kind, event.action, duration
+                self._level, "%s %s %s %s%s", event.charge_point_id, arrow, event.kind, shown(event.action), duration
             )
         else:
-            self._logger.log(self._level, "%s", event)
+            self._logger.log(self._level, "%s", shown(str(event), 1000))
 
 
 def observed_by(observers: Sequence[Observer]) -> Observer | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Hashable, Mapping
 
+from .faults.printable import shown_all
+
 __all__ = ["ThrottledLog", "is_power_of_two"]
 
 
@@ -37,12 +39,12 @@ class ThrottledLog:
             logger: the logger to write to.
             kind: faults of the same kind are counted together. Each kind is kept, so a peer must not be able to invent
                 kinds.
-            text, args: the message, as for `logging.Logger.log`.
+            text, args: the message, as for `logging.Logger.log`; what the peer sent may be among the arguments.
             level: the log level.
         """
         count = self._counts[kind] = self._counts.get(kind, 0) + 1
         if count == 1:
-            logger.log(level, f"%s: {text}", self._peer, *args, extra=self._log_fields)
+            logger.log(level, f"%s: {text}", self._peer, *shown_all(args), extra=self._log_fields)
         elif is_power_of_two(count):
             text = f"%s: {text} (%d so far)"
-            logger.log(level, text, self._peer, *args, count, extra=self._log_fields)
+            logger.log(level, text, self._peer, *shown_all(args), count, extra=self._log_fields)

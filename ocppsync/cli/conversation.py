@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, TextIO
 
+from ..faults.printable import printable
 from ..json_text import rewrite
 from ..masking.messages import masked
-from .readable import columns, compact, fit, printable
+from .readable import columns, compact, fit
 
 __all__ = ["Conversation", "LogLines"]
 

@@ -11,22 +11,12 @@ from typing import Any
 from ..json_text import rewrite
 from ..masking.messages import masked
 
-__all__ = ["columns", "compact", "fit", "printable", "quantity"]
+__all__ = ["columns", "compact", "fit", "quantity"]
 
 _MAX_TEXT = 40
 _MAX_ITEMS = 20
 
 # Text.
-
-
-def printable(text: str) -> str:
-    r"""Return ``text`` with unprintable characters as escapes, such as ``\x1b``.
-
-    A peer's text must not move the cursor, ring the bell or change the writing direction.
-    """
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
 
 
 def fit(text: str, width: int) -> str:

@@ -6,8 +6,9 @@ import argparse
 import sys
 
 from ..errors import HandshakeError
+from ..faults.printable import printable
 from ..wire.tls import client_context
-from .readable import printable, quantity
+from .readable import quantity
 
 __all__ = ["run_replay"]
 

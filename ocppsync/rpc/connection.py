@@ -16,7 +16,8 @@ from typing import Any
 
 from ..errors import ProtocolError
 from ..events import Closed, Connected
-from ..interrupts import raise_interrupt
+from ..faults.interrupts import raise_interrupt
+from ..faults.printable import shown_all
 from ..masking.messages import masked
 from ..request import CallResultErrorReceived, ConnectionMetadata
 from ..threads.bounded import BoundedExecutor
@@ -327,4 +328,4 @@ class Connection:
         self._schedule_ping()
 
     def _warn(self, text: str, *args: object) -> None:
-        _logger.warning(text, self._context.peer, *args, extra=self._context.log_fields)
+        _logger.warning(text, self._context.peer, *shown_all(args), extra=self._context.log_fields)

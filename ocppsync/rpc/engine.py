@@ -392,7 +392,7 @@ class Engine:
     ) -> None:
         if message_id == UNREADABLE_ID and isinstance(answer, frames.CallErrorFrame):
             text = f"{answer.code} {masked(answer.description)}"[:_MAX_ECHO]
-            self._throttled.log(_logger, "unreadable", "could not read a message of ours: %r", text)
+            self._throttled.log(_logger, "unreadable", "could not read a message of ours: %s", repr(text))
         else:
             self._throttled.log(
                 _logger, "stray", "its answer to %.40r is dropped: no CALL of ours has that id", message_id

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ProtocolError
+from ..faults.printable import shown
 from ..json_text import MAX_DEPTH, decoder, is_too_deep, write
 
 CALL, CALLRESULT, CALLERROR, CALLRESULTERROR, SEND = 2, 3, 4, 5, 6
@@ -134,7 +135,7 @@ def _checked_array(text: str, rules: FrameRules) -> list[Any]:
     if kind not in rules.types:
         readable = message_id if isinstance(message_id, str) else None
         raise ProtocolError(
-            f"unknown message type {kind}",
+            f"unknown message type {shown(str(kind), 40)}",
             error_code="MessageTypeNotSupported",
             message_id=readable,
             message_type=kind,

@@ -264,7 +264,7 @@ class Requester:
                 code=context.messages.codec.code(answer.code),
                 raw_code=answer.code,
                 description=answer.description,
-                shown=masked(answer.description),
+                masked_description=masked(answer.description),
                 details=answer.details,
                 charge_point_id=context.metadata.charge_point_id,
                 action=call.action,

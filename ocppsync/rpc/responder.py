@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from ..errors import CallError
 from ..events import HandlerFailed, ValidationFailed
+from ..faults.printable import shown, shown_all
 from ..request import RequestMetadata
 from ..threads.callables import name_of
 from ..threads.deadlines import Deadlines
@@ -248,17 +249,20 @@ class Responder:
         except (TypeError, ValueError):
             # JSON cannot represent the details that the handler gave.
             charge_point_id = self._context.metadata.charge_point_id
-            _logger.exception("%s: the CallError of %s failed", charge_point_id, action, extra=self._context.log_fields)
+            text, fields = "%s: the CallError of %s failed", self._context.log_fields
+            _logger.exception(text, charge_point_id, shown(action), extra=fields)
             return codec.call_error(message_id, "InternalError", "internal error")
 
     # The log and the observers.
 
     def _warn(self, text: str, *args: object) -> None:
-        _logger.warning(text, self._context.peer, *args, extra=self._context.log_fields)
+        _logger.warning(text, self._context.peer, *shown_all(args), extra=self._context.log_fields)
 
     def _log_dropped(self, what: str, message_id: frames.MessageId, error: TransportClosedError) -> None:
         peer, fields = self._context.peer, self._context.log_fields
-        _logger.info("%s: the answer to %s %s was dropped: %s", peer, what, message_id, error, extra=fields)
+        _logger.info(
+            "%s: the answer to %s %s was dropped: %s", peer, shown(what), shown(str(message_id)), error, extra=fields
+        )
 
     def _log_unregistered(self, action: str, text: str) -> None:
         # A policy may refuse any action, and a peer may invent actions: all unknown actions are one kind.
@@ -267,7 +271,7 @@ class Responder:
 
     def _report_failure(self, action: str, error: BaseException) -> None:
         charge_point_id, fields = self._context.metadata.charge_point_id, self._context.log_fields
-        _logger.exception("%s: the handler of %s failed", charge_point_id, action, extra=fields)
+        _logger.exception("%s: the handler of %s failed", charge_point_id, shown(action), extra=fields)
         self._observe_failure(action, error)
 
     def _observe_failure(self, action: str, error: BaseException) -> None:
@@ -288,6 +292,6 @@ def _run_hook(hook: ActionHandler, event: Dispatch, metadata: RequestMetadata, c
     try:
         hook(event.frame.payload, metadata)
     except Exception:
-        text = "%s: what runs after %s failed: %s"
-        name = name_of(hook)
-        _logger.exception(text, metadata.charge_point_id, event.frame.action, name, extra=context.log_fields)
+        text, name = "%s: what runs after %s failed: %s", name_of(hook)
+        action = shown(event.frame.action)
+        _logger.exception(text, metadata.charge_point_id, action, name, extra=context.log_fields)

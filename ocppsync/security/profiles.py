@@ -19,7 +19,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from ..errors import CallErrorReceived, OCPPRequestError
-from ..interrupts import raise_interrupt
+from ..faults.interrupts import raise_interrupt
 from ..request import ConnectionMetadata
 from ..rpc.registration import OutcomeListener
 from ..server.admission import Credentials

@@ -14,6 +14,7 @@ from functools import partial
 
 from ..budget import Budget
 from ..events import Observer, Refused
+from ..faults.printable import shown
 from ..limits import Limits, Timeouts
 from ..rpc.context import log_fields
 from ..throttled_log import is_power_of_two
@@ -258,8 +259,8 @@ class Acceptor:
 def log_refusal(refusal: RefusalError, request: HttpRequest) -> None:
     """Log a refused request with the reason."""
     host, port = request.remote_address
-    shown = shown_target(request.path) or "-"
-    _logger.warning("refused %s:%d %s with HTTP %d: %s", host, port, shown, refusal.status, refusal.reason)
+    path, reason = shown(shown_target(request.path) or "-", 200), shown(refusal.reason)
+    _logger.warning("refused %s:%d %s with HTTP %d: %s", shown(host, 50), port, path, refusal.status, reason)
 
 
 def report_refusal(refusal: RefusalError, request: HttpRequest, observe: Observer | None) -> None:

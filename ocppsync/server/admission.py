@@ -8,11 +8,11 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ..interrupts import raise_interrupt
+from ..faults.interrupts import raise_interrupt
 from ..request import ConnectionMetadata
 from ..rpc.context import SecurityChecks
 from ..validation.catalogue import COMPRESSED_BY_DEFAULT, SUBPROTOCOLS
-from ..wire.http import HttpRequest, RefusalError, check_upgrade, identity_of, offered_protocols
+from ..wire.http import HttpRequest, RefusalError, check_upgrade, identity_fault, identity_of, offered_protocols
 
 _logger = logging.getLogger(__name__)
 
@@ -162,6 +162,10 @@ class AdmissionPolicy:
         if not isinstance(identity, str):
             _logger.error("identify must return the identity as str, or None, not %s", type(identity).__name__)
             raise RefusalError(500, "identify returned neither str nor None")
+        fault = identity_fault(identity)
+        if fault is not None:
+            _logger.error("identify returned %r, which %s; return None to refuse a charge point", identity[:50], fault)
+            raise RefusalError(500, f"the identity from identify {fault}")
         return identity
 
     def _authenticate(

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum, auto
 
-from ..interrupts import raise_interrupt
+from ..faults.interrupts import raise_interrupt
+from ..faults.printable import shown
 from ..request import ConnectionMetadata
 from ..rpc.connection import Connection
 from ..rpc.context import ConnectionContext
@@ -276,7 +277,8 @@ class ConnectionServer:
         charge_point_id, fields = admitted.charge_point_id, admitted.log_fields
         previous = self._registry.add(connection)
         (host, port), subprotocol = admitted.http_request.remote_address, admitted.decision.subprotocol
-        _logger.info("%s connected from %s:%d (%s)", charge_point_id, host, port, subprotocol, extra=fields)
+        text = "%s connected from %s:%d (%s)"
+        _logger.info(text, charge_point_id, shown(host, 50), port, subprotocol, extra=fields)
         try:
             if previous is not None:
                 self._replace(previous, fields)

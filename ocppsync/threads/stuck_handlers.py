@@ -9,6 +9,7 @@ import traceback
 from itertools import islice
 from typing import NamedTuple
 
+from ..faults.printable import shown
 from .pool import Workers
 from .timer import Timer
 
@@ -101,5 +102,5 @@ class StuckHandlerDetector:
     def _described(self) -> str:
         # A copy, since handlers begin and end meanwhile.
         running = sorted(self._running.copy().items(), key=lambda item: item[1].since)
-        handlers = (f"{one.action} of {one.peer} at {self.stack_of(thread)}" for thread, one in running)
+        handlers = (f"{shown(one.action)} of {one.peer} at {self.stack_of(thread)}" for thread, one in running)
         return "; ".join(handlers) or "none of them runs a handler of an action"

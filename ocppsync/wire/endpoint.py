@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, quote, urlsplit
 
 from ..errors import HandshakeError
 from . import upgrade
-from .http import Headers, HttpRequest, shown_target
+from .http import Headers, HttpRequest, identity_fault, shown_target
 from .streams import Stream, TLSStream
 from .tls import server_fault
 from .websocket import WebSocket
@@ -30,7 +30,7 @@ class Endpoint:
         charge_point_id: the identity, which is percent-encoded and appended to the path.
 
     Raises:
-        ValueError: ``url`` is not a valid ws or wss URL, or the identity is empty.
+        ValueError: ``url`` is not a valid ws or wss URL, or the identity is empty, too long or has control characters.
     """
 
     def __init__(self, url: str, charge_point_id: str) -> None:
@@ -39,8 +39,9 @@ class Endpoint:
             # Without the user information and the query: they may hold credentials.
             shown = shown_target(url)
             raise ValueError(f"invalid URL {shown!r}: expected one such as ws://host:port/path or wss://host/path")
-        if not charge_point_id:
-            raise ValueError("the identity of the charge point is empty")
+        fault = identity_fault(charge_point_id)
+        if fault is not None:
+            raise ValueError(f"the identity of the charge point {fault}: {charge_point_id[:50]!r}")
         self.charge_point_id = charge_point_id
         self.secure = parts.scheme == "wss"
         self.host = parts.hostname

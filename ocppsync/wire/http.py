@@ -19,7 +19,10 @@ from .streams import Stream
 _SECRET = re.compile(r"auth|cookie|token|key|secret|password|credential|cert")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _TARGET = re.compile(r"[\x21-\x7e]+")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # includes every line separator
+# Every line separator; half surrogate pairs, which cannot be encoded; and what changes the writing direction.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+MAX_IDENTITY = 255
+"""The longest identity in characters; OCPP 2.x allows 48 (4/201 §3.1.1)."""
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _METHOD = re.compile(r"[A-Z]{1,20}")
 _PROTOCOL = re.compile(r"[A-Z]{1,10}(?:/[\d.]{1,10})?")
@@ -130,7 +133,7 @@ def identity_of(path: str) -> str:
     The path is split before decoding, because an identity may contain a slash as ``%2F``.
 
     Raises:
-        RefusalError: there is no identity (404), or it is not UTF-8 or has control characters (400).
+        RefusalError: there is no identity (404), or it is not UTF-8, too long or has control characters (400).
     """
     last = path.removesuffix("/").rpartition("/")[2]
     try:
@@ -139,9 +142,24 @@ def identity_of(path: str) -> str:
         raise RefusalError(400, "the identity in the path is not UTF-8") from None
     if not identity:
         raise RefusalError(404, "the path has no charge point identity")
-    if _CONTROL.search(identity):
-        raise RefusalError(400, "the identity in the path contains control characters")
+    fault = identity_fault(identity)
+    if fault is not None:
+        raise RefusalError(400, f"the identity in the path {fault}")
     return identity
+
+
+def identity_fault(identity: str) -> str | None:
+    """Return why a text cannot be the identity of a charge point, as the end of a sentence, or None.
+
+    Identities are in log lines, thread names and mappings: whoever chooses them must not forge lines or fill memory.
+    """
+    if not identity:
+        return "is empty"
+    if len(identity) > MAX_IDENTITY:
+        return f"has {len(identity)} characters; at most {MAX_IDENTITY} are allowed"
+    if _CONTROL.search(identity):
+        return "contains control characters"
+    return None
 
 
 def shown_target(target: str) -> str:

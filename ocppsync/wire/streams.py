@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..interrupts import raise_interrupt
+from ..faults.interrupts import raise_interrupt
 
 _logger = logging.getLogger(__name__)
 _LINGER = 1.0

@@ -25,6 +25,7 @@ from wsproto.utilities import generate_accept_token
 
 from ..budget import Budget
 from ..errors import HandshakeError
+from ..faults.printable import printable, shown
 from .deflate import Deflate
 from .streams import Stream
 from .websocket import WebSocket
@@ -100,7 +101,7 @@ class _ClientSide(simple_websocket.Client):
                 body += bytes(event.data)
                 if event.body_finished:
                     break
-        return body[:200].decode("utf-8", "replace").strip()
+        return printable(body[:200].decode("utf-8", "replace").strip())
 
 
 def accept(
@@ -201,7 +202,7 @@ def connect(
         raise HandshakeError("the central system did not answer the handshake in time") from None
     except (OSError, ValueError, WebSocketProtocolError, HTTPProtocolError) as error:
         # ValueError: a header of the request or the response has invalid characters.
-        raise HandshakeError(f"the handshake failed: {error}") from error
+        raise HandshakeError(f"the handshake failed: {shown(str(error))}") from error
     stream.set_read_timeout(None)
     stream.unread(frames)
     return WebSocket(

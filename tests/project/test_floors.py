@@ -17,8 +17,8 @@ FILES = {
 """Every file by its name: ``errors``, ``rpc/engine``, and ``rpc`` for the ``__init__`` of a folder."""
 GENERATED = re.compile(r"v\d+")
 ROOMS = [
-    "json_text",
-    "_version budget clock errors interrupts lenient masking throttled_log",
+    "faults json_text",
+    "_version budget clock errors lenient masking throttled_log",
     "threads wire",
     "request validation",
     "events options recording v16 v201 v21 vendor",

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from ocppsync.cli.readable import compact, fit, printable
+from ocppsync.cli.readable import compact, fit
+from ocppsync.faults.printable import printable
 
 # Text.
 

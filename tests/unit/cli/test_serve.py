@@ -224,7 +224,7 @@ def test_a_refused_connection_is_shown_with_its_reason(serving: Program) -> None
 
 def test_control_characters_of_a_peer_are_escaped(serving: Program) -> None:
     evil = "\x1b[2J\x07\x9b31m\u202e\r\n"
-    with charge_point(port_of(serving), "%E2%80%AEEVIL") as call:
+    with charge_point(port_of(serving), "%E2%80%8BEVIL") as call:
         call(2, "1", "DataTransfer", {"vendorId": evil, "data": evil})
         call(2, evil[:10], evil[:10], {})
         serving.wait_for(r"EVIL +→ DataTransfer +vendorId=")

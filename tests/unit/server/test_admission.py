@@ -280,7 +280,7 @@ def test_an_exception_in_a_hook_refuses(hook: str, caplog: pytest.LogCaptureFixt
     assert "let me in" not in refusal_response(refused).decode()
 
 
-@pytest.mark.parametrize(("path", "identity"), [("/", "X"), ("/CP1", "X"), ("/%FF", "a/b\n")])
+@pytest.mark.parametrize(("path", "identity"), [("/", "X"), ("/CP1", "X"), ("/%FF", "a/b")])
 def test_identify_overrides_the_path(path: str, identity: str) -> None:
     seen: list[Any] = []
 
@@ -294,6 +294,39 @@ def test_identify_overrides_the_path(path: str, identity: str) -> None:
     asked = request(path)
     assert AdmissionPolicy(["ocpp1.6"], authorize=authorize, identify=identify).admit(asked).charge_point_id == identity
     assert seen == [asked]
+
+
+@pytest.mark.parametrize(
+    "identity",
+    ["CP1\n", "CP1\r\n2026 CRITICAL forged", "\x1b[2JCP1", "\x00", "\x85", "\u2028", "\u202eCP1", "\ud83d", "x" * 256],
+)
+def test_an_identity_from_identify_is_checked(identity: str, caplog: pytest.LogCaptureFixture) -> None:
+    gate = AdmissionPolicy(["ocpp1.6"], identify=lambda asked: identity)
+    refused = refusal(lambda: gate.admit(request()))
+    assert refused.status == 500
+    (record,) = caplog.records
+    assert record.levelname == "ERROR"
+    assert "identify returned" in record.getMessage()
+    assert "return None to refuse a charge point" in record.getMessage()
+    assert record.getMessage().isprintable()
+    assert len(record.getMessage()) < 400
+
+
+@pytest.mark.parametrize("identity", ["x" * 255, "Ladesäule 1", "CP|1", "a/b", "\u4e2d\u6587"])
+def test_other_identities_are_taken(identity: str) -> None:
+    gate = AdmissionPolicy(["ocpp1.6"], identify=lambda asked: identity)
+    assert gate.admit(request()).charge_point_id == identity
+
+
+@pytest.mark.parametrize(("length", "status"), [(255, None), (256, 400), (10_000, 400)])
+def test_the_length_of_an_identity_in_a_path_is_limited(length: int, status: int | None) -> None:
+    gate = AdmissionPolicy(["ocpp1.6"])
+    if status is None:
+        assert len(gate.admit(request("/" + "x" * length)).charge_point_id) == length
+    else:
+        refused = refusal(lambda: gate.admit(request("/" + "x" * length)))
+        assert refused.status == status
+        assert len(refused.reason) < 200
 
 
 @pytest.mark.parametrize("identity", [None, ""])

@@ -99,6 +99,14 @@ def test_an_identity_is_needed() -> None:
         Endpoint("ws://example", "")
 
 
+@pytest.mark.parametrize("identity", ["", "CP1\n", "\x1b[2J", "\ud83d", "x" * 256])
+def test_an_identity_that_no_central_system_takes_is_refused(identity: str) -> None:
+    with pytest.raises(ValueError, match="the identity of the charge point") as caught:
+        Endpoint("ws://127.0.0.1", identity)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 200
+
+
 @pytest.mark.parametrize(
     "url",
     ["http://user:s3cret@host/?s3cret", "ws://user:s3/c?r#et@host:x/", "ws://host/?token=s3cret#part"],

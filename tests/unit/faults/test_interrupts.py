@@ -12,7 +12,7 @@ from support import DEADLINE
 
 from ocppsync import Headers, HttpRequest, Passwords, SecurityProfiles
 from ocppsync.events import Refused, observed_by
-from ocppsync.interrupts import raise_interrupt
+from ocppsync.faults.interrupts import raise_interrupt
 from ocppsync.server.admission import AdmissionPolicy
 from ocppsync.wire.http import RefusalError
 
