@@ -26,7 +26,7 @@ from .rpc.context import ConnectionOptions
 from .rpc.local_end import LocalEnd
 from .rpc.shares import Shares
 from .security.profiles import SecurityProfiles
-from .server.acceptor import Acceptor
+from .server.acceptor import Acceptor, log_refusal
 from .server.admission import AdmissionPolicy, Authorize, Identify
 from .server.connection_limits import ConnectionLimiter
 from .server.forwarded import ClientAddress
@@ -40,6 +40,7 @@ from .threads.stuck_handlers import StuckHandlerDetector
 from .threads.timer import Timer
 from .validation.catalogue import SUBPROTOCOLS
 from .vendor import VendorAction, name_of
+from .wire.http import HttpRequest, RefusalError
 from .wire.tls import ServerTLS
 from .wire.transport import CloseCode
 
@@ -255,7 +256,7 @@ class CentralSystem(CentralSystemMethods):
     def _make_server(self, executor: Workers, timer: Timer) -> ConnectionServer:
         limiter = ConnectionLimiter(self._options.limits, timer.now)
         acceptor = Acceptor(
-            replace(self._policy, limiter=limiter),
+            replace(self._policy, limiter=limiter, throttle=self._options.throttle),
             limiter=limiter,
             client_address=self._client_address,
             limits=self._options.limits,
@@ -263,6 +264,7 @@ class CentralSystem(CentralSystemMethods):
             ssl_context=self._ssl_context,
             on_raw_socket_data=self._on_raw_socket_data,
             observe=self._options.observe,
+            throttle=self._options.throttle,
         )
         return ConnectionServer(
             ServerContext(
@@ -445,12 +447,14 @@ def local_end_of(central_system: CentralSystem) -> LocalEnd:
     return central_system._end
 
 
-def observer_of(central_system: CentralSystem) -> Observer | None:
-    """Return the observer of a central system, for `ocppsync.wsgi`; not public. None in a process forked later.
+def report_refusal(central_system: CentralSystem, refusal: RefusalError, request: HttpRequest) -> None:
+    """Log a request that was refused, and tell the observers, for `ocppsync.wsgi`; not public.
 
-    Only the process that started it may write to its journal.
+    Not the observers in a process forked later: only the process that started it may write to its journal.
     """
-    return None if is_foreign(central_system._process) else central_system._options.observe
+    options = central_system._options
+    observe = None if is_foreign(central_system._process) else options.observe
+    log_refusal(refusal, request, observe, options.throttle)
 
 
 def _opened(journal: Journal | str | Path | None) -> Journal | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .errors import Delivery, ValidationError
+from .throttled_log import LogThrottle, shortened
 
 __all__ = [
     "Closed",
@@ -146,24 +147,24 @@ class LoggingObserver:
             # Without the text, which may contain secrets.
             arrow = "->" if isinstance(event, MessageReceived) else "<-"
             duration = "" if event.seconds is None else f" after {event.seconds:.3f} s"
-            self._logger.log(
-                self._level, "%s %s %s %s%s", event.charge_point_id, arrow, event.kind, event.action, duration
-            )
+            name, action = shortened(event.charge_point_id), shortened(event.action)
+            self._logger.log(self._level, "%s %s %s %s%s", name, arrow, event.kind, action, duration)
         else:
-            self._logger.log(self._level, "%s", event)
+            self._logger.log(self._level, "%s", shortened(event))
 
 
 def observed_by(observers: Sequence[Observer]) -> Observer | None:
     """Return one observer that calls all of them and never raises; None if there are none."""
     if not observers:
         return None
-    snapshot = tuple(observers)
+    snapshot, throttle = tuple(observers), LogThrottle()
 
     def notify(event: Event) -> None:
         for observer in snapshot:
             try:
                 observer(event)
-            except Exception:
-                _logger.exception("observer failed on %s", type(event).__name__)
+            except Exception as error:
+                name, text = type(event).__name__, "observer failed on %s"
+                throttle.log(_logger, "", name, text, name, level=logging.ERROR, error=error)
 
     return notify

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from .central_system import CentralSystem, observer_of, server_of
-from .server.acceptor import AdmittedRequest, log_refusal
+from .central_system import CentralSystem, report_refusal, server_of
+from .server.acceptor import AdmittedRequest
 from .server.serving import ConnectionServer
 from .wire.http import Headers, HttpRequest, RefusalError, refusal_parts
 
@@ -53,7 +53,7 @@ def wsgi_app(central_system: CentralSystem) -> WSGIApplication:
             server = server_of(central_system)
             handover = _Handover(server, sock, server.admit(request))
         except RefusalError as refusal:
-            log_refusal(refusal, request, observer_of(central_system))
+            report_refusal(central_system, refusal, request)
             return _refuse(refusal, start_response)
         # Only the server's access log sees this status. It cannot be 101: Flask drops the body of a 101 response, and
         # the body is the connection.

@@ -18,9 +18,7 @@ from ..events import Closed, Connected
 from ..masking import masked
 from ..request import CallResultErrorReceived, ConnectionMetadata
 from ..threads.bounded import BoundedExecutor
-from ..threads.pool import run_logged
 from ..threads.timer import TimerHandle
-from ..throttled_log import ThrottledLog
 from ..wire.transport import CloseCode, Transport
 from .context import ConnectionContext
 from .engine import AnswerRejected, ConnectionState, Dispatch, Engine, Late, Reply, Settle
@@ -45,7 +43,6 @@ class Connection:
         self.metadata: ConnectionMetadata = context.metadata
         self._transport = transport
         self._context = context
-        self._throttled = ThrottledLog(context.peer, context.log_fields)  # for the reader
         outbox = Outbox(transport, context)
         self._responder = Responder(context, outbox)
         self.reply_to: object = weakref.ref(self._responder)
@@ -56,7 +53,7 @@ class Connection:
             refuses_at_once=self._refuses_at_once,
             answers=context.answers,
             reply_to=self.reply_to,
-            throttled=self._throttled,
+            throttled=context.peer_log,
             max_queued=context.options.limits.queued_requests,
         )
         self._requester = Requester(context, self._engine, outbox)
@@ -107,9 +104,9 @@ class Connection:
             # Ends: it blocks only in `receive`, which returns None after a Close, the end of the stream, or `abort`.
             while (text := self._transport.receive()) is not None:
                 self._receive(text)
-        except Exception:
-            text = "%s: the reader failed; the connection is aborted"
-            _logger.exception(text, known.charge_point_id, extra=context.log_fields)
+        except Exception as error:
+            text = "the reader failed; the connection is aborted"
+            context.own_log.log(_logger, "reader", text, level=logging.ERROR, error=error)
         finally:
             # First: functions on the timer must not start anything after this.
             self._requester.end("the connection ended", ConnectionState.CLOSED)
@@ -154,9 +151,9 @@ class Connection:
     def _call_raw_hook(self, hook: Any, text: str) -> None:
         try:
             hook(text, self.metadata)
-        except Exception:
-            fields = self._context.log_fields
-            _logger.exception("%s: on_raw_websocket_data failed", self.metadata.charge_point_id, extra=fields)
+        except Exception as error:
+            text = "on_raw_websocket_data failed"
+            self._context.own_log.log(_logger, "raw", text, level=logging.ERROR, error=error)
 
     def _refuses_at_once(self, action: str) -> bool:
         # A CALL that the policy refuses gets the policy's answer in its turn, with or without a handler. Other CALLs
@@ -182,7 +179,7 @@ class Connection:
         )
         # Without the details: they may quote our answer.
         text = "it cannot use the answer to its %s: %.50r %.255r"
-        self._throttled.log(_logger, "rejection", text, rejected.action, error.code, masked(error.description))
+        self._context.peer_log.log(_logger, "rejection", text, rejected.action, error.code, masked(error.description))
         hook, waiting = self._context.options.on_call_result_error, self._rejections
         if hook is None or waiting is None or not self._context.share.take(size):
             return
@@ -191,7 +188,12 @@ class Connection:
 
     def _tell_rejection(self, hook: Callable[..., object], received: CallResultErrorReceived, size: int) -> None:
         self._context.share.give(size)
-        run_logged(hook, received)
+        try:
+            hook(received)
+        except BaseException as error:
+            self._context.own_log.log(
+                _logger, "on_call_result_error", "on_call_result_error failed", level=logging.ERROR, error=error
+            )
 
     # Our CALLs, from any thread.
 
@@ -248,8 +250,13 @@ class Connection:
         self._transport.abort()
 
     def _abort_in_time(self) -> None:
+        if self._ended:
+            return  # the reader has cancelled its appointments
         context = self._context
         self._close_timer = context.timer.call_later(context.options.timeouts.close, self._transport.abort)
+        # Again: the reader may have cancelled them just before this one was made.
+        if self._ended:
+            self._close_timer.cancel()
 
     # Pings and idleness, on the timer.
 
@@ -286,4 +293,4 @@ class Connection:
         self._schedule_ping()
 
     def _warn(self, text: str, *args: object) -> None:
-        _logger.warning(text, self._context.peer, *args, extra=self._context.log_fields)
+        self._context.peer_log.about(_logger, text, *args)

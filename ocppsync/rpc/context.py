@@ -12,6 +12,7 @@ from ..options import check_positive
 from ..request import CallResultErrorReceived, ConnectionMetadata
 from ..threads.stuck_handlers import StuckHandlerDetector
 from ..threads.timer import Timer
+from ..throttled_log import LogThrottle, ThrottledLog
 from ..validation.catalogue import Role
 from .answer_memory import AnswerMemory
 from .connection_observer import ConnectionObserver
@@ -37,6 +38,7 @@ class ConnectionOptions:
     on_raw_websocket_data: Callable[[str, ConnectionMetadata], object] | None = None
     on_call_result_error: Callable[[CallResultErrorReceived], object] | None = None
     observe: Observer | None = None
+    throttle: LogThrottle = field(default_factory=LogThrottle)
     limits: Limits = field(default_factory=Limits)
     timeouts: Timeouts = field(default_factory=Timeouts)
 
@@ -77,6 +79,8 @@ class ConnectionContext:
         log_fields: the attributes of log records about this connection (docs/logging.md).
         peer: the name of the peer in errors and log lines about what it did. Those about this end use the identity.
         observe: tells the observers of the events of this connection; None: there are none.
+        peer_log: for log lines about what the peer did.
+        own_log: for log lines about this end, such as its handlers, that the peer caused.
     """
 
     metadata: ConnectionMetadata
@@ -92,11 +96,16 @@ class ConnectionContext:
     log_fields: Mapping[str, object]
     peer: str = field(init=False)
     observe: Observer | None = field(init=False)
+    peer_log: ThrottledLog = field(init=False)
+    own_log: ThrottledLog = field(init=False)
 
     def __post_init__(self) -> None:
         observe = self.options.observe
         object.__setattr__(self, "observe", None if observe is None else ConnectionObserver(observe, self.timer))
-        object.__setattr__(self, "peer", peer_name(self.messages.role, self.metadata.charge_point_id))
+        identity, throttle = self.metadata.charge_point_id, self.options.throttle
+        object.__setattr__(self, "peer", peer_name(self.messages.role, identity))
+        object.__setattr__(self, "peer_log", ThrottledLog(self.peer, self.log_fields, throttle))
+        object.__setattr__(self, "own_log", ThrottledLog(identity, self.log_fields, throttle))
 
 
 def peer_name(role: Role, charge_point_id: str) -> str:

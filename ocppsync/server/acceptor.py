@@ -11,12 +11,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..budget import Budget
 from ..events import Observer, Refused
 from ..limits import Limits, Timeouts
 from ..rpc.context import log_fields
+from ..throttled_log import LogThrottle
 from ..wire import upgrade
 from ..wire.addresses import rate_limit_key
 from ..wire.http import (
@@ -88,6 +89,7 @@ class Acceptor:
         ssl_context: for TLS; None for plain connections.
         on_raw_socket_data: called with all bytes read, after TLS.
         observe: called with a `Refused` event for each refused request.
+        throttle: counts what peers cause, for the log.
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class Acceptor:
         ssl_context: ssl.SSLContext | ServerTLS | None = None,
         on_raw_socket_data: Callable[[bytes], object] | None = None,
         observe: Observer | None = None,
+        throttle: LogThrottle | None = None,
     ) -> None:
         self._policy = policy
         self._limiter = limiter
@@ -111,6 +114,7 @@ class Acceptor:
         self._ssl_context = ssl_context
         self._on_raw_socket_data = on_raw_socket_data
         self._observe = observe
+        self._throttle = throttle or LogThrottle()
         self._lock = threading.Lock()  # guards everything below
         self._handshakes: dict[Stream, _Handshake] = {}  # in progress, oldest first
         self._by_peer: Counter[str] = Counter()  # handshakes by rate-limit key
@@ -124,7 +128,8 @@ class Acceptor:
         try:
             stream = self._open_stream(sock)
         except OSError as error:
-            _logger.info("a connection ended before its handshake: %s", error)
+            text = "a connection ended before its handshake: %s"
+            self._throttle.log(_logger, "", text, text, error, level=logging.INFO)
             sock.close()
             return None
         if not self._begin_handshake(stream):
@@ -155,7 +160,7 @@ class Acceptor:
                     self._by_peer[handshake.peer] += 1
             closed = self._closed
         if warning is not None:
-            _logger.warning("%s", warning)
+            self._throttle.log(_logger, handshake.peer or "", "handshakes", "%s", warning)
         if not room:
             return False
         if oldest is not None:
@@ -218,16 +223,18 @@ class Acceptor:
     def plain_stream(self, sock: socket.socket) -> Stream:
         """Return the stream of a connection without TLS; raises OSError if the connection has ended."""
         sock.settimeout(None)
-        return Stream(sock, write_timeout=self._timeouts.write, on_data=self._on_raw_socket_data)
+        return Stream(sock, **self._stream_options())
 
     def _open_stream(self, sock: socket.socket) -> Stream:
         context = self._ssl_context.context if isinstance(self._ssl_context, ServerTLS) else self._ssl_context
-        if context is None:
-            return Stream(sock, write_timeout=self._timeouts.write, on_data=self._on_raw_socket_data)
-        return TLSStream(sock, context=context, write_timeout=self._timeouts.write, on_data=self._on_raw_socket_data)
+        options = self._stream_options()
+        return Stream(sock, **options) if context is None else TLSStream(sock, context=context, **options)
+
+    def _stream_options(self) -> dict[str, Any]:
+        write, on_data = self._timeouts.write, self._on_raw_socket_data
+        return {"write_timeout": write, "on_data": on_data, "throttle": self._throttle}
 
     def _handshake(self, stream: Stream, deadline: float) -> UpgradedConnection | None:
-        host, port = stream.remote_address
         request = HttpRequest("", "", "", Headers(), stream.remote_address)  # until one is read
         try:
             if isinstance(stream, TLSStream):
@@ -240,22 +247,28 @@ class Acceptor:
                 admitted.slot.release()
                 raise
         except RefusalError as refusal:
-            log_refusal(refusal, request, self._observe)
+            log_refusal(refusal, request, self._observe, self._throttle)
             _send_refusal(stream, refusal)
         except DisconnectedError as error:
-            _logger.log(error.level, "WebSocket handshake with %s:%d failed: %s", host, port, error)
+            self._log(stream, "WebSocket handshake with %s:%d failed: %s", error, level=error.level)
         except ssl.SSLEOFError:
-            _logger.info("TLS handshake with %s:%d failed: the peer closed the connection", host, port)
+            self._log(stream, "TLS handshake with %s:%d failed: the peer closed the connection")
         except ssl.SSLError as error:
-            _logger.warning("TLS handshake with %s:%d failed: %s", host, port, _tls_error_text(error))
+            self._log(stream, "TLS handshake with %s:%d failed: %s", _tls_error_text(error), level=logging.WARNING)
         except OSError as error:
-            _logger.info("lost the connection of %s:%d during the handshake: %s", host, port, error)
-        except Exception:
-            _logger.exception("unexpected error in the handshake with %s:%d", host, port)
+            self._log(stream, "lost the connection of %s:%d during the handshake: %s", error)
+        except Exception as error:
+            self._log(stream, "unexpected error in the handshake with %s:%d", level=logging.ERROR, error=error)
         else:
             stream.set_read_timeout(None)
             return upgraded
         return None
+
+    def _log(
+        self, stream: Stream, text: str, *args: object, level: int = logging.INFO, error: Exception | None = None
+    ) -> None:
+        host, port = stream.remote_address
+        self._throttle.log(_logger, rate_limit_key(host), text, text, host, port, *args, level=level, error=error)
 
     def admit(self, request: HttpRequest) -> AdmittedRequest:
         """Admit a request, which occupies a connection slot until that is released.
@@ -289,11 +302,13 @@ class Acceptor:
         return UpgradedConnection(decision, admitted.http_request, admitted.slot, websocket)
 
 
-def log_refusal(refusal: RefusalError, request: HttpRequest, observe: Observer | None) -> None:
+def log_refusal(refusal: RefusalError, request: HttpRequest, observe: Observer | None, throttle: LogThrottle) -> None:
     """Log a refused request with the reason, and pass it to the observer."""
     host, port = request.remote_address
     path = shown_target(request.path)
-    _logger.warning("refused %s:%d %s with HTTP %d: %s", host, port, path or "-", refusal.status, refusal.reason)
+    who, kind = rate_limit_key(request.client_address), ("refused", refusal.status)
+    text = "refused %s:%d %.200s with HTTP %d: %s"
+    throttle.log(_logger, who, kind, text, host, port, path or "-", refusal.status, refusal.reason)
     if observe is not None:
         observe(Refused(request.client_address, path, refusal.status, refusal.reason))
 

@@ -10,7 +10,9 @@ from typing import Protocol
 
 from ..request import ConnectionMetadata
 from ..rpc.context import SecurityChecks
+from ..throttled_log import LogThrottle
 from ..validation.catalogue import COMPRESSED_BY_DEFAULT, SUBPROTOCOLS
+from ..wire.addresses import rate_limit_key
 from ..wire.http import HttpRequest, RefusalError, check_upgrade, identity_of, offered_protocols
 
 _logger = logging.getLogger(__name__)
@@ -85,6 +87,7 @@ class AdmissionPolicy:
             it (4/201 §3.3), but not for 1.6 (J16 §5.1).
         limiter: limits failed authentications; None: no limit.
         realm: named by the challenge of a 401 response.
+        throttle: counts what peers cause, for the log.
     """
 
     protocols: Sequence[str]
@@ -96,6 +99,7 @@ class AdmissionPolicy:
     compression: bool | None = None
     limiter: AttemptLimiter | None = None
     realm: str = field(default="ocpp")
+    throttle: LogThrottle = field(default_factory=LogThrottle, compare=False)
 
     def admit(self, request: HttpRequest) -> UpgradeDecision:
         """Return how to answer a request; checks the path first, then the credentials, then the subprotocol.
@@ -125,12 +129,12 @@ class AdmissionPolicy:
         try:
             identity = self.identify(request)
         except Exception as error:
-            _logger.exception("identify raised an exception")
+            self._log_fault(request, "identify raised an exception", error=error)
             raise RefusalError(500, "identify raised an exception") from error
         if not identity:
             raise RefusalError(404, "identify returned no identity")
         if not isinstance(identity, str):
-            _logger.error("identify must return the identity as str, or None, not %r", identity)
+            self._log_fault(request, "identify must return the identity as str, or None, not %.100r", identity)
             raise RefusalError(500, "identify returned neither str nor None")
         return identity
 
@@ -149,16 +153,21 @@ class AdmissionPolicy:
         try:
             result = self.authorize(request, charge_point_id)
         except Exception as error:
-            _logger.exception("authorize raised an exception for %r", charge_point_id)
+            self._log_fault(request, "authorize raised an exception for %.100r", charge_point_id, error=error)
             raise RefusalError(500, "authorize raised an exception") from error
         if result is True:
             return
         status = 401 if result is False else result
         if isinstance(status, bool) or not isinstance(status, int) or not 400 <= status <= 599:
-            _logger.error("authorize must return True, False or an HTTP status from 400 to 599, not %r", result)
+            text = "authorize must return True, False or an HTTP status from 400 to 599, not %.100r"
+            self._log_fault(request, text, result)
             raise RefusalError(500, "authorize returned neither a bool nor an HTTP status from 400 to 599")
         challenge = [("WWW-Authenticate", f'Basic realm="{self.realm}"')] if status == 401 else []
         raise RefusalError(status, f"authorize refused {charge_point_id!r}", challenge)
+
+    def _log_fault(self, request: HttpRequest, text: str, *args: object, error: Exception | None = None) -> None:
+        who = rate_limit_key(request.client_address)
+        self.throttle.log(_logger, who, text, text, *args, level=logging.ERROR, error=error)
 
     def _choose_subprotocol(self, offered: Sequence[str]) -> str | None:
         if not offered:

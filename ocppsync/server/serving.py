@@ -19,6 +19,7 @@ from ..rpc.registration import CentralSystemPolicy, MessagePolicy
 from ..threads.pool import Workers
 from ..threads.stuck_handlers import StuckHandlerDetector
 from ..threads.timer import Timer
+from ..throttled_log import ThrottledLog
 from ..validation.catalogue import SUBPROTOCOLS
 from ..wire.http import HttpRequest
 from ..wire.transport import CloseCode, Transport
@@ -29,6 +30,7 @@ from .registry import Registry
 __all__ = ["ConnectionServer", "ServerContext"]
 
 _logger = logging.getLogger(__name__)
+_LONGEST_NAME = 100
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,7 +76,7 @@ class ConnectionServer:
         self._acceptor = context.acceptor
         self._registry = context.registry
         self._close_timeout = context.end.options.timeouts.close
-        self._changed = threading.Condition()  # guards the next field; notified when a thread has finished
+        self._changed = threading.Condition()  # guards the next two fields; notified when a thread has finished
         # The threads that serve a connection. True: started here, and ends with the connection; False: of a WSGI server
         # or a test.
         self._serving: dict[threading.Thread, bool] = {}
@@ -136,7 +138,7 @@ class ConnectionServer:
                 self._serve(upgraded, upgraded.websocket)
             except OSError as error:
                 # The peer disconnected before the 101 response.
-                _logger.info("%s disconnected: %s", admitted.charge_point_id, error, extra=admitted.log_fields)
+                self._log(admitted, "%s disconnected: %s", error)
             finally:
                 with contextlib.suppress(OSError):
                     sock.close()
@@ -167,7 +169,7 @@ class ConnectionServer:
     # One connection.
 
     def _serve(self, admitted: AdmittedRequest, transport: Transport) -> None:
-        threading.current_thread().name = f"ocppsync-reader-{admitted.charge_point_id}"
+        threading.current_thread().name = f"ocppsync-reader-{admitted.charge_point_id[:_LONGEST_NAME]}"
         if self._state is not ServingState.OPEN:
             # `close()` began during authorization.
             transport.abort()
@@ -179,8 +181,7 @@ class ConnectionServer:
             return
         connection = self._make_connection(transport, admitted, SUBPROTOCOLS[subprotocol])
         host, port = admitted.http_request.remote_address
-        text = "%s connected from %s:%d (%s)"
-        _logger.info(text, admitted.charge_point_id, host, port, subprotocol, extra=admitted.log_fields)
+        self._log(admitted, "%s connected from %s:%d (%s)", host, port, subprotocol)
         self._run(connection, transport, admitted)
 
     def _make_connection(self, transport: Transport, admitted: AdmittedRequest, version: str) -> Connection:
@@ -206,10 +207,9 @@ class ConnectionServer:
         return Connection(transport, context)
 
     def _run(self, connection: Connection, transport: Transport, admitted: AdmittedRequest) -> None:
-        charge_point_id, fields = admitted.charge_point_id, admitted.log_fields
         previous = self._registry.add(connection)
         if previous is not None:
-            _logger.warning("%s connected again; closing its previous connection", charge_point_id, extra=fields)
+            self._log(admitted, "%s connected again; closing its previous connection", level=logging.WARNING)
             previous.supersede()
             previous.close(CloseCode.POLICY_VIOLATION, "another connection of the same identity")
         # Send the 101 only now: the client may rely on the central system listing its charge point as connected.
@@ -226,12 +226,12 @@ class ConnectionServer:
             # Free the slot before listeners see "disconnected".
             admitted.slot.release()
             self._registry.remove(connection)
-            _logger.info("%s disconnected (close code %s)", charge_point_id, connection.close_code, extra=fields)
+            self._log(admitted, "%s disconnected (close code %s)", connection.close_code)
 
     def _close_without_protocol(self, admitted: AdmittedRequest, transport: Transport) -> None:
         # J16 §3.2: complete the handshake without naming a subprotocol, then close at once.
         text = "%s and the central system have no common subprotocol; closing the connection"
-        _logger.warning(text, admitted.charge_point_id, extra=admitted.log_fields)
+        self._log(admitted, text, level=logging.WARNING)
         transport.on_closing = lambda: self.context.timer.call_later(self._close_timeout, transport.abort)
         try:
             transport.open()
@@ -241,11 +241,15 @@ class ConnectionServer:
         finally:
             transport.release()
 
+    def _log(self, admitted: AdmittedRequest, text: str, *args: object, level: int = logging.INFO) -> None:
+        who, fields = admitted.charge_point_id, admitted.log_fields
+        ThrottledLog(who, fields, self.context.end.options.throttle).about(_logger, text, *args, level=level)
+
     # Closing.
 
     def drain(self) -> None:
         """Refuse new connections, and handle no more CALLs."""
-        self._state = ServingState.CLOSING
+        self._advance(ServingState.CLOSING)
         self._acceptor.close()
         for connection in self._registry.connections():
             connection.drain()
@@ -257,10 +261,14 @@ class ConnectionServer:
             _close_going_away(connection)
         deadline = time.monotonic() + self._close_timeout
         self._wait(deadline)
-        self._state = ServingState.ABORTING
+        self._advance(ServingState.ABORTING)
         for connection in self._registry.connections():
             connection.abort()
         self._wait(deadline + 1)
+
+    def _advance(self, state: ServingState) -> None:
+        with self._changed:
+            self._state = max(self._state, state)
 
     def _wait(self, deadline: float) -> None:
         this = threading.current_thread()

@@ -9,6 +9,7 @@ import traceback
 from itertools import islice
 from typing import NamedTuple
 
+from ..throttled_log import LogThrottle, shortened
 from .pool import Workers
 from .timer import Timer
 
@@ -43,6 +44,7 @@ class StuckHandlerDetector:
         self._stuck_after = stuck_after
         self._running: dict[int, Running] = {}  # by thread; each changes only its entry
         self._told = False
+        self._throttle = LogThrottle(timer.now)
 
     def start(self) -> None:
         """Check the threads from now on, until the timer is closed."""
@@ -65,14 +67,12 @@ class StuckHandlerDetector:
         """
         handler = self._running.get(threading.get_ident())
         if handler is not None and handler.peer == charge_point_id:
-            _logger.warning(
+            text = (
                 "%s did not answer %s, for which the handler of its own %s waits; it may wait for that answer first: "
-                "send the request from a function that runs after(%r)",
-                charge_point_id,
-                action,
-                handler.action,
-                handler.action,
+                "send the request from a function that runs after(%r)"
             )
+            who, own = charge_point_id, handler.action
+            self._throttle.log(_logger, who, ("deadlock", action, own), text, shortened(who), action, own, own)
 
     def stack_of(self, thread: int) -> str:
         """Return the end of a thread's stack in one line, the innermost call last; never raises."""
@@ -93,7 +93,7 @@ class StuckHandlerDetector:
     def _check(self) -> None:
         since = self._pool.stuck_since
         stuck = since is not None and self._timer.now() - since > self._stuck_after
-        if stuck and not self._told:
+        if stuck and not self._told and self._throttle.due("", "busy"):
             _logger.warning("all handler threads are busy for %g s: %s", self._stuck_after, self._described())
         self._told = stuck
         self.start()
@@ -101,5 +101,5 @@ class StuckHandlerDetector:
     def _described(self) -> str:
         # A copy, since handlers begin and end meanwhile.
         running = sorted(self._running.copy().items(), key=lambda item: item[1].since)
-        handlers = (f"{one.action} of {one.peer} at {self.stack_of(thread)}" for thread, one in running)
+        handlers = (f"{one.action} of {shortened(one.peer)} at {self.stack_of(thread)}" for thread, one in running)
         return "; ".join(handlers) or "none of them runs a handler of an action"

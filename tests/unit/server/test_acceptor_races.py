@@ -137,7 +137,9 @@ def test_the_limit_is_logged_without_the_lock(
     monkeypatch.setattr(acceptor_module, "_SLOW", slow)
     opened = door(**{limit: 1})
     held: list[bool] = []
-    monkeypatch.setattr(acceptor_module._logger, "warning", lambda *args: held.append(opened.acceptor._lock.locked()))
+    monkeypatch.setattr(
+        acceptor_module._logger, "log", lambda *args, **kept: held.append(opened.acceptor._lock.locked())
+    )
     assert opened.acceptor._begin_handshake(opened.knock()[0])
     assert opened.acceptor._begin_handshake(opened.knock()[0]) is (slow < 0)
     assert held == [False]
