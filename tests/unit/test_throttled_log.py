@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
+from typing import Any
 
 import pytest
 from intruder import Intruder
@@ -152,11 +154,12 @@ def test_shortened() -> None:
 def test_two_threads_count_together() -> None:
     throttle = LogThrottle()
     intruder = Intruder(lambda: throttle.due("CP1", "kind"))
-    throttle._lock = intruder.lock
 
-    def clock() -> float:
-        intruder.come()
-        return 0.0
+    class Counts(OrderedDict[Any, Any]):
+        def pop(self, *arguments: Any) -> Any:
+            before = super().pop(*arguments)
+            intruder.come()
+            return before
 
-    throttle._clock = clock
+    throttle._lock, throttle._counts = intruder.lock, Counts()
     assert {throttle.due("CP1", "kind"), intruder.result()} == {1, 2}
