@@ -5,7 +5,7 @@
 Disturbances drop connections, close them, connect one identity twice and restart the server. Every call has a number.
 At the end, each call was answered with its own number, or failed with an exception that a disturbance explains; no
 handler got a number twice; the registry has exactly the connected charge points; and threads, sockets and memory are
-back at their initial level. Otherwise the exit status is 1.
+back at their initial level. Otherwise the exit status is 1. All charge points have passwords.
 """
 
 from __future__ import annotations
@@ -30,10 +30,14 @@ from ocppsync import (
     HandshakeError,
     NotConnectedError,
     OCPPError,
+    Passwords,
+    SecurityProfiles,
     Timeouts,
+    hash_password,
 )
 
 VENDOR = "com.example.soak"
+PASSWORD = "correct horse battery"  # noqa: S105
 TIMEOUT = 30.0
 EXPECTED = (ConnectionLostError, NotConnectedError, HandshakeError)
 """The exceptions that a dropped connection or a stopped server may cause."""
@@ -100,6 +104,9 @@ class Soak:
         self._threads = threads
         self.ledger = Ledger()
         self._stop = threading.Event()
+        # Over all restarts: it remembers verified passwords, as in one process of an application.
+        hashed = hash_password(PASSWORD)
+        self._security = SecurityProfiles(passwords=Passwords({f"CP{number}": hashed for number in range(chargers)}))
         self._central_system = self._open(0)
         self._port = self._central_system.port
         self._chargers = [self._charger(f"CP{number}") for number in range(chargers)]
@@ -107,7 +114,12 @@ class Soak:
 
     def _open(self, port: int) -> CentralSystem:
         cs = CentralSystem(
-            port, host="127.0.0.1", websocket_ping_interval=5.0, handler_threads=8, timeouts=Timeouts(close=1.0)
+            port,
+            host="127.0.0.1",
+            websocket_ping_interval=5.0,
+            handler_threads=8,
+            timeouts=Timeouts(close=1.0),
+            security=self._security,
         )
         cs.on("DataTransfer")(self.ledger.handle)
         return cs.start()
@@ -116,6 +128,7 @@ class Soak:
         point = ChargePoint(
             name,
             url=f"ws://127.0.0.1:{self._port}",
+            password=PASSWORD,
             enforce_registration=False,
             handler_threads=1,
             request_timeout=TIMEOUT,

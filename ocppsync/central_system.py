@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import ssl
@@ -26,7 +27,7 @@ from .rpc.context import ConnectionOptions
 from .rpc.local_end import LocalEnd
 from .rpc.shares import Shares
 from .security.profiles import SecurityProfiles
-from .server.acceptor import Acceptor, log_refusal
+from .server.acceptor import Acceptor
 from .server.admission import AdmissionPolicy, Authorize, Identify
 from .server.connection_limits import ConnectionLimiter
 from .server.forwarded import ClientAddress
@@ -38,11 +39,11 @@ from .threads.listeners import Listeners
 from .threads.pool import HandlerPool, Workers
 from .threads.stuck_handlers import StuckHandlerDetector
 from .threads.timer import Timer
+from .throttled_log import LogThrottle
 from .validation.catalogue import SUBPROTOCOLS
 from .vendor import VendorAction, name_of
-from .wire.http import HttpRequest, RefusalError
 from .wire.tls import ServerTLS
-from .wire.transport import CloseCode
+from .wire.transport import CloseCode, check_close_code
 
 if TYPE_CHECKING:
     from .journal import Journal
@@ -192,8 +193,7 @@ class CentralSystem(CentralSystemMethods):
         try:
             self._listener = None if port is None else Listener(host, port)
         except OSError:
-            if self._journal is not None:
-                self._journal.close()
+            self._close_journal()
             raise
 
     def __repr__(self) -> str:
@@ -245,9 +245,13 @@ class CentralSystem(CentralSystemMethods):
             server = self._make_server(
                 executor or HandlerPool(self._handler_threads, "ocppsync-handler"), timer or Timer("ocppsync-timer")
             )
-            if self._listener is not None:
-                self._listener.start(server.start_reader)
-            server.context.detector.start()
+            try:
+                server.context.detector.start()
+                if self._listener is not None:
+                    self._listener.start(server.start_reader)
+            except BaseException:
+                server.context.timer.close()  # there is no thread for the listener: nothing was started
+                raise
             self._server = server
             self._end.started = True
             self._state = CentralSystemState.STARTED
@@ -300,7 +304,8 @@ class CentralSystem(CentralSystemMethods):
         It takes at most ``grace`` and the close timeout, whatever the peers do. CALLs that still wait for a handler
         stay unanswered: the charge point sends them again after it has reconnected. You may call it on any thread and
         more than once, also in a handler, which then finishes last. In a process forked after `start` it does nothing,
-        because the connections and threads belong to the parent process.
+        because the connections and threads belong to the parent process. It raises nothing: faults are logged, such as
+        a journal that cannot be written.
 
         Args:
             grace: seconds that running handlers have to finish and answer.
@@ -317,6 +322,18 @@ class CentralSystem(CentralSystemMethods):
             self._closed.wait(grace + self._options.timeouts.close + 1)
 
     def _close(self, server: ConnectionServer | None, grace: float) -> None:
+        # Whatever fails, or is interrupted: those that wait for the end must see it.
+        try:
+            for step in (functools.partial(self._stop, server, grace), self._close_journal):
+                try:
+                    step()
+                except Exception:
+                    _logger.exception("a fault while closing; the rest is closed all the same")
+        finally:
+            self._state = CentralSystemState.CLOSED
+            self._closed.set()
+
+    def _stop(self, server: ConnectionServer | None, grace: float) -> None:
         if self._listener is not None:
             self._listener.close()
         if server is not None:
@@ -327,10 +344,10 @@ class CentralSystem(CentralSystemMethods):
             server.close()
             executor.close(0.0 if executor.owns_this_thread else 1.0)
             server.context.timer.close()
+
+    def _close_journal(self) -> None:
         if self._journal is not None:
             self._journal.close()
-        self._state = CentralSystemState.CLOSED
-        self._closed.set()
 
     def __enter__(self) -> CentralSystem:
         return self.start()
@@ -361,16 +378,13 @@ class CentralSystem(CentralSystemMethods):
 
         Args:
             charge_point_id: the charge point.
-            code: the WebSocket close code, 1000 to 1014 or 3000 to 4999 (RFC 6455 §7.4).
+            code: the WebSocket close code: 1000 to 1003, 1007 to 1014, or 3000 to 4999 (RFC 6455 §7.4).
             reason: a short text for the charge point's log.
 
         Raises:
             ValueError: the code must not be sent in a Close frame.
         """
-        if not (1000 <= code <= 1014 and code not in (1004, 1005, 1006)) and not 3000 <= code <= 4999:
-            raise ValueError(
-                f"{code} is not a valid close code: expected 1000 to 1014, except 1004 to 1006, or 3000 to 4999"
-            )
+        check_close_code(code)
         connection = self._connection(charge_point_id)
         if connection is None:
             return False
@@ -447,14 +461,17 @@ def local_end_of(central_system: CentralSystem) -> LocalEnd:
     return central_system._end
 
 
-def report_refusal(central_system: CentralSystem, refusal: RefusalError, request: HttpRequest) -> None:
-    """Log a request that was refused, and tell the observers, for `ocppsync.wsgi`; not public.
+def observer_of(central_system: CentralSystem) -> Observer | None:
+    """Return the observer of a central system, for `ocppsync.wsgi`; not public. None in a process forked later.
 
-    Not the observers in a process forked later: only the process that started it may write to its journal.
+    Only the process that started it may write to its journal.
     """
-    options = central_system._options
-    observe = None if is_foreign(central_system._process) else options.observe
-    log_refusal(refusal, request, observe, options.throttle)
+    return None if is_foreign(central_system._process) else central_system._options.observe
+
+
+def throttle_of(central_system: CentralSystem) -> LogThrottle:
+    """Return what throttles the log of a central system, for `ocppsync.wsgi`; not public."""
+    return central_system._options.throttle
 
 
 def _opened(journal: Journal | str | Path | None) -> Journal | None:

@@ -36,7 +36,7 @@ from .validation.catalogue import COMPRESSED_BY_DEFAULT, SUBPROTOCOLS, Version
 from .vendor import VendorAction
 from .wire.endpoint import Endpoint, open_websocket
 from .wire.http import basic_authorization, shown_target
-from .wire.transport import CloseCode
+from .wire.transport import CloseCode, check_close_code
 from .wire.websocket import WebSocket
 
 _logger = logging.getLogger(__name__)
@@ -166,6 +166,7 @@ class ChargePoint(ChargePointMethods):
         self._state = ChargePointState.DISCONNECTED
         self._connection: Connection | None = None
         self._reader: threading.Thread | None = None
+        self._announced: Connection | None = None  # the one that listeners know of
         self._connections = 0  # how many times connect() was called; numbers the connections in the log
 
     def __repr__(self) -> str:
@@ -201,8 +202,7 @@ class ChargePoint(ChargePointMethods):
             self._connections += 1
             fields = log_fields(self.charge_point_id, self._connections)
         try:
-            websocket, subprotocol = self._open(time.monotonic() + timeout, fields)
-            self._start(websocket, SUBPROTOCOLS[subprotocol], fields)
+            self._start(self._open(time.monotonic() + timeout, fields), fields)
         finally:
             with self._lock:
                 if self._state is ChargePointState.CONNECTING:
@@ -214,7 +214,15 @@ class ChargePoint(ChargePointMethods):
 
         Waiting requests raise ConnectionLostError. You may call it on any thread and more than once. In a process that
         was forked after `connect` it does nothing, because the connection and the threads belong to the parent process.
+
+        Args:
+            code: the WebSocket close code: 1000 to 1003, 1007 to 1014, or 3000 to 4999 (RFC 6455 §7.4).
+            reason: a short text for the central system's log.
+
+        Raises:
+            ValueError: the code must not be sent in a Close frame.
         """
+        check_close_code(code)
         if is_foreign(self._process):
             # Do not even take the lock: a thread of the parent process may have held it during the fork.
             return
@@ -230,7 +238,8 @@ class ChargePoint(ChargePointMethods):
         self._timer.close()
 
     def disconnect(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
-        """Close the connection and wait for its end; `connect` can open another one."""
+        """Close the connection and wait for its end; `connect` can open another one. See `close` for the arguments."""
+        check_close_code(code)
         self._check_process()
         with self._lock:
             connection, reader = self._connection, self._reader
@@ -284,8 +293,8 @@ class ChargePoint(ChargePointMethods):
 
     # Connecting.
 
-    def _open(self, deadline: float, fields: Mapping[str, object]) -> tuple[WebSocket, str]:
-        websocket = open_websocket(
+    def _open(self, deadline: float, fields: Mapping[str, object]) -> WebSocket:
+        return open_websocket(
             self._endpoint,
             deadline=deadline,
             subprotocols=self._protocols,
@@ -299,15 +308,43 @@ class ChargePoint(ChargePointMethods):
             log_fields=fields,
             on_data=self._on_raw_socket_data,
         )
+
+    def _start(self, websocket: WebSocket, fields: Mapping[str, object]) -> None:
+        connection = reader = None
+        try:
+            connection = self._make_connection(websocket, self._version_of(websocket), fields)
+            reader = threading.Thread(
+                target=self._run, args=(connection,), name=f"ocppsync-reader-{self.charge_point_id}", daemon=True
+            )
+            with self._lock:
+                if self._state is ChargePointState.CLOSED:
+                    raise HandshakeError(f"{self.charge_point_id} was closed while it connected")
+                reader.start()  # under the lock: another thread must not join it before it has started
+                self._connection, self._reader = connection, reader
+                self._state = ChargePointState.CONNECTED
+                # Last: the listeners are told of the end of a connection only if they were told of its beginning.
+                self._events.submit(self._listeners.tell, "connected")
+                self._announced = connection
+        except BaseException as error:
+            if connection is not None and reader is not None and reader.ident is not None:
+                connection.abort()  # the reader releases it
+                self._forget(connection)
+            else:
+                websocket.on_closing = None  # released now, not after the close timeout
+                known = isinstance(error, HandshakeError)
+                websocket.close(CloseCode.GOING_AWAY if known else CloseCode.INTERNAL_ERROR)
+                websocket.release()
+            raise
+
+    def _version_of(self, websocket: WebSocket) -> Version:
         chosen = websocket.subprotocol or self._default_protocol
         if chosen is None:
-            websocket.release()
             raise HandshakeError(
                 f"the central system named no subprotocol; {', '.join(self._protocols)} was offered", status=101
             )
-        return websocket, chosen
+        return SUBPROTOCOLS[chosen]
 
-    def _start(self, websocket: WebSocket, version: Version, fields: Mapping[str, object]) -> None:
+    def _make_connection(self, websocket: WebSocket, version: Version, fields: Mapping[str, object]) -> Connection:
         registration = self._registration
         context = ConnectionContext(
             metadata=ConnectionMetadata(self.charge_point_id, version, self._endpoint.http_request),
@@ -321,35 +358,28 @@ class ChargePoint(ChargePointMethods):
             options=self._options,
             log_fields=fields,
         )
-        connection = Connection(websocket, context)
-        reader = threading.Thread(
-            target=self._run, args=(connection,), name=f"ocppsync-reader-{self.charge_point_id}", daemon=True
-        )
+        return Connection(websocket, context)
+
+    def _forget(self, connection: Connection) -> None:
+        """Have no connection any more, unless there is a newer one."""
         with self._lock:
-            closed = self._state is ChargePointState.CLOSED
-            if not closed:
-                try:
-                    reader.start()  # under the lock: another thread must not join it before it has started
-                except RuntimeError:
-                    websocket.release()
-                    raise
-                self._connection, self._reader = connection, reader
-                self._state = ChargePointState.CONNECTED
-                self._events.submit(self._listeners.tell, "connected")
-        if closed:
-            websocket.release()
-            raise HandshakeError(f"{self.charge_point_id} was closed while it connected")
+            if self._connection is connection:
+                self._connection = None
+                if self._state is ChargePointState.CONNECTED:
+                    self._state = ChargePointState.DISCONNECTED
+            if self._announced is connection:
+                self._announced = None
+                self._events.submit(self._listeners.tell, "disconnected")
 
     def _run(self, connection: Connection) -> None:
         # Ends with the connection.
         try:
             connection.run()
+        except BaseException:
+            text = "%s: the reader failed"
+            _logger.exception(text, self.charge_point_id, extra=connection.log_fields)
         finally:
-            with self._lock:
-                self._connection = None
-                if self._state is ChargePointState.CONNECTED:
-                    self._state = ChargePointState.DISCONNECTED
-                self._events.submit(self._listeners.tell, "disconnected")
+            self._forget(connection)
             text = "%s: the connection ended (close code %s)"
             _logger.info(text, self.charge_point_id, connection.close_code, extra=connection.log_fields)
 

@@ -156,7 +156,7 @@ class CallErrorReceived(OCPPRequestError):
         code: the error code in the spelling of the connection's version; ``"GenericError"`` for a code that no version
             defines.
         raw_code: the code exactly as the peer sent it.
-        description: the peer's text, possibly empty.
+        description: the peer's text, possibly empty, with secrets that it quotes replaced by ``***``.
         details: the peer's details, a JSON object, possibly empty.
     """
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from .errors import Delivery, ValidationError
+from .interrupts import raise_interrupt
 from .throttled_log import LogThrottle, shortened
 
 __all__ = [
@@ -77,7 +78,7 @@ class _Message:
     """The message id; empty if it could not be read."""
     action: str
     """The action; for an answer, that of its CALL. Empty if unknown."""
-    text: str
+    text: str = field(repr=False)
     """The message as on the wire; it may contain secrets."""
     seconds: float | None
     """For an answer, the seconds since its CALL was sent or received; else None."""
@@ -154,7 +155,10 @@ class LoggingObserver:
 
 
 def observed_by(observers: Sequence[Observer]) -> Observer | None:
-    """Return one observer that calls all of them and never raises; None if there are none."""
+    """Return one observer that calls all of them; None if there are none.
+
+    It raises nothing but what ends the program, on the main thread (`raise_interrupt`).
+    """
     if not observers:
         return None
     snapshot, throttle = tuple(observers), LogThrottle()
@@ -163,7 +167,8 @@ def observed_by(observers: Sequence[Observer]) -> Observer | None:
         for observer in snapshot:
             try:
                 observer(event)
-            except Exception as error:
+            except BaseException as error:
+                raise_interrupt(error)
                 name, text = type(event).__name__, "observer failed on %s"
                 throttle.log(_logger, "", name, text, name, level=logging.ERROR, error=error)
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import logging
-import logging.handlers
 from collections.abc import Collection
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from .clock import utc_now
 from .events import Closed, Connected, Event, MessageReceived, MessageSent, Refused
-from .masking import masked_text
+from .masking.messages import masked_text
+from .recording.line_file import LineFile
+from .recording.reading import Entry, RecordedSession, read_journal
 
 __all__ = ["Entry", "Journal", "RecordedSession", "read_journal"]
 
@@ -28,10 +25,13 @@ class Journal:
     variables and URLs are masked, and idTokens of type KeyCode; other personal data such as idTags is not. Of a text
     that is not an OCPP-J message, all values are masked.
 
+    While the file cannot be written, for example on a full disk, lines are lost. The log says so once, and again when
+    lines are written again; before the first of those stands ``"event": "lost"`` with the number of ``lines``.
+
     Args:
-        path: the file; lines are appended to it.
-        max_bytes: the size in bytes at which the file is renamed to ``path.1`` and a new one begins.
-        backups: the number of renamed files to keep.
+        path: the file; lines are appended to it, on a line of their own if a crash has left half a line.
+        max_bytes: the size in bytes at which the file is renamed to ``path.1`` and a new one begins; 0: never.
+        backups: the number of renamed files to keep; 0: the file is not renamed.
         mask: whether to mask secrets; or names of fields to mask as well, such as ``{"idTag", "idToken"}``.
 
     Raises:
@@ -43,20 +43,21 @@ class Journal:
         self, path: str | Path, *, max_bytes: int = 10 * _MIB, backups: int = 5, mask: bool | Collection[str] = True
     ) -> None:
         self._names = _names(mask)
-        self._file = logging.handlers.RotatingFileHandler(
-            path, maxBytes=max_bytes, backupCount=backups, encoding="utf-8"
-        )
+        self._file = LineFile(path, max_bytes=max_bytes, backups=backups)
 
     def __call__(self, event: Event) -> None:
-        """Write an event to the file."""
+        """Write an event to the file; raises nothing if that fails."""
         line = self._line(event)
         if line is not None:
-            text = json.dumps({"time": utc_now(), **line}, ensure_ascii=False, separators=(",", ":"))
-            # Not emit, which takes no lock: two threads could write or rename the file at the same time.
-            self._file.handle(logging.makeLogRecord({"msg": text}))
+            self._file.append(line)
+
+    @property
+    def lost(self) -> int:
+        """The number of lines that could not be written."""
+        return self._file.lost
 
     def close(self) -> None:
-        """Close the file; a later event opens it again."""
+        """Close the file; a later event opens it again. Raises nothing."""
         self._file.close()
 
     def _line(self, event: Event) -> dict[str, Any] | None:
@@ -89,58 +90,3 @@ def _names(mask: bool | Collection[str]) -> Collection[str] | None:
 def as_journal(journal: Journal | str | Path) -> Journal:
     """Return ``journal`` itself, or a journal that writes to that path."""
     return journal if isinstance(journal, Journal) else Journal(journal)
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One message of a journal."""
-
-    time: str
-    direction: Literal["in", "out"]
-    """``"in"``: received by the end that wrote the journal; ``"out"``: sent by it."""
-    text: str
-
-
-@dataclass
-class RecordedSession:
-    """The messages of one connection in a journal."""
-
-    charge_point_id: str
-    version: str
-    entries: list[Entry] = field(default_factory=list)
-
-
-def read_journal(path: str | Path) -> list[RecordedSession]:
-    """Return the connections recorded in a journal, in the order they began, except those without messages.
-
-    Raises:
-        OSError: the file cannot be read.
-        ValueError: a line is not a journal entry; the text names the line number.
-    """
-    sessions: list[RecordedSession] = []
-    # Only "\n" ends a line: a text may contain other line separators.
-    with Path(path).open(encoding="utf-8", newline="\n") as file:
-        lines = list(file)
-    for number, line in enumerate(lines, 1):
-        try:
-            _add_line(json.loads(line), sessions)
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise ValueError(f"{path}, line {number}: not a journal entry") from None
-    return [session for session in sessions if session.entries]
-
-
-def _add_line(line: dict[str, Any], sessions: list[RecordedSession]) -> None:
-    if line.get("event") == "refused":
-        return
-    name, version = line["charge_point"], line["version"]
-    current = next((one for one in reversed(sessions) if one.charge_point_id == name), None)
-    if current is None or line.get("event") == "connected":
-        current = RecordedSession(name, version)
-        sessions.append(current)
-    if "text" in line:
-        if line["direction"] not in ("in", "out"):
-            raise ValueError
-        current.entries.append(Entry(line["time"], line["direction"], line["text"]))
-    # Neither a message nor an event.
-    elif "event" not in line:
-        raise ValueError

@@ -56,13 +56,13 @@ def read(text: str, *, repeats: bool = True) -> Any:
     return value
 
 
-def is_too_deep(value: Any) -> bool:
-    """Return whether a value is nested more than `MAX_DEPTH` deep.
+def is_too_deep(value: Any, limit: int = MAX_DEPTH) -> bool:
+    """Return whether a value is nested more than ``limit`` deep.
 
     A text that can be parsed may still be too deep for code that compares, prints or writes its value.
     """
     level: list[Any] = [value] if isinstance(value, (list, dict)) else []
-    for _ in range(MAX_DEPTH):
+    for _ in range(limit):
         level = [inner for outer in level for inner in _members(outer) if isinstance(inner, (list, dict))]
     return bool(level)
 

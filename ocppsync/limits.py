@@ -25,13 +25,15 @@ class Limits:
         connections: open connections in all; one more gets 503. None: no limit. Central system only.
         connections_per_address: open connections of one remote address; one more gets 503. None: no limit. Central
             system only.
-        handshakes: handshakes in progress. Over it the slowest is cut off if it has taken longer than a second; else
-            the newest is. None: no limit. Central system only.
+        handshakes: handshakes in progress, and so their threads. Over it the slowest is cut off if its peer has taken
+            longer than a second; else the newest gets 503. One that waits for ``authorize`` or for the hash of its
+            password counts, but is not slow. None: no limit. Central system only.
         handshakes_per_address: the same among the connections of one remote address. Connections from a trusted proxy
             count only in ``handshakes``, because their client is not known yet. None: no limit. Central system only.
         failed_authentications: refusals with 401 or 403 that one address may collect for one identity, and five times
             as many for all identities together; after that it gets 429 with Retry-After. Half of them are forgotten
-            every minute; attempts still in progress count. None: no limit. Central system only.
+            every minute; attempts still in progress count. A remembered password is counted by itself. None: no limit.
+            Central system only.
         malformed_messages: messages of one connection that are not OCPP-J; one more closes it with 1008. None: no
             limit.
         queued_calls: CALLs of one peer that wait for their handler; one more gets a CALLERROR. The same if as many

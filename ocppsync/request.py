@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic
 
 from typing_extensions import TypeVar
 
 from .errors import ValidationError
+from .masking.messages import masked
 from .wire.http import HttpRequest
 
 __all__ = ["CallResultErrorReceived", "ConnectionMetadata", "Request", "RequestMetadata"]
@@ -42,8 +43,8 @@ class CallResultErrorReceived:
     """The error code; ``"GenericError"`` for a code that no version defines."""
     raw_code: str
     """The code exactly as the peer sent it."""
-    description: str
-    details: Mapping[str, Any]
+    description: str = field(repr=False)
+    details: Mapping[str, Any] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -68,3 +69,6 @@ class Request(Generic[Action_co, Payload_co, Version_co]):
     """The payload as received."""
     version: Version_co = _DEFAULT_VERSION
     """The version of OCPP that the connection speaks: ``"1.6"``, ``"2.0.1"`` or ``"2.1"``."""
+
+    def __repr__(self) -> str:
+        return f"Request(action={self.action!r}, payload={masked(self.payload)!r}, version={self.version!r})"

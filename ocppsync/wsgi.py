@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import logging
 import os
 import socket
 import ssl
@@ -12,12 +14,16 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from .central_system import CentralSystem, report_refusal, server_of
-from .server.acceptor import AdmittedRequest
+from .central_system import CentralSystem, observer_of, server_of, throttle_of
+from .server.acceptor import AdmittedRequest, log_refusal, report_refusal
 from .server.serving import ConnectionServer
-from .wire.http import Headers, HttpRequest, RefusalError, refusal_parts
+from .wire.addresses import rate_limit_key
+from .wire.http import DisconnectedError, Headers, HttpRequest, RefusalError, refusal_parts, refusal_response
+from .wire.streams import has_ended
 
 __all__ = ["Mount", "WSGIApplication", "close_with_worker", "wsgi_app"]
+
+_logger = logging.getLogger(__name__)
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -51,13 +57,24 @@ def wsgi_app(central_system: CentralSystem) -> WSGIApplication:
                 raise RefusalError(505, f"HTTP version {environ.get('SERVER_PROTOCOL')!r}")
             _start(central_system)
             server = server_of(central_system)
-            handover = _Handover(server, sock, server.admit(request))
+            handover = _Handover(server, sock, server.admit(request, functools.partial(has_ended, sock)))
         except RefusalError as refusal:
-            report_refusal(central_system, refusal, request)
+            log_refusal(refusal, request, throttle_of(central_system))
+            report_refusal(refusal, request, observer_of(central_system))
             return _refuse(refusal, start_response)
-        # Only the server's access log sees this status. It cannot be 101: Flask drops the body of a 101 response, and
-        # the body is the connection.
-        start_response("200 OK", [])
+        except DisconnectedError as error:
+            text, who = "WebSocket handshake with %s:%d failed: %s", rate_limit_key(request.client_address)
+            args = (*request.remote_address, error)
+            throttle_of(central_system).log(_logger, who, text, text, *args, level=error.level)
+            # Nobody reads it, but a WSGI server wants an answer.
+            return _refuse(RefusalError(408, str(error)), start_response)
+        try:
+            # Only the server's access log sees this status. It cannot be 101: Flask drops the body of a 101 response,
+            # and the body is the connection.
+            start_response("200 OK", [])
+        except BaseException:
+            handover.close()
+            raise
         return handover
 
     return application
@@ -79,13 +96,29 @@ class _Handover(Iterator[bytes]):
         admitted, self._admitted = self._admitted, None
         if admitted is not None:
             try:
-                # serve_socket closes the socket, so it gets a duplicate.
-                self._server.serve_socket(self._socket.dup(), admitted)
+                sock = self._duplicate(admitted)
+                if sock is not None:
+                    self._server.serve_socket(sock, admitted)
             finally:
                 # The WSGI server writes its response next, which the charge point must not receive.
                 with contextlib.suppress(OSError):
                     self._socket.shutdown(socket.SHUT_RDWR)
         raise StopIteration
+
+    def _duplicate(self, admitted: AdmittedRequest) -> socket.socket | None:
+        # serve_socket closes the socket, and so does the WSGI server.
+        try:
+            return self._socket.dup()
+        except OSError as error:
+            admitted.slot.release()
+            self._server.fail(admitted, error, self._send)
+            return None
+
+    def _send(self, refusal: RefusalError, code: int) -> bool:
+        with contextlib.suppress(OSError):
+            self._socket.sendall(refusal_response(refusal))
+            return True
+        return False
 
     def close(self) -> None:
         """Release the slot if the body was never read; WSGI servers always call this."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from secrecy import Secrecy, deals_in_secrets
 
 from ocppsync.threads.timer import Timer
 
@@ -31,6 +32,19 @@ def what_a_file_left_open_fails_in_that_file() -> Iterator[None]:
     """Collect the garbage after each file: what is unclosed in it fails the test at hand, which may be any."""
     yield
     gc.collect()
+
+
+@pytest.fixture(autouse=True)
+def no_secret_is_logged(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that deals in passwords if one of them, or a hash, is in the log."""
+    if not deals_in_secrets(request.module):
+        yield
+        return
+    secrecy = Secrecy()
+    monkeypatch, caplog = request.getfixturevalue("monkeypatch"), request.getfixturevalue("caplog")
+    with secrecy.watching(monkeypatch, caplog.handler):
+        yield
+    secrecy.check()
 
 
 @pytest.fixture

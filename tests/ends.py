@@ -40,6 +40,47 @@ BIG = "0123456789abcdef" * (MIB // 16)
 """1 MiB: the longest message by default, and more than small buffers hold."""
 OFFER = {"Sec_WebSocket_Extensions": "permessage-deflate; client_max_window_bits"}
 """What a peer says that would compress."""
+WRONG_PARAMETERS = [
+    "unheard_of",
+    "unheard_of=1",
+    "",
+    "=",
+    "é",
+    "server_no_context_takeover=",
+    "server_no_context_takeover=true",
+    "client_no_context_takeover=1",
+    "server_no_context_takeover; server_no_context_takeover",
+    "client_no_context_takeover; server_no_context_takeover; client_no_context_takeover",
+    "client_max_window_bits=10; client_max_window_bits=10",
+    "server_max_window_bits=10; server_max_window_bits=11",
+    "server_no_context_takeovers",
+    "server_max_window_bits_=10",
+    "Server_Max_Window_Bits=10",
+    "server_max_window_bits",
+    *(
+        f"{parameter}_max_window_bits={value}"
+        for parameter in ("server", "client")
+        for value in (
+            "",
+            "x",
+            "7",
+            "16",
+            "99",
+            "0",
+            "-9",
+            "+9",
+            "09",
+            "010",
+            "1_0",
+            "10.0",
+            '"10"',
+            "10 11",
+            "=10",
+            "٩",
+        )
+    ),
+]
+"""What permessage-deflate may have neither in an offer nor in an answer (RFC 7692 §7.1)."""
 
 
 class End:

@@ -6,13 +6,17 @@ import base64
 import contextlib
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import Any
 
 from websockets.sync.client import ClientConnection, connect
 
-from ocppsync import CentralSystem, utc_now
+from ocppsync import CentralSystem, Headers, HttpRequest, utc_now
+from ocppsync.central_system import server_of
+from ocppsync.server.acceptor import AdmittedRequest
+from ocppsync.server.serving import ConnectionServer
 
 DEADLINE = 10.0
 """Seconds after which a test that still waits has failed; nothing here takes a tenth of it."""
@@ -40,6 +44,14 @@ class Recorder:
     def wait_until(self, predicate: Callable[[list[Any]], bool]) -> None:
         with self._changed:
             assert self._changed.wait_for(lambda: predicate(self.items), DEADLINE), f"only {self.items} came"
+
+
+def wait_until(predicate: Callable[[], object]) -> None:
+    """Wait until something is true that nobody announces."""
+    deadline = time.monotonic() + DEADLINE
+    while not predicate():
+        assert time.monotonic() < deadline, "it did not become true"
+        time.sleep(0.001)
 
 
 class WatchedLock:
@@ -138,3 +150,26 @@ def connected(cs: CentralSystem) -> Recorder:
     events = Recorder()
     cs.add_connection_listener(events)
     return events
+
+
+def admit(cs: CentralSystem, charge_point_id: str = "CP1", protocol: str = "ocpp1.6") -> AdmittedRequest:
+    """Admit a charge point after another kind of server has read its upgrade request."""
+    fields = (
+        ("Host", "127.0.0.1"),
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ("Sec-WebSocket-Protocol", protocol),
+    )
+    return server_of(cs).admit(HttpRequest("GET", f"/{charge_point_id}", "", Headers(fields), ("127.0.0.1", 0)))
+
+
+def inside(cs: CentralSystem) -> str:
+    """How many connections occupy a slot."""
+    return repr(server_of(cs).context.acceptor._limiter).partition("connections=")[2].partition(" ")[0]
+
+
+def threads(serving: ConnectionServer) -> str:
+    """How many threads serve a connection."""
+    return repr(serving).partition("threads=")[2].rstrip(">")

@@ -26,6 +26,7 @@ UPGRADE = {
     "Sec-WebSocket-Protocol": "ocpp1.6",
 }
 """The headers of a request that is in order."""
+_FIN_WAIT_1 = 4
 
 
 class Frame(NamedTuple):
@@ -171,6 +172,15 @@ class Peer:
         """Read until the connection has ended, roughly or not; raises TimeoutError when it stands."""
         with contextlib.suppress(ConnectionResetError, BrokenPipeError):
             self.read_rest(within=within)
+
+    def hang_up(self) -> None:
+        """End the stream; return when the system of the other end knows."""
+        self.sock.shutdown(socket.SHUT_WR)
+        deadline = time.monotonic() + DEADLINE
+        # Until its FIN is acknowledged: the first byte of Linux's struct tcp_info is the state.
+        while self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _FIN_WAIT_1:
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
 
     def _more(self, deadline: float) -> None:
         self.sock.settimeout(max(0.001, deadline - time.monotonic()))

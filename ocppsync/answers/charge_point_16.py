@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..request import Request, RequestMetadata
@@ -17,7 +17,7 @@ class Setting:
     """A configuration key of a charge point; the fields are those of KeyValue (C16 §7.29, §9)."""
 
     key: str
-    value: str
+    value: str = field(repr=False)
     readonly: bool = False
 
     def suits(self, value: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 __all__ = ["DeviceModel", "Variable", "matches"]
@@ -24,7 +24,7 @@ class Variable:
 
     component: str
     name: str
-    value: str
+    value: str = field(repr=False)
     data_type: str = "string"
     writable: bool = False
     instance: str | None = None

@@ -7,11 +7,11 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, TextIO
 
 from ..json_text import rewrite
-from ..masking import masked
+from ..masking.messages import masked
 from .readable import columns, compact, fit, printable
 
 __all__ = ["Conversation", "LogLines"]
@@ -87,6 +87,7 @@ class Conversation:
     Args:
         stream: the output; after a write error, all further lines are dropped.
         verbose: show whole payloads as JSON.
+        mask: names of fields to mask besides secrets.
         on_lost: called once, with the write error.
 
     Attributes:
@@ -95,10 +96,16 @@ class Conversation:
     """
 
     def __init__(
-        self, stream: TextIO | None = None, *, verbose: bool = False, on_lost: Callable[[OSError], object] | None = None
+        self,
+        stream: TextIO | None = None,
+        *,
+        verbose: bool = False,
+        mask: Collection[str] = (),
+        on_lost: Callable[[OSError], object] | None = None,
     ) -> None:
         self._stream = stream or sys.stdout
         self._verbose = verbose
+        self._mask = tuple(mask)
         self._on_lost = on_lost
         self._paint = choose_painter(self._stream)
         self._arrows = _arrows(self._stream)
@@ -145,8 +152,8 @@ class Conversation:
 
     def _payload(self, payload: Any) -> str:
         if self._verbose:
-            return rewrite(masked(payload))
-        return compact(payload)
+            return rewrite(masked(payload, self._mask))
+        return compact(payload, self._mask)
 
     def _message(self, charge_point_id: str, incoming: bool, action: Span, text: str, style: Style) -> None:
         arrow: Span = (f"{self._arrows[incoming]} ", "in" if incoming else "out")
@@ -203,7 +210,8 @@ class LogLines(logging.Handler):
         text = f"{record.name}: {record.getMessage()}" if self._verbose else record.getMessage()
         error = record.exc_info[1] if record.exc_info else None
         if error is not None:
-            text = f"{text}: {error!r}"
+            # Not its repr: that of a UnicodeEncodeError, for one, holds the whole text.
+            text = f"{text}: {type(error).__name__}: {error}"
         style: Style = "faint"
         if record.levelno >= logging.WARNING:
             style = "error" if record.levelno >= logging.ERROR else "warning"

@@ -12,8 +12,9 @@ from .._version import __version__
 from ..answers import Answer, CentralSystemAnswers
 from ..central_system import CentralSystem
 from ..errors import CallError, CallErrorReceived, OCPPError
+from ..journal import Journal
 from ..limits import Timeouts
-from ..masking import masked
+from ..masking.messages import masked
 from ..request import Request, RequestMetadata
 from ..server.registry import ConnectionStatus
 from ..validation.catalogue import SUBPROTOCOLS, Version, catalogue
@@ -35,13 +36,13 @@ class DemoCentralSystem:
         conversation: shows the messages.
         host: the address to listen on.
         port: the port to listen on; 0 picks a free one.
-        journal: a file to write every message to; None: no journal.
+        journal: gets every message; None: no journal.
 
     Raises:
-        OSError: the port or the journal cannot be opened.
+        OSError: the port cannot be opened.
     """
 
-    def __init__(self, conversation: Conversation, host: str, port: int, journal: str | None = None) -> None:
+    def __init__(self, conversation: Conversation, host: str, port: int, journal: Journal | None = None) -> None:
         self._conversation = conversation
         self._host = host
         self._began = time.monotonic()

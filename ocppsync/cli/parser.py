@@ -53,6 +53,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     serve.add_argument("--verbose", action="store_true", help="show whole payloads and the library's log")
     serve.add_argument("--journal", metavar="FILE", help="also write every message to a file, as lines of JSON")
+    serve.add_argument(
+        "--mask",
+        action="append",
+        default=[],
+        metavar="FIELD",
+        help="a field to show and write as ***, besides passwords and PINs, such as idTag",
+    )
     serve.set_defaults(run=run_serve)
     replay = commands.add_parser(
         "replay",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
-from ..masking import masked
+from ..json_text import rewrite
+from ..masking.messages import masked
 
 __all__ = ["columns", "compact", "fit", "printable", "quantity"]
 
@@ -94,14 +94,14 @@ _VARIABLE_FIELDS = frozenset(
 )
 
 
-def compact(payload: Any) -> str:
+def compact(payload: Any, mask: Collection[str] = ()) -> str:
     """Return a payload in short form, without its secrets: ``status=Accepted interval=300``.
 
     The most informative fields come first and times last, since a narrow screen cuts off the end. Meter readings are
     shown as ``1234 Wh``, configuration keys as ``HeartbeatInterval=300``, variables as
     ``OCPPCommCtrlr.HeartbeatInterval=300``, an idToken as ``ISO14443:04A1B2C3``, and a UUID as its first eight digits.
     """
-    payload = masked(payload)
+    payload = masked(payload, mask)
     if not isinstance(payload, dict) or not payload:
         return _value(payload)
     return _fields(payload)
@@ -145,7 +145,7 @@ def _value(value: Any) -> str:
     if isinstance(value, list):
         return f"[{_joined(value, ', ')}]"
     if not isinstance(value, dict):
-        return json.dumps(value)
+        return rewrite(value)
     if isinstance(value.get("sampledValue"), list):
         return _joined(value["sampledValue"], ", ")
     if "key" in value and "readonly" in value:
@@ -209,4 +209,4 @@ def _text(text: str) -> str:
         return f"{text[:8]}…"
     if len(text) > _MAX_TEXT:
         text = f"{text[: _MAX_TEXT - 1]}…"
-    return text if _BARE.fullmatch(text.rstrip("…")) else json.dumps(text, ensure_ascii=False)
+    return text if _BARE.fullmatch(text.rstrip("…")) else rewrite(text)

@@ -23,7 +23,7 @@ def run_replay(options: argparse.Namespace) -> int:
         context = None if options.ca is None else client_context(options.ca)
         sessions = [
             session
-            for session in read_journal(options.journal)
+            for session in read_journal(options.journal, report=_report)
             if options.charge_point in (None, session.charge_point_id)
         ]
         for session in sessions:
@@ -46,6 +46,10 @@ def run_replay(options: argparse.Namespace) -> int:
         f"{quantity(difference_count, 'difference')}"
     )
     return 1 if difference_count else 0
+
+
+def _report(text: str) -> None:
+    print(f"ocppsync: {printable(text)}", file=sys.stderr)
 
 
 def _error_text(error: Exception) -> str:

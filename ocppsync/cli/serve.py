@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TextIO
 
+from ..journal import Journal
 from ..simulator import SimulatedChargePoint
 from .conversation import Conversation, LogLines
 from .demo_central_system import DemoCentralSystem
@@ -35,11 +36,12 @@ handler."""
 def run_serve(options: argparse.Namespace) -> int:
     """Run the subcommand until SIGINT or SIGTERM, and return its exit status."""
     stops: _StopQueue = queue.SimpleQueue()
-    conversation = Conversation(verbose=options.verbose, on_lost=stops.put)
+    conversation = Conversation(verbose=options.verbose, mask=options.mask, on_lost=stops.put)
     with _log_shown_in(conversation, verbose=options.verbose), _longer_switch_interval():
         with _signals_sent_to(stops):
             try:
-                central_system = DemoCentralSystem(conversation, options.host, options.port, options.journal)
+                journal = None if options.journal is None else Journal(options.journal, mask=options.mask)
+                central_system = DemoCentralSystem(conversation, options.host, options.port, journal)
             except OSError as error:
                 return _fail(error)
             central_system.open()

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
 
@@ -51,13 +51,13 @@ class IncomingCall:
 
     message_id: frames.MessageId
     action: str
-    text: str | bytes
+    text: str | bytes = field(repr=False)
     """The CALL as it was received; of a long one only the digest."""
     reply_to: Any
     """Stands for the connection that gets the answer."""
     asked_at: float
     """When it, or its last repeat while it was being handled, was received."""
-    answer: str | None = None
+    answer: str | None = field(default=None, repr=False)
     """Its CALLRESULT."""
     claimed: bool = False
     """Whether a thread is about to answer it."""

@@ -6,19 +6,22 @@ their CALLs. Any thread may call `request`. The engine holds the state and its l
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import weakref
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, cast
 
 from ..errors import ProtocolError
 from ..events import Closed, Connected
-from ..masking import masked
+from ..interrupts import raise_interrupt
+from ..masking.messages import masked
 from ..request import CallResultErrorReceived, ConnectionMetadata
 from ..threads.bounded import BoundedExecutor
 from ..threads.timer import TimerHandle
+from ..wire.http import RefusalError
 from ..wire.transport import CloseCode, Transport
 from .context import ConnectionContext
 from .engine import AnswerRejected, ConnectionState, Dispatch, Engine, Late, Reply, Settle
@@ -73,6 +76,11 @@ class Connection:
         return f"<Connection {known.charge_point_id} ocpp{known.ocpp_version} {self.state.name} {self._engine!r}>"
 
     @property
+    def number(self) -> int:
+        """The number of the connection; later upgrade requests have higher ones."""
+        return cast(int, self._context.log_fields["connection"])
+
+    @property
     def state(self) -> ConnectionState:
         """The state of the connection."""
         return self._engine.state
@@ -93,33 +101,49 @@ class Connection:
         """Read until the connection ends; then fail the requests that wait, and release everything."""
         self._requester.reader = threading.get_ident()
         context, observe, known = self._context, self._context.observe, self.metadata
-        opened = context.timer.now()
-        self._engine.advance(ConnectionState.OPEN)
-        if observe is not None:
-            observe(Connected(known.charge_point_id, known.ocpp_version, known.http_request.client_address))
+        opened, failed = context.timer.now(), False
+        # Within the try: the timer may fail to start its thread.
         try:
-            # Within the try: the timer may fail to start its thread.
+            self._engine.advance(ConnectionState.OPEN)
+            if observe is not None:
+                observe(Connected(known.charge_point_id, known.ocpp_version, known.http_request.client_address))
             self._schedule_ping()
             self._check_idleness()
             # Ends: it blocks only in `receive`, which returns None after a Close, the end of the stream, or `abort`.
             while (text := self._transport.receive()) is not None:
                 self._receive(text)
-        except Exception as error:
-            text = "the reader failed; the connection is aborted"
-            context.own_log.log(_logger, "reader", text, level=logging.ERROR, error=error)
+        except BaseException as error:
+            failed = True
+            context.own_log.log(_logger, "reader", "the reader failed", level=logging.ERROR, error=error)
+            raise_interrupt(error)
         finally:
+            self._finish(opened, failed)
+
+    def _finish(self, opened: float, failed: bool) -> None:
+        # Takes every step, also if an earlier one raises. The last one that is listed comes first.
+        with contextlib.ExitStack() as steps:
+            steps.callback(self._tell_closed, opened)
+            steps.callback(self._cancel_appointments)
+            steps.callback(self._transport.release)
+            steps.callback(self._responder.end)
+            if failed:
+                steps.callback(self._transport.refuse, RefusalError(500, "the reader failed"), CloseCode.INTERNAL_ERROR)
+            else:
+                steps.callback(self._transport.abort)
             # First: functions on the timer must not start anything after this.
-            self._requester.end("the connection ended", ConnectionState.CLOSED)
-            self._transport.abort()
-            self._responder.end()
-            self._transport.release()
-            for appointment in (self._ping_timer, self._close_timer, self._idle_timer):
-                if appointment is not None:
-                    appointment.cancel()
-            self._requester.reader = None
-            if observe is not None:
-                seconds = context.timer.now() - opened
-                observe(Closed(known.charge_point_id, known.ocpp_version, self.close_code, seconds))
+            steps.callback(self._requester.end, "the connection ended", ConnectionState.CLOSED)
+
+    def _cancel_appointments(self) -> None:
+        self._requester.reader = None
+        for appointment in (self._ping_timer, self._close_timer, self._idle_timer):
+            if appointment is not None:
+                appointment.cancel()
+
+    def _tell_closed(self, opened: float) -> None:
+        observe, known = self._context.observe, self.metadata
+        if observe is not None:
+            seconds = self._context.timer.now() - opened
+            observe(Closed(known.charge_point_id, known.ocpp_version, self.close_code, seconds))
 
     def _receive(self, text: str) -> None:
         context, engine = self._context, self._engine
@@ -151,7 +175,8 @@ class Connection:
     def _call_raw_hook(self, hook: Any, text: str) -> None:
         try:
             hook(text, self.metadata)
-        except Exception as error:
+        except BaseException as error:
+            raise_interrupt(error)
             text = "on_raw_websocket_data failed"
             self._context.own_log.log(_logger, "raw", text, level=logging.ERROR, error=error)
 
@@ -236,6 +261,11 @@ class Connection:
         """Fail the requests that wait, and all later ones: a newer connection has taken over."""
         self._requester.end("another connection of the same identity has taken over", ConnectionState.CLOSING)
 
+    def give_up(self) -> None:
+        """Fail the requests that wait, and all later ones, without `run`: the connection could not be served."""
+        self._requester.end("the connection could not be served", ConnectionState.CLOSED)
+        self._responder.end()
+
     def drain(self) -> None:
         """Handle no more CALLs; those that are being handled are still answered."""
         self._engine.advance(ConnectionState.DRAINING)
@@ -253,10 +283,17 @@ class Connection:
         if self._ended:
             return  # the reader has cancelled its appointments
         context = self._context
-        self._close_timer = context.timer.call_later(context.options.timeouts.close, self._transport.abort)
-        # Again: the reader may have cancelled them just before this one was made.
-        if self._ended:
-            self._close_timer.cancel()
+        try:
+            self._close_timer = context.timer.call_later(context.options.timeouts.close, self._transport.abort)
+        except RuntimeError:
+            # Nothing would end the connection to a silent peer.
+            self._transport.abort()
+            text = "the connection is aborted without waiting for the peer's Close: the timer has no thread"
+            context.own_log.log(_logger, "no thread", text, level=logging.ERROR)
+        else:
+            # Again: the reader may have cancelled them just before this one was made.
+            if self._ended:
+                self._close_timer.cancel()
 
     # Pings and idleness, on the timer.
 

@@ -35,10 +35,10 @@ class ConnectionOptions:
     request_timeout: float = 30.0
     reject_invalid_requests: bool = True
     websocket_ping_interval: float | None = None
-    on_raw_websocket_data: Callable[[str, ConnectionMetadata], object] | None = None
-    on_call_result_error: Callable[[CallResultErrorReceived], object] | None = None
-    observe: Observer | None = None
-    throttle: LogThrottle = field(default_factory=LogThrottle)
+    on_raw_websocket_data: Callable[[str, ConnectionMetadata], object] | None = field(default=None, repr=False)
+    on_call_result_error: Callable[[CallResultErrorReceived], object] | None = field(default=None, repr=False)
+    observe: Observer | None = field(default=None, repr=False)
+    throttle: LogThrottle = field(default_factory=LogThrottle, repr=False)
     limits: Limits = field(default_factory=Limits)
     timeouts: Timeouts = field(default_factory=Timeouts)
 

@@ -30,12 +30,12 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, IntEnum, auto
 from typing import Any
 
 from ..errors import Delivery, ProtocolError
-from ..masking import masked
+from ..masking.messages import masked
 from ..threads.timer import TimerHandle
 from ..throttled_log import ThrottledLog
 from . import frames
@@ -137,7 +137,7 @@ class Dispatch:
 class Reply:
     """Send this text."""
 
-    text: str
+    text: str = field(repr=False)
     kind: int
     """CALLRESULT or CALLERROR."""
     message_id: frames.MessageId

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ProtocolError
@@ -24,7 +24,7 @@ class CallFrame:
 
     message_id: MessageId
     action: str
-    payload: Any
+    payload: Any = field(repr=False)
 
 
 @dataclass(slots=True)
@@ -32,7 +32,7 @@ class CallResultFrame:
     """The answer to a CALL: ``[3, id, payload]`` (J16 §4.2.2)."""
 
     message_id: str
-    payload: Any
+    payload: Any = field(repr=False)
 
 
 @dataclass(slots=True)
@@ -41,8 +41,8 @@ class CallErrorFrame:
 
     message_id: str
     code: str
-    description: str
-    details: dict[str, Any]
+    description: str = field(repr=False)
+    details: dict[str, Any] = field(repr=False)
 
 
 @dataclass(slots=True)
@@ -51,8 +51,8 @@ class CallResultErrorFrame:
 
     message_id: MessageId
     code: str
-    description: str
-    details: dict[str, Any]
+    description: str = field(repr=False)
+    details: dict[str, Any] = field(repr=False)
 
 
 @dataclass(slots=True)
@@ -61,7 +61,7 @@ class SendFrame:
 
     message_id: MessageId
     action: str
-    payload: Any
+    payload: Any = field(repr=False)
 
 
 Frame = CallFrame | CallResultFrame | CallErrorFrame | CallResultErrorFrame | SendFrame

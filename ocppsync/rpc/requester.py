@@ -27,7 +27,7 @@ from ..errors import (
     Violation,
 )
 from ..events import TimedOut, ValidationFailed
-from ..masking import masked
+from ..masking.messages import masked
 from ..threads.pool import run_logged
 from ..validation.catalogue import Role
 from ..wire.transport import TransportClosedError

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from ..errors import CallError
 from ..events import HandlerFailed, ValidationFailed
 from ..request import RequestMetadata
+from ..threads.callables import name_of
 from ..threads.deadlines import Deadlines
 from ..wire.transport import CloseCode, TransportClosedError
 from . import frames
@@ -31,6 +32,9 @@ class _Outcome(NamedTuple):
     """The metadata of the handler; None if no handler made the answer."""
     answer: Any = None
     """The payload of the handler's answer."""
+
+    def __repr__(self) -> str:
+        return f"<_Outcome {self.kind}>"  # the payload may hold secrets
 
 
 class Responder:
@@ -283,5 +287,5 @@ def _run_hook(hook: ActionHandler, event: Dispatch, metadata: RequestMetadata, c
     try:
         hook(event.frame.payload, metadata)
     except BaseException as error:
-        text, action = "what runs after %s failed: %r", event.frame.action
-        context.own_log.log(_logger, ("hook", action), text, action, hook, level=logging.ERROR, error=error)
+        text, action = "what runs after %s failed: %s", event.frame.action
+        context.own_log.log(_logger, ("hook", action), text, action, name_of(hook), level=logging.ERROR, error=error)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from ..errors import CallError
 from ..request import Request, RequestMetadata
+from ..threads.callables import name_of
 from ..validation.catalogue import Catalogue, Role, unknown_action
 from .message_sets import MessageSets
 
@@ -82,7 +83,7 @@ class Router:
 
     def __init__(self, message_sets: MessageSets, handler: Handler | None = None) -> None:
         if handler is not None and not callable(handler):
-            raise TypeError(f"the handler must be callable, and {handler!r} is not")
+            raise TypeError(f"the handler must be callable, and {name_of(handler)} is not")
         self._message_sets = message_sets
         self._peer: Role = "charge_point" if message_sets.role == "central_system" else "central_system"
         self._handler = handler
@@ -106,7 +107,7 @@ class Router:
         def register(function: _F) -> _F:
             with self._lock:
                 if (action, version) in self._on:
-                    raise ValueError(f"{action} has a handler already: {self._on[action, version]!r}")
+                    raise ValueError(f"{action} has a handler already: {name_of(self._on[action, version])}")
                 self._on[action, version] = function
                 self._forget_routes()
             return function
@@ -144,7 +145,8 @@ class Router:
         def register(function: _F) -> _F:
             with self._lock:
                 if key in self._transfers:
-                    raise ValueError(f"DataTransfer of {vendor_id} has a handler already: {self._transfers[key]!r}")
+                    name = name_of(self._transfers[key])
+                    raise ValueError(f"DataTransfer of {vendor_id} has a handler already: {name}")
                 self._transfers[key] = function
             return function
 

@@ -27,6 +27,11 @@ class PasswordChange(NamedTuple):
     password: bytes
     verdict: Callable[[Any], Verdict]
     """Returns the verdict in the payload of the response."""
+    for_later: bool = False
+    """Whether it is for a network profile, which is used some day."""
+
+    def __repr__(self) -> str:
+        return "<PasswordChange>"
 
 
 def password_changes(version: str, action: str, payload: Any) -> list[PasswordChange]:
@@ -51,7 +56,7 @@ def _in_network_profile(payload: Mapping[str, Any]) -> list[PasswordChange]:
     value = _get(payload.get("connectionData"), "basicAuthPassword")
     if not isinstance(value, str):
         return []
-    return [PasswordChange(value.encode(), lambda response: _deferred(_verdict(_get(response, "status"))))]
+    return [PasswordChange(value.encode(), lambda response: _deferred(_verdict(_get(response, "status"))), True)]
 
 
 def _in_variables(payload: Mapping[str, Any]) -> Iterator[PasswordChange]:
@@ -61,7 +66,8 @@ def _in_variables(payload: Mapping[str, Any]) -> Iterator[PasswordChange]:
         if variable != "basicauthpassword" or not isinstance(value, str):
             continue
         if item.get("attributeType", "Actual") == "Actual":
-            yield PasswordChange(value.encode(), _VariableVerdict(item, deferred=component != "securityctrlr"))
+            for_later = component != "securityctrlr"
+            yield PasswordChange(value.encode(), _VariableVerdict(item, deferred=for_later), for_later)
 
 
 class _VariableVerdict:

@@ -1,8 +1,14 @@
 """Passwords of HTTP Basic authentication: salted hashes, compared in constant time, changed without a lock-out.
 
 Each identity has a tuple of valid hashes. The first one is of its current password, the others are of passwords that
-were sent to the charge point and may be in use already. The application stores all of them, so a restart in the middle
-of a password change loses nothing.
+were sent to the charge point and may be in use already, the oldest first. The tuple is all that decides, and the
+application stores it, so a restart in the middle of a password change loses nothing:
+
+* A charge point that connects with its current password changes nothing. It may have the new one all the same, and
+  switch later: after a reboot, or although its answer was lost.
+* Once a password is used, or accepted, it is the current one, and those before it are dropped. Those after it stay.
+* A password of another network profile (2.1) has a mark at the end of its hash. A change of the current password does
+  not replace it, wherever it stands.
 """
 
 from __future__ import annotations
@@ -14,8 +20,13 @@ import hmac
 import os
 import re
 import threading
+import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any, NamedTuple
+
+from ..options import check_whole
+from .hash_line import HashLine
+from .verified import VerifiedPasswords
 
 __all__ = ["Passwords", "PendingPassword", "authorization_key", "hash_password", "verify_password"]
 
@@ -25,6 +36,8 @@ Hashes = str | Sequence[str] | None
 _HEX_KEY = re.compile(r"(?:[0-9A-Fa-f]{2}){16,20}")
 _MAX_PASSWORDS = 4
 """How many passwords of one identity are valid at a time: each one costs a hash at every connection."""
+_FOR_LATER = "$later"
+"""The mark of the password of another network profile."""
 
 
 class _Scrypt(NamedTuple):
@@ -34,12 +47,16 @@ class _Scrypt(NamedTuple):
     salt: bytes
     key: bytes
 
+    def __repr__(self) -> str:
+        return f"<_Scrypt n={self.n} r={self.r} p={self.p}>"
+
 
 def hash_password(password: bytes | str, *, n: int = 2**14, r: int = 8, p: int = 1) -> str:
     """Return a salted hash of a password, as text that includes its parameters: ``scrypt$16384$8$1$salt$key``.
 
-    Each connection costs one such hash. Random passwords of at least 16 bytes, which the specification requires
-    (A00.FR.205, A01.FR.06), cannot be guessed even if the hash is cheap: use ``n=2**10`` for a large fleet with these.
+    The first connection of each charge point costs one such hash. Random passwords of at least 16 bytes, which the
+    specification requires (A00.FR.205, A01.FR.06), cannot be guessed even if the hash is cheap: use ``n=2**10`` for a
+    large fleet with these.
 
     Args:
         password: the password; for OCPP 1.6 the decoded key (see `authorization_key`). Text is encoded as UTF-8.
@@ -76,21 +93,27 @@ class Passwords:
     Safe to use from any thread. The valid passwords change with `set`. With `SecurityProfiles` they also change when
     the central system sends a new password, and again when the charge point answers.
 
+    A password that was verified is remembered until its hash is no longer stored: as a digest with a random key, in
+    the memory of this process. So a charge point that comes again costs no slow hash, and is not refused for the wrong
+    passwords of others. Somebody who can read that memory can guess weak passwords faster; ``remember=0`` avoids that.
+
     Args:
         hashes: the hashes by identity: a mapping, or a function that looks them up and may block. The value is one
             hash, several, or None for an unknown identity. If the mapping is mutable, changes are written to it.
         on_change: ``on_change(charge_point_id, hashes)`` is called to store a change. ``hashes`` is a tuple of all
-            hashes that are valid from now on; if ``hashes`` of this class is a function, it must return them from
-            then on. The first call for a new password is on the thread that sends the password, before it is sent; an
-            exception prevents that. Later calls are on the thread that reads the connection: they may block, but must
-            not send requests; an exception is logged, and the previous hashes stay valid.
+            hashes that are valid from now on; if ``hashes`` of this class is a function, it must return them, in
+            this order, from then on, also after a restart. The first call for a new password is on the thread that
+            sends the password, before it is sent; an exception prevents that. Later calls are on the thread that reads
+            the connection: they may block, but must not send requests; an exception is logged, and the previous hashes
+            stay valid.
         hex_text: also accept the hexadecimal text of the key, in upper or lower case, from charge points that speak
             1.6, because some do not decode it.
         hasher: makes the hashes of new passwords; ``functools.partial(hash_password, n=...)`` sets another cost.
+        remember: of how many identities the last verified password is remembered, about 500 bytes each; 0: of none.
 
     Raises:
-        ValueError: changes could not be stored: the mapping is not mutable, or ``hashes`` is a function, and there is
-            no ``on_change``.
+        ValueError: ``remember`` is not a whole number of at least 0; or changes could not be stored: the mapping is not
+            mutable, or ``hashes`` is a function, and there is no ``on_change``.
     """
 
     def __init__(
@@ -100,18 +123,24 @@ class Passwords:
         on_change: Callable[[str, tuple[str, ...]], object] | None = None,
         hex_text: bool = False,
         hasher: Callable[[bytes | str], str] = hash_password,
+        remember: int = 20_000,
     ) -> None:
+        if remember != 0:
+            check_whole(remember=remember)
         if not isinstance(hashes, MutableMapping) and on_change is None:
             raise ValueError("on_change is required to store changes, unless hashes is a mutable mapping")
         self._hashes = hashes
         self._on_change = on_change
         self._hex_text = hex_text
         self._lock = threading.RLock()  # serialises changes, including the calls of on_change
-        self._deferred: set[str] = set()  # hashes of passwords that are used some day, not at the next connection
-        # Bounds the memory for hashes when a whole fleet reconnects at once.
-        self._hashing = threading.BoundedSemaphore(os.cpu_count() or 1)
+        # Identities with the hash of a new password, and the number of requests that carry it, while all answers so far
+        # refuse it.
+        self._undecided: dict[tuple[str, str], int] = {}
         self._hasher = hasher
+        began = time.perf_counter()
         self._cost = _parse(hasher(b""))[:3]  # n, r and p of the last hash that was checked, for dummy hashes
+        self._line = HashLine(time.perf_counter() - began)
+        self._verified = VerifiedPasswords(remember)
 
     def __repr__(self) -> str:
         return f"<Passwords hex_text={self._hex_text}>"
@@ -122,108 +151,177 @@ class Passwords:
         found = source.get(charge_point_id) if isinstance(source, Mapping) else source(charge_point_id)
         return (found,) if isinstance(found, str) else tuple(found or ())
 
-    def check(self, charge_point_id: str, password: bytes, version: str | None = None) -> str | None:
+    def check(
+        self,
+        charge_point_id: str,
+        password: bytes,
+        version: str | None = None,
+        *,
+        has_gone: Callable[[], bool] | None = None,
+    ) -> str | None:
         """Return the hash that a password matches, or None; takes the same time for an unknown identity.
 
         Args:
             charge_point_id: the identity that sent the password.
             password: the received bytes.
             version: the OCPP version, None if not known; ``hex_text`` applies only to 1.6.
+            has_gone: returns whether the peer that waits for the outcome has hung up. None: nobody waits in vain.
+
+        Raises:
+            RefusalError: 503, too many passwords wait to be checked. Only with ``has_gone``, like the next one.
+            DisconnectedError: the peer has gone while it waited.
         """
-        candidates = [password]
+        candidates = self._candidates(password, version)
+        valid = self.hashes(charge_point_id)
+        known = self._remembered(charge_point_id, candidates, valid)
+        if known is not None:
+            return known
+        with self._line.turn(has_gone):
+            # An earlier attempt of the same charge point may have waited in front of this one.
+            known = self._remembered(charge_point_id, candidates, valid)
+            matching = known or self._match(charge_point_id, candidates, valid)
+        if matching is None:
+            return None
+        # The wait may have been long: a password that was replaced meanwhile is wrong now. But another connection with
+        # it may have made it the current one.
+        valid = self.hashes(charge_point_id)
+        return next((hashed for hashed in (matching, matching.removesuffix(_FOR_LATER)) if hashed in valid), None)
+
+    def remembers(self, charge_point_id: str, password: bytes, version: str | None = None) -> bool:
+        """Return whether this password of the identity was verified before; costs no slow hash and no look-up.
+
+        Its hash may have been replaced since: `check` finds out.
+        """
+        return self._verified.find(charge_point_id, self._candidates(password, version)) is not None
+
+    def _candidates(self, password: bytes, version: str | None) -> list[bytes]:
         if self._hex_text and version == "1.6" and _HEX_KEY.fullmatch(text := password.decode("latin-1")):
-            candidates.append(bytes.fromhex(text))
+            return [password, bytes.fromhex(text)]
+        return [password]
+
+    def _remembered(self, charge_point_id: str, candidates: Sequence[bytes], valid: tuple[str, ...]) -> str | None:
+        self._verified.keep(charge_point_id, valid)
+        return self._verified.find(charge_point_id, candidates)
+
+    def _match(self, charge_point_id: str, candidates: Sequence[bytes], valid: tuple[str, ...]) -> str | None:
         matching = None
         # Constant time: check all hashes even after a match, and unknown identities against a dummy hash.
-        for hashed in self.hashes(charge_point_id) or (_format(*self._cost, os.urandom(16), os.urandom(32)),):
+        for hashed in valid or (_format(*self._cost, os.urandom(16), os.urandom(32)),):
             self._cost = _parse(hashed)[:3]
             for candidate in candidates:
-                with self._hashing:
-                    matches = verify_password(candidate, hashed)
-                if matches:
+                # The first: the same password may be there again for another network profile.
+                if verify_password(candidate, hashed) and matching is None:
                     matching = hashed
+                    self._verified.add(charge_point_id, candidate, hashed)
         return matching
 
     def set(self, charge_point_id: str, password: bytes | str) -> None:
         """Accept only this password: for a new charge point, or after a change by hand."""
-        self._store(charge_point_id, (self._hasher(password),))
+        hashed = self._hasher(password)
+        with self._lock:
+            self._store(charge_point_id, (hashed,))
+            for undecided in [key for key in self._undecided if key[0] == charge_point_id]:
+                del self._undecided[undecided]
 
     # A password change, from the request to the first use.
 
-    def offer(self, charge_point_id: str, password: bytes | str) -> PendingPassword:
-        """Accept a new password as well, before it is sent to the charge point."""
-        known = self.check(charge_point_id, _to_bytes(password))
-        if known is not None:
-            return PendingPassword(self, charge_point_id, known, new=False)
-        hashed = self._hasher(password)
+    def offer(self, charge_point_id: str, password: bytes | str, *, for_later: bool = False) -> PendingPassword:
+        """Accept a new password as well, before it is sent to the charge point.
+
+        Args:
+            charge_point_id: the charge point.
+            password: the new password.
+            for_later: whether it is for another network profile than the one in use.
+        """
+        for known in self.hashes(charge_point_id):
+            if known.endswith(_FOR_LATER) == for_later and verify_password(password, known):
+                with self._lock:
+                    if known in self.hashes(charge_point_id):
+                        if (charge_point_id, known) in self._undecided:
+                            self._undecided[charge_point_id, known] += 1
+                        return PendingPassword(self, charge_point_id, known)
+        hashed = self._hasher(password) + _FOR_LATER * for_later
         with self._lock:
-            valid = self.hashes(charge_point_id)
-            # The current password, the latest pending ones, and this one.
-            self._store(charge_point_id, (*valid[:1], *valid[1:][2 - _MAX_PASSWORDS :], hashed))
-        return PendingPassword(self, charge_point_id, hashed, new=True)
+            current, latest = self._current_and_latest(charge_point_id)
+            self._store(charge_point_id, (*current, *latest, hashed))
+            self._undecided[charge_point_id, hashed] = 1
+        return PendingPassword(self, charge_point_id, hashed)
 
     def confirm(self, charge_point_id: str, hashed: str) -> None:
-        """Drop the other passwords after a charge point has connected with this one; later deferred ones stay valid."""
-        if self.hashes(charge_point_id) == (hashed,):
+        """Make this the current password, which the charge point uses or has accepted, and drop those it replaces."""
+        current = hashed.removesuffix(_FOR_LATER)
+        if self.hashes(charge_point_id)[:1] == (current,):
             return
         with self._lock:
             valid = self.hashes(charge_point_id)
             if hashed not in valid:
-                return
-            later = valid[valid.index(hashed) + 1 :]
-            kept = (hashed, *(other for other in later if other in self._deferred))
-            self._deferred.discard(hashed)
-            if kept != valid:
-                self._store(charge_point_id, kept)
+                return  # dropped meanwhile
+            self._undecided.pop((charge_point_id, hashed), None)  # no answer counts more than its use
+            index = valid.index(hashed)
+            of_other_profiles = [other for other in valid[:index] if other.endswith(_FOR_LATER)]
+            self._store(charge_point_id, (current, *of_other_profiles, *valid[index + 1 :]))
 
-    def _drop_before(self, charge_point_id: str, hashed: str) -> None:
-        with self._lock:
-            valid = self.hashes(charge_point_id)
-            if hashed in valid:
-                self._store(charge_point_id, valid[valid.index(hashed) :])
+    def _current_and_latest(self, charge_point_id: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the current hash, and the latest of the others, so that there is room for one more."""
+        valid = self.hashes(charge_point_id)
+        return valid[:1], valid[1:][2 - _MAX_PASSWORDS :]
 
-    def _drop(self, charge_point_id: str, hashed: str) -> None:
+    def _keep(self, charge_point_id: str, hashed: str) -> None:
         with self._lock:
+            undecided = self._undecided.pop((charge_point_id, hashed), None) is not None
+            known = {hashed, hashed.removesuffix(_FOR_LATER)}
+            if undecided and known.isdisjoint(self.hashes(charge_point_id)):
+                # Requests that wait for their turn carry so many passwords that this one had to give way.
+                current, latest = self._current_and_latest(charge_point_id)
+                self._store(charge_point_id, (*current, hashed, *latest))
+
+    def _refuse(self, charge_point_id: str, hashed: str) -> None:
+        with self._lock:
+            requests = self._undecided.pop((charge_point_id, hashed), 0)
+            if requests > 1:
+                self._undecided[charge_point_id, hashed] = requests - 1
             valid = self.hashes(charge_point_id)
-            if hashed in valid:
+            if requests == 1 and hashed in valid:
                 index = valid.index(hashed)
                 self._store(charge_point_id, valid[:index] + valid[index + 1 :])
 
-    def _defer(self, hashed: str) -> None:
-        with self._lock:
-            self._deferred.add(hashed)
-
     def _store(self, charge_point_id: str, hashes: tuple[str, ...]) -> None:
         with self._lock:
-            before = self.hashes(charge_point_id)
             if self._on_change is not None:
                 self._on_change(charge_point_id, hashes)
             if isinstance(self._hashes, MutableMapping):
                 self._hashes[charge_point_id] = hashes
-            self._deferred.difference_update(set(before) - set(hashes))
+            self._verified.keep(charge_point_id, hashes)
 
 
 class PendingPassword:
-    """A new password that is sent to a charge point; both it and the previous passwords are valid until the answer."""
+    """A new password that is sent to a charge point.
 
-    def __init__(self, passwords: Passwords, charge_point_id: str, hashed: str, *, new: bool) -> None:
+    Both it and the previous passwords are valid until one of the methods is called, or the charge point uses it.
+    """
+
+    def __init__(self, passwords: Passwords, charge_point_id: str, hashed: str) -> None:
         self._passwords = passwords
         self._charge_point_id = charge_point_id
         self._hashed = hashed
-        self._new = new
 
     def accepted(self) -> None:
         """The charge point accepted it: refuse the previous passwords (A01.FR.03)."""
-        self._passwords._drop_before(self._charge_point_id, self._hashed)
+        self._passwords._keep(self._charge_point_id, self._hashed)
+        self._passwords.confirm(self._charge_point_id, self._hashed)
 
     def refused(self) -> None:
-        """The charge point refused it: drop the new password, keep the previous ones (A01.FR.04)."""
-        if self._new:
-            self._passwords._drop(self._charge_point_id, self._hashed)
+        """The charge point refused it, or it was not sent: drop it, keep the previous ones (A01.FR.04).
+
+        Not if it was valid before, or if another request carries it as well.
+        """
+        self._passwords._refuse(self._charge_point_id, self._hashed)
 
     def defer(self) -> None:
-        """Keep all passwords until the new one is used: after a reboot, or with another network profile."""
-        self._passwords._defer(self._hashed)
+        """Keep all passwords until the new one is used: after a reboot, with another network profile, or if the charge
+        point has it without our knowing.
+        """
+        self._passwords._keep(self._charge_point_id, self._hashed)
 
 
 def _format(n: int, r: int, p: int, salt: bytes, key: bytes) -> str:
@@ -232,7 +330,7 @@ def _format(n: int, r: int, p: int, salt: bytes, key: bytes) -> str:
 
 def _parse(hashed: str) -> _Scrypt:
     try:
-        name, n, r, p, salt, key = hashed.split("$")
+        name, n, r, p, salt, key = hashed.removesuffix(_FOR_LATER).split("$")
         parts = _Scrypt(int(n), int(r), int(p), base64.b64decode(salt), base64.b64decode(key))
     except (ValueError, binascii.Error):
         name, parts = "", None

@@ -15,17 +15,19 @@ import hmac
 import logging
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from ..errors import CallErrorReceived, OCPPRequestError
+from ..interrupts import raise_interrupt
 from ..request import ConnectionMetadata
 from ..rpc.registration import OutcomeListener
 from ..server.admission import Credentials
 from ..threads.pool import run_logged
 from ..throttled_log import LogThrottle
 from ..wire.addresses import rate_limit_key
-from ..wire.http import HttpRequest, RefusalError
-from .password_changes import PasswordChange, password_changes
+from ..wire.http import DisconnectedError, HttpRequest, RefusalError
+from .password_changes import PasswordChange, Verdict, password_changes
 from .passwords import Passwords, PendingPassword
 
 __all__ = ["ConnectionChecks", "SecurityProfiles"]
@@ -39,7 +41,8 @@ class SecurityProfiles:
     """Authenticates the charge points of a `CentralSystem` by security profile, and follows their password changes.
 
     The functions run on the thread of the new connection and may block; if one raises, the connection is refused with
-    500. Mappings are looked up at each connection.
+    500. Mappings are looked up at each connection. Whoever does not authenticate gets one answer, for known and unknown
+    identities, whatever was missing: 401, or 403 without ``passwords``.
 
     Args:
         passwords: for profiles 1 and 2; None: no charge point can connect with a password.
@@ -94,11 +97,16 @@ class SecurityProfiles:
 
     def minimum_of(self, charge_point_id: str) -> int:
         """Return the lowest profile that is accepted from a charge point."""
+        return max(self._minimum_from_application(charge_point_id), self._reached(charge_point_id))
+
+    def _minimum_from_application(self, charge_point_id: str) -> int:
         source = self._minimum_profile
         minimum = source if isinstance(source, int) else _look_up(source, charge_point_id)
+        return _check_profile(1 if minimum is None else minimum)
+
+    def _reached(self, charge_point_id: str) -> int:
         with self._lock:
-            raised = self._raised.get(charge_point_id, 0)
-        return max(raised, _check_profile(1 if minimum is None else minimum))
+            return self._raised.get(charge_point_id, 0)
 
     def allow_lower(self, charge_point_id: str) -> None:
         """Forget the profile that a charge point has reached, such as after its replacement; ``minimum_profile``
@@ -109,77 +117,127 @@ class SecurityProfiles:
 
     # At the upgrade.
 
-    def admit(self, request: HttpRequest, charge_point_id: str, version: str | None) -> Credentials:
+    def admit(
+        self,
+        request: HttpRequest,
+        charge_point_id: str,
+        version: str | None,
+        has_gone: Callable[[], bool] | None = None,
+    ) -> Credentials:
         """Authenticate a charge point; ``version`` is the OCPP version of the connection, None if there is none.
 
         Raises:
-            RefusalError: the charge point is not authenticated. The text is for the log and contains no secret.
+            RefusalError: the charge point is not authenticated, or too many passwords wait to be checked. The text is
+                for the log and contains no secret.
+            DisconnectedError: the peer has gone, as ``has_gone`` says, before its password was checked.
         """
         try:
-            return self._authenticate(request, charge_point_id, version)
-        except RefusalError:
+            return self._authenticate(request, charge_point_id, version, has_gone)
+        except (RefusalError, DisconnectedError):
             raise
-        except Exception as error:
+        except BaseException as error:
+            raise_interrupt(error)
             who = rate_limit_key(request.client_address)
             text = "checking the security profile of %.100r raised an exception"
             self._throttle.log(_logger, who, "check", text, charge_point_id, level=logging.ERROR, error=error)
             raise RefusalError(500, "checking the security profile raised an exception") from error
 
-    def _authenticate(self, request: HttpRequest, charge_point_id: str, version: str | None) -> Credentials:
+    def _authenticate(
+        self,
+        request: HttpRequest,
+        charge_point_id: str,
+        version: str | None,
+        has_gone: Callable[[], bool] | None,
+    ) -> Credentials:
+        wanted = self._minimum_from_application(charge_point_id)
+        return replace(
+            self._check(request, charge_point_id, version, max(wanted, self._reached(charge_point_id)), has_gone),
+            minimum_profile=wanted,
+        )
+
+    def _check(
+        self,
+        request: HttpRequest,
+        charge_point_id: str,
+        version: str | None,
+        minimum: int,
+        has_gone: Callable[[], bool] | None,
+    ) -> Credentials:
         profile = _profile_of(request)
-        minimum = self.minimum_of(charge_point_id)
         if minimum == 0 == profile and version in (None, "1.6"):
             return Credentials(profile)
-        # Without a password on ws, treat it as profile 1: the charge point gets a 401 and may then send its password.
-        offered = max(profile, 1)
-        if offered < minimum:
-            raise RefusalError(
-                403, f"security profile {offered} is not enough: {charge_point_id!r} needs at least {minimum}"
-            )
         if request.peer_certificate is not None:
             return self._check_certificate(request.peer_certificate, charge_point_id)
-        return self._check_password(request, charge_point_id, version, profile)
+        # Also if the profile is too low: a sooner answer would tell strangers that there is such a charge point.
+        hashed, fault = self._check_password(request, charge_point_id, version, has_gone)
+        # Without a password on ws, it counts as profile 1: the charge point may send its password next.
+        offered = max(profile, 1)
+        if offered < minimum:
+            fault = f"security profile {offered} is not enough: {charge_point_id!r} needs at least {minimum}"
+        if fault is not None:
+            raise self._refusal(fault)
+        return Credentials(profile, password_hash=hashed)
+
+    def _refusal(self, reason: str) -> RefusalError:
+        """Return the one answer to strangers: it depends neither on the identity nor on what they sent."""
+        if self.passwords is None:
+            return RefusalError(403, reason)
+        return RefusalError(401, reason, self._challenge)
 
     def _check_password(
-        self, request: HttpRequest, charge_point_id: str, version: str | None, profile: int
-    ) -> Credentials:
+        self, request: HttpRequest, charge_point_id: str, version: str | None, has_gone: Callable[[], bool] | None
+    ) -> tuple[str | None, str | None]:
+        """Return the hash that the password matches, and the reason to refuse it: one of them is None."""
         if self.passwords is None:
-            raise RefusalError(403, f"{charge_point_id!r} sent no client certificate")
+            return None, f"{charge_point_id!r} sent no client certificate"
         basic = request.basic_credentials
         if basic is None:
-            raise RefusalError(401, f"{charge_point_id!r} sent no password", self._challenge)
+            return None, f"{charge_point_id!r} sent no password"
         user, password = basic
         # A00.FR.204 and .303: the user name is the identity.
         user_matches = hmac.compare_digest(user, charge_point_id.encode())
-        hashed = self.passwords.check(charge_point_id, password, version)
+        hashed = self.passwords.check(charge_point_id, password, version, has_gone=has_gone)
         if not user_matches:
-            raise RefusalError(401, f"the user name is not the identity {charge_point_id!r}", self._challenge)
+            return None, f"the user name is not the identity {charge_point_id!r}"
         if hashed is None:
-            raise RefusalError(401, f"wrong password for {charge_point_id!r}, or none is known", self._challenge)
-        return Credentials(profile, password_hash=hashed)
+            return None, f"wrong password for {charge_point_id!r}, or none is known"
+        return hashed, None
+
+    def remembers(self, request: HttpRequest, charge_point_id: str, version: str | None) -> bool:
+        """Return whether the password in a request was verified before; quick, and asks nobody."""
+        basic = request.basic_credentials
+        if self.passwords is None or basic is None or request.peer_certificate is not None:
+            return False
+        user, password = basic
+        # Both in any case: the same time for each user.
+        remembered = self.passwords.remembers(charge_point_id, password, version)
+        return hmac.compare_digest(user, charge_point_id.encode("utf-8", "surrogatepass")) and remembered
 
     def _check_certificate(self, certificate: Mapping[str, Any], charge_point_id: str) -> Credentials:
         source = self._serial_number_of
         registered = None if source is None else _look_up(source, charge_point_id)
         if registered is None:
-            raise RefusalError(403, f"no serial number is registered for {charge_point_id!r}")
+            raise self._refusal(f"no serial number is registered for {charge_point_id!r}")
         names = _names(certificate, "commonName")
         if names != [registered]:
-            raise RefusalError(
-                403, f"the certificate has the common name {names}; {charge_point_id!r} needs {registered!r}"
+            raise self._refusal(
+                f"the certificate has the common name {names}; {charge_point_id!r} needs {registered!r}"
             )
         organizations = _names(certificate, "organizationName")
         if self._organizations and not self._organizations & set(organizations):
             expected = sorted(self._organizations)
-            raise RefusalError(403, f"the certificate has the organization {organizations}; expected one of {expected}")
+            raise self._refusal(f"the certificate has the organization {organizations}; expected one of {expected}")
         if self._is_revoked is not None and self._is_revoked(certificate):
-            raise RefusalError(403, f"the certificate of {charge_point_id!r} is revoked")
+            raise self._refusal(f"the certificate of {charge_point_id!r} is revoked")
         return Credentials(_HIGHEST_PROFILE, serial_number=registered)
 
     def connected(self, charge_point_id: str, credentials: Credentials) -> None:
-        """Record that a charge point is connected: its profile is now its minimum, its password the current one."""
+        """Record that a charge point is about to connect: its profile is now its minimum, its password the current one.
+
+        Not its minimum as it is now: the application is asked once for each connection.
+        """
         profile, hashed = credentials.profile, credentials.password_hash
-        if profile > self.minimum_of(charge_point_id):
+        if profile > credentials.minimum_profile:
             self._raise(charge_point_id, profile)
         if hashed is not None and self.passwords is not None:
             run_logged(self.passwords.confirm, charge_point_id, hashed)
@@ -210,8 +268,7 @@ class SecurityProfiles:
     # During the connection.
 
     def checks(self, metadata: ConnectionMetadata, credentials: Credentials) -> ConnectionChecks:
-        """Record that a charge point is connected, and return the checks for its messages."""
-        self.connected(metadata.charge_point_id, credentials)
+        """Return the checks for the messages of a connection."""
         return ConnectionChecks(self.passwords, metadata, credentials)
 
 
@@ -243,7 +300,16 @@ class ConnectionChecks:
         changes = password_changes(self._metadata.ocpp_version, action, payload)
         if not changes:
             return None
-        pending = [(self._passwords.offer(charge_point_id, change.password), change) for change in changes]
+        pending: list[tuple[PendingPassword, PasswordChange]] = []
+        try:
+            for change in changes:
+                offered = self._passwords.offer(charge_point_id, change.password, for_later=change.for_later)
+                pending.append((offered, change))
+        except BaseException:
+            # The request is not sent, so the charge point gets none of them.
+            for password, _ in pending:
+                run_logged(password.refused)
+            raise
         return functools.partial(_apply_outcome, charge_point_id, pending)
 
 
@@ -272,15 +338,22 @@ def _names(certificate: Mapping[str, Any], attribute: str) -> list[str]:
 def _apply_outcome(
     charge_point_id: str, pending: Sequence[tuple[PendingPassword, PasswordChange]], outcome: Any
 ) -> None:
-    if isinstance(outcome, OCPPRequestError) and not isinstance(outcome, CallErrorReceived):
-        text = "unknown whether %s accepted its new password; both passwords are valid until it connects with one"
-        _logger.warning(text, charge_point_id)
-        return
     for password, change in pending:
-        verdict = "refused" if isinstance(outcome, CallErrorReceived) else change.verdict(outcome)
+        verdict = _verdict(change, outcome)
         if verdict == "accepted":
             password.accepted()
-        elif verdict == "deferred":
-            password.defer()
         elif verdict == "refused":
             password.refused()
+        else:
+            password.defer()
+        if verdict == "unknown":
+            text = "unknown whether %s accepted its new password; the previous one is valid until it uses the new one"
+            _logger.warning(text, charge_point_id)
+
+
+def _verdict(change: PasswordChange, outcome: Any) -> Verdict:
+    if isinstance(outcome, CallErrorReceived):
+        return "refused"
+    if isinstance(outcome, OCPPRequestError):
+        return "refused" if outcome.delivery == "not_sent" else "unknown"
+    return change.verdict(outcome)

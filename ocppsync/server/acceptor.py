@@ -8,16 +8,16 @@ import socket
 import ssl
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 from ..budget import Budget
 from ..events import Observer, Refused
 from ..limits import Limits, Timeouts
 from ..rpc.context import log_fields
-from ..throttled_log import LogThrottle
+from ..throttled_log import LogThrottle, is_power_of_two
 from ..wire import upgrade
 from ..wire.addresses import rate_limit_key
 from ..wire.http import (
@@ -27,6 +27,7 @@ from ..wire.http import (
     RefusalError,
     read_request,
     refusal_response,
+    send_refusal,
     shown_target,
 )
 from ..wire.streams import Stream, TLSStream
@@ -35,12 +36,10 @@ from ..wire.websocket import WebSocket
 from .admission import AdmissionPolicy, UpgradeDecision
 from .connection_limits import ConnectionLimiter, Slot
 from .forwarded import ClientAddress
+from .handshakes import Handshakes
 
 _logger = logging.getLogger(__name__)
-_SLOW = 1.0
-"""Seconds after which a handshake may be aborted to make room for a new one."""
-_LINGER = 1.0
-"""Seconds that a refused peer has to read the response before its connection is closed."""
+_UNEXPECTED = "unexpected error in the handshake"
 
 
 @dataclass(frozen=True)
@@ -50,6 +49,8 @@ class AdmittedRequest:
     decision: UpgradeDecision
     http_request: HttpRequest
     slot: Slot = field(repr=False, compare=False)
+    end_handshake: Callable[[], object] = field(default=lambda: None, repr=False, compare=False, kw_only=True)
+    """To be called once nothing waits for the application any more; further calls do nothing."""
 
     @property
     def charge_point_id(self) -> str:
@@ -64,17 +65,9 @@ class AdmittedRequest:
 
 @dataclass(frozen=True)
 class UpgradedConnection(AdmittedRequest):
-    """An admitted request that was answered with 101, with its WebSocket."""
+    """An admitted request with its WebSocket, which is not open yet."""
 
     websocket: WebSocket
-
-
-class _Handshake(NamedTuple):
-    """A handshake in progress."""
-
-    started: float
-    peer: str | None
-    """The rate-limit key of the peer; None behind a trusted proxy."""
 
 
 class Acceptor:
@@ -115,14 +108,15 @@ class Acceptor:
         self._on_raw_socket_data = on_raw_socket_data
         self._observe = observe
         self._throttle = throttle or LogThrottle()
-        self._lock = threading.Lock()  # guards everything below
-        self._handshakes: dict[Stream, _Handshake] = {}  # in progress, oldest first
-        self._by_peer: Counter[str] = Counter()  # handshakes by rate-limit key
-        self._warned: set[str | None] = set()  # peers at their limit that were logged; None: the limit for all peers
-        self._closed = False
+        self._handshakes = Handshakes(limits)
+        self._lock = threading.Lock()  # guards the next field
+        self._faults = 0  # handshakes that failed because of this end
 
     def accept(self, sock: socket.socket) -> UpgradedConnection | None:
-        """Return the new connection after its handshake; if that fails, close the socket and return None."""
+        """Return the new connection; its handshake counts until `AdmittedRequest.end_handshake` is called.
+
+        If the handshake fails, close the socket and return None.
+        """
         deadline = time.monotonic() + self._timeouts.handshake
         sock.settimeout(self._timeouts.handshake)
         try:
@@ -132,93 +126,39 @@ class Acceptor:
             self._throttle.log(_logger, "", text, text, error, level=logging.INFO)
             sock.close()
             return None
+        except BaseException:
+            sock.close()
+            raise
         if not self._begin_handshake(stream):
             _reject_excess(stream, plain=self._ssl_context is None)
             return None
+        upgraded = None
         try:
             upgraded = self._handshake(stream, deadline)
         finally:
-            self._end_handshake(stream)
+            if upgraded is None:
+                self._handshakes.end(stream)
+                stream.close()
         if upgraded is None:
-            stream.close()
-        return upgraded
+            return None
+        return replace(upgraded, end_handshake=partial(self._handshakes.end, stream))
 
     def _begin_handshake(self, stream: Stream) -> bool:
-        """Count a new handshake; at a limit, abort the oldest one if it is slow, or else return False."""
+        """Count a new handshake; False: there is no room for it."""
         address = stream.remote_address[0]
-        handshake = _Handshake(
-            time.monotonic(), None if self._client_address.trusts(address) else rate_limit_key(address)
+        room, warning = self._handshakes.begin(
+            stream,
+            rate_limit_key(address),
+            proven=self._limiter.has_proved(address),
+            shared=self._client_address.trusts(address),
         )
-        with self._lock:
-            oldest, warning = self._oldest_at_limit(handshake.peer)
-            room = oldest is None or handshake.started - self._handshakes[oldest].started > _SLOW
-            if room:
-                if oldest is not None:
-                    self._remove(oldest)
-                self._handshakes[stream] = handshake
-                if handshake.peer is not None:
-                    self._by_peer[handshake.peer] += 1
-            closed = self._closed
         if warning is not None:
-            self._throttle.log(_logger, handshake.peer or "", "handshakes", "%s", warning)
-        if not room:
-            return False
-        if oldest is not None:
-            oldest.abort()
-        if closed:
-            stream.abort()
-        return True
-
-    def _oldest_at_limit(self, peer: str | None) -> tuple[Stream | None, str | None]:
-        """Return the oldest handshake that counts toward a limit this peer has reached, and a warning to log."""
-        assert self._lock.locked()
-        limit, count = self._limits.handshakes_per_address, 0 if peer is None else self._by_peer[peer]
-        if limit is not None and count >= limit:
-            oldest = next(stream for stream, handshake in self._handshakes.items() if handshake.peer == peer)
-            return oldest, self._once(
-                peer, f"{count} handshakes of {peer} in progress; aborting its slow ones for new ones"
-            )
-        limit, count = self._limits.handshakes, len(self._handshakes)
-        if limit is not None and count >= limit:
-            oldest = next(iter(self._handshakes))
-            return oldest, self._once(None, f"{count} handshakes in progress; aborting slow ones for new ones")
-        return None, None
-
-    def _once(self, peer: str | None, warning: str) -> str | None:
-        """Return the warning, or None if it was logged before for this peer, or for all peers together."""
-        assert self._lock.locked()
-        if peer in self._warned:
-            return None
-        self._warned.add(peer)
-        return warning
-
-    def _end_handshake(self, stream: Stream) -> None:
-        with self._lock:
-            self._remove(stream)
-
-    def _remove(self, stream: Stream) -> None:
-        assert self._lock.locked()
-        handshake = self._handshakes.pop(stream, None)
-        if handshake is None:
-            return
-        peer = handshake.peer
-        # Warn again only after the count has fallen below half the limit.
-        if peer is not None:
-            self._by_peer[peer] -= 1
-            if self._by_peer[peer] * 2 < (self._limits.handshakes_per_address or 0):
-                self._warned.discard(peer)
-            if not self._by_peer[peer]:
-                del self._by_peer[peer]
-        if len(self._handshakes) * 2 < (self._limits.handshakes or 0):
-            self._warned.discard(None)
+            self._throttle.log(_logger, rate_limit_key(address), "handshakes", "%s", warning)
+        return room
 
     def close(self) -> None:
         """Abort every handshake in progress, and every later one."""
-        with self._lock:
-            self._closed = True
-            streams = list(self._handshakes)
-        for stream in streams:
-            stream.abort()
+        self._handshakes.close()
 
     def plain_stream(self, sock: socket.socket) -> Stream:
         """Return the stream of a connection without TLS; raises OSError if the connection has ended."""
@@ -236,19 +176,21 @@ class Acceptor:
 
     def _handshake(self, stream: Stream, deadline: float) -> UpgradedConnection | None:
         request = HttpRequest("", "", "", Headers(), stream.remote_address)  # until one is read
+        refused: RefusalError | None = None
         try:
             if isinstance(stream, TLSStream):
                 stream.handshake(deadline)
             request = read_request(stream, deadline=deadline, max_header_size=self._limits.header_size)
-            admitted = self.admit(request)
+            if not self._handshakes.decide(stream):
+                raise DisconnectedError("it was slow, and has made room for another")
+            admitted = self.admit(request, lambda: stream.peer_has_left)
             try:
                 upgraded = self.upgrade(stream, admitted)
             except BaseException:
                 admitted.slot.release()
                 raise
         except RefusalError as refusal:
-            log_refusal(refusal, request, self._observe, self._throttle)
-            _send_refusal(stream, refusal)
+            refused = refusal
         except DisconnectedError as error:
             self._log(stream, "WebSocket handshake with %s:%d failed: %s", error, level=error.level)
         except ssl.SSLEOFError:
@@ -257,37 +199,59 @@ class Acceptor:
             self._log(stream, "TLS handshake with %s:%d failed: %s", _tls_error_text(error), level=logging.WARNING)
         except OSError as error:
             self._log(stream, "lost the connection of %s:%d during the handshake: %s", error)
-        except Exception as error:
-            self._log(stream, "unexpected error in the handshake with %s:%d", level=logging.ERROR, error=error)
+        except BaseException:
+            # SystemExit too: this thread is the library's, and the peer waits for an answer.
+            self._log_fault(*stream.remote_address)
+            refused = RefusalError(500, _UNEXPECTED)
         else:
             stream.set_read_timeout(None)
             return upgraded
+        if refused is not None:
+            try:
+                if refused.reason is not _UNEXPECTED:
+                    log_refusal(refused, request, self._throttle)
+                report_refusal(refused, request, self._observe)
+            finally:
+                # From now on it makes room for others: the peer may take a second to read the response.
+                self._handshakes.refuse(stream)
+                send_refusal(stream, refused)
         return None
 
-    def _log(
-        self, stream: Stream, text: str, *args: object, level: int = logging.INFO, error: Exception | None = None
-    ) -> None:
+    def _log(self, stream: Stream, text: str, *args: object, level: int = logging.INFO) -> None:
         host, port = stream.remote_address
-        self._throttle.log(_logger, rate_limit_key(host), text, text, host, port, *args, level=level, error=error)
+        self._throttle.log(_logger, rate_limit_key(host), text, text, host, port, *args, level=level)
 
-    def admit(self, request: HttpRequest) -> AdmittedRequest:
+    def _log_fault(self, host: str, port: int) -> None:
+        """Log the exception that is handled now, the first, second, fourth, eighth … time."""
+        with self._lock:
+            self._faults += 1
+            count = self._faults
+        if is_power_of_two(count):
+            _logger.exception("%s with %s:%d (%d so far)", _UNEXPECTED, host, port, count)
+
+    def admit(self, request: HttpRequest, has_gone: Callable[[], bool] | None = None) -> AdmittedRequest:
         """Admit a request, which occupies a connection slot until that is released.
+
+        Args:
+            request: the request.
+            has_gone: returns whether the peer has hung up; None: not known.
 
         Raises:
             RefusalError: the request is refused; the error holds the response.
+            DisconnectedError: the peer has gone while it waited.
         """
         client = self._client_address(request.remote_address[0], request.headers)
         if client != request.remote_address[0]:
             request = replace(request, forwarded_for=client)
         slot = self._limiter.acquire(client)
         try:
-            return AdmittedRequest(self._policy.admit(request), request, slot)
+            return AdmittedRequest(self._policy.admit(request, has_gone), request, slot)
         except BaseException:
             slot.release()
             raise
 
     def upgrade(self, stream: Stream, admitted: AdmittedRequest) -> UpgradedConnection:
-        """Accept the upgrade of an admitted request (101), and return the connection."""
+        """Return the connection of an admitted request; its WebSocket sends the 101 when it opens."""
         decision = admitted.decision
         websocket = upgrade.accept(
             stream,
@@ -302,15 +266,19 @@ class Acceptor:
         return UpgradedConnection(decision, admitted.http_request, admitted.slot, websocket)
 
 
-def log_refusal(refusal: RefusalError, request: HttpRequest, observe: Observer | None, throttle: LogThrottle) -> None:
-    """Log a refused request with the reason, and pass it to the observer."""
+def log_refusal(refusal: RefusalError, request: HttpRequest, throttle: LogThrottle) -> None:
+    """Log a refused request with the reason."""
     host, port = request.remote_address
-    path = shown_target(request.path)
+    shown = shown_target(request.path) or "-"
     who, kind = rate_limit_key(request.client_address), ("refused", refusal.status)
     text = "refused %s:%d %.200s with HTTP %d: %s"
-    throttle.log(_logger, who, kind, text, host, port, path or "-", refusal.status, refusal.reason)
+    throttle.log(_logger, who, kind, text, host, port, shown, refusal.status, refusal.reason)
+
+
+def report_refusal(refusal: RefusalError, request: HttpRequest, observe: Observer | None) -> None:
+    """Tell the observer of a refused request."""
     if observe is not None:
-        observe(Refused(request.client_address, path, refusal.status, refusal.reason))
+        observe(Refused(request.client_address, shown_target(request.path), refusal.status, refusal.reason))
 
 
 def _reject_excess(stream: Stream, *, plain: bool) -> None:
@@ -328,16 +296,3 @@ def _tls_error_text(error: ssl.SSLError) -> str:
     if error.reason == "HTTP_REQUEST":
         return "the peer speaks plain HTTP (ws), and this port is TLS (wss)"
     return str(error.reason or error)
-
-
-def _send_refusal(stream: Stream, refusal: RefusalError) -> None:
-    with contextlib.suppress(OSError):
-        stream.buffer(refusal_response(refusal))
-        stream.flush()
-        stream.finish_writing()
-        # Closing with unread bytes would reset the connection, and the peer would lose the response.
-        deadline = time.monotonic() + _LINGER
-        while (remaining := deadline - time.monotonic()) > 0:
-            stream.set_read_timeout(remaining)
-            if not stream.recv(4096):
-                break

@@ -19,10 +19,14 @@ _BUSY_RETRY = 30
 """Retry-After of a 503 response, in seconds."""
 _HALF_LIFE = 60.0
 """Seconds in which half of the failed authentications are forgotten."""
+_FORGOTTEN = 0.5
+"""How much of a failure is left when an identity counts as one that has not failed."""
 _ADDRESS_FACTOR = 5
 """How many times the limit of one identity applies to an address."""
 _MAX_REMEMBERED = 10_000
 """How many addresses and identities with failures are remembered."""
+_MAX_PROVEN = 40_000
+"""How many addresses and identities are remembered for a success: both of as many charge points as may connect."""
 _FAILURES = frozenset({401, 403})
 """The HTTP statuses that count as failed authentication."""
 
@@ -62,6 +66,7 @@ class ConnectionLimiter:
         self._last_number = 0
         self._failures: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()  # how many, counted at which time
         self._pending: Counter[Hashable] = Counter()  # authentications in progress
+        self._proven: OrderedDict[Hashable, None] = OrderedDict()  # longest ago first
 
     def __repr__(self) -> str:
         return f"<ConnectionLimiter connections={self._total} failures={len(self._failures)}>"
@@ -91,12 +96,40 @@ class ConnectionLimiter:
 
     # Failed authentications.
 
+    def proved(self, address: str, charge_point_id: str, connected_from: str) -> None:
+        """Remember that a charge point has authenticated itself.
+
+        Args:
+            address: the address of the client, which may be behind a proxy.
+            charge_point_id: its identity.
+            connected_from: the address of the connection, which may be of the proxy.
+        """
+        with self._lock:
+            for key in ((rate_limit_key(address), charge_point_id), rate_limit_key(connected_from)):
+                self._proven[key] = None
+                self._proven.move_to_end(key)
+            while len(self._proven) > _MAX_PROVEN:
+                self._proven.popitem(last=False)
+
+    def has_proved(self, address: str) -> bool:
+        """Return whether a charge point has authenticated itself over a connection from that address."""
+        with self._lock:
+            return rate_limit_key(address) in self._proven
+
     @contextlib.contextmanager
-    def attempt(self, address: str, charge_point_id: str) -> Iterator[None]:
+    def attempt(self, address: str, charge_point_id: str, *, remembered: bool = False) -> Iterator[None]:
         """Check that the address may try to authenticate, and count the attempt if it fails.
 
         A RefusalError with 401 or 403 from the body counts as a failure. A body without an error resets the failures
         of this identity from this address. Other errors change nothing.
+
+        An identity that has proved itself from the address is not refused for the failures of others there. An attempt
+        with a remembered password is no guess: it is counted by itself, so guesses do not keep it out.
+
+        Args:
+            address: the address of the client.
+            charge_point_id: the identity.
+            remembered: the password was verified before.
 
         Raises:
             RefusalError: 429, too many recent failures; Retry-After holds the seconds to wait.
@@ -106,7 +139,7 @@ class ConnectionLimiter:
             yield
             return
         peer = rate_limit_key(address)
-        key = (peer, charge_point_id)
+        key = (peer, charge_point_id, remembered)
         self._begin_attempt(peer, key, limit)
         failed: bool | None = None
         try:
@@ -118,14 +151,17 @@ class ConnectionLimiter:
         finally:
             self._end_attempt(peer, key, failed)
 
-    def _begin_attempt(self, peer: str, key: Hashable, limit: int) -> None:
+    def _begin_attempt(self, peer: str, key: tuple[str, str, bool], limit: int) -> None:
         with self._lock:
+            own = self._recent_failures(key)
             # Attempts in progress count as failures of their identity: otherwise many guesses sent at once would pass
             # the limit. They do not count for the address: a fleet behind one address may reconnect all at once.
-            wait = max(
-                _retry_after(self._recent_failures(key) + self._pending[key], limit),
-                _retry_after(self._recent_failures(peer), limit * _ADDRESS_FACTOR),
-            )
+            wait = _retry_after(own + self._pending[key], limit)
+            if not key[2] and key[:2] not in self._proven:
+                # An identity that has failed may only use half of what the address has, so that a few with a wrong
+                # password leave the rest to the others there.
+                shared = limit * _ADDRESS_FACTOR if own < _FORGOTTEN else limit * _ADDRESS_FACTOR // 2
+                wait = max(wait, _retry_after(self._recent_failures(peer), shared))
             if wait == 0:
                 self._pending[key] += 1
                 return

@@ -51,8 +51,9 @@ class Listener:
             on_accept: called with each new socket on the accept thread; it must not block.
         """
         name = f"ocppsync-accept-{self.port}"
-        self._thread = threading.Thread(target=self._run, args=(on_accept,), name=name, daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._run, args=(on_accept,), name=name, daemon=True)
+        thread.start()
+        self._thread = thread  # only now: `close` must not join a thread that could not start
 
     def close(self) -> None:
         """Stop listening and end the accept thread."""

@@ -18,6 +18,7 @@ from ..rpc.shares import PeerShare, Shares
 from ..threads.bounded import BoundedExecutor
 from ..threads.listeners import Listeners
 from ..threads.timer import Timer, TimerHandle
+from ..wire.http import RefusalError
 
 _logger = logging.getLogger(__name__)
 
@@ -100,17 +101,42 @@ class Registry:
                 self._note_disconnected(charge_point_id)  # it shall not expire before it is added
             return record
 
+    def check_newest(self, charge_point_id: str, number: int) -> None:
+        """Check that a charge point has no connection from a later upgrade request than the one with this number.
+
+        The thread of an earlier request may be slow, such as in `authorize`, and its charge point have tried again.
+
+        Raises:
+            RefusalError: 409, it has one.
+        """
+        current = self.connected.get(charge_point_id)
+        if current is not None and number < current.number:
+            raise RefusalError(409, f"{charge_point_id!r} has connected again in the meantime")
+
     def add(self, connection: Connection) -> Connection | None:
-        """Make this the connection of its charge point, and return the connection that it replaces."""
+        """Make this the connection of its charge point, and return the connection that it replaces.
+
+        Raises:
+            RefusalError: 409, there is one from a later upgrade request; nothing has changed.
+            RuntimeError: there is no thread for the listeners; nothing has changed.
+        """
         charge_point_id = connection.metadata.charge_point_id
         with self._lock:
+            self.check_newest(charge_point_id, connection.number)
             record = self._record(charge_point_id)
             previous, record.connection = record.connection, connection
             self.connected[charge_point_id] = connection
             record.answers.prefer(connection.reply_to)
             self._disconnected.pop(charge_point_id, None)
             if previous is None:
-                self._notify(record, charge_point_id, "connected")
+                try:
+                    self._notify(record, charge_point_id, "connected")
+                except BaseException:
+                    # No thread for the listeners: the connection is not served. They must not hear of its end.
+                    record.connection = None
+                    del self.connected[charge_point_id]
+                    self._disconnected[charge_point_id] = self._timer.now()
+                    raise
         return previous
 
     def remove(self, connection: Connection) -> None:
@@ -122,8 +148,10 @@ class Registry:
                 return
             record.connection = None
             del self.connected[charge_point_id]
-            self._notify(record, charge_point_id, "disconnected")
-            self._note_disconnected(charge_point_id)
+            try:
+                self._notify(record, charge_point_id, "disconnected")
+            finally:
+                self._note_disconnected(charge_point_id)
             while len(self._disconnected) > _MAX_REMEMBERED:
                 self._forget(self._disconnected.popitem(last=False)[0])
 

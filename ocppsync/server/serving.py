@@ -7,10 +7,11 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum, auto
 
+from ..interrupts import raise_interrupt
 from ..request import ConnectionMetadata
 from ..rpc.connection import Connection
 from ..rpc.context import ConnectionContext
@@ -19,11 +20,12 @@ from ..rpc.registration import CentralSystemPolicy, MessagePolicy
 from ..threads.pool import Workers
 from ..threads.stuck_handlers import StuckHandlerDetector
 from ..threads.timer import Timer
-from ..throttled_log import ThrottledLog
+from ..throttled_log import ThrottledLog, is_power_of_two
 from ..validation.catalogue import SUBPROTOCOLS
-from ..wire.http import HttpRequest
+from ..wire.http import DisconnectedError, HttpRequest, RefusalError, send_refusal
+from ..wire.streams import Stream
 from ..wire.transport import CloseCode, Transport
-from .acceptor import Acceptor, AdmittedRequest
+from .acceptor import Acceptor, AdmittedRequest, log_refusal, report_refusal
 from .admission import Security
 from .registry import Registry
 
@@ -80,6 +82,7 @@ class ConnectionServer:
         # The threads that serve a connection. True: started here, and ends with the connection; False: of a WSGI server
         # or a test.
         self._serving: dict[threading.Thread, bool] = {}
+        self._faults = 0  # connections that could not be served
         self._state = ServingState.OPEN
 
     def __repr__(self) -> str:
@@ -115,33 +118,49 @@ class ConnectionServer:
                 try:
                     self._serve(upgraded, upgraded.websocket)
                 finally:
-                    upgraded.slot.release()
+                    upgraded.end_handshake()
+        except BaseException:
+            self._log_fault("a new connection failed", None)
         finally:
             self._remove_thread(threading.current_thread())
 
-    def admit(self, http_request: HttpRequest) -> AdmittedRequest:
+    def admit(self, http_request: HttpRequest, has_gone: Callable[[], bool] | None = None) -> AdmittedRequest:
         """Admit an upgrade request that was read elsewhere, such as by a WSGI server.
 
         An admitted request occupies a slot until `serve_socket` or `serve_transport` returns, or until
         ``slot.release()``.
 
+        Args:
+            http_request: the request.
+            has_gone: returns whether the peer has hung up; None: not known.
+
         Raises:
             RefusalError: the request is refused; the error holds the response.
+            DisconnectedError: the peer has gone while it waited.
         """
-        return self._acceptor.admit(http_request)
+        return self._acceptor.admit(http_request, has_gone)
 
     def serve_socket(self, sock: socket.socket, admitted: AdmittedRequest) -> None:
         """Serve an admitted charge point on the calling thread until the connection ends, then close the socket."""
         with self._on_this_thread(admitted):
             try:
-                upgraded = self._acceptor.upgrade(self._acceptor.plain_stream(sock), admitted)
-                self._serve(upgraded, upgraded.websocket)
+                stream = self._acceptor.plain_stream(sock)
             except OSError as error:
                 # The peer disconnected before the 101 response.
                 self._log(admitted, "%s disconnected: %s", error)
-            finally:
-                with contextlib.suppress(OSError):
-                    sock.close()
+                sock.close()
+            else:
+                self._upgrade_and_serve(stream, admitted)
+
+    def _upgrade_and_serve(self, stream: Stream, admitted: AdmittedRequest) -> None:
+        try:
+            upgraded = self._acceptor.upgrade(stream, admitted)
+        except BaseException as error:
+            self.fail(admitted, error, lambda refusal, code: send_refusal(stream, refusal))
+        else:
+            self._serve(upgraded, upgraded.websocket)
+        finally:
+            stream.close()
 
     def serve_transport(self, transport: Transport, admitted: AdmittedRequest) -> None:
         """Serve an admitted charge point over any transport on the calling thread until the connection ends."""
@@ -169,6 +188,47 @@ class ConnectionServer:
     # One connection.
 
     def _serve(self, admitted: AdmittedRequest, transport: Transport) -> None:
+        try:
+            self._open_and_run(admitted, transport)
+        except DisconnectedError as error:
+            self._log(admitted, "%s was not let in: %s", error, level=error.level)
+            transport.abort()
+            transport.release()
+        except RefusalError as refusal:
+            log_refusal(refusal, admitted.http_request, self.context.end.options.throttle)
+            if transport.refuse(refusal, CloseCode.POLICY_VIOLATION):
+                report_refusal(refusal, admitted.http_request, self.context.end.options.observe)
+        except BaseException as error:
+            self.fail(admitted, error, transport.refuse)
+        finally:
+            admitted.slot.release()
+
+    def fail(
+        self, admitted: AdmittedRequest, error: BaseException, refuse: Callable[[RefusalError, int], bool]
+    ) -> None:
+        """End a connection that cannot be served, with an answer if there is none yet; for an exception handler.
+
+        Raises:
+            BaseException: ``error``, if it is to end the program.
+        """
+        request, refusal = admitted.http_request, RefusalError(500, "it could not be served")
+        try:
+            self._log_fault("%s could not be served", admitted)
+        finally:
+            if refuse(refusal, CloseCode.INTERNAL_ERROR):
+                report_refusal(refusal, request, self.context.end.options.observe)
+        raise_interrupt(error)
+
+    def _log_fault(self, text: str, admitted: AdmittedRequest | None) -> None:
+        """Log the exception that is handled now, the first, second, fourth, eighth … time."""
+        with self._changed:
+            self._faults += 1
+            count = self._faults
+        if is_power_of_two(count):
+            args, fields = ((), None) if admitted is None else ((admitted.charge_point_id,), admitted.log_fields)
+            _logger.exception(f"{text} (%d such faults so far)", *args, count, extra=fields)
+
+    def _open_and_run(self, admitted: AdmittedRequest, transport: Transport) -> None:
         threading.current_thread().name = f"ocppsync-reader-{admitted.charge_point_id[:_LONGEST_NAME]}"
         if self._state is not ServingState.OPEN:
             # `close()` began during authorization.
@@ -177,11 +237,16 @@ class ConnectionServer:
             return
         subprotocol = admitted.decision.subprotocol
         if subprotocol is None:
+            admitted.end_handshake()
             self._close_without_protocol(admitted, transport)
             return
+        # Before the security profiles take note of it: `authorize` may have been slow, and the charge point impatient.
+        _check_presence(transport)
+        self._registry.check_newest(admitted.charge_point_id, admitted.slot.number)
         connection = self._make_connection(transport, admitted, SUBPROTOCOLS[subprotocol])
-        host, port = admitted.http_request.remote_address
-        self._log(admitted, "%s connected from %s:%d (%s)", host, port, subprotocol)
+        # Again: they may have been slow too. From here on nothing waits for the application.
+        _check_presence(transport)
+        admitted.end_handshake()
         self._run(connection, transport, admitted)
 
     def _make_connection(self, transport: Transport, admitted: AdmittedRequest, version: str) -> Connection:
@@ -190,6 +255,7 @@ class ConnectionServer:
         record = server.registry.record(metadata.charge_point_id)
         security = None
         if server.security is not None and credentials is not None:
+            server.security.connected(metadata.charge_point_id, credentials)
             security = server.security.checks(metadata, credentials)
         context = ConnectionContext(
             metadata=metadata,
@@ -208,25 +274,37 @@ class ConnectionServer:
 
     def _run(self, connection: Connection, transport: Transport, admitted: AdmittedRequest) -> None:
         previous = self._registry.add(connection)
-        if previous is not None:
-            self._log(admitted, "%s connected again; closing its previous connection", level=logging.WARNING)
-            previous.supersede()
-            previous.close(CloseCode.POLICY_VIOLATION, "another connection of the same identity")
-        # Send the 101 only now: the client may rely on the central system listing its charge point as connected.
-        transport.open()
-        # `close()` may have listed the connections just before this one was added.
-        if self._state is ServingState.ABORTING:
-            connection.abort()
-        elif self._state is ServingState.CLOSING:
-            connection.drain()
-            _close_going_away(connection)
+        (host, port), subprotocol = admitted.http_request.remote_address, admitted.decision.subprotocol
+        self._log(admitted, "%s connected from %s:%d (%s)", host, port, subprotocol)
         try:
+            if previous is not None:
+                self._replace(previous, admitted)
+            # Send the 101 only now: the client may rely on the central system listing its charge point as connected.
+            transport.open()
+            # `close()` may have listed the connections just before this one was added.
+            if self._state is ServingState.ABORTING:
+                connection.abort()
+            elif self._state is ServingState.CLOSING:
+                connection.drain()
+                _close_going_away(connection)
             connection.run()
+        except BaseException:
+            connection.give_up()
+            raise
         finally:
             # Free the slot before listeners see "disconnected".
             admitted.slot.release()
             self._registry.remove(connection)
             self._log(admitted, "%s disconnected (close code %s)", connection.close_code)
+
+    def _replace(self, previous: Connection, admitted: AdmittedRequest) -> None:
+        self._log(admitted, "%s connected again; closing its previous connection", level=logging.WARNING)
+        try:
+            previous.supersede()
+            previous.close(CloseCode.POLICY_VIOLATION, "another connection of the same identity")
+        except BaseException:
+            previous.abort()
+            raise
 
     def _close_without_protocol(self, admitted: AdmittedRequest, transport: Transport) -> None:
         # J16 §3.2: complete the handshake without naming a subprotocol, then close at once.
@@ -279,6 +357,16 @@ class ConnectionServer:
         # Does not block: these threads are at their last line.
         for thread in finished:
             thread.join()
+
+
+def _check_presence(transport: Transport) -> None:
+    """Check that the peer is still there.
+
+    Raises:
+        DisconnectedError: it has gone.
+    """
+    if transport.peer_has_left:
+        raise DisconnectedError("it closed its connection in the meantime")
 
 
 def _close_going_away(connection: Connection) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,7 +28,7 @@ class Session:
 
     transaction_id: int | str
     """A number in 1.6, a UUID in 2.x."""
-    id_tag: str
+    id_tag: str = field(repr=False)
     meter_start: int
     meter_stop: int
     reason: Reason | ReasonEnumType
@@ -39,7 +39,7 @@ class Session:
 class EVDriver:
     """The driver of a vehicle to charge."""
 
-    id_tag: str
+    id_tag: str = field(repr=False)
     kind: str = "ISO14443"
     """The type of the idToken (2.x)."""
     remote_start_id: int | None = None

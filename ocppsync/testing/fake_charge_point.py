@@ -26,7 +26,7 @@ from ..rpc.requester import request_error
 from ..validation.catalogue import Version, unknown_action
 from ..wire.endpoint import Endpoint
 from ..wire.http import basic_authorization
-from ..wire.transport import CloseCode, TransportClosedError
+from ..wire.transport import CloseCode, TransportClosedError, check_close_code
 from .links import Link, link_in_memory, link_over_socket
 from .memory import MemoryTransport
 from .script import Expectation, PayloadMatcher, ReceivedCall, Script, described, differences, times_text
@@ -134,7 +134,11 @@ class FakeChargePoint:
             code: the WebSocket close code.
             reason: the text in the Close frame.
             timeout: seconds of real time until the connection is aborted.
+
+        Raises:
+            ValueError: the code must not be sent in a Close frame (RFC 6455 §7.4).
         """
+        check_close_code(code)
         link = self._link
         if link is None:
             return

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..wire.http import RefusalError
 from ..wire.transport import CloseCode, TransportClosedError
 
 __all__ = ["MemoryTransport", "memory_pair"]
@@ -73,8 +74,20 @@ class MemoryTransport:
         state = "released" if self._released else "aborted" if self._aborted else "closing" if self._closing else "open"
         return f"<MemoryTransport {self._name} {state} unread={len(self._inbox)}>"
 
+    @property
+    def peer_has_left(self) -> bool:
+        """Whether one of the ends has aborted the connection."""
+        return self._aborted or (self._peer is not None and self._peer._aborted)
+
     def open(self) -> None:
         """Do nothing: there is no handshake response to flush."""
+
+    def refuse(self, refusal: RefusalError, code: int) -> bool:
+        """Close, since there is no handshake to answer, and mark the receiver as finished."""
+        self.on_closing = None
+        self.close(code)
+        self.release()
+        return False
 
     # Receiving: one thread at a time.
 

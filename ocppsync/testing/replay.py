@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import queue
 import ssl
 import threading
@@ -15,6 +14,9 @@ from typing import Any, Protocol
 
 from ..central_system import CentralSystem
 from ..journal import Entry, RecordedSession, read_journal
+from ..json_text import read, rewrite
+from ..masking.messages import masked, masked_text
+from ..masking.outlines import MASK
 from ..rpc.context import peer_name
 from ..rpc.frames import CALL, CALLERROR, CALLRESULT
 from ..validation.catalogue import SUBPROTOCOL_OF, SUBPROTOCOLS, Version
@@ -75,13 +77,14 @@ def replay(
         HandshakeError: there is no connection, or the central system refused it.
         ValueError: ``at`` is not a ws or wss URL, or the recorded version is not supported.
     """
+    version = _version_of(session)
     player = _Player(session, timeout, frozenset(ignore))
     identity = charge_point_id or session.charge_point_id
     connection: _Connection
     if isinstance(at, str):
-        connection = _SocketConnection(_connect(Endpoint(at, identity), session, timeout, ssl_context), player)
+        connection = _SocketConnection(_connect(Endpoint(at, identity), version, timeout, ssl_context), player)
     else:
-        connection = _MemoryConnection(at, identity, session, player)
+        connection = _MemoryConnection(at, identity, version, player)
     try:
         return player.play(connection)
     finally:
@@ -91,7 +94,8 @@ def replay(
 def assert_replays(path: str | Path, at: str | CentralSystem, **options: Any) -> None:
     """Replay every connection of a journal, and raise AssertionError with the differences if there are any.
 
-    This turns a recording from the field into a test case. ``at`` and ``options`` are those of `replay`.
+    This turns a recording from the field into a test case. ``at`` and ``options`` are those of `replay`. Lines of the
+    journal that cannot be read are skipped, and logged as warnings. Raises what `read_journal` and `replay` raise.
     """
     differences = [difference for session in read_journal(path) for difference in replay(session, at, **options)]
     if differences:
@@ -99,18 +103,24 @@ def assert_replays(path: str | Path, at: str | CentralSystem, **options: Any) ->
         raise AssertionError(f"the central system's messages differ from the journal:\n{text}")
 
 
-def _connect(
-    endpoint: Endpoint, session: RecordedSession, timeout: float, ssl_context: ssl.SSLContext | None
-) -> WebSocket:
+def _version_of(session: RecordedSession) -> Version:
+    versions: Mapping[str, Version] = {version: version for version in SUBPROTOCOLS.values()}
+    version = versions.get(session.version)
+    if version is None:
+        raise ValueError(f"unsupported OCPP version {session.version!r}; supported: {', '.join(versions)}")
+    return version
+
+
+def _connect(endpoint: Endpoint, version: Version, timeout: float, ssl_context: ssl.SSLContext | None) -> WebSocket:
     return open_websocket(
         endpoint,
         deadline=time.monotonic() + timeout,
-        subprotocols=[SUBPROTOCOL_OF.get(session.version, f"ocpp{session.version}")],
+        subprotocols=[SUBPROTOCOL_OF[version]],
         ssl_context=ssl_context,
         write_timeout=_WRITE_TIMEOUT,
         max_message_size=_MAX_MESSAGE,
-        name=session.charge_point_id,
-        peer=peer_name("charge_point", session.charge_point_id),
+        name=endpoint.charge_point_id,
+        peer=peer_name("charge_point", endpoint.charge_point_id),
     )
 
 
@@ -160,11 +170,7 @@ class _SocketConnection:
 class _MemoryConnection:
     """A connection in memory, to a central system in this process."""
 
-    def __init__(self, cs: CentralSystem, identity: str, session: RecordedSession, player: _Player) -> None:
-        versions: Mapping[str, Version] = {version: version for version in SUBPROTOCOLS.values()}
-        version = versions.get(session.version)
-        if version is None:
-            raise ValueError(f"unsupported OCPP version {session.version!r}; supported: {', '.join(versions)}")
+    def __init__(self, cs: CentralSystem, identity: str, version: Version, player: _Player) -> None:
         endpoint = Endpoint("ws://127.0.0.1", identity)
         self._inline = not has_threads(cs)
         self._link = link_in_memory(cs, endpoint, version, [], on_message=player.on_message, on_end=player.on_end)
@@ -200,7 +206,7 @@ class _Player:
         self._received: queue.SimpleQueue[_Received] = queue.SimpleQueue()
         self._unmatched: list[list[Any]] = []  # received, but not compared with a recorded message yet
         self._ids: dict[str, str] = {}  # recorded to current message ids of the central system's CALLs
-        self._transactions: dict[Any, Any] = {}  # recorded to current transactionIds
+        self._transactions: dict[int, int] = {}  # recorded to current transactionIds
         self._actions: dict[str, str] = {}  # the actions of the charge point's CALLs, by message id
         self._differences: list[Difference] = []
         self.answer_at_once: Callable[[str], object] | None = None
@@ -221,7 +227,7 @@ class _Player:
         self._answered.add(recorded)
         for direction, one in entries:
             if direction == "in" and one and one[0] in (CALLRESULT, CALLERROR) and one[1] == recorded:
-                send(json.dumps([one[0], message[1], *one[2:]], ensure_ascii=False))
+                send(rewrite([one[0], message[1], *one[2:]]))
                 return
 
     def on_end(self) -> None:
@@ -234,7 +240,9 @@ class _Player:
             message = _parse(entry.text)
             if entry.direction == "in":
                 self._send(connection, entry, message)
-            elif message is not None:
+            elif message is None:
+                self._differs(entry, f"the journal has an invalid message: {shown(masked_text(entry.text))}")
+            else:
                 self._expect(connection, entry, message)
         return self._differences
 
@@ -244,20 +252,20 @@ class _Player:
             if message[0] == CALL:
                 self._actions[message[1]] = str(message[2])
                 if self._transactions and len(message) > 3:
-                    text = json.dumps([*message[:3], self._renumbered(message[3])], ensure_ascii=False)
+                    text = rewrite([*message[:3], self._renumbered(message[3])])
             elif message[0] in (CALLRESULT, CALLERROR):
                 if message[1] not in self._ids or message[1] in self._answered:
                     return  # the CALL was not received, which is already a difference, or it is already answered
-                text = json.dumps([message[0], self._ids[message[1]], *message[2:]], ensure_ascii=False)
+                text = rewrite([message[0], self._ids[message[1]], *message[2:]])
         try:
             connection.send_nowait(text)
         except TransportClosedError as error:
             self._differs(entry, f"the connection has ended: {error}")
 
     def _renumbered(self, payload: Any) -> Any:
-        if not isinstance(payload, dict) or not isinstance(payload.get("transactionId"), int):
+        number = payload.get("transactionId") if isinstance(payload, dict) else None
+        if type(number) is not int:
             return payload
-        number = payload["transactionId"]
         return {**payload, "transactionId": self._transactions.get(number, number)}
 
     def _expect(self, connection: _Connection, entry: Entry, message: list[Any]) -> None:
@@ -276,14 +284,18 @@ class _Player:
             self._map_transaction(expected[0], actual[0])
         if message[0] == CALLERROR:
             expected, actual = expected[:1], actual[:1]  # only the code; the description is for people
-        differences = payload_differences(self._renumbered(expected[-1]), actual[-1], ignored=self._ignored)
-        for path, before, now in differences:
-            self._differs(entry, f"{what}: {path or 'the payload'} was {shown(before)}, is {shown(now)}")
+        # Masked: the secrets are missing in the journal, and the report of a test is no place for them.
+        before, now = masked(self._renumbered(expected[-1])), masked(actual[-1])
+        for path, old, new in payload_differences(before, now, ignored=self._ignored):
+            if old != MASK:
+                self._differs(entry, f"{what}: {path or 'the payload'} was {shown(old)}, is {shown(new)}")
 
     def _map_transaction(self, before: Any, now: Any) -> None:
-        if isinstance(before, dict) and isinstance(now, dict) and "transactionId" in before and "transactionId" in now:
-            self._transactions[before["transactionId"]] = now["transactionId"]
-            before["transactionId"] = now["transactionId"]
+        if not isinstance(before, dict) or not isinstance(now, dict):
+            return
+        old, new = before.get("transactionId"), now.get("transactionId")
+        if type(old) is int and type(new) is int:
+            self._transactions[old] = before["transactionId"] = new
 
     def _find(self, connection: _Connection, entry: Entry, message: list[Any]) -> list[Any] | None:
         """Return the received message that corresponds to a recorded one; None if none arrives in time."""
@@ -301,7 +313,7 @@ class _Player:
                 self._received.put(None)
                 return None
             if isinstance(received, str):
-                self._differs(entry, f"received an invalid message: {shown(received)}")
+                self._differs(entry, f"received an invalid message: {shown(masked_text(received))}")
             else:
                 self._unmatched.append(received)
 
@@ -310,12 +322,14 @@ class _Player:
 
 
 def _parse(text: str) -> list[Any] | None:
-    """Return the message in a text, or None if it is not an OCPP-J message; the peer may send anything."""
+    """Return the message in a text, or None if it is not an OCPP-J message; peer and journal may hold anything."""
     try:
-        message = json.loads(text)
+        message = read(text)
     except ValueError:
         return None
-    valid = isinstance(message, list) and len(message) > 2 and isinstance(message[1], (str, int))
+    valid = (
+        isinstance(message, list) and len(message) > 2 and type(message[0]) is int and type(message[1]) in (str, int)
+    )
     return message if valid else None
 
 

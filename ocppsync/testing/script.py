@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..threads.callables import name_of
 from .payload_diff import ABSENT, payload_differences
 
 __all__ = ["Expectation", "PayloadMatcher", "ReceivedCall", "Script", "described", "differences", "times_text"]
@@ -142,7 +143,9 @@ def _difference(path: str, expected: Any, actual: Any) -> str:
 def shown(value: Any) -> str:
     """Return a payload or a function for an error message: as JSON or by its name, in 300 characters at most."""
     try:
-        text = json.dumps(value, ensure_ascii=False)
-    except (TypeError, ValueError):
-        text = getattr(value, "__name__", "") or repr(value)
+        text = name_of(value) if callable(value) else json.dumps(value, ensure_ascii=False, default=repr)
+    except (TypeError, ValueError, RecursionError):
+        text = f"a {type(value).__name__} that is not JSON"
+    # Half a surrogate pair, which a peer can send, cannot be printed.
+    text = text.encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from ..throttled_log import LogThrottle
+from .callables import name_of
 
 _logger = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ class Listeners(Generic[_Listener]):
         with self._lock:
             listeners = list(self._listeners)
             if listener not in listeners:
-                raise ValueError(f"{listener!r} was not added as a listener")
+                raise ValueError(f"{name_of(listener)} was not added as a listener")
             listeners.remove(listener)
             self._listeners = tuple(listeners)
 
@@ -46,4 +47,5 @@ class Listeners(Generic[_Listener]):
                 listener(*args)
             except BaseException as error:
                 # SystemExit too: the other listeners have to be told.
-                self._throttle.log(_logger, "", "listener", "%r failed", listener, level=logging.ERROR, error=error)
+                name = name_of(listener)
+                self._throttle.log(_logger, "", "listener", "%s failed", name, level=logging.ERROR, error=error)

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Protocol
 
+from .callables import name_of
+
 _logger = logging.getLogger(__name__)
 _Task = tuple[Callable[..., object], tuple[Any, ...]]
 
@@ -176,4 +178,4 @@ def log_failure(function: Callable[..., object]) -> None:
 
     Not only an `Exception`: a handler that calls ``sys.exit()`` must not end a thread of the pool.
     """
-    _logger.exception("%r failed on thread %s", function, threading.current_thread().name)
+    _logger.exception("%s failed on thread %s", name_of(function), threading.current_thread().name)

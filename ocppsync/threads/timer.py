@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .aside import Aside
+from .callables import name_of
 
 _logger = logging.getLogger(__name__)
 _COMPACT_ABOVE = 256
@@ -51,7 +52,7 @@ class TimerHandle:
             function(*args)
         except BaseException:
             # SystemExit too: all other appointments depend on this thread.
-            _logger.exception("%r failed in the timer", function)
+            _logger.exception("%s failed in the timer", name_of(function))
 
 
 class Timer:

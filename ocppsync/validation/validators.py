@@ -16,7 +16,9 @@ from itertools import islice
 from typing import Any
 
 from ..errors import ValidationError, Violation, spell
-from ..masking import is_secret, masked
+from ..masking.fields import is_plain_name, is_secret
+from ..masking.messages import masked
+from ..masking.outlines import MASK
 from ..throttled_log import LogThrottle
 from .catalogue import Catalogue, Kind, Version, catalogue, closest, unknown_action
 from .formats import FORMATS, Format, is_integer, is_number, multiple_of
@@ -256,9 +258,11 @@ def _translated(version: Version, action: str, payload: object, error: Any) -> I
                 yield Violation(_path([*path, name]), f"{_quoted(name)} is missing", "required")
     elif error.validator == "additionalProperties":
         fields = error.schema.get("properties", {})
-        for name in (str(name) for name in error.instance if name not in fields):
-            text = f"{_quoted(name)} is not a field of this object{_hint(name, fields)}"
-            yield Violation(_path([*path, name]), text, "additionalProperties")
+        for name in (name for name in error.instance if name not in fields):
+            is_shown = is_plain_name(name) or not is_secret(action, payload, [*path, name])
+            shown = str(name) if is_shown else MASK
+            text = f"{_quoted(shown)} is not a field of this object{_hint(shown, fields)}"
+            yield Violation(_path([*path, shown]), text, "additionalProperties")
     # A value that is not a string violates both "type" and "enum"; one violation is enough.
     elif error.validator != "enum" or isinstance(error.instance, str):
         secret = is_secret(action, payload, path)

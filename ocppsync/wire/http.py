@@ -9,14 +9,14 @@ import logging
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
 from ..errors import reduce_error
 from .streams import Stream
 
-_SECRET = frozenset({"authorization", "cookie", "proxy-authorization"})
+_SECRET = re.compile(r"auth|cookie|token|key|secret|password|credential|cert")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _TARGET = re.compile(r"[\x21-\x7e]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # includes every line separator
@@ -58,7 +58,7 @@ class Headers(Mapping[str, str]):
 
     def __repr__(self) -> str:
         # Credentials must not reach a log through a repr.
-        shown = {name: "***" if name in _SECRET else value for name, value in self._joined.items()}
+        shown = {name: "***" if _SECRET.search(name) else value for name, value in self._joined.items()}
         return f"Headers({shown})"
 
 
@@ -69,7 +69,7 @@ class HttpRequest:
     method: str
     path: str
     """The path as received, still percent-encoded: ``/ocpp/CP%201``."""
-    query: str
+    query: str = field(repr=False)
     """The part after the ``?``; empty if there is none."""
     headers: Headers
     remote_address: tuple[str, int]
@@ -299,6 +299,20 @@ def refusal_response(refusal: RefusalError) -> bytes:
         fields.append(("Connection", "close"))
     head = "".join(f"{name}: {value}\r\n" for name, value in fields)
     return f"HTTP/1.1 {status}\r\n{head}\r\n{body}".encode("latin-1")
+
+
+def send_refusal(stream: Stream, refusal: RefusalError) -> bool:
+    """Answer a request with a refusal, and let the peer read it; for the reading thread, which may wait.
+
+    Return whether it was sent.
+    """
+    try:
+        stream.buffer(refusal_response(refusal))
+        stream.flush()
+    except OSError:
+        return False
+    stream.linger()
+    return True
 
 
 def basic_authorization(user: str, password: str | bytes | None) -> list[tuple[str, str]]:

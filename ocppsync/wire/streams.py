@@ -12,13 +12,38 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..interrupts import raise_interrupt
 from ..throttled_log import LogThrottle, ThrottledLog
 from .addresses import rate_limit_key
 
 _logger = logging.getLogger(__name__)
+_LINGER = 1.0
+"""Seconds that a peer has to read the last bytes before its connection is closed."""
 
+# Only Linux has it: the peer writes no more, also if unread bytes came before.
+_PEER_CLOSED = getattr(select, "POLLRDHUP", 0)
 # A flag of each write, so that the socket itself stays blocking for the reader.
 _DONT_WAIT = socket.MSG_DONTWAIT
+
+
+def has_ended(sock: socket.socket) -> bool:
+    """Return whether the peer of a socket has closed its end, or the connection has broken; does not wait."""
+    poll = select.poll()
+    try:
+        poll.register(sock, select.POLLIN | _PEER_CLOSED)
+    except ValueError:
+        return True  # this end is closed
+    found = dict(poll.poll(0)).get(sock.fileno(), 0)
+    if found & (_PEER_CLOSED | select.POLLHUP | select.POLLERR | select.POLLNVAL):
+        return True
+    if not found:
+        return False
+    try:
+        return not sock.recv(1, socket.MSG_PEEK | _DONT_WAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 class Stream:
@@ -89,6 +114,11 @@ class Stream:
 
     # Reading, on one thread.
 
+    @property
+    def peer_has_left(self) -> bool:
+        """Whether the peer has closed its end, or the connection has broken; does not wait."""
+        return self.aborted or has_ended(self._socket)
+
     def set_read_timeout(self, seconds: float | None) -> None:
         """Let `recv` raise TimeoutError after this many seconds; None: no timeout."""
         self._socket.settimeout(seconds)
@@ -106,7 +136,8 @@ class Stream:
         if data and self._on_data is not None:
             try:
                 self._on_data(data)
-            except Exception as error:
+            except BaseException as error:
+                raise_interrupt(error)
                 # Before its identity is known, it has a new name for each connection.
                 who = self.name if self.log_fields else rate_limit_key(self.remote_address[0])
                 text, fields = "%s: on_raw_socket_data failed", self.log_fields
@@ -239,6 +270,18 @@ class Stream:
     def finish_writing(self) -> None:
         """Shut the writing side of the socket down; reading goes on."""
         self._shut(socket.SHUT_WR)
+
+    def linger(self) -> None:
+        """Let the peer read the last bytes, for a second at most; only for the reading thread."""
+        # Closing with unread bytes would reset the connection, and the peer would lose what was written last.
+        with contextlib.suppress(OSError):
+            if not self.backlog:
+                self.finish_writing()
+            deadline = time.monotonic() + _LINGER
+            while (remaining := deadline - time.monotonic()) > 0:
+                self.set_read_timeout(remaining)
+                if not self.recv(4096):
+                    break
 
     def abort(self) -> None:
         """End the connection at once, from any thread; a blocked `recv` or `flush` returns."""

@@ -7,6 +7,7 @@ from enum import IntEnum
 from typing import Protocol
 
 from ..errors import OCPPError
+from .http import RefusalError
 
 
 class CloseCode(IntEnum):
@@ -21,9 +22,28 @@ class CloseCode(IntEnum):
     INVALID_DATA = 1007
     POLICY_VIOLATION = 1008
     TOO_BIG = 1009
+    INTERNAL_ERROR = 1011
     TRY_AGAIN_LATER = 1013
 
     __str__ = int.__repr__  # the number, as in Python 3.11 and later
+
+
+_DEFINED = frozenset({*range(1000, 1004), *range(1007, 1015)})
+
+
+def is_close_code(code: int) -> bool:
+    """Return whether a Close may hold this code, in either direction (RFC 6455 §7.4).
+
+    1000 to 1003 and 1007 to 1014 are defined, 3000 to 4999 are for libraries and applications. 1004 has no meaning, and
+    1005, 1006 and 1015 stand for ends without such a Close; they are never on the wire.
+    """
+    return code in _DEFINED or 3000 <= code <= 4999
+
+
+def check_close_code(code: int) -> None:
+    """Raise ValueError if a Close must not hold this code."""
+    if not isinstance(code, int) or not is_close_code(code):
+        raise ValueError(f"{code!r} is not a valid close code: expected 1000 to 1003, 1007 to 1014, or 3000 to 4999")
 
 
 class TransportClosedError(OCPPError):
@@ -62,8 +82,25 @@ class Transport(Protocol):
     @on_closing.setter
     def on_closing(self, function: Callable[[], object] | None) -> None: ...
 
+    @property
+    def peer_has_left(self) -> bool:
+        """Whether the peer has ended the connection already; for the receiving thread, before it receives."""
+        raise NotImplementedError
+
     def open(self) -> None:
         """Send the answer to the handshake, before any message."""
+
+    def refuse(self, refusal: RefusalError, code: int) -> bool:
+        """End the connection, and release it: with the refusal if `open` was not called yet, else with a Close.
+
+        Return whether it was the refusal. For the receiving thread, which waits for the peer to read it, for a second
+        at most.
+
+        Args:
+            refusal: the answer to the handshake; its reason is not sent.
+            code: the close code if the handshake is answered, or has no answer.
+        """
+        raise NotImplementedError
 
     def receive(self) -> str | None:
         """Wait for the next message; None once the connection has ended."""

@@ -3,13 +3,14 @@
 The client end uses simple-websocket's client for the upgrade, but opens the connection itself: simple-websocket's own
 connection has no timeout, and its Host header lacks the port. The server end does not use simple-websocket's server,
 which would parse and check the request a second time. That is two thirds of the time of a handshake, and thousands
-of charge points reconnect at once after a network failure. It also always accepts permessage-deflate, and fails on
-non-numeric parameters of that extension. After the handshake, see `ocppsync.wire.websocket`.
+of charge points reconnect at once after a network failure. It also always accepts permessage-deflate, with any
+parameters. After the handshake, see `ocppsync.wire.websocket`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import cast
@@ -19,9 +20,8 @@ from h11 import ProtocolError as HTTPProtocolError
 from simple_websocket.ws import Base
 from wsproto import ConnectionType
 from wsproto.events import AcceptConnection, RejectConnection, RejectData, Request
-from wsproto.handshake import server_extensions_handshake
 from wsproto.utilities import ProtocolError as WebSocketProtocolError
-from wsproto.utilities import generate_accept_token, split_comma_header
+from wsproto.utilities import generate_accept_token
 
 from ..budget import Budget
 from ..errors import HandshakeError
@@ -30,6 +30,8 @@ from .streams import Stream
 from .websocket import WebSocket
 
 _READ_SIZE = 4096
+_END_OF_HEAD = re.compile(rb"\n\r?\n")  # as h11 reads it
+_EXTENSIONS = re.compile(rb"^sec-websocket-extensions[ \t]*:", re.IGNORECASE | re.MULTILINE)
 
 
 class _NoThread:
@@ -82,10 +84,11 @@ class _ClientSide(simple_websocket.Client):
             self._received += data
             self.ws.receive_data(data)
 
-    @property
-    def has_more(self) -> bool:
-        """Whether wsproto has received bytes after the handshake response."""
-        return bool(self._received.partition(b"\r\n\r\n")[2])
+    def split_head(self) -> tuple[bytes, bytes]:
+        """Return the head of the response, and what came after it: the first frames."""
+        end = _END_OF_HEAD.search(self._received)
+        assert end is not None
+        return self._received[: end.end()], self._received[end.end() :]
 
     def _rejection_text(self, answer: RejectConnection) -> str:
         body = b""
@@ -111,7 +114,7 @@ def accept(
     log_fields: Mapping[str, object] | None = None,
     unfinished: Budget | None = None,
 ) -> WebSocket:
-    """Buffer the 101 response to a checked upgrade request and return the WebSocket; its `open` sends it (J16 §3.2).
+    """Return the WebSocket for a checked upgrade request; its `open` sends the 101 response (J16 §3.2).
 
     Args:
         stream: the stream that the request was read from; unread bytes belong to the first message.
@@ -132,11 +135,10 @@ def accept(
     if subprotocol is not None:
         fields.append(("Sec-WebSocket-Protocol", subprotocol))
     deflate = Deflate(max_message_size, no_context_takeover=True)
-    agreed = _agree(deflate, extensions)
+    agreed = deflate.agree(extensions)
     if agreed is not None:
         fields.append(("Sec-WebSocket-Extensions", agreed))
     head = "".join(f"{field}: {value}\r\n" for field, value in fields)
-    stream.buffer(f"HTTP/1.1 101 Switching Protocols\r\n{head}\r\n".encode("ascii"))
     return WebSocket(
         stream,
         client=False,
@@ -145,19 +147,8 @@ def accept(
         max_message_size=max_message_size,
         name=name,
         unfinished=unfinished,
+        answer=f"HTTP/1.1 101 Switching Protocols\r\n{head}\r\n".encode("ascii"),
     )
-
-
-def _agree(deflate: Deflate, extensions: str) -> str | None:
-    # wsproto raises for other text, and all extensions have ASCII names.
-    if not extensions or not extensions.isascii():
-        return None
-    try:
-        agreed = server_extensions_handshake(split_comma_header(extensions.encode()), [deflate])
-    except ValueError:
-        # Invalid parameters decline only the extension, not the connection (RFC 7692 §7.1).
-        return None
-    return None if agreed is None else agreed.decode()
 
 
 def connect(
@@ -203,12 +194,16 @@ def connect(
             extra_headers=[(field.encode("ascii"), value.encode("latin-1")) for field, value in headers],
         )
         client = _ClientSide(stream, request, deadline)
+        head, frames = client.split_head()
+        if len(_EXTENSIONS.findall(head)) > 1:
+            raise ValueError("the response has Sec-WebSocket-Extensions twice")  # RFC 6455 §11.3.2
     except TimeoutError:
         raise HandshakeError("the central system did not answer the handshake in time") from None
     except (OSError, ValueError, WebSocketProtocolError, HTTPProtocolError) as error:
         # ValueError: a header of the request or the response has invalid characters.
         raise HandshakeError(f"the handshake failed: {error}") from error
     stream.set_read_timeout(None)
+    stream.unread(frames)
     return WebSocket(
         stream,
         client=True,
@@ -217,5 +212,4 @@ def connect(
         max_message_size=max_message_size,
         name=name,
         peer=peer,
-        handshake_ws=client.ws if client.has_more else None,
     )

@@ -19,13 +19,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from wsproto import ConnectionType, WSConnection
+from wsproto import ConnectionType
 from wsproto.connection import Connection, ConnectionState
 from wsproto.events import BytesMessage, CloseConnection, Event, Ping, TextMessage
 from wsproto.utilities import ProtocolError as WebSocketProtocolError
 
 from ..budget import Budget, Loan
+from .close_frames import CloseFrames
 from .deflate import Deflate
+from .http import RefusalError, send_refusal
 from .streams import Stream
 from .transport import CloseCode, TransportClosedError
 from .websocket_frames import PING, PONG, TEXT, Control, FrameReader, whole_frame
@@ -52,8 +54,8 @@ class WebSocket:
         max_message_size: the longest message that is accepted, in bytes.
         name: the name of the connection in the log and in thread names.
         peer: the name of the peer, in log lines about what it did; None: ``name``.
-        handshake_ws: the wsproto object of the handshake, if it has already read frames.
         unfinished: the bytes that all connections share for what was read of messages that are not complete yet.
+        answer: the answer to the handshake that `open` sends, before all frames; empty if it was sent.
     """
 
     def __init__(
@@ -66,20 +68,21 @@ class WebSocket:
         max_message_size: int,
         name: str,
         peer: str | None = None,
-        handshake_ws: WSConnection | None = None,
         unfinished: Budget | None = None,
+        answer: bytes = b"",
     ) -> None:
         # Created when it is first needed, mostly at the end: there are many idle connections, and it is large.
-        self._ws: Connection | WSConnection | None = handshake_ws
+        self._ws: Connection | None = None
+        self._close_frames = CloseFrames()
         self._stream = stream
         self._client = client
         self._deflate = deflate
-        self._frames = FrameReader(masked=not client, limit=max_message_size, fast_path=handshake_ws is None)
+        self._frames = FrameReader(masked=not client, limit=max_message_size)
         self._limit = max_message_size
         self._name = stream.name = name
         stream.peer = peer or name
         self.subprotocol = subprotocol
-        self._events: Iterator[Event] | None = None if handshake_ws is None else handshake_ws.events()
+        self._events: Iterator[Event] | None = None
         self._read_size = _READ_SIZE
         # The fragments of a message. Not a list of texts: a peer may send a megabyte two characters at a time.
         self._parts = bytearray()
@@ -88,8 +91,9 @@ class WebSocket:
         self._discarding = False
         self._ended = False
         # Frames enter the stream in the order in which they were made, and one thread calls wsproto. Guards the two
-        # below. Never held over I/O.
+        # three below. Never held over I/O.
         self._frame_lock = threading.Lock()
+        self._handshake_answer = answer
         self._closing = False
         self._largest = 0  # the size of the longest frame that was buffered
         self.close_code: int | None = None
@@ -104,17 +108,38 @@ class WebSocket:
     def _state(self) -> ConnectionState:
         return ConnectionState.OPEN if self._ws is None else self._ws.state
 
-    def _wsproto(self) -> Connection | WSConnection:
+    def _wsproto(self) -> Connection:
         assert self._frame_lock.locked()
         if self._ws is None:
             kind = ConnectionType.CLIENT if self._client else ConnectionType.SERVER
-            self._ws = Connection(kind, [self._deflate] if self._deflate else [])
+            self._ws = Connection(kind, [self._close_frames, *([self._deflate] if self._deflate else [])])
         return self._ws
+
+    @property
+    def peer_has_left(self) -> bool:
+        """Whether the peer has ended the connection already."""
+        return self._stream.peer_has_left
 
     def open(self) -> None:
         """Send the answer to the handshake; if that fails, `receive` ends."""
         with contextlib.suppress(OSError):
+            with self._frame_lock:
+                self._buffer_answer()
             self._stream.flush()
+
+    def refuse(self, refusal: RefusalError, code: int) -> bool:
+        """End the connection in place of `open`, or after it; see `Transport`."""
+        self.on_closing = None  # this thread ends the connection
+        with self._frame_lock:
+            unanswered, self._handshake_answer = bool(self._handshake_answer), b""
+        try:
+            if unanswered:
+                return send_refusal(self._stream, refusal)
+            self.close(code)
+            self._stream.linger()
+            return False
+        finally:
+            self.release()
 
     # Receiving, on one thread.
 
@@ -215,9 +240,10 @@ class WebSocket:
                 int(event.code), "not UTF-8" if event.code == CloseCode.INVALID_DATA else "not the WebSocket protocol"
             )
             return
+        code = self._close_frames.code
         if self._state is ConnectionState.REMOTE_CLOSING:
-            self.close_code, self.close_reason = int(event.code), event.reason or ""
-        self._answer(event.response())
+            self.close_code, self.close_reason = int(code), event.reason or ""
+        self._answer(CloseConnection(code=code, reason=event.reason))
         # Another thread may have buffered a Close: write it before the connection ends.
         with contextlib.suppress(OSError):
             self._stream.flush()
@@ -297,6 +323,11 @@ class WebSocket:
             self._loan.cover(0)
         self._stream.close()
 
+    def _buffer_answer(self) -> None:
+        assert self._frame_lock.locked()
+        answer, self._handshake_answer = self._handshake_answer, b""
+        self._stream.buffer(answer)
+
     def _buffer(self, what: str | Control | Event) -> int:
         """Make the frame and buffer it; return its size in bytes."""
         assert self._frame_lock.locked()
@@ -313,6 +344,9 @@ class WebSocket:
                 raise TransportClosedError("the connection is closed", written=False)
             else:
                 data = self._wsproto().send(TextMessage(data=what) if isinstance(what, str) else what)
+            if self._handshake_answer:
+                # A request that another thread sends before `open`.
+                self._buffer_answer()
             self._stream.buffer(data)
         except (WebSocketProtocolError, OSError) as error:
             raise TransportClosedError("the connection is closed", written=False) from error

@@ -33,17 +33,16 @@ class FrameReader:
     Args:
         masked: whether the peer masks its frames, as a client must.
         limit: the longest message that is read here, in bytes.
-        fast_path: False: everything goes to wsproto.
 
     Attributes:
         buffer: what was received and not returned yet.
     """
 
-    def __init__(self, *, masked: bool, limit: int, fast_path: bool = True) -> None:
+    def __init__(self, *, masked: bool, limit: int) -> None:
         self._mask_bit = _MASK_BIT if masked else 0
         self._mask_size = 4 if masked else 0
         self._limit = limit
-        self._fast_path = fast_path
+        self._fast_path = True
         self.buffer: bytes | bytearray = b""
 
     def feed(self, data: bytes) -> None:

@@ -212,7 +212,7 @@ def test_tc_a_08_csms_invalid_client_certificate(
 ) -> None:
     bad = client_context(authority.certificate, certificate=make(authority, tmp_path))
     with csms(ssl_context=tls) as cs:
-        assert refused(station(cs, tls=bad)) == (403 if make is wrong_name else None)
+        assert refused(station(cs, tls=bad)) == (401 if make is wrong_name else None)
         get_in(station(cs, tls=client_context(authority.certificate, certificate=good)))
     assert reason in caplog.records[0].getMessage()
 
@@ -374,4 +374,4 @@ def test_tc_a_19_csms_raised_profile_is_never_lowered(
         for profile in range(start, 4):
             get_in(with_profile(profile), version)
             for lower in range(1, profile):
-                assert refused(with_profile(lower)) == 403
+                assert refused(with_profile(lower)) == 401

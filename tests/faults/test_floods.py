@@ -6,15 +6,17 @@ import contextlib
 import json
 import threading
 from collections import deque
+from functools import partial
 from typing import Any
 
 import pytest
 from bystander import besieged, heartbeat
-from support import Recorder
+from support import Recorder, basic, wait_until
 from wire import DEADLINE, PING, PONG, TEXT, Peer, dial, frame, request
 
-from ocppsync import Limits, Timeouts
-from ocppsync.server import acceptor
+from ocppsync import Limits, Passwords, SecurityProfiles, Timeouts, hash_password
+from ocppsync.central_system import server_of
+from ocppsync.server import handshakes
 
 HEARTBEAT = '[2,"%d","Heartbeat",{}]'
 
@@ -36,7 +38,7 @@ def test_2000_handshakes_that_are_opened_and_abandoned(caplog: pytest.LogCapture
 
 
 def test_slow_handshakes_give_way(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(acceptor, "_SLOW", 0.0)
+    monkeypatch.setattr(handshakes, "_SLOW", 0.0)
     heard = Recorder()
     with besieged(caplog, limits=Limits(handshakes=4), on_raw_socket_data=heard) as siege:
         silent = [dial(siege.port) for _ in range(4)]
@@ -56,7 +58,7 @@ def test_slow_handshakes_give_way(caplog: pytest.LogCaptureFixture, monkeypatch:
 def test_where_no_handshake_is_slow_the_newcomer_waits_outside(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(acceptor, "_SLOW", 10 * DEADLINE)
+    monkeypatch.setattr(handshakes, "_SLOW", 10 * DEADLINE)
     deciding, decided = threading.Semaphore(0), threading.Event()
 
     def authorize(http_request: Any, charge_point_id: str) -> bool:
@@ -81,10 +83,91 @@ def test_where_no_handshake_is_slow_the_newcomer_waits_outside(
         assert len(siege.said("2 handshakes in progress")) == 1
 
 
+def test_an_application_that_hangs_costs_no_more_threads_than_handshakes(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long its peers have waited, none makes room for another one that would wait as well."""
+    monkeypatch.setattr(handshakes, "_SLOW", -1.0)
+    deciding, decided = Recorder(), threading.Event()
+
+    def authorize(http_request: Any, charge_point_id: str) -> bool:
+        if charge_point_id.startswith("bystander"):
+            return True
+        deciding(charge_point_id)
+        return decided.wait(DEADLINE)
+
+    def threads() -> int:
+        return sum(thread.name == "ocppsync-reader" for thread in threading.enumerate())
+
+    with (
+        besieged(caplog, authorize=authorize, limits=Limits(handshakes=5)) as siege,
+        contextlib.ExitStack() as peers,
+    ):
+        first = [peers.enter_context(dial(siege.port)) for _ in range(5)]
+        for number, peer in enumerate(first):
+            peer.send(request(f"/first-{number}"))
+        deciding.wait(5)
+        for _ in range(30):
+            with dial(siege.port) as newcomer:
+                response = newcomer.read_response()
+                assert (response.status, response.header("Retry-After")) == (503, "30")
+                newcomer.wait_for_end()
+        # One that hangs up keeps its place: its thread is in the hands of the application.
+        first[0].hang_up()
+        with dial(siege.port) as newcomer:
+            assert newcomer.read_response().status == 503
+        wait_until(lambda: threads() == 5)
+        siege.bystanders.serve_on()
+        assert len(deciding.items) == 5
+        decided.set()
+        for peer in first[1:]:
+            assert peer.read_response().status == 101
+        with siege.attacker() as attacker:
+            heartbeat(attacker, "1")
+        (told,) = siege.said("5 handshakes in progress")
+        assert "5 of them wait for passwords to be checked or for the application" in told
+
+
+def test_what_hangs_between_the_decision_and_the_connection_counts_too(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handshakes, "_SLOW", -1.0)
+    raised, stored = Recorder(), threading.Event()
+
+    def store(charge_point_id: str, profile: int) -> None:
+        raised(charge_point_id)
+        assert stored.wait(DEADLINE)
+
+    quick = partial(hash_password, n=2)
+    passwords = Passwords({f"CP{number}": quick("secret") for number in range(4)}, hasher=quick)
+    security = SecurityProfiles(passwords=passwords, minimum_profile=0, on_profile_raised=store)
+    with besieged(caplog, security=security, limits=Limits(handshakes=3)) as siege, contextlib.ExitStack() as peers:
+        first = [peers.enter_context(dial(siege.port)) for _ in range(3)]
+        for number, peer in enumerate(first):
+            peer.send(request(f"/CP{number}", Authorization=basic(f"CP{number}", b"secret")))
+        raised.wait(3)
+        for _ in range(5):
+            with dial(siege.port) as newcomer:
+                assert newcomer.read_response().status == 503
+        siege.bystanders.serve_on()
+        first[0].hang_up()
+        stored.set()
+        for peer in first[1:]:
+            assert peer.read_response().status == 101
+            heartbeat(peer, "1")
+        # Connected, they do not count any more, with a subprotocol and without.
+        wait_until(lambda: "reading=0 deciding=0" in repr(server_of(siege.cs).context.acceptor._handshakes))
+        for _ in range(3):
+            without = peers.enter_context(dial(siege.port))
+            assert without.ask(request("/CP9", Sec_WebSocket_Protocol="ocpp9")).status == 101
+        with dial(siege.port) as newcomer:
+            newcomer.upgrade("/CP8")
+
+
 def test_one_address_leaves_handshakes_for_others(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(acceptor, "_SLOW", 10 * DEADLINE)
+    monkeypatch.setattr(handshakes, "_SLOW", 10 * DEADLINE)
     heard = Recorder()
     limits = Limits(handshakes=3, handshakes_per_address=2)
     with besieged(caplog, limits=limits, on_raw_socket_data=heard) as siege, contextlib.ExitStack() as peers:
@@ -102,7 +185,7 @@ def test_one_address_leaves_handshakes_for_others(
 def test_slow_handshakes_of_an_address_give_way_to_its_own(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(acceptor, "_SLOW", 0.0)
+    monkeypatch.setattr(handshakes, "_SLOW", 0.0)
     heard = Recorder()
     limits = Limits(handshakes_per_address=1)
     with besieged(caplog, limits=limits, on_raw_socket_data=heard) as siege, contextlib.ExitStack() as peers:
@@ -120,7 +203,7 @@ def test_slow_handshakes_of_an_address_give_way_to_its_own(
 def test_the_handshakes_of_a_trusted_proxy_could_be_anybodys(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(acceptor, "_SLOW", 10 * DEADLINE)
+    monkeypatch.setattr(handshakes, "_SLOW", 10 * DEADLINE)
     heard = Recorder()
     limits = Limits(handshakes_per_address=1)
     with (

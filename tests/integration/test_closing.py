@@ -18,6 +18,7 @@ from websockets.exceptions import ConnectionClosed
 from wire import dial, request
 
 from ocppsync import CentralSystem, ChargePoint, ConnectionLostError, Timeouts, utc_now
+from ocppsync.central_system import server_of
 from ocppsync.server.acceptor import Acceptor
 from ocppsync.threads.pool import HandlerPool
 from ocppsync.wire.websocket import WebSocket
@@ -243,6 +244,28 @@ def test_serve_forever_ends_with_close() -> None:
         assert cp.wait_closed(DEADLINE)
     server.join(DEADLINE)
     assert not server.is_alive()
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_serve_forever_ends_though_a_step_of_the_close_fails(
+    error: type[BaseException], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise error
+
+    cs = CentralSystem(0, host="127.0.0.1").start()
+    server = threading.Thread(target=cs.serve_forever, daemon=True)
+    server.start()
+    monkeypatch.setattr(server_of(cs), "close", fail)
+    # A second Ctrl-C ends the close; a fault is logged.
+    with pytest.raises(KeyboardInterrupt) if error is KeyboardInterrupt else contextlib.nullcontext():
+        cs.close()
+    server.join(DEADLINE)
+    assert not server.is_alive()
+    cs.close()
+    assert ("a fault while closing" in caplog.text) == (error is RuntimeError)
+    server_of(cs).context.executor.close(DEADLINE)
+    server_of(cs).context.timer.close()
 
 
 def test_the_port_can_be_used_again_at_once() -> None:

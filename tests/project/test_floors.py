@@ -18,10 +18,10 @@ FILES = {
 GENERATED = re.compile(r"v\d+")
 ROOMS = [
     "json_text",
-    "_version budget clock errors lenient masking throttled_log",
+    "_version budget clock errors interrupts lenient masking throttled_log",
     "threads wire",
     "request validation",
-    "events options v16 v201 v21 vendor",
+    "events options recording v16 v201 v21 vendor",
     "journal limits methods metrics",
     "rpc",
     "server",
@@ -103,7 +103,7 @@ def test_few_files_stand_beside_the_folders() -> None:
 def test_few_files_know_the_websocket_libraries() -> None:
     assert {name for name, path in FILES.items() if "simple_websocket" in packages(path)} == {"wire/upgrade"}
     wsproto = {name for name, path in FILES.items() if "wsproto" in packages(path)}
-    assert wsproto == {"wire/deflate", "wire/upgrade", "wire/websocket"}
+    assert wsproto == {"wire/close_frames", "wire/deflate", "wire/upgrade", "wire/websocket"}
 
 
 def test_nothing_imports_asyncio() -> None:

@@ -24,6 +24,7 @@ GUARDED = [
     "rpc",
     "server",
     "security",
+    "recording",
     "central_system.py",
     "charge_point.py",
 ]

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import functools
 import logging
 import re
 import signal
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,10 +20,19 @@ import pytest
 import waitress.server
 from certificates import Authority
 from site_servers import ask, gunicorn, port_of, werkzeug
-from support import BOOT, DEADLINE, Recorder, accept_boots, connected
-from wire import CLOSE, dial, request
+from support import BOOT, DEADLINE, Recorder, accept_boots, basic, connected, inside
+from wire import CLOSE, UPGRADE, dial, request
 
-from ocppsync import CentralSystem, ChargePoint, HandshakeError, Limits, NotConnectedError, SecurityProfiles
+from ocppsync import (
+    CentralSystem,
+    ChargePoint,
+    HandshakeError,
+    Limits,
+    NotConnectedError,
+    Passwords,
+    SecurityProfiles,
+    hash_password,
+)
 from ocppsync.central_system import server_of
 from ocppsync.events import Refused
 from ocppsync.wsgi import Mount, close_with_worker, wsgi_app
@@ -118,6 +132,29 @@ def test_close_sends_a_close_frame(cs: CentralSystem) -> None:
 
 
 # Refusals.
+
+
+def test_who_has_hung_up_costs_no_hash(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    caplog.set_level(logging.INFO, "ocppsync.wsgi")
+    passwords = Passwords({}, hasher=functools.partial(hash_password, n=2))
+    monkeypatch.setattr("ocppsync.security.passwords._derive", lambda *_: pytest.fail("a hash was made"))
+    ours, theirs = socket.socketpair()
+    environ = {
+        "werkzeug.socket": ours,
+        "wsgi.multithread": True,
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "PATH_INFO": "/CP1",
+        "REMOTE_ADDR": "192.0.2.1",
+        "HTTP_AUTHORIZATION": basic("CP1", b"secret"),
+        **{f"HTTP_{name.upper().replace('-', '_')}": value for name, value in UPGRADE.items()},
+    }
+    answers = Recorder()
+    with CentralSystem(None, security=SecurityProfiles(passwords=passwords)) as cs, ours:
+        theirs.close()
+        assert list(wsgi_app(cs)(environ, answers)) == [b"408 Request Timeout\n"]
+        assert "connections=0" in repr(server_of(cs).context.acceptor._limiter)
+    assert [status for status, _ in answers.items] == ["408 Request Timeout"]
+    assert "hung up before its password was checked" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -265,6 +302,73 @@ def test_a_response_that_is_not_read_releases_its_slot() -> None:
             assert "connections=0" in inside[0]
             with charge_point(port):
                 assert cs.charge_points == ["CP1"]
+
+
+def test_a_charge_point_that_has_hung_up_is_not_let_in(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "ocppsync")
+    began, go_on, sockets = threading.Event(), threading.Event(), Recorder()
+
+    def authorize(http_request: Any, charge_point_id: str) -> bool:
+        if not began.is_set():
+            began.set()
+            assert go_on.wait(DEADLINE)
+        return True
+
+    with CentralSystem(None, authorize=authorize) as cs:
+        accept_boots(cs)
+        app: Any = wsgi_app(cs)
+
+        def seen(environ: Any, start_response: Any) -> Any:
+            sockets(environ["werkzeug.socket"])
+            return app(environ, start_response)
+
+        with werkzeug(seen) as port:
+            with dial(port) as peer:
+                peer.send(request())
+                assert began.wait(DEADLINE)
+            with charge_point(port) as cp:
+                assert cp.connected
+                assert sockets.items[0].recv(1) == b""  # its end has arrived
+                go_on.set()
+                deadline = time.monotonic() + DEADLINE
+                while "CP1 was not let in" not in caplog.text:
+                    assert time.monotonic() < deadline
+                    assert cp.send_request("BootNotification", BOOT, timeout=DEADLINE)
+            assert "connected again" not in caplog.text
+
+
+def test_without_a_descriptor_a_charge_point_gets_an_answer(
+    cs: CentralSystem, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(sock: socket.socket) -> socket.socket:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with werkzeug(wsgi_app(cs)) as port:
+        with monkeypatch.context() as patch, dial(port) as peer:
+            patch.setattr(socket.socket, "dup", refuse)
+            assert peer.ask(request()).status == 500
+            peer.wait_for_end()
+        assert inside(cs) == "0"
+        assert "CP1 could not be served" in caplog.text
+        with charge_point(port):
+            assert cs.charge_points == ["CP1"]
+
+
+def test_a_server_that_cannot_begin_its_response_releases_the_slot(cs: CentralSystem) -> None:
+    app: Any = wsgi_app(cs)
+
+    def broken(environ: Any, start_response: Any) -> Any:
+        def fail(*_: Any) -> Any:
+            raise RuntimeError
+
+        with contextlib.suppress(RuntimeError):
+            app(environ, fail)
+        start_response("418 I'm a teapot", [])
+        return []
+
+    with werkzeug(broken) as port, dial(port) as peer:
+        assert peer.ask(request()).status == 418
+    assert inside(cs) == "0"
 
 
 def test_an_older_http_is_refused(cs: CentralSystem) -> None:

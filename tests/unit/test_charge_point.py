@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import ssl
@@ -23,7 +24,14 @@ from ocppsync import (
     ValidationError,
 )
 from ocppsync import charge_point as charge_point_module
+from ocppsync.central_system import server_of
+from ocppsync.charge_point import ChargePointState
 from ocppsync.rpc.connection import Connection
+from ocppsync.rpc.engine import Engine
+from ocppsync.rpc.message_sets import MessageSets
+from ocppsync.rpc.requester import Requester
+from ocppsync.threads.bounded import BoundedExecutor
+from ocppsync.wire.websocket import WebSocket
 
 
 @pytest.fixture
@@ -419,3 +427,141 @@ def test_no_thread_is_left_after_a_close(central_system: Any) -> None:
         threads = [cp._reader, *(thread for thread in threading.enumerate() if thread.name.startswith(names))]
         assert len(threads) >= 3
     assert not any(thread.is_alive() for thread in threads)
+
+
+# What fails after the upgrade.
+
+
+@pytest.mark.parametrize("error", [RuntimeError, SystemExit, KeyboardInterrupt])
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (ChargePoint, "_version_of"),
+        (ChargePoint, "_make_connection"),
+        (MessageSets, "messages"),
+        (charge_point_module, "Connection"),
+        (threading.Thread, "start"),
+        (BoundedExecutor, "submit"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_connect_that_fails_after_the_upgrade_leaves_nothing(
+    central_system: Any, owner: Any, name: str, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = getattr(owner, name)
+
+    def fail(*args: Any, **options: Any) -> Any:
+        subject = args[0] if args else None
+        if isinstance(subject, threading.Thread) and subject.name != "ocppsync-reader-CP1":
+            return original(*args, **options)
+        if isinstance(subject, BoundedExecutor) and subject is not cp._events:
+            return original(*args, **options)
+        raise error
+
+    events, told = connected(central_system), Recorder()
+    cp = guarded(central_system, timeouts=Timeouts(close=1000))
+    cp.add_connection_listener(told)
+    with monkeypatch.context() as patch:
+        if owner is MessageSets:
+            patch.setattr(cp._end.message_sets, name, fail)
+        else:
+            patch.setattr(owner, name, fail)
+        with pytest.raises(error):
+            cp.connect()
+        assert (cp.connected, cp._state) == (False, ChargePointState.DISCONNECTED)
+        events.wait_until(lambda items: items.count(("CP1", "disconnected")) == 1)
+        assert cp.wait_closed(DEADLINE)
+    assert told.items == []
+    with cp:
+        assert cp.send_request("BootNotification", BOOT)["status"] == "Accepted"
+    assert told.wait(2) == ["connected", "disconnected"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, SystemExit])
+@pytest.mark.parametrize(("owner", "name"), [(Engine, "advance"), (Requester, "end"), (WebSocket, "receive")])
+def test_a_reader_that_dies_leaves_no_connection(
+    central_system: Any,
+    owner: Any,
+    name: str,
+    error: type[BaseException],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    original = getattr(owner, name)
+
+    def fail(*args: Any) -> Any:
+        if threading.current_thread().name != "ocppsync-reader-CP1" or server_of(central_system).owns_this_thread:
+            return original(*args)
+        raise error
+
+    told = Recorder()
+    cp = guarded(central_system)
+    cp.add_connection_listener(told)
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, fail)
+        with contextlib.suppress(NotConnectedError):
+            cp.connect()
+            if name == "end":
+                central_system.close_connection("CP1")
+        assert told.wait(2) == ["connected", "disconnected"]
+        assert cp.wait_closed(DEADLINE)
+    assert cp._state is ChargePointState.DISCONNECTED
+    assert "the reader failed" in caplog.text
+    with cp:
+        assert cp.connected
+
+
+def test_a_socket_is_not_released_under_the_lock(central_system: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[bool] = []
+    release = WebSocket.release
+
+    def look_and_release(websocket: WebSocket) -> None:
+        if threading.current_thread() is threading.main_thread():
+            held.append(cp._lock.locked())
+        release(websocket)
+
+    monkeypatch.setattr(WebSocket, "release", look_and_release)
+
+    class Unstartable(threading.Thread):
+        def start(self) -> None:
+            if self.name == "ocppsync-reader-CP1":
+                raise RuntimeError("can't start new thread")
+            super().start()
+
+    cp = guarded(central_system)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading, "Thread", Unstartable)
+        with pytest.raises(RuntimeError):
+            cp.connect()
+    assert held == [False]
+    cp.close()
+
+
+def test_a_connect_that_failed_does_not_end_the_next_connection(
+    central_system: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[Connection] = []
+
+    def keep(connection: Connection) -> None:
+        left.append(connection)
+
+    def refuse(*_: Any) -> Any:
+        raise RuntimeError
+
+    told = Recorder()
+    cp = guarded(central_system)
+    cp.add_connection_listener(told)
+    with monkeypatch.context() as patch:
+        patch.setattr(BoundedExecutor, "submit", refuse)
+        patch.setattr(Connection, "abort", keep)  # its reader goes on meanwhile
+        with pytest.raises(RuntimeError):
+            cp.connect()
+    assert (cp.connected, cp._state) == (False, ChargePointState.DISCONNECTED)
+    with cp._lock:
+        reader = cp._reader
+    with cp:
+        left[0].abort()
+        reader.join(DEADLINE)
+        assert cp.connected
+        assert told.wait() == ["connected"]
+    assert told.wait(2) == ["connected", "disconnected"]

@@ -41,7 +41,7 @@ SECRET = '[2,"1","ChangeConfiguration",{"key":"AuthorizationKey","value":"000102
     [
         ('[2, "1",  "Heartbeat", {}]', '[2, "1",  "Heartbeat", {}]'),
         (SECRET, SECRET.replace("0001020304", "***")),
-        ("[2, broken ftp://user:secret@host/", '["***", *** ***:***:***'),
+        ("[2, broken ftp://user:secret@host/", "[2, *** ***:***:***"),
         ("[" * 5000, "[" * 5000),
     ],
 )
@@ -105,14 +105,3 @@ def test_a_journal_is_read_by_connection(tmp_path: Path) -> None:
         ("B", "2.1", [("in", "b1")]),
         ("B", "2.0.1", [("in", "b2")]),
     ]
-
-
-@pytest.mark.parametrize(
-    "line", ["", "{}", "[]", "no JSON", '{"charge_point":"A","version":"1.6","time":"","direction":"up","text":""}']
-)
-def test_an_invalid_line_is_reported_by_its_number(tmp_path: Path, line: str) -> None:
-    path = tmp_path / "other.txt"
-    good = '{"time":"","charge_point":"A","version":"1.6","direction":"in","text":"x"}'
-    path.write_text(f"{good}\n{line}\n", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"other\.txt, line 2: not a journal entry"):
-        read_journal(path)

@@ -6,8 +6,11 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ocppsync.masking import _SECRET_FIELDS, is_secret, masked, masked_text
+from ocppsync.masking.fields import SECRET_FIELDS, is_secret
+from ocppsync.masking.messages import masked, masked_text
 from ocppsync.validation.catalogue import SUBPROTOCOLS, catalogue
 
 
@@ -103,6 +106,9 @@ TOKEN = {"idToken": PIN, "type": "KeyCode"}
         {"idToken": {"idToken": PIN, "idTokenType": "KeyCode"}},
         {"idToken": {"idToken": "KeyCode", "type": PIN}},
         {"idToken": [PIN, "KeyCode"]},
+        {"idToken": {PIN: "KeyCode"}},
+        {"auth": {"pin": PIN}},
+        {"auth": {"keyCode": PIN}, "pinCode": PIN},
         {"idToken": [TOKEN]},
         {"idToken": {"value": PIN}, "info": {"type": "KeyCode"}},
         {"idToken": PIN, "type": "KeyCode"},
@@ -186,6 +192,46 @@ def test_further_fields_are_masked_by_name(payload: Any, safe: Any) -> None:
 )
 def test_secrets_are_masked_in_other_shapes(payload: Any) -> None:
     assert "s3cret" not in str(masked(payload))
+
+
+WORDS = [
+    *(
+        "key",
+        "value",
+        "AuthorizationKey",
+        "variable",
+        "name",
+        "BasicAuthPassword",
+        "attributeValue",
+        "VpnKey",
+        "simPin",
+    ),
+    *(
+        "type",
+        "idToken",
+        "KeyCode",
+        "k-e_y code",
+        "password",
+        "pin",
+        "x://a:b@c",
+        '{"type":"KeyCode"}',
+        "{a:1}",
+        "AuthorizationKey=1",
+    ),
+    *("ISO14443", "\\", "\u017f", "1"),
+]
+VALUES = st.recursive(
+    st.sampled_from(WORDS) | st.integers() | st.booleans(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=5),
+    max_leaves=20,
+)
+
+
+@given(st.dictionaries(st.sampled_from(WORDS), VALUES))
+def test_the_short_way_through_a_message_finds_all_secrets(payload: Any) -> None:
+    message = [2, "1", "DataTransfer", payload]
+    text = json.dumps(message)
+    assert json.loads(masked_text(text)) == masked(message)
 
 
 # Texts that are not messages.
@@ -285,9 +331,9 @@ def test_a_long_text_is_shown_at_once() -> None:
     assert masked_text("://" * 300_000 + "[").count("s") == 0
 
 
-@pytest.mark.parametrize("field", _SECRET_FIELDS)
+@pytest.mark.parametrize("field", SECRET_FIELDS)
 def test_every_listed_field_exists_in_its_actions(field: str) -> None:
-    for action in _SECRET_FIELDS[field].actions:
+    for action in SECRET_FIELDS[field].actions:
         known = [catalogue(version) for version in SUBPROTOCOLS.values()]
         kinds: Any = ("request", "response")
         schemas = [

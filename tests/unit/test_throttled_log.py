@@ -94,9 +94,9 @@ def test_the_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_no_handler_wants_is_not_counted(caplog: pytest.LogCaptureFixture) -> None:
     throttle = LogThrottle()
-    caplog.set_level(logging.ERROR)
+    caplog.set_level(logging.ERROR, LOGGER.name)
     throttle.log(LOGGER, "CP1", "kind", "unheard")
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, LOGGER.name)
     throttle.log(LOGGER, "CP1", "kind", "heard")
     assert caplog.messages == ["heard"]
 

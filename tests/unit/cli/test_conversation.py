@@ -100,6 +100,14 @@ def test_a_verbose_conversation_shows_whole_payloads(stream: io.StringIO) -> Non
     assert json.loads(stream.getvalue().split(maxsplit=4)[4]) == {**payload, "value": "***"}
 
 
+@pytest.mark.parametrize("verbose", [True, False])
+def test_further_fields_are_masked(stream: io.StringIO, verbose: bool) -> None:
+    payload = {"idToken": {"idToken": "04A1", "type": "ISO14443"}, "idTag": "04A1"}
+    Conversation(stream, verbose=verbose, mask=["idTag", "idToken"]).request("CP1", True, "Authorize", payload)
+    assert "04A1" not in stream.getvalue()
+    assert "ISO14443" in stream.getvalue()
+
+
 def test_control_characters_of_a_peer_are_escaped(stream: io.StringIO) -> None:
     conversation, evil = Conversation(stream), "\x1b[2J\x9b\r\n\u202e"
     conversation.connection(evil, "connected")
@@ -165,13 +173,13 @@ def test_lines_of_many_threads_stay_whole(stream: io.StringIO) -> None:
 @pytest.mark.parametrize(
     ("verbose", "lines"),
     [
-        (False, ["! refused: \\x1b", "! it failed: ZeroDivisionError('division by zero')"]),
+        (False, ["! refused: \\x1b", "! it failed: ZeroDivisionError: division by zero"]),
         (
             True,
             [
                 ". ocppsync.test: detail 1",
                 "! ocppsync.test: refused: \\x1b",
-                "! ocppsync.test: it failed: ZeroDivisionError('division by zero')",
+                "! ocppsync.test: it failed: ZeroDivisionError: division by zero",
             ],
         ),
     ],

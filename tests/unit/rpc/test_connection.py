@@ -118,7 +118,7 @@ def test_a_reader_that_fails_ends_its_connection(caplog: pytest.LogCaptureFixtur
         assert isinstance(future.exception(0), ConnectionLostError)
         assert lone.came() == []
         assert lone.peer.ended, "it is told, and does not wait"
-    assert "the reader failed; the connection is aborted" in caplog.text
+    assert "the reader failed" in caplog.text
 
 
 @pytest.mark.parametrize("settings", [{"websocket_ping_interval": 10}, {"timeouts": Timeouts(idle=20)}])

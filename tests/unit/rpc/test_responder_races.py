@@ -450,7 +450,8 @@ def test_what_fails_after_an_answer_is_named(station: Station, caplog: pytest.Lo
     station.router.after("Heartbeat")(fail)
     Line(station).come("1")
     station.run()
-    assert [text.partition(": <function")[0] for text in problems(caplog)] == ["CP1: what runs after Heartbeat failed"]
+    name = f"{__name__}.test_what_fails_after_an_answer_is_named.<locals>.fail"
+    assert problems(caplog) == [f"CP1: what runs after Heartbeat failed: {name}"]
 
 
 class _Attentive(MessagePolicy):

@@ -17,13 +17,11 @@ from wire import dial, request
 
 from ocppsync import (
     CallErrorReceived,
-    ConnectionLostError,
     Headers,
     HttpRequest,
     InvalidResponseError,
     Limits,
     Passwords,
-    RequestTimeoutError,
     SecurityProfiles,
     hash_password,
 )
@@ -78,7 +76,7 @@ def test_the_profile_is_what_the_connection_shows() -> None:
 def test_a_lower_profile_than_the_minimum_is_refused(minimum: Any) -> None:
     security = SecurityProfiles(passwords=passwords(), minimum_profile=minimum)
     refused = refusal(security, asked(basic(KEY)))
-    assert (refused.status, refused.reason) == (403, "security profile 1 is not enough: 'CP1' needs at least 2")
+    assert (refused.status, refused.reason) == (401, "security profile 1 is not enough: 'CP1' needs at least 2")
     assert security.admit(asked(basic(KEY), secure=True), "CP1", "1.6").profile == 2
 
 
@@ -103,7 +101,7 @@ def test_a_profile_that_was_reached_is_the_minimum_from_then_on() -> None:
     for profile in (1, 2, 2, 3, 2):
         security.connected("CP1", Credentials(profile))
     assert raised.items == [("CP1", 2), ("CP1", 3)]
-    assert refusal(security, asked(basic(KEY), secure=True)).status == 403
+    assert "needs at least 3" in refusal(security, asked(basic(KEY), secure=True)).reason
     assert security.minimum_of("CP2") == 1
     security.allow_lower("CP1")
     assert security.admit(asked(basic(KEY)), "CP1", None).profile == 1
@@ -138,7 +136,7 @@ def test_no_thread_waits_for_another_profile_to_be_stored() -> None:
             assert release.wait(DEADLINE)
 
     security = SecurityProfiles(minimum_profile=0, on_profile_raised=store)
-    slow = threading.Thread(target=security.connected, args=("CP1", Credentials(1)))
+    slow = threading.Thread(target=security.connected, args=("CP1", Credentials(1, minimum_profile=0)))
     slow.start()
     assert begun.wait(DEADLINE)
     security.connected("CP2", Credentials(3))
@@ -247,7 +245,7 @@ def test_nothing_secret_is_in_a_repr() -> None:
 def test_an_unsuitable_certificate_is_refused(options: dict[str, Any], reason: str) -> None:
     security = SecurityProfiles(**{"passwords": passwords(), "serial_number_of": {"CP1": "SN1"}, **options})
     refused = refusal(security, asked(basic(KEY), certificate=CERTIFICATE))
-    assert (refused.status, refused.headers) == (403, ())
+    assert (refused.status, refused.headers) == (401, (("WWW-Authenticate", 'Basic realm="ocpp"'),))
     with pytest.raises(RefusalError, match=reason):
         raise refused
 
@@ -331,14 +329,16 @@ def test_it_decides_before_authorize(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_too_many_failures_are_refused_without_a_check() -> None:
     with serving(security=SecurityProfiles(passwords=passwords()), limits=Limits(failed_authentications=2)) as cs:
-        assert [status(cs.port, password) for password in (b"1", KEY, b"2", b"3", KEY)] == [401, 101, 401, 401, 429]
+        assert [status(cs.port, password) for password in (b"1", KEY, b"2", b"3", b"4")] == [401, 101, 401, 401, 429]
+        assert status(cs.port, KEY) == 101, "it is remembered, and no guess"
+        assert status(cs.port, b"5") == 429, "which gives the others no more guesses"
 
 
 def test_a_wsgi_server_tells_whether_there_is_tls() -> None:
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/CP1", "HTTP_AUTHORIZATION": basic(KEY)}
     security = SecurityProfiles(passwords=passwords(), minimum_profile=2)
     assert security.admit(_http_request(environ | {"wsgi.url_scheme": "https"}), "CP1", "1.6").profile == 2
-    assert refusal(security, _http_request(environ | {"wsgi.url_scheme": "http"})).status == 403
+    assert refusal(security, _http_request(environ | {"wsgi.url_scheme": "http"})).status == 401
 
 
 def test_without_a_common_version_no_profile_is_reached() -> None:
@@ -410,24 +410,6 @@ def test_what_an_answer_does_to_the_passwords(version: str, verdict: str, old: b
             assert good(security, KEY, password) == [KEY] * old + [password] * new
 
 
-@pytest.mark.parametrize("used", [KEY, NEW])
-def test_without_an_answer_both_passwords_are_valid_until_one_is_used(used: bytes) -> None:
-    security = SecurityProfiles(passwords=passwords())
-    with serving(security=security) as cs:
-        events = connected(cs)
-        with raw(cs, additional_headers={"Authorization": basic(KEY)}) as peer:
-            events.wait()
-            with pytest.raises(RequestTimeoutError):
-                cs.send_request("CP1", *CHANGES["1.6"][:2], timeout=0.05)
-            future = cs.submit_request("CP1", *CHANGES["1.6"][:2])
-            assert [peer.read()[2] for _ in range(2)] == ["ChangeConfiguration"] * 2
-        assert isinstance(future.exception(DEADLINE), ConnectionLostError)
-        assert good(security, KEY, NEW) == [KEY, NEW]
-        with raw(cs, additional_headers={"Authorization": basic(used)}):
-            events.wait_until(lambda items: items.count(("CP1", "connected")) == 2)
-            assert good(security, KEY, NEW) == [used]
-
-
 def test_a_call_error_keeps_the_old_password_and_an_invalid_response_both() -> None:
     security = SecurityProfiles(passwords=passwords())
     with serving(security=security) as cs:
@@ -442,6 +424,26 @@ def test_a_call_error_keeps_the_old_password_and_an_invalid_response_both() -> N
             peer.send([3, peer.read()[1], {"status": "Perhaps"}])
             assert isinstance(future.exception(DEADLINE), InvalidResponseError)
             assert good(security, KEY, NEW) == [KEY, NEW]
+
+
+def test_of_two_passwords_the_first_is_dropped_where_the_second_cannot_be_stored() -> None:
+    hashes: dict[str, Any] = {"CP1": quick(KEY)}
+    changes = Recorder()
+
+    def store(charge_point_id: str, valid: tuple[str, ...]) -> None:
+        changes(valid)
+        if len(changes.items) == 2:
+            raise OSError("the disk is full")
+
+    security = SecurityProfiles(passwords=Passwords(hashes, on_change=store, hasher=quick))
+    checks = security.checks(ConnectionMetadata("CP1", "2.1", asked()), Credentials(1))
+    variable = {"name": "BasicAuthPassword"}
+    slots = [{"name": "NetworkConfiguration", "instance": instance} for instance in "12"]
+    data = [{"component": slot, "variable": variable, "attributeValue": f"slot {slot}"} for slot in slots]
+    with pytest.raises(OSError, match="the disk is full"):
+        checks.before_request("SetVariables", {"setVariableData": data})
+    assert [len(valid) for valid in changes.items] == [2, 3, 1]
+    assert good(security, KEY, *(item["attributeValue"].encode() for item in data)) == [KEY]
 
 
 def test_a_password_that_cannot_be_stored_is_not_sent() -> None:

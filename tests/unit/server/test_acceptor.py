@@ -25,6 +25,7 @@ from ocppsync.server import acceptor as acceptor_module
 from ocppsync.server.acceptor import Acceptor, UpgradedConnection
 from ocppsync.server.admission import AdmissionPolicy
 from ocppsync.server.listener import Listener
+from ocppsync.wire import streams
 
 
 class Door:
@@ -76,7 +77,7 @@ Doors = Callable[..., contextlib.AbstractContextManager[Door]]
 def desk(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[Doors]:
     """Opens a desk. Options: those of `AdmissionPolicy` and of `Acceptor`."""
     # A peer that has read why it was refused, and stays, is waited for so long.
-    monkeypatch.setattr(acceptor_module, "_LINGER", 0.2)
+    monkeypatch.setattr(streams, "_LINGER", 0.2)
     caplog.set_level(logging.INFO, "ocppsync")
     before = threading.enumerate()
 
@@ -375,7 +376,8 @@ def test_an_invalid_result_of_authorize_refuses(desk: Doors, caplog: pytest.LogC
     with desk(authorize=lambda http_request, charge_point_id: verdict) as opened:
         assert opened.ask(request()).status == 500
         assert lines(caplog) == [
-            f"authorize must return True, False or an HTTP status from 400 to 599, not {verdict!r}",
+            "authorize must return True, False or an HTTP status from 400 to 599, "
+            f"not {verdict if isinstance(verdict, int) else type(verdict).__name__}",
             "refused 127.0.0.1:PORT /CP1 with HTTP 500: "
             "authorize returned neither a bool nor an HTTP status from 400 to 599",
         ]
@@ -524,9 +526,9 @@ def test_an_error_in_a_handshake_does_not_affect_others(
     with desk() as opened:
         with monkeypatch.context() as patch, dial(opened.port) as peer:
             patch.setattr(acceptor_module.upgrade, "accept", lambda *_, **__: 1 / 0)
-            peer.send(request())
+            assert peer.ask(request()).status == 500
             peer.wait_for_end()
-        assert lines(caplog) == ["unexpected error in the handshake with 127.0.0.1:PORT"]
+        assert lines(caplog) == ["unexpected error in the handshake with 127.0.0.1:PORT (1 so far)"]
         with dial(opened.port) as peer:
             peer.upgrade()
 

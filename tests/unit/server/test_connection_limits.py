@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable
 
 import pytest
+from interleaved import watch_field
 from intruder import Intruder
 
 from ocppsync.limits import Limits
@@ -59,6 +60,12 @@ class Verdict(RefusalError):
 def fail(limiter: ConnectionLimiter, times: int, address: str = HERE, charge_point_id: str = "CP1") -> None:
     for _ in range(times):
         attempt(limiter, 401, address, charge_point_id)
+
+
+def guess(limiter: ConnectionLimiter, times: int, address: str = HERE, charge_point_id: str = "CP1") -> None:
+    """Fail so many times, or as often as it is let."""
+    with contextlib.suppress(RefusalError):
+        fail(limiter, times, address, charge_point_id)
 
 
 # Connections.
@@ -224,8 +231,76 @@ def test_success_resets_the_failures_of_the_identity_but_not_of_the_address(cloc
     assert refusal(limiter, HERE, "CP1") is None
     for number in range(2, 10):
         fail(limiter, 1, charge_point_id=f"CP{number}")
-    assert refusal(limiter, HERE, "CP1") == (429, 5)  # for the address's ten
+    assert refusal(limiter, HERE, "CP1") == (429, 70)  # for half of the address's ten
+    assert refusal(limiter, HERE, "CP99") == (429, 5)  # for all of them
     assert refusal(limiter, THERE, "CP1") is None
+
+
+def test_those_with_a_wrong_password_do_not_lock_their_neighbour_out(clock: Clock) -> None:
+    limiter = ConnectionLimiter(Limits(failed_authentications=10), clock)
+    for _ in range(20):  # minutes, in which they try and try
+        for number in range(6):
+            guess(limiter, 20, charge_point_id=f"wrong {number}")
+        assert refusal(limiter, HERE, "wrong 0") is not None
+        assert refusal(limiter, HERE, "right") is None
+        clock.now += 60
+
+
+def test_an_identity_that_has_not_failed_for_a_while_has_all_that_its_address_has(clock: Clock) -> None:
+    limiter = ConnectionLimiter(Limits(failed_authentications=2), clock)
+    fail(limiter, 1)
+    clock.now += 61
+    for number in range(2, 9):
+        fail(limiter, 1, charge_point_id=f"CP{number}")
+    assert refusal(limiter, HERE, "CP2") is not None
+    assert refusal(limiter, HERE, "CP1") is None
+
+
+def test_an_identity_that_has_proved_itself_does_not_pay_for_its_neighbours(clock: Clock) -> None:
+    limiter = ConnectionLimiter(Limits(failed_authentications=2), clock)
+    limiter.proved(HERE, "CP1", HERE)
+    for number in range(2, 13):
+        guess(limiter, 1, charge_point_id=f"CP{number}")
+    assert refusal(limiter, HERE, "CP13") is not None
+    assert refusal(limiter, HERE, "CP1") is None
+    fail(limiter, 1)
+    assert refusal(limiter, HERE, "CP1") is None
+    fail(limiter, 1)
+    assert refusal(limiter, HERE, "CP1") is not None, "it has its own limit still"
+    # There, it has proved nothing.
+    for number in range(2, 13):
+        guess(limiter, 1, THERE, charge_point_id=f"CP{number}")
+    assert refusal(limiter, THERE, "CP1") is not None
+
+
+def test_a_remembered_password_is_counted_by_itself(clock: Clock) -> None:
+    limiter = ConnectionLimiter(Limits(failed_authentications=1), clock)
+    for number in range(1, 10):
+        guess(limiter, 2, charge_point_id=f"CP{number}")
+    for _ in range(3):
+        with limiter.attempt(HERE, "CP1", remembered=True):
+            pass
+    assert refusal(limiter, HERE, "CP1") is not None, "guesses are what they were"
+    # The application refuses it.
+    with contextlib.suppress(Verdict), limiter.attempt(HERE, "CP1", remembered=True):
+        refuse()
+    with pytest.raises(RefusalError, match="too many"), limiter.attempt(HERE, "CP1", remembered=True):
+        pytest.fail("it was tried")
+
+
+def test_whence_charge_points_have_proved_themselves(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_limits, "_MAX_PROVEN", 3)
+    limiter = ConnectionLimiter(Limits(), clock)
+    assert not limiter.has_proved(HERE)
+    limiter.proved("198.51.100.1", "CP1", HERE)  # behind a proxy
+    limiter.proved(THERE, "CP2", THERE)
+    assert limiter.has_proved(HERE)
+    assert not limiter.has_proved("198.51.100.1")
+    limiter.proved("2001:db8::1", "CP3", HERE)
+    assert [limiter.has_proved(address) for address in (HERE, THERE)] == [True, True]
+    limiter.proved("2001:db8::1", "CP3", "2001:db8::1")
+    assert len(limiter._proven) == 3
+    assert [limiter.has_proved(address) for address in (HERE, THERE, "2001:db8::2")] == [True, False, True]
 
 
 @pytest.mark.parametrize(("status", "counts"), [(401, True), (403, True), (404, False), (429, False), (503, False)])
@@ -314,15 +389,27 @@ def test_the_last_attempt_goes_to_one_of_two_at_once() -> None:
 def test_two_failures_at_once_are_both_counted() -> None:
     clock = _Watched()
     limiter = ConnectionLimiter(Limits(failed_authentications=2), clock)
-    intruder = Intruder(lambda: limiter._end_attempt(HERE, (HERE, "CP1"), True))
+    intruder = Intruder(lambda: limiter._end_attempt(HERE, (HERE, "CP1", False), True))
     for _ in range(2):
-        limiter._begin_attempt(HERE, (HERE, "CP1"), 2)
+        limiter._begin_attempt(HERE, (HERE, "CP1", False), 2)
     limiter._lock = intruder.lock
     clock.come = intruder.come
-    limiter._end_attempt(HERE, (HERE, "CP1"), True)
+    limiter._end_attempt(HERE, (HERE, "CP1", False), True)
     intruder.result()
     clock.come = None
     assert refusal(limiter, HERE, "CP1") == (429, 25)
+
+
+def test_two_proofs_at_once_are_both_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_limits, "_MAX_PROVEN", 2)
+    limiter = ConnectionLimiter(Limits())
+    limiter.proved("192.0.2.3", "CP3", "192.0.2.3")
+    intruder = Intruder(lambda: limiter.proved(THERE, "CP2", THERE))
+    limiter._lock = intruder.lock
+    watch_field(limiter, "_proven", after_get=lambda proven: intruder.come() if len(proven) > 3 else None)
+    limiter.proved(HERE, "CP1", HERE)
+    intruder.result()
+    assert list(limiter._proven) == [(THERE, "CP2"), THERE]
 
 
 def test_nothing_is_remembered_of_ended_connections() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import socket
 import threading
@@ -13,44 +14,22 @@ from typing import Any
 
 import pytest
 from intruder import Intruder, LingeringThread
-from support import DEADLINE, connected, raw
+from support import DEADLINE, admit, connected, inside, raw, threads
 from websockets.exceptions import ConnectionClosed
 from wire import dial, listening, request
 
-from ocppsync import CentralSystem, Limits, Timeouts
+from ocppsync import CentralSystem, Limits, Passwords, SecurityProfiles, Timeouts, hash_password
 from ocppsync.central_system import server_of
 from ocppsync.rpc.connection import Connection
-from ocppsync.server.acceptor import AdmittedRequest
+from ocppsync.server.admission import Credentials
 from ocppsync.server.registry import Registry
-from ocppsync.server.serving import ConnectionServer
 from ocppsync.testing.inline import Clock
 from ocppsync.testing.memory import MemoryTransport, memory_pair
 from ocppsync.threads.pool import HandlerPool
-from ocppsync.wire.http import Headers, HttpRequest, RefusalError
+from ocppsync.wire.http import RefusalError
 from ocppsync.wire.transport import CloseCode
 
 Background = Callable[..., Future[Any]]
-
-
-def admit(cs: CentralSystem, charge_point_id: str = "CP1", protocol: str = "ocpp1.6") -> AdmittedRequest:
-    """Admit a charge point after another kind of server has read its upgrade request."""
-    fields = (
-        ("Host", "127.0.0.1"),
-        ("Upgrade", "websocket"),
-        ("Connection", "Upgrade"),
-        ("Sec-WebSocket-Version", "13"),
-        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-        ("Sec-WebSocket-Protocol", protocol),
-    )
-    return server_of(cs).admit(HttpRequest("GET", f"/{charge_point_id}", "", Headers(fields), ("127.0.0.1", 0)))
-
-
-def inside(cs: CentralSystem) -> str:
-    return repr(server_of(cs).context.acceptor._limiter).partition("connections=")[2].partition(" ")[0]
-
-
-def threads(serving: ConnectionServer) -> str:
-    return repr(serving).partition("threads=")[2].rstrip(">")
 
 
 @contextlib.contextmanager
@@ -420,3 +399,44 @@ def test_a_new_connection_replaces_the_previous_one() -> None:
                 assert closed.value.rcvd.code == CloseCode.POLICY_VIOLATION
         events.wait(2)
     assert events.items == [("CP1", "connected"), ("CP1", "disconnected")]
+
+
+@pytest.mark.parametrize("moment", ["before its security is noted", "at the last moment"])
+def test_an_attempt_that_was_overtaken_is_refused(moment: str, background: Background) -> None:
+    noted: list[int] = []
+
+    class Security(SecurityProfiles):
+        def connected(self, charge_point_id: str, credentials: Credentials) -> None:
+            noted.append(credentials.profile)
+
+    security = Security(passwords=Passwords({}, hasher=functools.partial(hash_password, n=2)), minimum_profile=0)
+    with CentralSystem(None, security=security) as cs, contextlib.ExitStack() as stack:
+        events = connected(cs)
+        older, newer = admit(cs), admit(cs)
+        ours, theirs = memory_pair("CP1")
+        serving = server_of(cs)
+        make_connection = serving._make_connection
+
+        def overtake() -> None:
+            transport, peer = memory_pair("CP1")
+            ended = background(serving.serve_transport, transport, newer)
+            stack.callback(ended.result, DEADLINE)
+            stack.callback(peer.abort)
+            events.wait()
+
+        def make_and_overtake(*arguments: Any) -> Connection:
+            connection = make_connection(*arguments)
+            serving._make_connection = make_connection  # type: ignore[method-assign]
+            overtake()
+            return connection
+
+        if moment == "at the last moment":
+            serving._make_connection = make_and_overtake  # type: ignore[method-assign]
+        else:
+            overtake()
+        serving.serve_transport(ours, older)
+        assert theirs.receive() is None
+        assert theirs.close_code == CloseCode.POLICY_VIOLATION
+        assert noted == [0] * (2 if moment == "at the last moment" else 1)
+        assert events.items == [("CP1", "connected")]
+        assert cs.close_connection("CP1")

@@ -7,18 +7,19 @@ import re
 import threading
 import unittest
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 from certificates import Authority
-from support import BOOT, DEADLINE, raw, serving
+from support import BOOT, DEADLINE, RawChargePoint, raw, serving
 from websockets.sync.server import ServerConnection, serve
 from websockets.typing import Subprotocol
 
-from ocppsync import CentralSystem, HandshakeError, utc_now
+from ocppsync import CentralSystem, HandshakeError, Limits, Validation, utc_now
 from ocppsync.cli import main
-from ocppsync.journal import read_journal
+from ocppsync.journal import Journal, RecordedSession, read_journal
 from ocppsync.replay import replay
 from ocppsync.testing import CentralSystemTestCase, assert_replays, fake_charge_point, inline
 
@@ -207,3 +208,197 @@ def test_an_unsupported_version_is_not_replayed(journal: Path) -> None:
     text = r"unsupported OCPP version '1\.5'; supported: 1\.6, 2\.0\.1, 2\.1"
     with inline(cs := CentralSystem(None)), pytest.raises(ValueError, match=text):
         replay(session, cs)
+
+
+# What a peer can write and Python cannot write again as it is.
+
+ODD = [
+    r'"ftp://a:b@host \ud83d"',
+    r'"\ud83d"',
+    "1e999",
+    "-1e999",
+    "NaN",
+    "9" * 4000,
+    "9" * 5000,
+    "[" * 90 + "]" * 90,
+    "[" * 20_000 + "]" * 20_000,
+]
+
+
+def converse(peer: RawChargePoint, value: str) -> None:
+    """Have the value in a CALL, in an answer, and in a CALL that the replay renumbers."""
+    assert peer.call("1", "BootNotification", BOOT)[0] == 3
+    asked = peer.read()[1]
+    peer.send(f'[3,"{asked}",{{"unknownKey":[{value}]}}]')
+    assert peer.call("2", "StartTransaction", START)[0] == 3
+    peer.send(f'[2,"3","DataTransfer",{{"vendorId":"v","data":{value}}}]')
+    stop = '"transactionId":7,"idTag":"T","meterStop":1,"timestamp":"2026-01-01T00:00:00Z"'
+    peer.send(f'[2,"4","StopTransaction",{{{stop},"more":{value}}}]')
+    peer.send('[2,"5","Heartbeat",{}]')
+    while peer.read()[1] != "5":
+        pass
+
+
+@pytest.mark.parametrize("mask", [True, False])
+@pytest.mark.parametrize("value", ODD, ids=lambda value: str(value)[:12])
+def test_what_cannot_be_written_again_is_recorded_and_replayed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], value: str, mask: bool
+) -> None:
+    path = tmp_path / "wire.jsonl"
+    journal = Journal(path, mask=mask)
+    with serving(observers=[journal]) as cs:
+        prepare(cs, 7)
+        with raw(cs) as peer:
+            converse(peer, value)
+    journal.close()
+    (session,) = read_journal(path)
+    assert sum(entry.direction == "in" for entry in session.entries) == 6
+    with serving() as cs:
+        prepare(cs, 8)
+        assert_replays(path, f"ws://127.0.0.1:{cs.port}", timeout=DEADLINE)
+    with inline(cs := CentralSystem(None)):
+        prepare(cs, 8)
+        assert_replays(path, cs)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_replay_neither_compares_nor_shows_secrets(tmp_path: Path) -> None:
+    def configure(key: str, host: str, **options: Any) -> CentralSystem:
+        cs = CentralSystem(None, **options)
+        prepare(cs, 7, asks=False)
+
+        @cs.after("StartTransaction")
+        def change(payload: Any, metadata: Any) -> Any:
+            name = metadata.charge_point_id
+            cs.submit_request(name, "ChangeConfiguration", {"key": "AuthorizationKey", "value": key})
+            cs.submit_request(name, "GetDiagnostics", {"location": f"ftp://user:{key}@{host}/"})
+            cs.submit_request(name, "RemoteStartTransaction", {"idTag": key})
+
+        return cs
+
+    journal = Journal(tmp_path / "wire.jsonl", mask={"idTag"})
+    with inline(first := configure("s3cret1", "host", observers=[journal])), fake_charge_point(first) as cp:
+        cp.boot()
+        cp.expect("ChangeConfiguration", {"status": "Accepted"})
+        cp.expect("GetDiagnostics", {})
+        cp.expect("RemoteStartTransaction", {"status": "Accepted"})
+        cp.call("StartTransaction", START)
+    journal.close()
+    with inline(cs := configure("s3cret2", "host")):
+        assert_replays(tmp_path / "wire.jsonl", cs)
+    with inline(cs := configure("s3cret3", "other")), pytest.raises(AssertionError, match="location was") as caught:
+        assert_replays(tmp_path / "wire.jsonl", cs)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_torn_journal_is_replayed(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = journal.read_bytes()
+    journal.write_bytes(whole + whole[:50] + b"\n")
+    with serving() as cs:
+        prepare(cs, 8)
+        url = f"ws://127.0.0.1:{cs.port}"
+        assert_replays(journal, url, timeout=DEADLINE)
+        assert main(["replay", str(journal), "--url", url]) == 0
+    shown = capsys.readouterr()
+    assert shown.out == "1 connection, 11 messages, 0 differences\n"
+    line = whole.count(b"\n") + 1
+    assert shown.err == f"ocppsync: {journal}, line {line} is not a journal entry, and is skipped: it is not JSON\n"
+    journal.write_bytes(b"something else\n")
+    assert main(["replay", str(journal), "--url", url]) == 1
+    assert "is not a journal: none of its lines can be read" in capsys.readouterr().err
+
+
+DEEP = "[" * 20_000
+NESTED = "[" * 900 + "]" * 900
+HOSTILE = [
+    "",
+    "null",
+    DEEP,
+    NESTED,
+    f'[2,"1","DataTransfer",{DEEP}',
+    f'[2,"1","DataTransfer",{{"vendorId":{NESTED}}}]',
+    f'[3,"1",{NESTED}]',
+    f"[{NESTED},{NESTED},{NESTED}]",
+    '[2,"1","DataTransfer",{"vendorId":NaN}]',
+    '[3,"1",{"transactionId":-Infinity}]',
+    '[2,"1","StartTransaction",1e999]',
+    '[3,"1",{"transactionId":1e999}]',
+    '[3,"1",{"transactionId":[1]}]',
+    '[3,"1",{"transactionId":{"a":{}}}]',
+    '[3,"1",{"transactionId":true}]',
+    f'[3,"1",{{"transactionId":{"9" * 4000}}}]',
+    f'[3,"1",{"9" * 10_000}]',
+    "[2,1,null,[]]",
+    "[2,{},[],[]]",
+    "[2,true,false,null]",
+    '[2,"1",{"a":[]}]',
+    '[2,"1",["x"],"x",7,8]',
+    "[[],1,2]",
+    "[{},1,2]",
+    "[null,1,2]",
+    "[2.0,1,2]",
+    "[true,1,2]",
+    '["2","1","Heartbeat",{}]',
+    "[4,1,2]",
+    '[4,"1",[],{},[]]',
+    '[5,"1","InternalError","",{}]',
+    '[6,"1","NotifyPeriodicEventStream",{}]',
+    '[99,"1",{}]',
+]
+
+
+@pytest.mark.parametrize(
+    ("direction", "over"),
+    [
+        ("in", "memory without threads"),
+        ("in", "memory"),
+        ("in", "socket"),
+        ("out", "memory without threads"),
+        ("out", "memory"),
+    ],
+)
+def test_a_hostile_journal_is_replayed_or_differs(tmp_path: Path, direction: str, over: str) -> None:
+    start = [2, "1", "StartTransaction", START]
+    texts = [json.dumps(start), *HOSTILE, json.dumps([2, "2", "Heartbeat", {}])]
+    lines: list[dict[str, Any]] = []
+    for number, text in enumerate(texts):
+        # Each stands alone, and among what answers it.
+        sides = [direction] if text in HOSTILE else ["in"]
+        known = {"time": "t", "charge_point": f"CP{number}", "version": "1.6"}
+        lines += [{**known, "direction": "in", "text": texts[0]}]
+        lines += [{**known, "direction": one, "text": text} for one in sides]
+        lines += [{"time": "t", "charge_point": "all", "version": "1.6", "direction": direction, "text": text}]
+    path = tmp_path / "wire.jsonl"
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
+    limits = Limits(malformed_messages=None)
+    cs = CentralSystem(0 if over == "socket" else None, host="127.0.0.1", limits=limits)
+    prepare(cs, 7)
+    cs.after("StartTransaction")(lambda payload, metadata: cs.submit_request(metadata.charge_point_id, "ClearCache"))
+    with inline(cs) if over == "memory without threads" else cs:
+        at = f"ws://127.0.0.1:{cs.port}" if over == "socket" else cs
+        with pytest.raises(AssertionError, match="differ from the journal") if direction == "out" else nullcontext():
+            # Most of what the central system is said to have sent never comes.
+            assert_replays(path, at, timeout=DEADLINE if direction == "in" else 0.01)
+        if direction == "out":
+            (session,) = [one for one in read_journal(path) if one.charge_point_id == "all"]
+            found = [one.message for one in replay(session, at, timeout=0.01)]
+            assert f'the journal has an invalid message: "{"[" * 299}...' in found
+
+
+@pytest.mark.parametrize("over", ["memory", "socket"])
+def test_a_hostile_version_is_refused(tmp_path: Path, over: str) -> None:
+    session = RecordedSession("CP1", "1.6\r\nX-Forwarded-For: 192.0.2.1")
+    with serving() as cs, pytest.raises(ValueError, match="unsupported OCPP version"):
+        replay(session, cs if over == "memory" else f"ws://127.0.0.1:{cs.port}")
+
+
+def test_the_system_under_test_may_say_anything_about_a_transaction(tmp_path: Path) -> None:
+    path = tmp_path / "wire.jsonl"
+    with inline(recorded := CentralSystem(None, journal=path)), fake_charge_point(recorded) as cp:
+        prepare(recorded, 7)
+        cp.call("StartTransaction", START)
+    for number in ([1], {}, None, True, "7", 1.5):
+        with inline(again := CentralSystem(None, validation=Validation(outbound="off"))):
+            again.on("StartTransaction")(lambda payload, metadata, n=number: {"transactionId": n, "idTagInfo": {}})
+            with pytest.raises(AssertionError, match="transactionId was 7, is "):
+                assert_replays(path, again)

@@ -42,7 +42,10 @@ def test_a_function_that_returns_false_is_named() -> None:
     def is_soft(payload: Any) -> bool:
         return bool(payload["type"] == "Soft")
 
-    assert differences(is_soft, {"type": "Hard"}) == ["is_soft returned false"]
+    (difference,) = differences(is_soft, {"type": "Hard"})
+    assert difference.endswith(
+        "test_script.test_a_function_that_returns_false_is_named.<locals>.is_soft returned false"
+    )
 
 
 def test_expectations_of_an_action_are_used_up_in_order() -> None:
@@ -94,3 +97,11 @@ def test_shown_values_are_json_and_limited() -> None:
     assert shown({"a": "ä"}) == '{"a": "ä"}'
     assert shown(len) == "len"
     assert len(shown("x" * 1000)) == 303
+
+
+def test_half_a_surrogate_pair_and_any_depth_can_be_shown() -> None:
+    shown(["\ud83d"]).encode()
+    deep: list[object] = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert "list" in shown(deep)

@@ -562,6 +562,8 @@ KEY_CODE: dict[str, Any] = {"idToken": PIN, "type": "KeyCode"}
         ("Authorize", {"IdToken": KEY_CODE}),
         ("Authorize", {"idToken": {**KEY_CODE, "additionalInfo": [{"additionalIdToken": PIN, "type": PIN}]}}),
         ("Authorize", KEY_CODE),
+        ("Authorize", {"idToken": {PIN: "KeyCode"}}),
+        ("Authorize", {"idToken": {PIN[:20]: True}}),
         ("Authorize", PIN),
         ("TransactionEvent", {"idToken": KEY_CODE}),
         ("ReserveNow", {"groupIdToken": KEY_CODE}),

@@ -12,7 +12,9 @@ from concurrent.futures import Future
 from typing import Any
 
 import pytest
-from ends import MIB, OFFER, Connected, End, deflate, open_connection
+from ends import MIB, OFFER, WRONG_PARAMETERS, Connected, End, deflate, open_connection
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support import Recorder
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.sync.client import connect as websockets_connect
@@ -30,6 +32,7 @@ from wire import (
 
 from ocppsync import CentralSystem, ChargePoint, Limits, Timeouts
 from ocppsync.threads.timer import Timer
+from ocppsync.wire.deflate import Deflate
 
 
 @pytest.fixture
@@ -94,20 +97,88 @@ def test_a_compressed_control_frame_breaks_the_protocol(connected: Connected) ->
         assert peer.read_close()[0] == 1002
 
 
-@pytest.mark.parametrize(
-    "offer",
-    [
-        "permessage-deflate; client_max_window_bits=x",
-        "permessage-deflate; server_max_window_bits=99",
-        "permessage-deflate; é",
-    ],
-)
+@pytest.mark.parametrize("offer", ["permessage-deflate; server_max_window_bits=99", "permessage-deflate; é"])
 def test_an_offer_that_makes_no_sense_is_declined(connected: Connected, offer: str) -> None:
     with connected(compression=True, changes={"Sec_WebSocket_Extensions": offer}) as (end, peer):
         assert end.answer is not None
         assert end.answer.header("Sec-WebSocket-Extensions") is None
         peer.send_text("plain")
         assert end.messages.wait() == ["plain"]
+
+
+# Offers and their answers.
+
+
+def agree(offers: str) -> str | None:
+    """Return our server's answer to a header."""
+    return Deflate(MIB, no_context_takeover=True).agree(offers)
+
+
+@pytest.mark.parametrize("wrong", WRONG_PARAMETERS)
+def test_an_offer_with_a_wrong_parameter_is_declined_alone(wrong: str) -> None:
+    offer = f"permessage-deflate; {wrong}"
+    assert agree(offer) is None
+    assert agree(f"client_no_context_takeover, {offer}, x-unheard-of") is None
+    right = "permessage-deflate; server_max_window_bits=10"
+    answer = "permessage-deflate; server_max_window_bits=10; server_no_context_takeover"
+    assert agree(f"{offer}, {right}") == agree(f"{right}, {offer}") == answer
+
+
+@pytest.mark.parametrize(
+    ("offers", "answer"),
+    [
+        ("", None),
+        ("x-unheard-of", None),
+        ("permessage-deflated", None),
+        ("permessage-deflate", "permessage-deflate; server_no_context_takeover"),
+        (" permessage-deflate\t;client_max_window_bits", "permessage-deflate; server_no_context_takeover"),
+        ("permessage-deflate; server_no_context_takeover", "permessage-deflate; server_no_context_takeover"),
+        (
+            "permessage-deflate; client_max_window_bits = 10; client_no_context_takeover",
+            "permessage-deflate; server_no_context_takeover; client_no_context_takeover; client_max_window_bits=10",
+        ),
+        (
+            "permessage-deflate; server_max_window_bits=9",
+            "permessage-deflate; server_max_window_bits=9; server_no_context_takeover",
+        ),
+        # The client's own window of 8 needs no answer; one of 8 for us cannot be kept.
+        ("permessage-deflate; client_max_window_bits=8", "permessage-deflate; server_no_context_takeover"),
+        ("permessage-deflate; server_max_window_bits=8", None),
+        (
+            "permessage-deflate; server_max_window_bits=8; client_no_context_takeover, permessage-deflate",
+            "permessage-deflate; server_no_context_takeover",
+        ),
+        # What a declined offer asks for does not count, nor do later ones.
+        (
+            "permessage-deflate; client_no_context_takeover; x, permessage-deflate, permessage-deflate; "
+            "client_no_context_takeover",
+            "permessage-deflate; server_no_context_takeover",
+        ),
+        # A comma inside quotes separates nothing.
+        ('x-unheard-of; a="b, permessage-deflate"', None),
+        ('x-unheard-of; a="\\", permessage-deflate', None),
+        ('x-unheard-of; a="b\\", permessage-deflate; c', None),
+        ('x-unheard-of; a="b, c", permessage-deflate', "permessage-deflate; server_no_context_takeover"),
+        ('x-unheard-of; a="b\\", c", permessage-deflate', "permessage-deflate; server_no_context_takeover"),
+    ],
+)
+def test_each_offer_is_judged_by_itself(offers: str, answer: str | None) -> None:
+    assert agree(offers) == answer
+
+
+@settings(max_examples=200)
+@given(st.text(alphabet='permsgdflat-=;, "\\x10', max_size=60))
+def test_an_answer_repeats_only_what_may_be_offered(tail: str) -> None:
+    answer = agree(f"permessage-deflate; {tail}, permessage-deflate; server_max_window_bits=10;{tail}")
+    assert answer is None or answer.startswith("permessage-deflate; server_")
+
+
+def test_a_hostile_list_of_offers_takes_linear_time() -> None:
+    for offers in ('"' * 16_000, '"\\' * 8_000, 'a="' * 5_000, "permessage-deflate;" * 800, "," * 16_000):
+        assert agree(offers) is None
+
+
+# Messages again.
 
 
 def test_a_deflated_bomb_is_defused(connected: Connected) -> None:

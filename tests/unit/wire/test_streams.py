@@ -20,6 +20,7 @@ from certificates import Authority, Kind
 from ends import dial_us, flushers, plain, wait_for_no_flusher
 from wire import DEADLINE, Peer, accept, dial, listening
 
+from ocppsync.wire import streams
 from ocppsync.wire.streams import Stream, TLSStream
 
 BIG = b"0123456789abcdef" * 65536
@@ -250,6 +251,59 @@ def test_close_ends_a_write_that_waits_and_then_gives_the_socket_back(
             stream.recv(1)
 
 
+def wait_until_it_has_left(stream: Stream) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while not stream.peer_has_left:
+        assert time.monotonic() < deadline
+
+
+@pytest.mark.parametrize("unread", [b"", b"unread"])
+@pytest.mark.parametrize("rdhup", [True, False])
+def test_it_sees_that_its_peer_has_closed(
+    unread: bytes, rdhup: bool, background: Callable[..., Future[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not rdhup:
+        monkeypatch.setattr(streams, "_PEER_CLOSED", 0)  # as on other systems than Linux
+    with plain() as (stream, peer):
+        assert not stream.peer_has_left
+        peer.send(b"x" + unread)
+        assert stream.recv(1) == b"x"
+        stream.set_read_timeout(DEADLINE)
+        assert not stream.peer_has_left
+        peer.sock.close()
+        if rdhup or not unread:
+            wait_until_it_has_left(stream)
+        assert stream.recv(10) == unread, "it has read nothing"
+
+
+def test_it_sees_that_its_connection_is_broken() -> None:
+    with plain() as (stream, peer):
+        peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        peer.sock.close()
+        wait_until_it_has_left(stream)
+    with plain() as (stream, _):
+        stream.abort()
+        assert stream.peer_has_left
+        stream.close()
+        assert stream.peer_has_left
+    with socket.socket() as sock:
+        pass
+    assert streams.has_ended(sock)
+
+
+def test_a_slow_peer_gets_the_last_bytes(
+    background: Callable[..., Future[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "_LINGER", DEADLINE)
+    with plain(small=True) as (stream, peer):
+        stream.buffer(BIG)
+        stream.flush_nowait()
+        lingering = background(stream.linger)
+        assert peer.read(len(BIG)) == BIG
+        peer.sock.close()
+        lingering.result(DEADLINE)
+
+
 def test_finish_writing_ends_one_way_only() -> None:
     with plain() as (stream, peer):
         stream.buffer(b"abc")
@@ -313,6 +367,16 @@ def test_tls_carries_bytes_both_ways(
         stream.flush()
         assert peer.read(8) == b"good day"
         assert stream.peer_certificate is None
+
+
+def test_tls_sees_that_its_peer_has_closed(authority: Authority, background: Callable[..., Future[Any]]) -> None:
+    with secure(authority, background) as (stream, peer):
+        assert not stream.peer_has_left
+        peer.send(b"unread")
+        assert not stream.peer_has_left
+        peer.sock.close()
+        wait_until_it_has_left(stream)
+        assert stream.recv(10) == b"unread"
 
 
 def test_tls_writes_while_a_reader_waits(authority: Authority, background: Callable[..., Future[Any]]) -> None:

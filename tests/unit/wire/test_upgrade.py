@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from certificates import Authority
-from ends import BIG, End, OurClient, connect, open_our_client
+from ends import BIG, WRONG_PARAMETERS, End, OurClient, connect, deflate, open_our_client
 from wire import (
     CLOSE,
     DEADLINE,
@@ -20,7 +20,9 @@ from wire import (
     PONG,
     TEXT,
     Frame,
+    Peer,
     accept,
+    accept_token,
     close_payload,
     frame,
     listening,
@@ -65,6 +67,39 @@ def test_a_message_in_the_segment_of_the_answer_is_delivered_at_once(our_client:
         assert end.messages.wait() == ["early"]
 
 
+def test_a_close_in_the_segment_of_the_answer_is_read_like_any_other(our_client: OurClient) -> None:
+    with our_client(extra=frame(TEXT, "bye", masked=False) + frame(CLOSE, close_payload(1014), masked=False)) as (
+        end,
+        peer,
+        _,
+    ):
+        assert peer.read_close() == (1014, "")
+        assert end.wait_for_end() == 1014
+        assert end.messages.items == ["bye"]
+
+
+@pytest.mark.parametrize("end_of_line", ["\r\n", "\n"])
+def test_the_end_of_the_answer_is_found_where_h11_finds_it(
+    background: Callable[..., Future[Any]], timer: Timer, end_of_line: str
+) -> None:
+    with listening() as listener:
+        connecting = background(connect, listener.getsockname()[1])
+        with accept(listener) as peer:
+            answer = raw_answer(peer, ["Sec-WebSocket-Protocol: ocpp1.6"]).replace("\r\n", end_of_line)
+            peer.send(answer.encode() + frame(TEXT, "early", masked=False))
+            end = End(connecting.result(DEADLINE), timer, DEADLINE)
+            assert end.messages.wait() == ["early"]
+            end.websocket.abort()
+            assert end.ended.wait(DEADLINE)
+
+
+def raw_answer(peer: Peer, lines: list[str]) -> str:
+    """Read a request and return the 101 for it, with more lines."""
+    key = peer.read_until(b"\r\n\r\n").decode().partition("Sec-WebSocket-Key: ")[2].partition("\r\n")[0]
+    head = ["HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade"]
+    return "\r\n".join([*head, f"Sec-WebSocket-Accept: {accept_token(key)}", *lines, "", ""])
+
+
 def test_our_client_masks_and_answers(our_client: OurClient) -> None:
     with our_client() as (end, peer, _):
         end.websocket.send_nowait("hello")
@@ -103,7 +138,11 @@ def test_our_client_does_without_compression_in_the_answer(our_client: OurClient
         {"Sec_WebSocket_Accept": "bm90IHRoaXMgb25l"},
         {"Sec_WebSocket_Protocol": "ocpp9.9"},
         {"Sec_WebSocket_Protocol": "ocpp1.6, ocpp2.0.1"},
-        {"Sec_WebSocket_Extensions": "permessage-deflate; client_max_window_bits=x"},
+        *({"Sec_WebSocket_Extensions": f"permessage-deflate; {wrong}"} for wrong in WRONG_PARAMETERS),
+        {"Sec_WebSocket_Extensions": "permessage-deflate; client_max_window_bits"},
+        {"Sec_WebSocket_Extensions": "permessage-deflate; client_max_window_bits=8"},
+        {"Sec_WebSocket_Extensions": "permessage-deflate, permessage-deflate"},
+        {"Sec_WebSocket_Extensions": "permessage-deflate, x-unheard-of"},
         {"Sec_WebSocket_Extensions": "x-unheard-of"},
         {"Upgrade": "h2c"},
         {"Connection": "close"},
@@ -113,6 +152,37 @@ def test_our_client_does_without_compression_in_the_answer(our_client: OurClient
 def test_our_client_refuses_an_answer_that_is_not_right(our_client: OurClient, changes: dict[str, str]) -> None:
     with pytest.raises(HandshakeError, match="the handshake failed: "), our_client(changes=changes, compression=True):
         pass
+
+
+def test_our_client_refuses_an_answer_with_two_headers_of_extensions(background: Callable[..., Future[Any]]) -> None:
+    with listening() as listener:
+        connecting = background(connect, listener.getsockname()[1], compression=True)
+        with accept(listener) as peer:
+            lines = ["Sec-WebSocket-Extensions: x-unheard-of", "sec-websocket-extensions: permessage-deflate"]
+            peer.send(raw_answer(peer, lines).encode())
+            with pytest.raises(HandshakeError, match="the handshake failed: "):
+                connecting.result(DEADLINE)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        "",
+        "; server_no_context_takeover",
+        "; client_no_context_takeover;server_no_context_takeover",
+        "; server_max_window_bits=8",
+        "; client_max_window_bits=9; server_max_window_bits=9",
+        ";client_max_window_bits = 15",
+    ],
+)
+def test_our_client_takes_an_answer_that_is_right(our_client: OurClient, parameters: str) -> None:
+    changes = {"Sec_WebSocket_Extensions": f"permessage-deflate{parameters}"}
+    with our_client(changes=changes, compression=True) as (end, peer, _):
+        for count in (1, 2):
+            peer.send_frame(TEXT, deflate(b"compressed" * 9), reserved=4)
+            assert end.messages.wait(count) == ["compressed" * 9] * count
+        end.websocket.send_nowait("compressed" * 9)
+        assert peer.read_frame().reserved == 4
 
 
 @pytest.mark.parametrize(

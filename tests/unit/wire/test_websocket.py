@@ -316,7 +316,7 @@ def test_a_peer_that_writes_on_for_ever_is_cut_off(connected: Connected) -> None
         pytest.param(frame(TEXT, b"x", fin=False) + frame(TEXT, b"x"), 1002, id="message within a message"),
         pytest.param(frame(CLOSE, b"\x03"), 1002, id="close with one byte"),
         pytest.param(frame(CLOSE, close_payload(999)), 1002, id="close code too low"),
-        pytest.param(frame(CLOSE, close_payload(1005)), 1002, id="close code that may not be sent"),
+        *(pytest.param(frame(CLOSE, close_payload(n)), 1002, id=str(n)) for n in (1004, 1005, 1006, 1015, 1016, 2999)),
         pytest.param(frame(CLOSE, close_payload(5000)), 1002, id="close code too high"),
         pytest.param(frame(CLOSE, close_payload(1000) + b"\xff"), 1007, id="close reason that is no UTF-8"),
     ],
@@ -362,7 +362,7 @@ def test_frames_may_come_byte_by_byte(connected: Connected) -> None:
 
 
 @pytest.mark.parametrize(
-    ("payload", "code"), [(close_payload(n, "why"), n) for n in (1000, 1001, 3000, 4999)] + [(b"", 1005)]
+    ("payload", "code"), [(close_payload(n, "why"), n) for n in (1000, 1001, 1014, 3000, 4999)] + [(b"", 1005)]
 )
 def test_a_close_of_the_peer_is_answered_with_its_code(connected: Connected, payload: bytes, code: int) -> None:
     with connected() as (end, peer):

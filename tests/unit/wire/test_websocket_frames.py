@@ -132,9 +132,14 @@ def test_a_client_takes_no_masked_frames() -> None:
     assert read(FrameReader(masked=False, limit=LIMIT), masked) == [masked]
 
 
-def test_nothing_is_sorted_where_it_was_not_asked_for() -> None:
-    masked = frame(1, "x")
-    assert read(FrameReader(masked=True, limit=LIMIT, fast_path=False), masked) == [masked]
+@pytest.mark.parametrize("opcode", [PING, PONG, 8])
+def test_a_control_frame_passes_once_it_is_whole(opcode: int) -> None:
+    reader = FrameReader(masked=True, limit=LIMIT)
+    data = frame(opcode, b"hello")
+    for index in range(len(data) - 1):
+        assert read(reader, data[index : index + 1]) == []
+    (whole,) = read(reader, data[-1:])
+    assert whole == (data if opcode == 8 else Control(opcode, b"hello"))
 
 
 PARTS = st.one_of(

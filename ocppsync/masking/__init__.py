@@ -1,0 +1,1 @@
+"""Secrets in OCPP messages: which fields hold them, and their masking for people and files."""

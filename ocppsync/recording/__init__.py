@@ -1,0 +1,1 @@
+"""The file of a journal: appends its lines, and reads them."""
