@@ -39,6 +39,7 @@ from .threads.listeners import Listeners
 from .threads.pool import HandlerPool, Workers
 from .threads.stuck_handlers import StuckHandlerDetector
 from .threads.timer import Timer
+from .throttled_log import LogThrottle
 from .validation.catalogue import SUBPROTOCOLS
 from .vendor import VendorAction, name_of
 from .wire.tls import ServerTLS
@@ -259,7 +260,7 @@ class CentralSystem(CentralSystemMethods):
     def _make_server(self, executor: Workers, timer: Timer) -> ConnectionServer:
         limiter = ConnectionLimiter(self._options.limits, timer.now)
         acceptor = Acceptor(
-            replace(self._policy, limiter=limiter),
+            replace(self._policy, limiter=limiter, throttle=self._options.throttle),
             limiter=limiter,
             client_address=self._client_address,
             limits=self._options.limits,
@@ -267,6 +268,7 @@ class CentralSystem(CentralSystemMethods):
             ssl_context=self._ssl_context,
             on_raw_socket_data=self._on_raw_socket_data,
             observe=self._options.observe,
+            throttle=self._options.throttle,
         )
         return ConnectionServer(
             ServerContext(
@@ -465,6 +467,11 @@ def observer_of(central_system: CentralSystem) -> Observer | None:
     Only the process that started it may write to its journal.
     """
     return None if is_foreign(central_system._process) else central_system._options.observe
+
+
+def throttle_of(central_system: CentralSystem) -> LogThrottle:
+    """Return what throttles the log of a central system, for `ocppsync.wsgi`; not public."""
+    return central_system._options.throttle
 
 
 def _opened(journal: Journal | str | Path | None) -> Journal | None:

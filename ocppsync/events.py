@@ -18,6 +18,7 @@ from typing import Literal
 from .errors import Delivery, ValidationError
 from .faults.interrupts import raise_interrupt
 from .faults.printable import shown
+from .throttled_log import LogThrottle
 
 __all__ = [
     "Closed",
@@ -177,7 +178,7 @@ def observed_by(observers: Sequence[Observer]) -> Observer | None:
     """
     if not observers:
         return None
-    snapshot = tuple(observers)
+    snapshot, throttle = tuple(observers), LogThrottle()
 
     def notify(event: Event) -> None:
         for observer in snapshot:
@@ -185,6 +186,7 @@ def observed_by(observers: Sequence[Observer]) -> Observer | None:
                 observer(event)
             except BaseException as error:
                 raise_interrupt(error)
-                _logger.exception("observer failed on %s", type(event).__name__)
+                name, text = type(event).__name__, "observer failed on %s"
+                throttle.log(_logger, "", name, text, name, level=logging.ERROR, error=error)
 
     return notify

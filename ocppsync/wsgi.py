@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from .central_system import CentralSystem, observer_of, server_of
+from .central_system import CentralSystem, observer_of, server_of, throttle_of
 from .server.acceptor import AdmittedRequest, log_refusal, report_refusal
 from .server.serving import ConnectionServer
+from .wire.addresses import rate_limit_key
 from .wire.http import DisconnectedError, Headers, HttpRequest, RefusalError, refusal_parts, refusal_response
 from .wire.streams import has_ended
 
@@ -58,11 +59,13 @@ def wsgi_app(central_system: CentralSystem) -> WSGIApplication:
             server = server_of(central_system)
             handover = _Handover(server, sock, server.admit(request, functools.partial(has_ended, sock)))
         except RefusalError as refusal:
-            log_refusal(refusal, request)
+            log_refusal(refusal, request, throttle_of(central_system))
             report_refusal(refusal, request, observer_of(central_system))
             return _refuse(refusal, start_response)
         except DisconnectedError as error:
-            _logger.log(error.level, "WebSocket handshake with %s:%d failed: %s", *request.remote_address, error)
+            text, who = "WebSocket handshake with %s:%d failed: %s", rate_limit_key(request.client_address)
+            args = (*request.remote_address, error)
+            throttle_of(central_system).log(_logger, who, text, text, *args, level=error.level)
             # Nobody reads it, but a WSGI server wants an answer.
             return _refuse(RefusalError(408, str(error)), start_response)
         try:

@@ -29,5 +29,10 @@ def shown(text: str, limit: int = _LONGEST) -> str:
 
 
 def shown_all(args: Iterable[object]) -> tuple[object, ...]:
-    """Return the arguments of a log line with its texts, those of exceptions too, as `shown`."""
-    return tuple(shown(str(arg)) if isinstance(arg, (str, BaseException)) else arg for arg in args)
+    """Return the arguments of a log line, those as `shown` that are texts, or have one that is long or unprintable."""
+    return tuple(arg if isinstance(arg, (int, float)) else _shown_object(arg) for arg in args)
+
+
+def _shown_object(arg: object) -> object:
+    text = str(arg)
+    return arg if len(text) <= _LONGEST and text.isprintable() else shown(text)

@@ -17,13 +17,10 @@ from typing import Any
 from ..errors import ProtocolError
 from ..events import Closed, Connected
 from ..faults.interrupts import raise_interrupt
-from ..faults.printable import shown_all
 from ..masking.messages import masked
 from ..request import CallResultErrorReceived, ConnectionMetadata
 from ..threads.bounded import BoundedExecutor
-from ..threads.pool import run_logged
 from ..threads.timer import TimerHandle
-from ..throttled_log import ThrottledLog
 from ..wire.http import RefusalError
 from ..wire.transport import CloseCode, Transport
 from .context import ConnectionContext
@@ -49,7 +46,6 @@ class Connection:
         self.metadata: ConnectionMetadata = context.metadata
         self._transport = transport
         self._context = context
-        self._throttled = ThrottledLog(context.peer, context.log_fields)  # for the reader
         outbox = Outbox(transport, context)
         self._responder = Responder(context, outbox)
         self.reply_to: object = weakref.ref(self._responder)
@@ -60,7 +56,7 @@ class Connection:
             refuses_at_once=self._refuses_at_once,
             answers=context.answers,
             reply_to=self.reply_to,
-            throttled=self._throttled,
+            throttled=context.peer_log,
             max_queued=context.options.limits.queued_requests,
         )
         self._requester = Requester(context, self._engine, outbox)
@@ -123,7 +119,7 @@ class Connection:
                 self._receive(text)
         except BaseException as error:
             failed = True
-            _logger.exception("%s: the reader failed", known.charge_point_id, extra=context.log_fields)
+            context.own_log.log(_logger, "reader", "the reader failed", level=logging.ERROR, error=error)
             raise_interrupt(error)
         finally:
             self._finish(opened, failed)
@@ -186,8 +182,8 @@ class Connection:
             hook(text, self.metadata)
         except BaseException as error:
             raise_interrupt(error)
-            fields = self._context.log_fields
-            _logger.exception("%s: on_raw_websocket_data failed", self.metadata.charge_point_id, extra=fields)
+            text = "on_raw_websocket_data failed"
+            self._context.own_log.log(_logger, "raw", text, level=logging.ERROR, error=error)
 
     def _refuses_at_once(self, action: str) -> bool:
         # A CALL that the policy refuses gets the policy's answer in its turn, with or without a handler. Other CALLs
@@ -213,7 +209,7 @@ class Connection:
         )
         # Without the details: they may quote our answer.
         text = "it cannot use the answer to its %s: %.50r %.255r"
-        self._throttled.log(_logger, "rejection", text, rejected.action, error.code, masked(error.description))
+        self._context.peer_log.log(_logger, "rejection", text, rejected.action, error.code, masked(error.description))
         hook, waiting = self._context.options.on_call_result_error, self._rejections
         if hook is None or waiting is None or not self._context.share.take(size):
             return
@@ -222,7 +218,12 @@ class Connection:
 
     def _tell_rejection(self, hook: Callable[..., object], received: CallResultErrorReceived, size: int) -> None:
         self._context.share.give(size)
-        run_logged(hook, received)
+        try:
+            hook(received)
+        except BaseException as error:
+            self._context.own_log.log(
+                _logger, "on_call_result_error", "on_call_result_error failed", level=logging.ERROR, error=error
+            )
 
     # Our CALLs, from any thread.
 
@@ -284,14 +285,20 @@ class Connection:
         self._transport.abort()
 
     def _abort_in_time(self) -> None:
+        if self._ended:
+            return  # the reader has cancelled its appointments
         context = self._context
         try:
             self._close_timer = context.timer.call_later(context.options.timeouts.close, self._transport.abort)
         except RuntimeError:
             # Nothing would end the connection to a silent peer.
             self._transport.abort()
-            text = "%s: the connection is aborted without waiting for the peer's Close: the timer has no thread"
-            _logger.error(text, self.metadata.charge_point_id, extra=context.log_fields)
+            text = "the connection is aborted without waiting for the peer's Close: the timer has no thread"
+            context.own_log.log(_logger, "no thread", text, level=logging.ERROR)
+        else:
+            # Again: the reader may have cancelled them just before this one was made.
+            if self._ended:
+                self._close_timer.cancel()
 
     # Pings and idleness, on the timer.
 
@@ -328,4 +335,4 @@ class Connection:
         self._schedule_ping()
 
     def _warn(self, text: str, *args: object) -> None:
-        _logger.warning(text, self._context.peer, *shown_all(args), extra=self._context.log_fields)
+        self._context.peer_log.about(_logger, text, *args)

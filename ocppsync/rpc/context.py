@@ -12,6 +12,7 @@ from ..options import check_positive
 from ..request import CallResultErrorReceived, ConnectionMetadata
 from ..threads.stuck_handlers import StuckHandlerDetector
 from ..threads.timer import Timer
+from ..throttled_log import LogThrottle, ThrottledLog
 from ..validation.catalogue import Role
 from .answer_memory import AnswerMemory
 from .connection_events import ConnectionEvents
@@ -38,6 +39,7 @@ class ConnectionOptions:
     on_raw_websocket_data: Callable[[str, ConnectionMetadata], object] | None = field(default=None, repr=False)
     on_call_result_error: Callable[[CallResultErrorReceived], object] | None = field(default=None, repr=False)
     observe: Observer | None = field(default=None, repr=False)
+    throttle: LogThrottle = field(default_factory=LogThrottle, repr=False)
     limits: Limits = field(default_factory=Limits)
     timeouts: Timeouts = field(default_factory=Timeouts)
 
@@ -79,6 +81,8 @@ class ConnectionContext:
         log_fields: the attributes of log records about this connection (docs/logging.md).
         events: tells the observers of the events of this connection; None: there are none.
         peer: the name of the peer in errors and log lines about what it did. Those about this end use the identity.
+        peer_log: for log lines about what the peer did.
+        own_log: for log lines about this end, such as its handlers, that the peer caused.
     """
 
     metadata: ConnectionMetadata
@@ -95,13 +99,18 @@ class ConnectionContext:
     log_fields: Mapping[str, object] = field(init=False)
     events: ConnectionEvents | None = field(init=False)
     peer: str = field(init=False)
+    peer_log: ThrottledLog = field(init=False)
+    own_log: ThrottledLog = field(init=False)
 
     def __post_init__(self) -> None:
-        observe = self.options.observe
-        object.__setattr__(self, "log_fields", log_fields(self.metadata.charge_point_id, self.number))
+        identity, observe, throttle = self.metadata.charge_point_id, self.options.observe, self.options.throttle
         events = None if observe is None else ConnectionEvents(ConnectionObserver(observe, self.timer))
+        fields, peer = log_fields(identity, self.number), peer_name(self.messages.role, identity)
+        object.__setattr__(self, "log_fields", fields)
         object.__setattr__(self, "events", events)
-        object.__setattr__(self, "peer", peer_name(self.messages.role, self.metadata.charge_point_id))
+        object.__setattr__(self, "peer", peer)
+        object.__setattr__(self, "peer_log", ThrottledLog(peer, fields, throttle))
+        object.__setattr__(self, "own_log", ThrottledLog(identity, fields, throttle))
 
 
 def peer_name(role: Role, charge_point_id: str) -> str:

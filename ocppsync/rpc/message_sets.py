@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import ValidationError, Violation
 from ..lenient import Lenient, Validation
+from ..throttled_log import LogThrottle
 from ..validation.catalogue import SUBPROTOCOLS, Catalogue, Kind, Role, Version, catalogue, unknown_action
 from ..validation.formats import FORMATS, RFC_3339_LONG
 from ..validation.predicates import compile_predicate
@@ -58,6 +59,7 @@ class MessageSet:
         self._normalize = Normalizer(entries, lenient).normalize if lenient.normalizes else None
         self._is_send = {name: entries.is_send(name) for name in entries.actions if entries.may_send(role, name)}
         # Decimals for charge points have at most six digits (2/201 §2.1.4).
+        self._throttle = LogThrottle()
         self._rounds = role == "central_system" and entries.version != "1.6"
 
     def __repr__(self) -> str:
@@ -76,13 +78,18 @@ class MessageSet:
             payload = self._normalize(action, kind, payload)
         mode = self._validation.inbound_actions.get(action, self._validation.inbound)
         fault = None if mode == "off" else self._validator.check(action, kind, payload)
-        return payload, fault, fault is not None and not _tolerated(mode, fault)
+        return payload, fault, fault is not None and not self._tolerated(mode, fault)
 
     def check_outbound(self, action: str, kind: Kind, payload: Any) -> ValidationError | None:
         """Return why a payload must not be sent, or None."""
         mode = self._validation.outbound_actions.get(action, self._validation.outbound)
         fault = None if mode == "off" else self._validator.check(action, kind, payload)
-        return None if fault is None or _tolerated(mode, fault) else fault
+        return None if fault is None or self._tolerated(mode, fault) else fault
+
+    def _tolerated(self, mode: str, fault: ValidationError) -> bool:
+        if mode == "warn":
+            self._throttle.log(_logger, "", fault.action, "let through: %s", fault)
+        return mode != "strict"
 
     def unknown(self, action: str, catalogues: Sequence[Catalogue]) -> ValidationError:
         """Return the error for an action that none of ``catalogues`` has."""
@@ -120,12 +127,6 @@ class MessageSet:
         if self._rounds and _LONG_FRACTION.search(text):
             text = write(*parts[:-1], _rounded(parts[-1]))
         return text
-
-
-def _tolerated(mode: str, fault: ValidationError) -> bool:
-    if mode == "warn":
-        _logger.warning("let through: %s", fault)
-    return mode != "strict"
 
 
 def _rounded(value: Any) -> Any:

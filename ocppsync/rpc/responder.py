@@ -7,11 +7,9 @@ from typing import Any, NamedTuple
 
 from ..errors import CallError
 from ..events import HandlerFailed, ValidationFailed
-from ..faults.printable import shown, shown_all
 from ..request import RequestMetadata
 from ..threads.callables import name_of
 from ..threads.deadlines import Deadlines
-from ..throttled_log import ThrottledLog
 from ..wire.transport import CloseCode, TransportClosedError
 from . import frames
 from .answer_memory import IncomingCall
@@ -47,7 +45,6 @@ class Responder:
         self._outbox = outbox
         seconds = context.options.timeouts.handler
         self._deadlines = None if seconds is None else Deadlines(context.timer, seconds, self._expire)
-        self._throttled = ThrottledLog(context.peer, context.log_fields)  # used by one handler at a time
         self._flooded = False  # only the reader changes it
 
     # On the reader.
@@ -175,7 +172,7 @@ class Responder:
         frame.payload, fault, refused = context.messages.check_inbound(frame.action, "request", frame.payload)
         known = context.metadata
         if fault is not None and refused and context.options.reject_invalid_requests:
-            self._throttled.log(_logger, frame.action, "its message is rejected: %s", fault)
+            self._context.peer_log.log(_logger, frame.action, "its message is rejected: %s", fault)
             if context.events is not None:
                 failure = ValidationFailed(known.charge_point_id, frame.action, "inbound", fault, context.number)
                 context.events.tell(failure)
@@ -206,7 +203,7 @@ class Responder:
             metadata = self._check(event)
             event.route.handle(frame.payload, metadata)
         except CallError as error:
-            self._throttled.log(_logger, "send", "its SEND %s is dropped: %s", frame.action, error)
+            self._context.peer_log.log(_logger, "send", "its SEND %s is dropped: %s", frame.action, error)
         except BaseException as error:
             self._report_failure(frame.action, error)
 
@@ -224,7 +221,9 @@ class Responder:
         if responder is not None:
             responder._send_error(incoming, CallError("InternalError", "it took too long"))
         seconds = context.options.timeouts.handler
-        self._warn("%s: its %s was answered with InternalError after %g s: %s", incoming.action, seconds, where)
+        text = "its %s was answered with InternalError after %g s: %s"
+        kind = ("expired", incoming.thread is None)
+        context.peer_log.log(_logger, kind, text, incoming.action, seconds, where)
         self._observe_failure(incoming.action, TimeoutError(f"no answer within {seconds:g} s: {where}"))
 
     # Answers.
@@ -246,32 +245,29 @@ class Responder:
         codec = self._context.messages.codec
         try:
             return codec.call_error(message_id, error.code, error.description, error.details)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError) as fault:
             # JSON cannot represent the details that the handler gave.
-            charge_point_id = self._context.metadata.charge_point_id
-            text, fields = "%s: the CallError of %s failed", self._context.log_fields
-            _logger.exception(text, charge_point_id, shown(action), extra=fields)
+            text = "the CallError of %s failed"
+            self._context.own_log.log(_logger, ("details", action), text, action, level=logging.ERROR, error=fault)
             return codec.call_error(message_id, "InternalError", "internal error")
 
     # The log and the observers.
 
     def _warn(self, text: str, *args: object) -> None:
-        _logger.warning(text, self._context.peer, *shown_all(args), extra=self._context.log_fields)
+        self._context.peer_log.about(_logger, text, *args)
 
     def _log_dropped(self, what: str, message_id: frames.MessageId, error: TransportClosedError) -> None:
-        peer, fields = self._context.peer, self._context.log_fields
-        _logger.info(
-            "%s: the answer to %s %s was dropped: %s", peer, shown(what), shown(str(message_id)), error, extra=fields
-        )
+        text = "the answer to %s %.40s was dropped: %s"
+        self._context.peer_log.log(_logger, "dropped", text, what, message_id, error, level=logging.INFO)
 
     def _log_unregistered(self, action: str, text: str) -> None:
         # A policy may refuse any action, and a peer may invent actions: all unknown actions are one kind.
         kind = ("unregistered", action if self._context.messages.catalogue.known(action) else None)
-        self._throttled.log(_logger, kind, text, action)
+        self._context.peer_log.log(_logger, kind, text, action)
 
     def _report_failure(self, action: str, error: BaseException) -> None:
-        charge_point_id, fields = self._context.metadata.charge_point_id, self._context.log_fields
-        _logger.exception("%s: the handler of %s failed", charge_point_id, shown(action), extra=fields)
+        text = "the handler of %s failed"
+        self._context.own_log.log(_logger, ("handler", action), text, action, level=logging.ERROR, error=error)
         self._observe_failure(action, error)
 
     def _observe_failure(self, action: str, error: BaseException) -> None:
@@ -291,7 +287,6 @@ def _run_hook(hook: ActionHandler, event: Dispatch, metadata: RequestMetadata, c
     context.share.give(event.size)
     try:
         hook(event.frame.payload, metadata)
-    except Exception:
-        text, name = "%s: what runs after %s failed: %s", name_of(hook)
-        action = shown(event.frame.action)
-        _logger.exception(text, metadata.charge_point_id, action, name, extra=context.log_fields)
+    except BaseException as error:
+        text, action = "what runs after %s failed: %s", event.frame.action
+        context.own_log.log(_logger, ("hook", action), text, action, name_of(hook), level=logging.ERROR, error=error)

@@ -24,6 +24,8 @@ from ..request import ConnectionMetadata
 from ..rpc.registration import OutcomeListener
 from ..server.admission import Credentials
 from ..threads.pool import run_logged
+from ..throttled_log import LogThrottle
+from ..wire.addresses import rate_limit_key
 from ..wire.http import DisconnectedError, HttpRequest, RefusalError
 from .password_changes import PasswordChange, Verdict, password_changes
 from .passwords import Passwords, PendingPassword
@@ -83,6 +85,7 @@ class SecurityProfiles:
         self._is_revoked = is_revoked
         self._on_profile_raised = on_profile_raised
         self._challenge = [("WWW-Authenticate", f'Basic realm="{realm}"')]
+        self._throttle = LogThrottle()
         self._lock = threading.Lock()  # guards both below; never held over I/O or user code
         self._raised: dict[str, int] = {}
         # Charge points for which a thread calls on_profile_raised now. One thread at a time, so that the highest
@@ -134,7 +137,9 @@ class SecurityProfiles:
             raise
         except BaseException as error:
             raise_interrupt(error)
-            _logger.exception("checking the security profile of %r raised an exception", charge_point_id)
+            who = rate_limit_key(request.client_address)
+            text = "checking the security profile of %.100r raised an exception"
+            self._throttle.log(_logger, who, "check", text, charge_point_id, level=logging.ERROR, error=error)
             raise RefusalError(500, "checking the security profile raised an exception") from error
 
     def _authenticate(

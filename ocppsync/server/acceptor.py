@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 from ..budget import Budget
 from ..events import Observer, Refused
-from ..faults.printable import shown
 from ..limits import Limits, Timeouts
 from ..rpc.context import log_fields
-from ..throttled_log import is_power_of_two
+from ..throttled_log import LogThrottle, is_power_of_two
 from ..wire import upgrade
 from ..wire.addresses import rate_limit_key
 from ..wire.http import (
@@ -82,6 +82,7 @@ class Acceptor:
         ssl_context: for TLS; None for plain connections.
         on_raw_socket_data: called with all bytes read, after TLS.
         observe: called with a `Refused` event for each refused request.
+        throttle: counts what peers cause, for the log.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class Acceptor:
         ssl_context: ssl.SSLContext | ServerTLS | None = None,
         on_raw_socket_data: Callable[[bytes], object] | None = None,
         observe: Observer | None = None,
+        throttle: LogThrottle | None = None,
     ) -> None:
         self._policy = policy
         self._limiter = limiter
@@ -105,6 +107,7 @@ class Acceptor:
         self._ssl_context = ssl_context
         self._on_raw_socket_data = on_raw_socket_data
         self._observe = observe
+        self._throttle = throttle or LogThrottle()
         self._handshakes = Handshakes(limits)
         self._lock = threading.Lock()  # guards the next field
         self._faults = 0  # handshakes that failed because of this end
@@ -119,7 +122,8 @@ class Acceptor:
         try:
             stream = self._open_stream(sock)
         except OSError as error:
-            _logger.info("a connection ended before its handshake: %s", error)
+            text = "a connection ended before its handshake: %s"
+            self._throttle.log(_logger, "", text, text, error, level=logging.INFO)
             sock.close()
             return None
         except BaseException:
@@ -149,7 +153,7 @@ class Acceptor:
             shared=self._client_address.trusts(address),
         )
         if warning is not None:
-            _logger.warning("%s", warning)
+            self._throttle.log(_logger, rate_limit_key(address), "handshakes", "%s", warning)
         return room
 
     def close(self) -> None:
@@ -159,16 +163,18 @@ class Acceptor:
     def plain_stream(self, sock: socket.socket) -> Stream:
         """Return the stream of a connection without TLS; raises OSError if the connection has ended."""
         sock.settimeout(None)
-        return Stream(sock, write_timeout=self._timeouts.write, on_data=self._on_raw_socket_data)
+        return Stream(sock, **self._stream_options())
 
     def _open_stream(self, sock: socket.socket) -> Stream:
         context = self._ssl_context.context if isinstance(self._ssl_context, ServerTLS) else self._ssl_context
-        if context is None:
-            return Stream(sock, write_timeout=self._timeouts.write, on_data=self._on_raw_socket_data)
-        return TLSStream(sock, context=context, write_timeout=self._timeouts.write, on_data=self._on_raw_socket_data)
+        options = self._stream_options()
+        return Stream(sock, **options) if context is None else TLSStream(sock, context=context, **options)
+
+    def _stream_options(self) -> dict[str, Any]:
+        write, on_data = self._timeouts.write, self._on_raw_socket_data
+        return {"write_timeout": write, "on_data": on_data, "throttle": self._throttle}
 
     def _handshake(self, stream: Stream, deadline: float) -> UpgradedConnection | None:
-        host, port = stream.remote_address
         request = HttpRequest("", "", "", Headers(), stream.remote_address)  # until one is read
         refused: RefusalError | None = None
         try:
@@ -186,16 +192,16 @@ class Acceptor:
         except RefusalError as refusal:
             refused = refusal
         except DisconnectedError as error:
-            _logger.log(error.level, "WebSocket handshake with %s:%d failed: %s", host, port, error)
+            self._log(stream, "WebSocket handshake with %s:%d failed: %s", error, level=error.level)
         except ssl.SSLEOFError:
-            _logger.info("TLS handshake with %s:%d failed: the peer closed the connection", host, port)
+            self._log(stream, "TLS handshake with %s:%d failed: the peer closed the connection")
         except ssl.SSLError as error:
-            _logger.warning("TLS handshake with %s:%d failed: %s", host, port, _tls_error_text(error))
+            self._log(stream, "TLS handshake with %s:%d failed: %s", _tls_error_text(error), level=logging.WARNING)
         except OSError as error:
-            _logger.info("lost the connection of %s:%d during the handshake: %s", host, port, error)
+            self._log(stream, "lost the connection of %s:%d during the handshake: %s", error)
         except BaseException:
             # SystemExit too: this thread is the library's, and the peer waits for an answer.
-            self._log_fault(host, port)
+            self._log_fault(*stream.remote_address)
             refused = RefusalError(500, _UNEXPECTED)
         else:
             stream.set_read_timeout(None)
@@ -203,13 +209,17 @@ class Acceptor:
         if refused is not None:
             try:
                 if refused.reason is not _UNEXPECTED:
-                    log_refusal(refused, request)
+                    log_refusal(refused, request, self._throttle)
                 report_refusal(refused, request, self._observe)
             finally:
                 # From now on it makes room for others: the peer may take a second to read the response.
                 self._handshakes.refuse(stream)
                 send_refusal(stream, refused)
         return None
+
+    def _log(self, stream: Stream, text: str, *args: object, level: int = logging.INFO) -> None:
+        host, port = stream.remote_address
+        self._throttle.log(_logger, rate_limit_key(host), text, text, host, port, *args, level=level)
 
     def _log_fault(self, host: str, port: int) -> None:
         """Log the exception that is handled now, the first, second, fourth, eighth … time."""
@@ -256,11 +266,12 @@ class Acceptor:
         return UpgradedConnection(decision, admitted.http_request, admitted.slot, websocket)
 
 
-def log_refusal(refusal: RefusalError, request: HttpRequest) -> None:
+def log_refusal(refusal: RefusalError, request: HttpRequest, throttle: LogThrottle) -> None:
     """Log a refused request with the reason."""
     host, port = request.remote_address
-    path, reason = shown(shown_target(request.path) or "-", 200), shown(refusal.reason)
-    _logger.warning("refused %s:%d %s with HTTP %d: %s", shown(host, 50), port, path, refusal.status, reason)
+    path, who = shown_target(request.path) or "-", rate_limit_key(request.client_address)
+    text = "refused %s:%d %.200s with HTTP %d: %s"
+    throttle.log(_logger, who, ("refused", refusal.status), text, host, port, path, refusal.status, refusal.reason)
 
 
 def report_refusal(refusal: RefusalError, request: HttpRequest, observe: Observer | None) -> None:

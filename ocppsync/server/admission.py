@@ -11,7 +11,9 @@ from typing import Protocol
 from ..faults.interrupts import raise_interrupt
 from ..request import ConnectionMetadata
 from ..rpc.context import SecurityChecks
+from ..throttled_log import LogThrottle
 from ..validation.catalogue import COMPRESSED_BY_DEFAULT, SUBPROTOCOLS
+from ..wire.addresses import rate_limit_key
 from ..wire.http import HttpRequest, RefusalError, check_upgrade, identity_fault, identity_of, offered_protocols
 
 _logger = logging.getLogger(__name__)
@@ -109,6 +111,7 @@ class AdmissionPolicy:
             it (4/201 §3.3), but not for 1.6 (J16 §5.1).
         limiter: limits failed authentications; None: no limit.
         realm: named by the challenge of a 401 response.
+        throttle: counts what peers cause, for the log.
     """
 
     protocols: Sequence[str]
@@ -120,6 +123,7 @@ class AdmissionPolicy:
     compression: bool | None = None
     limiter: AttemptLimiter | None = None
     realm: str = field(default="ocpp")
+    throttle: LogThrottle = field(default_factory=LogThrottle, compare=False, repr=False)
 
     def admit(self, request: HttpRequest, has_gone: Callable[[], bool] | None = None) -> UpgradeDecision:
         """Return how to answer a request; checks the path first, then the credentials, then the subprotocol.
@@ -155,16 +159,18 @@ class AdmissionPolicy:
             identity = self.identify(request)
         except BaseException as error:
             raise_interrupt(error)
-            _logger.exception("identify raised an exception")
+            self._log_fault(request, "identify raised an exception", error=error)
             raise RefusalError(500, "identify raised an exception") from error
         if not identity:
             raise RefusalError(404, "identify returned no identity")
         if not isinstance(identity, str):
-            _logger.error("identify must return the identity as str, or None, not %s", type(identity).__name__)
+            text = "identify must return the identity as str, or None, not %s"
+            self._log_fault(request, text, type(identity).__name__)
             raise RefusalError(500, "identify returned neither str nor None")
         fault = identity_fault(identity)
         if fault is not None:
-            _logger.error("identify returned %r, which %s; return None to refuse a charge point", identity[:50], fault)
+            text = "identify returned %r, which %s; return None to refuse a charge point"
+            self._log_fault(request, text, identity[:50], fault)
             raise RefusalError(500, f"the identity from identify {fault}")
         return identity
 
@@ -192,7 +198,7 @@ class AdmissionPolicy:
             result = self.authorize(request, charge_point_id)
         except BaseException as error:
             raise_interrupt(error)
-            _logger.exception("authorize raised an exception for %r", charge_point_id)
+            self._log_fault(request, "authorize raised an exception for %.100r", charge_point_id, error=error)
             raise RefusalError(500, "authorize raised an exception") from error
         if result is True:
             return
@@ -200,10 +206,15 @@ class AdmissionPolicy:
         if isinstance(status, bool) or not isinstance(status, int) or not 400 <= status <= 599:
             # The value of anything but a number may be what the application knows about the charge point.
             shown = result if isinstance(result, int) else type(result).__name__
-            _logger.error("authorize must return True, False or an HTTP status from 400 to 599, not %s", shown)
+            text = "authorize must return True, False or an HTTP status from 400 to 599, not %s"
+            self._log_fault(request, text, shown)
             raise RefusalError(500, "authorize returned neither a bool nor an HTTP status from 400 to 599")
         challenge = [("WWW-Authenticate", f'Basic realm="{self.realm}"')] if status == 401 else []
         raise RefusalError(status, f"authorize refused {charge_point_id!r}", challenge)
+
+    def _log_fault(self, request: HttpRequest, text: str, *args: object, error: BaseException | None = None) -> None:
+        who = rate_limit_key(request.client_address)
+        self.throttle.log(_logger, who, text, text, *args, level=logging.ERROR, error=error)
 
     def _choose_subprotocol(self, offered: Sequence[str]) -> str | None:
         if not offered:

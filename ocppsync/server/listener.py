@@ -10,7 +10,7 @@ import socket
 import threading
 from collections.abc import Callable
 
-from ..throttled_log import is_power_of_two
+from ..throttled_log import LogThrottle, is_power_of_two
 
 _logger = logging.getLogger(__name__)
 _PAUSE = 0.2
@@ -42,6 +42,7 @@ class Listener:
         self._closed = False
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._thread: threading.Thread | None = None
+        self._throttle = LogThrottle()
 
     def start(self, on_accept: Callable[[socket.socket], object]) -> None:
         """Start the accept thread.
@@ -87,14 +88,13 @@ class Listener:
                 pause.poll(_PAUSE * 1000)
                 continue
             failures = 0
-            _hand_over(sock, on_accept)
+            self._hand_over(sock, on_accept)
 
-
-def _hand_over(sock: socket.socket, on_accept: Callable[[socket.socket], object]) -> None:
-    try:
-        sock.setblocking(True)
-        on_accept(sock)
-    except Exception:
-        # Most likely no more threads can be started. Drop this connection, but keep the listener.
-        _logger.exception("dropped a new connection")
-        sock.close()
+    def _hand_over(self, sock: socket.socket, on_accept: Callable[[socket.socket], object]) -> None:
+        try:
+            sock.setblocking(True)
+            on_accept(sock)
+        except Exception as error:
+            # Most likely no more threads can be started. Drop this connection, but keep the listener.
+            self._throttle.log(_logger, "", "dropped", "dropped a new connection: %s", error, level=logging.ERROR)
+            sock.close()

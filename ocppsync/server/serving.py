@@ -7,12 +7,11 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum, auto
 
 from ..faults.interrupts import raise_interrupt
-from ..faults.printable import shown
 from ..request import ConnectionMetadata
 from ..rpc.connection import Connection
 from ..rpc.context import ConnectionContext
@@ -21,7 +20,7 @@ from ..rpc.registration import CentralSystemPolicy, MessagePolicy
 from ..threads.pool import Workers
 from ..threads.stuck_handlers import StuckHandlerDetector
 from ..threads.timer import Timer
-from ..throttled_log import is_power_of_two
+from ..throttled_log import ThrottledLog, is_power_of_two
 from ..validation.catalogue import SUBPROTOCOLS
 from ..wire.http import DisconnectedError, HttpRequest, RefusalError, send_refusal
 from ..wire.streams import Stream
@@ -33,6 +32,7 @@ from .registry import Registry
 __all__ = ["ConnectionServer", "ServerContext"]
 
 _logger = logging.getLogger(__name__)
+_LONGEST_NAME = 100
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -147,7 +147,7 @@ class ConnectionServer:
                 stream = self._acceptor.plain_stream(sock)
             except OSError as error:
                 # The peer disconnected before the 101 response.
-                _logger.info("%s disconnected: %s", admitted.charge_point_id, error, extra=admitted.log_fields)
+                self._log(admitted, "%s disconnected: %s", error)
                 sock.close()
             else:
                 self._upgrade_and_serve(stream, admitted)
@@ -191,12 +191,11 @@ class ConnectionServer:
         try:
             self._open_and_run(admitted, transport)
         except DisconnectedError as error:
-            text = "%s was not let in: %s"
-            _logger.log(error.level, text, admitted.charge_point_id, error, extra=admitted.log_fields)
+            self._log(admitted, "%s was not let in: %s", error, level=error.level)
             transport.abort()
             transport.release()
         except RefusalError as refusal:
-            log_refusal(refusal, admitted.http_request)
+            log_refusal(refusal, admitted.http_request, self.context.end.options.throttle)
             if transport.refuse(refusal, CloseCode.POLICY_VIOLATION):
                 report_refusal(refusal, admitted.http_request, self.context.end.options.observe)
         except BaseException as error:
@@ -230,7 +229,7 @@ class ConnectionServer:
             _logger.exception(f"{text} (%d such faults so far)", *args, count, extra=fields)
 
     def _open_and_run(self, admitted: AdmittedRequest, transport: Transport) -> None:
-        threading.current_thread().name = f"ocppsync-reader-{admitted.charge_point_id}"
+        threading.current_thread().name = f"ocppsync-reader-{admitted.charge_point_id[:_LONGEST_NAME]}"
         if self._state is not ServingState.OPEN:
             # `close()` began during authorization.
             transport.abort()
@@ -274,14 +273,12 @@ class ConnectionServer:
         return Connection(transport, context)
 
     def _run(self, connection: Connection, transport: Transport, admitted: AdmittedRequest) -> None:
-        charge_point_id, fields = admitted.charge_point_id, admitted.log_fields
         previous = self._registry.add(connection)
         (host, port), subprotocol = admitted.http_request.remote_address, admitted.decision.subprotocol
-        text = "%s connected from %s:%d (%s)"
-        _logger.info(text, charge_point_id, shown(host, 50), port, subprotocol, extra=fields)
+        self._log(admitted, "%s connected from %s:%d (%s)", host, port, subprotocol)
         try:
             if previous is not None:
-                self._replace(previous, fields)
+                self._replace(previous, admitted)
             # Send the 101 only now: the client may rely on the central system listing its charge point as connected.
             transport.open()
             # `close()` may have listed the connections just before this one was added.
@@ -298,11 +295,10 @@ class ConnectionServer:
             # Free the slot before listeners see "disconnected".
             admitted.slot.release()
             self._registry.remove(connection)
-            _logger.info("%s disconnected (close code %s)", charge_point_id, connection.close_code, extra=fields)
+            self._log(admitted, "%s disconnected (close code %s)", connection.close_code)
 
-    def _replace(self, previous: Connection, fields: Mapping[str, object]) -> None:
-        charge_point_id = previous.metadata.charge_point_id
-        _logger.warning("%s connected again; closing its previous connection", charge_point_id, extra=fields)
+    def _replace(self, previous: Connection, admitted: AdmittedRequest) -> None:
+        self._log(admitted, "%s connected again; closing its previous connection", level=logging.WARNING)
         try:
             previous.supersede()
             previous.close(CloseCode.POLICY_VIOLATION, "another connection of the same identity")
@@ -313,7 +309,7 @@ class ConnectionServer:
     def _close_without_protocol(self, admitted: AdmittedRequest, transport: Transport) -> None:
         # J16 §3.2: complete the handshake without naming a subprotocol, then close at once.
         text = "%s and the central system have no common subprotocol; closing the connection"
-        _logger.warning(text, admitted.charge_point_id, extra=admitted.log_fields)
+        self._log(admitted, text, level=logging.WARNING)
         transport.on_closing = lambda: self.context.timer.call_later(self._close_timeout, transport.abort)
         try:
             transport.open()
@@ -323,11 +319,15 @@ class ConnectionServer:
         finally:
             transport.release()
 
+    def _log(self, admitted: AdmittedRequest, text: str, *args: object, level: int = logging.INFO) -> None:
+        who, fields = admitted.charge_point_id, admitted.log_fields
+        ThrottledLog(who, fields, self.context.end.options.throttle).about(_logger, text, *args, level=level)
+
     # Closing.
 
     def drain(self) -> None:
         """Refuse new connections, and handle no more CALLs."""
-        self._state = ServingState.CLOSING
+        self._advance(ServingState.CLOSING)
         self._acceptor.close()
         for connection in self._registry.connections():
             connection.drain()
@@ -339,10 +339,14 @@ class ConnectionServer:
             _close_going_away(connection)
         deadline = time.monotonic() + self._close_timeout
         self._wait(deadline)
-        self._state = ServingState.ABORTING
+        self._advance(ServingState.ABORTING)
         for connection in self._registry.connections():
             connection.abort()
         self._wait(deadline + 1)
+
+    def _advance(self, state: ServingState) -> None:
+        with self._changed:
+            self._state = max(self._state, state)
 
     def _wait(self, deadline: float) -> None:
         this = threading.current_thread()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from ..throttled_log import LogThrottle
 from .callables import name_of
-from .pool import run_logged
+
+_logger = logging.getLogger(__name__)
 
 _Listener = TypeVar("_Listener", bound=Callable[..., object])
 
@@ -18,6 +21,7 @@ class Listeners(Generic[_Listener]):
     def __init__(self) -> None:
         self._lock = threading.Lock()  # serialises the changes; the tuple is replaced whole, and read without it
         self._listeners: tuple[_Listener, ...] = ()
+        self._throttle = LogThrottle()
 
     def __bool__(self) -> bool:
         return bool(self._listeners)
@@ -39,4 +43,9 @@ class Listeners(Generic[_Listener]):
     def tell(self, *args: object) -> None:
         """Call each listener; an exception ends in the log."""
         for listener in self._listeners:
-            run_logged(listener, *args)
+            try:
+                listener(*args)
+            except BaseException as error:
+                # SystemExit too: the other listeners have to be told.
+                name = name_of(listener)
+                self._throttle.log(_logger, "", "listener", "%s failed", name, level=logging.ERROR, error=error)

@@ -23,7 +23,7 @@ class Executor(Protocol):
         """Run ``function(*args)`` soon, without waiting for it. Return False if the executor is closed."""
         raise NotImplementedError
 
-    def before_wait(self, future: Future[Any]) -> None:
+    def before_wait(self, future: Future[Any], /) -> None:
         """Called before a thread waits for ``future``; an executor without threads runs its tasks now."""
 
 

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from ..faults.printable import shown
+from ..throttled_log import LogThrottle
 from .pool import Workers
 from .timer import Timer
 
@@ -44,6 +45,7 @@ class StuckHandlerDetector:
         self._stuck_after = stuck_after
         self._running: dict[int, Running] = {}  # by thread; each changes only its entry
         self._told = False
+        self._throttle = LogThrottle(timer.now)
 
     def start(self) -> None:
         """Check the threads from now on, until the timer is closed."""
@@ -66,14 +68,12 @@ class StuckHandlerDetector:
         """
         handler = self._running.get(threading.get_ident())
         if handler is not None and handler.peer == charge_point_id:
-            _logger.warning(
+            text = (
                 "%s did not answer %s, for which the handler of its own %s waits; it may wait for that answer first: "
-                "send the request from a function that runs after(%r)",
-                charge_point_id,
-                action,
-                handler.action,
-                handler.action,
+                "send the request from a function that runs after(%r)"
             )
+            who, own = charge_point_id, handler.action
+            self._throttle.log(_logger, who, ("deadlock", action, own), text, who, action, own, own)
 
     def stack_of(self, thread: int) -> str:
         """Return the end of a thread's stack in one line, the innermost call last; never raises."""
@@ -94,7 +94,7 @@ class StuckHandlerDetector:
     def _check(self) -> None:
         since = self._pool.stuck_since
         stuck = since is not None and self._timer.now() - since > self._stuck_after
-        if stuck and not self._told:
+        if stuck and not self._told and self._throttle.due("", "busy"):
             _logger.warning("all handler threads are busy for %g s: %s", self._stuck_after, self._described())
         self._told = stuck
         self.start()

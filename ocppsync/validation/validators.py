@@ -19,6 +19,7 @@ from ..errors import ValidationError, Violation, spell
 from ..masking.fields import is_plain_name, is_secret
 from ..masking.messages import masked
 from ..masking.outlines import MASK
+from ..throttled_log import LogThrottle
 from .catalogue import Catalogue, Kind, Version, catalogue, closest, unknown_action
 from .formats import FORMATS, Format, is_integer, is_number, multiple_of
 from .predicates import Predicate, compile_predicate
@@ -109,6 +110,7 @@ class Validator:
         self._predicates: dict[tuple[str, Kind], Predicate] = {}
         self._item_predicates: dict[tuple[str, Kind, str], Predicate] = {}
         self._jsonschema: dict[tuple[str, Kind], Any] = {}
+        self._throttle = LogThrottle()
 
     def check(self, action: str, kind: Kind, payload: object) -> ValidationError | None:
         """Return the error of an invalid payload, or None for a valid one.
@@ -143,9 +145,8 @@ class Validator:
         order = list(_CODES[self._version])
         violations = sorted(islice(found, _MAX_VIOLATIONS), key=lambda violation: order.index(_category(violation)))
         if not violations:
-            logger.error(
-                "accepted a %s %s that its predicate rejects, since jsonschema finds no violation", action, kind
-            )
+            text = "accepted a %s %s that its predicate rejects, since jsonschema finds no violation"
+            self._throttle.log(logger, "", (action, kind), text, action, kind, level=logging.ERROR)
             return None
         return ValidationError(
             _summary(action, kind, violations),

@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..faults.interrupts import raise_interrupt
+from ..throttled_log import LogThrottle, ThrottledLog
+from .addresses import rate_limit_key
 
 _logger = logging.getLogger(__name__)
 _LINGER = 1.0
@@ -55,17 +57,24 @@ class Stream:
         sock: a connected socket; the stream owns it from now on.
         write_timeout: seconds that one `flush` may take before the connection is given up.
         on_data: called with each piece of data after it was read, on the reading thread.
+        throttle: counts what peers cause, for the log; None: counts for this connection alone.
     """
 
     secure = False
     """Whether it is TLS."""
 
     def __init__(
-        self, sock: socket.socket, *, write_timeout: float, on_data: Callable[[bytes], object] | None = None
+        self,
+        sock: socket.socket,
+        *,
+        write_timeout: float,
+        on_data: Callable[[bytes], object] | None = None,
+        throttle: LogThrottle | None = None,
     ) -> None:
         self._socket = sock
         self._write_timeout = write_timeout
         self._on_data = on_data
+        self._throttle = throttle or LogThrottle()
         self._unread = b""
         self._write_lock = threading.Lock()  # one thread writes to the socket; held while it waits in `flush`
         self._writing = memoryview(b"")  # handed to the socket next; changed only under the write lock, like _lost
@@ -99,6 +108,10 @@ class Stream:
         """The verified certificate of the peer, or None."""
         return None
 
+    def warn(self, logger: logging.Logger, text: str, *args: object) -> None:
+        """Log what the peer did, throttled; the text begins with a ``%s`` for its name."""
+        ThrottledLog(self.peer, self.log_fields, self._throttle).about(logger, text, *args)
+
     # Reading, on one thread.
 
     @property
@@ -125,7 +138,10 @@ class Stream:
                 self._on_data(data)
             except BaseException as error:
                 raise_interrupt(error)
-                _logger.exception("%s: on_raw_socket_data failed", self.name, extra=self.log_fields)
+                # Before its identity is known, it has a new name for each connection.
+                who = self.name if self.log_fields else rate_limit_key(self.remote_address[0])
+                text, fields = "%s: on_raw_socket_data failed", self.log_fields
+                self._throttle.log(_logger, who, "raw", text, self.name, level=logging.ERROR, extra=fields, error=error)
         return data
 
     def unread(self, data: bytes) -> None:
@@ -207,7 +223,7 @@ class Stream:
                 self.flush()
             except OSError as error:
                 if isinstance(error, TimeoutError):
-                    _logger.warning("%s does not read; its connection is aborted", self.peer, extra=self.log_fields)
+                    self.warn(_logger, "%s does not read; its connection is aborted")
                 return
             with self._queue_lock:
                 # A thread that buffers after this look finds _flushing false, and starts the next thread.
@@ -304,8 +320,9 @@ class TLSStream(Stream):
         server_hostname: str | None = None,
         write_timeout: float,
         on_data: Callable[[bytes], object] | None = None,
+        throttle: LogThrottle | None = None,
     ) -> None:
-        super().__init__(sock, write_timeout=write_timeout, on_data=on_data)
+        super().__init__(sock, write_timeout=write_timeout, on_data=on_data, throttle=throttle)
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls_lock = threading.Lock()  # one thread calls the TLS engine; never held over I/O

@@ -80,8 +80,7 @@ class WebSocket:
         self._frames = FrameReader(masked=not client, limit=max_message_size)
         self._limit = max_message_size
         self._name = stream.name = name
-        self._peer = stream.peer = peer or name
-        self._log_fields = stream.log_fields
+        stream.peer = peer or name
         self.subprotocol = subprotocol
         self._events: Iterator[Event] | None = None
         self._read_size = _READ_SIZE
@@ -175,7 +174,7 @@ class WebSocket:
             self._is_lent = size > _FREE
             return
         text = "%s sends a long message while all connections together have too many unfinished ones; it is closed"
-        _logger.warning(text, self._peer, extra=self._log_fields)
+        self._stream.warn(_logger, text)
         self.fail(CloseCode.TRY_AGAIN_LATER, "too many long messages at once")
 
     def _read(self) -> bool:
@@ -227,7 +226,7 @@ class WebSocket:
         return message
 
     def _fail_as_too_big(self) -> None:
-        _logger.warning("%s sent a message of more than %d bytes", self._peer, self._limit, extra=self._log_fields)
+        self._stream.warn(_logger, "%s sent a message of more than %d bytes", self._limit)
         self.fail(CloseCode.TOO_BIG, f"the limit is {self._limit} bytes")
 
     def _take_close(self, event: CloseConnection) -> None:
@@ -236,7 +235,7 @@ class WebSocket:
             if event.code == CloseCode.TOO_BIG:
                 self._fail_as_too_big()
                 return
-            _logger.warning("%s broke the WebSocket protocol: %s", self._peer, event.reason, extra=self._log_fields)
+            self._stream.warn(_logger, "%s broke the WebSocket protocol: %s", event.reason)
             self.fail(
                 int(event.code), "not UTF-8" if event.code == CloseCode.INVALID_DATA else "not the WebSocket protocol"
             )
@@ -278,7 +277,7 @@ class WebSocket:
                 self._largest = max(self._largest, self._buffer(what))
         if overfull:
             text = "%s does not read the answers to what it sends; its connection is aborted"
-            _logger.warning(text, self._peer, extra=self._log_fields)
+            self._stream.warn(_logger, text)
             self.abort()
             raise TransportClosedError("the peer does not read", written=False)
         try:

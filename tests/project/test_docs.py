@@ -147,8 +147,21 @@ def logged() -> Iterator[tuple[str, str]]:
         logger = f"ocppsync.{file.relative_to(PACKAGE).with_suffix('').parts[0]}"
         for level in re.findall(r"\b_?logger\.(debug|info|warning|error|exception|critical)\(", text):
             yield logger, "ERROR" if level == "exception" else level.upper()
-        for rest in re.findall(r"\.log\(_logger, (.*)\)", text):
-            yield logger, "INFO" if rest.endswith("level=logging.INFO") else "WARNING"
+        for node in ast.walk(ast.parse(text)):
+            yield from ((logger, level) for level in levels_of(node))
+
+
+def levels_of(node: ast.AST) -> Iterator[str]:
+    """Yield the levels of what goes through the throttle, or through a function ``_log…`` in front of that."""
+    levels = [f"logging.{level}" for level in ("INFO", "WARNING", "ERROR")]
+    found: list[ast.expr] = []
+    if isinstance(node, ast.Call):
+        found = [keyword.value for keyword in node.keywords if keyword.arg == "level"]
+        if not found and any(ast.unparse(argument) in {"_logger", "logger"} for argument in node.args):
+            yield "WARNING"
+    elif isinstance(node, ast.FunctionDef) and node.name.startswith("_log"):
+        found = [default for default in node.args.kw_defaults if default is not None]
+    yield from (text.removeprefix("logging.") for text in map(ast.unparse, found) if text in levels)
 
 
 def test_the_loggers_and_their_levels_are_listed() -> None:

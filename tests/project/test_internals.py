@@ -18,6 +18,7 @@ ELSEWHERE = {"Future.cancel"}
 """Names of the standard library."""
 GUARDED = [
     "budget.py",
+    "throttled_log.py",
     "threads",
     "wire",
     "rpc",

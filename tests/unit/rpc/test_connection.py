@@ -48,6 +48,27 @@ def test_no_appointment_outlives_the_connection() -> None:
         assert not lone.clock.jump()
 
 
+def test_a_close_after_the_end_makes_no_appointment() -> None:
+    with Lone() as lone:
+        lone.drop()
+        lone.connection.close(1000)
+        assert repr(lone.clock) == "<Clock 0 s appointments=0>"
+
+
+def test_a_close_at_the_very_end_leaves_no_appointment() -> None:
+    with Lone() as lone:
+        call_later = lone.clock.call_later
+
+        def end_before(*arguments: Any) -> Any:
+            # The reader cancels its appointments just before another thread makes this one.
+            lone.drop()
+            return call_later(*arguments)
+
+        lone.clock.call_later = end_before  # type: ignore[method-assign]
+        lone.connection.close(1000)
+        assert not lone.clock.jump()
+
+
 def test_a_thread_may_ask_once_it_reads_no_more() -> None:
     # The system gives the ident of a thread that has ended to another.
     lone = Lone()

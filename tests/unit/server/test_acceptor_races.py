@@ -106,7 +106,7 @@ def test_the_limit_is_logged_without_the_lock(
     opened = door(handshakes=1)
     held: list[bool] = []
     lock = opened.acceptor._handshakes._lock
-    monkeypatch.setattr(acceptor_module._logger, "warning", lambda *args: held.append(lock.locked()))
+    monkeypatch.setattr(acceptor_module._logger, "log", lambda *args, **kept: held.append(lock.locked()))
     assert opened.acceptor._begin_handshake(opened.knock()[0])
     assert opened.acceptor._begin_handshake(opened.knock()[0]) is (slow < 0)
     assert held == [False]

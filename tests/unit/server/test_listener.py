@@ -149,7 +149,7 @@ def test_a_connection_that_cannot_be_handed_over_is_dropped_alone(caplog: pytest
             assert first.read_rest() == b""
         with dial(listener.port) as second:
             assert sockets.wait() == [second.sock.getsockname()]
-        assert [record.getMessage() for record in caplog.records] == ["dropped a new connection"]
+        assert [record.getMessage() for record in caplog.records] == ["dropped a new connection: division by zero"]
     finally:
         listener.close()
 

@@ -93,6 +93,15 @@ def test_a_charge_point_that_close_did_not_find_is_closed_as_well(background: Ba
     assert handled == []
 
 
+def test_a_second_close_does_not_go_back() -> None:
+    with CentralSystem(None, timeouts=Timeouts(close=0.05)) as cs:
+        serving = server_of(cs)
+        serving.close()
+        assert "ABORTING" in repr(serving)
+        serving.drain()
+        assert "ABORTING" in repr(serving)
+
+
 # What a close waits for.
 
 
