@@ -21,7 +21,6 @@ _MINUTE = 60.0
 _MAX_REMEMBERED = 10_000
 """How many counts are kept. More of them only come from a client that invents identities or has many addresses."""
 _LONGEST_LINE = 1000
-_LONGEST_NAME = 100
 _MOST_LINES = 200
 _LONGEST_IN_CUT = 200
 """The longest line of a traceback that is cut."""
@@ -135,7 +134,7 @@ class ThrottledLog:
     def __init__(
         self, peer: str, log_fields: Mapping[str, object] | None = None, throttle: LogThrottle | None = None
     ) -> None:
-        self._peer = shown(peer, _LONGEST_NAME)
+        self._peer = peer
         self._log_fields = log_fields
         self._throttle = throttle or LogThrottle()
 

@@ -32,7 +32,6 @@ from .registry import Registry
 __all__ = ["ConnectionServer", "ServerContext"]
 
 _logger = logging.getLogger(__name__)
-_LONGEST_NAME = 100
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -229,7 +228,7 @@ class ConnectionServer:
             _logger.exception(f"{text} (%d such faults so far)", *args, count, extra=fields)
 
     def _open_and_run(self, admitted: AdmittedRequest, transport: Transport) -> None:
-        threading.current_thread().name = f"ocppsync-reader-{admitted.charge_point_id[:_LONGEST_NAME]}"
+        threading.current_thread().name = f"ocppsync-reader-{admitted.charge_point_id}"
         if self._state is not ServingState.OPEN:
             # `close()` began during authorization.
             transport.abort()

@@ -93,7 +93,8 @@ REQUESTS = {
     "nothing": (b"", "the peer closed the connection"),
     "half": (b"GET /flo", "in the request head"),
     "a long head": (request("/flood", Cookie=LONG * 2), "with HTTP 431"),
-    "a refused identity": (request(f"/{LONG}"), "with HTTP 401"),
+    "a refused identity": (request(f"/{LONG[:255]}"), "with HTTP 401"),
+    "a long identity": (request(f"/{LONG}"), "identify returned"),
     "a forbidden status": (request("/odd"), "authorize must return"),
     "authorize fails": (request("/fails"), "authorize raised an exception"),
     "identify fails": (request("/identify-fails"), "identify raised an exception"),
@@ -191,7 +192,7 @@ def test_no_thread_for_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_connections_that_come_and_go() -> None:
-    name = LONG[:2000]
+    name = LONG[:255]
     with under_flood() as (cs, lines):
         for _ in range(TIMES):
             with upgraded(cs, name) as peer:
@@ -200,8 +201,6 @@ def test_connections_that_come_and_go() -> None:
             gone(cs)
         floods(lines, " connected from ")
         floods(lines, " disconnected (")
-        assert not any(name in line for line in lines.lines)
-        assert not any(name in thread.name for thread in threading.enumerate())
 
 
 def test_takeovers() -> None:

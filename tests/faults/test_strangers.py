@@ -26,7 +26,7 @@ GUESSES: dict[str, Callable[[str], str | None]] = {
     "a password": lambda name: basic(name, b"a guess"),
     "a password of 1.6": lambda name: basic(name, b"00112233445566778899aabbccddeeff"),
     "another's name": lambda name: basic("two", b"a guess"),
-    "another's password": lambda name: basic(name, b"three"),
+    "another's password": lambda name: basic(name, b"password of three"),
     "an empty name": lambda name: basic("", b"a guess"),
 }
 
@@ -45,7 +45,7 @@ def tls(authority: Authority) -> ServerTLS:
 def profiles(kind: str) -> SecurityProfiles:
     """Those of the charge points above, with passwords, certificates or both."""
     serials = {"three": "SN3", "half-known": "SN4", "reached": "SN5"}
-    hashes = {name: quick(name) for name in KNOWN}
+    hashes = {name: quick(f"password of {name}") for name in KNOWN}
     options: dict[str, Any] = {
         "passwords": {"passwords": Passwords(hashes, hasher=quick, hex_text=True)},
         "certificates": {"serial_number_of": serials},
@@ -112,5 +112,5 @@ def test_bystanders_do_not_notice(caplog: pytest.LogCaptureFixture) -> None:
     with besieged(caplog, security=everybody, limits=Limits(failed_authentications=None)) as siege:
         for name in ("three", "unknown") * 10:
             with dial(siege.port) as stranger:
-                assert stranger.ask(request(f"/{name}", Authorization=basic(name, b"three"))).status == 401
+                assert stranger.ask(request(f"/{name}", Authorization=basic(name, b"password of three"))).status == 401
         siege.bystanders.serve_on()
