@@ -150,9 +150,16 @@ class ThrottledLog:
         """Log what the peer has caused, as `LogThrottle.log` does; the name of the peer and a colon come first."""
         self._log(logger, kind, f"%s: {text}", args, level, error)
 
-    def about(self, logger: logging.Logger, text: str, *args: object, level: int = logging.WARNING) -> None:
+    def about(
+        self,
+        logger: logging.Logger,
+        text: str,
+        *args: object,
+        level: int = logging.WARNING,
+        error: BaseException | None = None,
+    ) -> None:
         """Log what the peer has caused; the text begins with a ``%s`` for its name, and is the kind as well."""
-        self._log(logger, text, text, args, level, None)
+        self._log(logger, text, text, args, level, error)
 
     def _log(
         self,

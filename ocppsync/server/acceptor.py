@@ -6,7 +6,6 @@ import contextlib
 import logging
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,7 +16,7 @@ from ..budget import Budget
 from ..events import Observer, Refused
 from ..limits import Limits, Timeouts
 from ..rpc.context import log_fields
-from ..throttled_log import LogThrottle, is_power_of_two
+from ..throttled_log import LogThrottle
 from ..wire import upgrade
 from ..wire.addresses import rate_limit_key
 from ..wire.http import (
@@ -109,8 +108,6 @@ class Acceptor:
         self._observe = observe
         self._throttle = throttle or LogThrottle()
         self._handshakes = Handshakes(limits)
-        self._lock = threading.Lock()  # guards the next field
-        self._faults = 0  # handshakes that failed because of this end
 
     def accept(self, sock: socket.socket) -> UpgradedConnection | None:
         """Return the new connection; its handshake counts until `AdmittedRequest.end_handshake` is called.
@@ -199,9 +196,9 @@ class Acceptor:
             self._log(stream, "TLS handshake with %s:%d failed: %s", _tls_error_text(error), level=logging.WARNING)
         except OSError as error:
             self._log(stream, "lost the connection of %s:%d during the handshake: %s", error)
-        except BaseException:
+        except BaseException as error:
             # SystemExit too: this thread is the library's, and the peer waits for an answer.
-            self._log_fault(*stream.remote_address)
+            self._log(stream, f"{_UNEXPECTED} with %s:%d", level=logging.ERROR, error=error)
             refused = RefusalError(500, _UNEXPECTED)
         else:
             stream.set_read_timeout(None)
@@ -217,17 +214,16 @@ class Acceptor:
                 send_refusal(stream, refused)
         return None
 
-    def _log(self, stream: Stream, text: str, *args: object, level: int = logging.INFO) -> None:
-        host, port = stream.remote_address
-        self._throttle.log(_logger, rate_limit_key(host), text, text, host, port, *args, level=level)
-
-    def _log_fault(self, host: str, port: int) -> None:
-        """Log the exception that is handled now, the first, second, fourth, eighth … time."""
-        with self._lock:
-            self._faults += 1
-            count = self._faults
-        if is_power_of_two(count):
-            _logger.exception("%s with %s:%d (%d so far)", _UNEXPECTED, host, port, count)
+    def _log(
+        self,
+        stream: Stream,
+        text: str,
+        *args: object,
+        level: int = logging.INFO,
+        error: BaseException | None = None,
+    ) -> None:
+        (host, port), log = stream.remote_address, self._throttle.log
+        log(_logger, rate_limit_key(host), text, text, host, port, *args, level=level, error=error)
 
     def admit(self, request: HttpRequest, has_gone: Callable[[], bool] | None = None) -> AdmittedRequest:
         """Admit a request, which occupies a connection slot until that is released.

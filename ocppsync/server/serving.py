@@ -20,7 +20,7 @@ from ..rpc.registration import CentralSystemPolicy, MessagePolicy
 from ..threads.pool import Workers
 from ..threads.stuck_handlers import StuckHandlerDetector
 from ..threads.timer import Timer
-from ..throttled_log import ThrottledLog, is_power_of_two
+from ..throttled_log import ThrottledLog
 from ..validation.catalogue import SUBPROTOCOLS
 from ..wire.http import DisconnectedError, HttpRequest, RefusalError, send_refusal
 from ..wire.streams import Stream
@@ -81,7 +81,6 @@ class ConnectionServer:
         # The threads that serve a connection. True: started here, and ends with the connection; False: of a WSGI server
         # or a test.
         self._serving: dict[threading.Thread, bool] = {}
-        self._faults = 0  # connections that could not be served
         self._state = ServingState.OPEN
 
     def __repr__(self) -> str:
@@ -118,8 +117,9 @@ class ConnectionServer:
                     self._serve(upgraded, upgraded.websocket)
                 finally:
                     upgraded.end_handshake()
-        except BaseException:
-            self._log_fault("a new connection failed", None)
+        except BaseException as error:
+            text, throttle = "a new connection failed", self.context.end.options.throttle
+            throttle.log(_logger, "", text, text, level=logging.ERROR, error=error)
         finally:
             self._remove_thread(threading.current_thread())
 
@@ -212,20 +212,11 @@ class ConnectionServer:
         """
         request, refusal = admitted.http_request, RefusalError(500, "it could not be served")
         try:
-            self._log_fault("%s could not be served", admitted)
+            self._log(admitted, "%s could not be served", level=logging.ERROR, error=error)
         finally:
             if refuse(refusal, CloseCode.INTERNAL_ERROR):
                 report_refusal(refusal, request, self.context.end.options.observe)
         raise_interrupt(error)
-
-    def _log_fault(self, text: str, admitted: AdmittedRequest | None) -> None:
-        """Log the exception that is handled now, the first, second, fourth, eighth … time."""
-        with self._changed:
-            self._faults += 1
-            count = self._faults
-        if is_power_of_two(count):
-            args, fields = ((), None) if admitted is None else ((admitted.charge_point_id,), admitted.log_fields)
-            _logger.exception(f"{text} (%d such faults so far)", *args, count, extra=fields)
 
     def _open_and_run(self, admitted: AdmittedRequest, transport: Transport) -> None:
         threading.current_thread().name = f"ocppsync-reader-{admitted.charge_point_id}"
@@ -318,9 +309,16 @@ class ConnectionServer:
         finally:
             transport.release()
 
-    def _log(self, admitted: AdmittedRequest, text: str, *args: object, level: int = logging.INFO) -> None:
-        who, fields = admitted.charge_point_id, admitted.log_fields
-        ThrottledLog(who, fields, self.context.end.options.throttle).about(_logger, text, *args, level=level)
+    def _log(
+        self,
+        admitted: AdmittedRequest,
+        text: str,
+        *args: object,
+        level: int = logging.INFO,
+        error: BaseException | None = None,
+    ) -> None:
+        log = ThrottledLog(admitted.charge_point_id, admitted.log_fields, self.context.end.options.throttle)
+        log.about(_logger, text, *args, level=level, error=error)
 
     # Closing.
 

@@ -20,8 +20,6 @@ DIRECT = {
     "recording.line_file.LineFile.append": "once when the journal can be written again or not any more",
     "recording.line_file.LineFile.close": "once in its life",
     "recording.reading._log": "the application reads a journal",
-    "server.acceptor.Acceptor._log_fault": "counts by itself: faults of this end",
-    "server.serving.ConnectionServer._log_fault": "counts by itself: faults of this end",
     "charge_point.ChargePoint._run": "once for each `connect` of ours",
     "events.LoggingObserver.__call__": "the application asked for each event; its line is cut",
     "security.profiles.SecurityProfiles._raise": "three times for each charge point that proved itself",

@@ -11,7 +11,6 @@ from concurrent.futures import Future
 from typing import Any
 
 import pytest
-from intruder import Intruder
 from support import DEADLINE, Recorder, admit, connected, inside, threads
 from wire import Peer, dial, listening, request
 
@@ -358,27 +357,3 @@ def test_an_identity_whose_end_could_not_be_told_expires(monkeypatch: pytest.Mon
             peer.wait_for_end()
             wait_for_threads(cs)
         assert list(server_of(cs).context.registry._disconnected) == ["CP1"]
-
-
-@pytest.mark.parametrize("count", ["connections", "handshakes"])
-def test_faults_are_counted_under_the_lock(count: str) -> None:
-    with CentralSystem(None) as cs:
-        watched: Any = server_of(cs) if count == "connections" else server_of(cs).context.acceptor
-        intruder = Intruder(lambda: watched._log_fault(*args))
-        args = ("it failed", None) if count == "connections" else ("127.0.0.1", 1)
-
-        class Counter(int):
-            """Has the other thread come while this one counts."""
-
-            def __add__(self, other: int) -> int:
-                intruder.come()
-                return int(self) + other
-
-        watched._faults = Counter(0)
-        if count == "connections":
-            watched._changed = threading.Condition(intruder.lock)
-        else:
-            watched._lock = intruder.lock
-        watched._log_fault(*args)
-        intruder.result()
-        assert watched._faults == 2
