@@ -62,15 +62,15 @@ def test_where_no_handshake_is_slow_the_newcomer_waits_outside(
     deciding, decided = threading.Semaphore(0), threading.Event()
 
     def authorize(http_request: Any, charge_point_id: str) -> bool:
-        if charge_point_id != "undecided":
+        if not charge_point_id.startswith("undecided"):
             return True
         deciding.release()
         return decided.wait(DEADLINE)
 
     with besieged(caplog, authorize=authorize, limits=Limits(handshakes=2)) as siege:
         undecided = [dial(siege.port) for _ in range(2)]
-        for peer in undecided:
-            peer.send(request("/undecided"))
+        for number, peer in enumerate(undecided):
+            peer.send(request(f"/undecided-{number}"))
             assert deciding.acquire(timeout=DEADLINE)
         with dial(siege.port) as newcomer:
             response = newcomer.read_response()
