@@ -503,13 +503,21 @@ def test_a_connection_added_while_another_is_removed_stays(
 def test_one_that_connects_just_as_it_is_forgotten_is_connected(registry: Registry, connect: Any, clock: Clock) -> None:
     connection, made = connect(), Made()
     registry.record("CP1")
-    add = made.let_in(with_lock(registry), registry.add, connection)
-    watch_field(registry, "_disconnected", after_get=add)
+    add, looks = made.let_in(with_lock(registry), registry.add, connection), []
+
+    def add_at_the_second_look(value: object) -> None:
+        looks.append(value)
+        if len(looks) == 2:
+            add()
+
+    watch_field(registry, "_disconnected", after_get=add_at_the_second_look)
     clock.advance(KEPT_SECONDS)
     made.result()
-    assert registry.record("CP1").connection is connection
     clock.advance(2 * KEPT_SECONDS)
     assert registry.record("CP1").connection is connection
+    registry.remove(connection)
+    clock.advance(2 * KEPT_SECONDS)
+    assert repr(registry) == "<Registry connected=0 remembered=0>"
 
 
 def test_a_connection_added_during_a_listing_is_in_the_next_one(
