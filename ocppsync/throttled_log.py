@@ -16,7 +16,7 @@ __all__ = ["LogThrottle", "ThrottledLog", "is_power_of_two"]
 _QUIET = 60.0
 """Seconds without a fault after which its next occurrence counts as the first."""
 _PER_MINUTE = 1000
-"""How many lines of one kind are logged within a minute, whoever causes them."""
+"""How many lines of one kind are logged within a minute, from all peers together."""
 _MINUTE = 60.0
 _MAX_REMEMBERED = 10_000
 """How many counts are kept. More of them only come from a client that invents identities or has many addresses."""

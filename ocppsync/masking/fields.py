@@ -95,7 +95,7 @@ def is_secret(action: str, payload: Any, path: Sequence[str | int]) -> bool:
 
 
 def _is_secret_name(action: str, field: str) -> bool:
-    # An idToken of any type: a PIN whose type is misspelled must not reach a log either.
+    # An idToken of any type: a PIN must not reach a log even if its type is misspelled.
     listed = SECRET_FIELDS.get(field)
     return bool(SECRET_NAME.search(field)) or _is_token(field) or (listed is not None and action in listed.actions)
 

@@ -1,4 +1,4 @@
-"""Reads a journal by connection. It may be torn by a crash, or written by somebody who means harm."""
+"""Reads a journal, connection by connection. A crash may have cut it off, or an attacker may have written it."""
 
 from __future__ import annotations
 

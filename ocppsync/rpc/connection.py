@@ -106,12 +106,9 @@ class Connection:
         try:
             self._engine.advance(ConnectionState.OPEN)
             if context.events is not None:
-                identity, version, address = (
-                    known.charge_point_id,
-                    known.ocpp_version,
-                    known.http_request.client_address,
-                )
-                context.events.open(Connected(identity, version, address, context.number))
+                address = known.http_request.client_address
+                connected = Connected(known.charge_point_id, known.ocpp_version, address, context.number)
+                context.events.open(connected)
             self._schedule_ping()
             self._check_idleness()
             # Ends: it blocks only in `receive`, which returns None after a Close, the end of the stream, or `abort`.

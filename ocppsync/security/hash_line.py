@@ -57,8 +57,8 @@ class HashLine:
         """Wait for the turn to check a password, which the body does.
 
         Args:
-            has_gone: returns whether the peer has hung up, so that nobody needs the outcome any more. None: the thread
-                waits as long as it takes.
+            has_gone: returns whether the peer has closed its socket, so that the outcome is not needed any more. None:
+                the thread waits as long as it takes.
 
         Raises:
             RefusalError: 503, the line is hopeless; Retry-After holds the seconds that it takes. Only with

@@ -95,7 +95,7 @@ class Passwords:
 
     A password that was verified is remembered until its hash is no longer stored: as a digest with a random key, in
     the memory of this process. So a charge point that comes again costs no slow hash, and is not refused for the wrong
-    passwords of others. Somebody who can read that memory can guess weak passwords faster; ``remember=0`` avoids that.
+    passwords of others. An attacker who reads that memory can guess weak passwords faster; ``remember=0`` avoids that.
 
     Args:
         hashes: the hashes by identity: a mapping, or a function that looks them up and may block. The value is one

@@ -41,7 +41,7 @@ class SecurityProfiles:
     """Authenticates the charge points of a `CentralSystem` by security profile, and follows their password changes.
 
     The functions run on the thread of the new connection and may block; if one raises, the connection is refused with
-    500. Mappings are looked up at each connection. Whoever does not authenticate gets one answer, for known and unknown
+    500. Mappings are looked up at each connection. All who do not authenticate get one answer, for known and unknown
     identities, whatever was missing: 401, or 403 without ``passwords``.
 
     Args:

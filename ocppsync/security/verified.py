@@ -19,7 +19,7 @@ class VerifiedPasswords:
     """The last verified password of each identity, as a digest with a key that only this object knows.
 
     It forgets nothing by time: a digest counts only as long as the hash that the password was verified against is
-    stored. Somebody who can read the memory of this process can try guesses against the digests, which takes far less
+    stored. An attacker who reads the memory of this process can try passwords against the digests, which takes far less
     time than against the stored hashes.
 
     Args:

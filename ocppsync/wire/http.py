@@ -151,7 +151,7 @@ def identity_of(path: str) -> str:
 def identity_fault(identity: str) -> str | None:
     """Return why a text cannot be the identity of a charge point, as the end of a sentence, or None.
 
-    Identities are in log lines, thread names and mappings: whoever chooses them must not forge lines or fill memory.
+    Identities are in log lines, thread names and mappings. A peer that chooses one must not forge lines or fill memory.
     """
     if not identity:
         return "is empty"

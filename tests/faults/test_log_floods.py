@@ -74,6 +74,15 @@ def gone(cs: CentralSystem) -> None:
         assert serving._changed.wait_for(lambda: not serving._serving, DEADLINE)
 
 
+def send_again_and_again(cs: CentralSystem, data: bytes) -> None:
+    """Send something over many new connections, each up to its end."""
+    for _ in range(TIMES):
+        with dial(cs.port) as peer:
+            peer.send(data)
+            peer.sock.shutdown(1)
+            peer.wait_for_end()
+
+
 @contextlib.contextmanager
 def under_flood(**options: Any) -> Iterator[tuple[CentralSystem, Lines]]:
     options.setdefault("timeouts", Timeouts(close=1.0))
@@ -118,11 +127,7 @@ def test_requests(kind: str) -> None:
         return 42 if last == "identify-odd" else last
 
     with under_flood(authorize=authorize, identify=identify, limits=Limits(failed_authentications=None)) as (cs, lines):
-        for _ in range(TIMES):
-            with dial(cs.port) as peer:
-                peer.send(data)
-                peer.sock.shutdown(1)
-                peer.wait_for_end()
+        send_again_and_again(cs, data)
         gone(cs)
         floods(lines, text, 2 * MOST)
         # A fault of the application has a line of its own, beside that of the refusal.
@@ -132,11 +137,7 @@ def test_requests(kind: str) -> None:
 def test_tls_errors(tmp_path: Path) -> None:
     with under_flood(ssl_context=Authority(tmp_path).server_context()) as (cs, lines):
         for data in (b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x00\x01\x00", b""):
-            for _ in range(TIMES):
-                with dial(cs.port) as peer:
-                    peer.send(data)
-                    peer.sock.shutdown(1)
-                    peer.wait_for_end()
+            send_again_and_again(cs, data)
         gone(cs)
         floods(lines, "TLS handshake", 3 * MOST)
         assert len(lines.lines) <= 3 * MOST

@@ -92,18 +92,10 @@ def test_an_observer_that_blocks_on_a_timeout_stops_no_ping_and_no_deadline(capl
     assert kinds[1:] == [MessageSent, MessageSent, TimedOut, MessageReceived, Closed]
 
 
-def test_an_observer_that_blocks_on_a_handler_which_took_too_long(caplog: pytest.LogCaptureFixture) -> None:
-    blocker = Blocker(HandlerFailed)
-    with besieged(caplog, observers=[blocker], **OPTIONS) as siege, slow_handler(siege), siege.attacker() as attacker:
-        attacker.send_text('[2,"1","Authorize",{"idTag":"x"}]')
-        assert next_text(attacker)[:3] == [4, "1", "InternalError"]
-        assert blocker.entered.wait(DEADLINE)
-        others_go_on(siege)
-        blocker.release.set()
-
-
-def test_an_observer_that_blocks_on_what_is_sent_at_a_deadline(caplog: pytest.LogCaptureFixture) -> None:
-    blocker = Blocker(MessageSent)
+@pytest.mark.parametrize("event", [HandlerFailed, MessageSent])
+def test_an_observer_that_blocks_on_what_happens_at_a_deadline(caplog: pytest.LogCaptureFixture, event: Any) -> None:
+    """A handler that took too long, and the answer that is sent for it."""
+    blocker = Blocker(event)
     with besieged(caplog, observers=[blocker], **OPTIONS) as siege, slow_handler(siege), siege.attacker() as attacker:
         attacker.send_text('[2,"1","Authorize",{"idTag":"x"}]')
         assert next_text(attacker)[:3] == [4, "1", "InternalError"]

@@ -7,13 +7,12 @@ import functools
 import json
 import random
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from bystander import Siege, besieged
-from support import basic
+from support import basic, wait_until
 from wire import DEADLINE, Peer, dial, request
 
 from ocppsync import Limits, OCPPRequestError, Passwords, SecurityProfiles, hash_password
@@ -63,9 +62,7 @@ class Fickle:
                 status = self._status(peer)
                 if status == 401:
                     # What it has just said may not have been read yet: like any charge point it tries again.
-                    deadline = time.monotonic() + DEADLINE
-                    while "CP1" in self._siege.cs.charge_points and time.monotonic() < deadline:
-                        time.sleep(0.005)
+                    wait_until(lambda: "CP1" not in self._siege.cs.charge_points)
                     with dial(self._siege.port) as again:
                         status = self._status(again)
                     if status != 101:

@@ -114,54 +114,57 @@ def assert_logged(caplog: pytest.LogCaptureFixture) -> None:
     assert line.exc_info is not None
 
 
-@pytest.mark.parametrize("error", [RuntimeError, SystemExit])
-@pytest.mark.parametrize("way", ["over its own port", "over another server"])
+Broken = Callable[..., contextlib.AbstractContextManager[tuple[Peer, list[str]]]]
+
+
+@pytest.fixture
+def broken(background: Background, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Broken:
+    """Opens a connection during which a function fails: the peer, and, once it has ended, the events that were told."""
+
+    @contextlib.contextmanager
+    def open_one(owner: Any, name: str, error: type[BaseException], way: str) -> Iterator[tuple[Peer, list[str]]]:
+        events: list[str] = []
+        with central_system() as (cs, told):
+            with monkeypatch.context() as patch:
+                patch.setattr(owner, name, failing(error))
+                with over(way, cs, background) as peer:
+                    yield peer, events
+                wait_for_threads(cs)
+            events += [type(event).__name__ for event in told.items]
+            assert_logged(caplog)
+            works(cs)
+
+    return open_one
+
+
+ERRORS = pytest.mark.parametrize("error", [RuntimeError, SystemExit])
+WAYS = pytest.mark.parametrize("way", ["over its own port", "over another server"])
+
+
+@ERRORS
+@WAYS
 @pytest.mark.parametrize(("owner", "name"), BEFORE, ids=[name for _, name in BEFORE])
 def test_what_fails_before_the_101_is_answered_with_500(
-    owner: Any,
-    name: str,
-    way: str,
-    error: type[BaseException],
-    background: Background,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    owner: Any, name: str, way: str, error: type[BaseException], broken: Broken
 ) -> None:
-    with central_system() as (cs, told):
-        with monkeypatch.context() as patch:
-            patch.setattr(owner, name, failing(error))
-            with over(way, cs, background) as peer:
-                answer = peer.read_response()
-                assert (answer.status, answer.body) == (500, "500 Internal Server Error\n")
-                peer.wait_for_end()
-            wait_for_threads(cs)
-        assert [type(event).__name__ for event in told.items] == ["Refused"]
-        assert_logged(caplog)
-        works(cs)
+    with broken(owner, name, error, way) as (peer, events):
+        answer = peer.read_response()
+        assert (answer.status, answer.body) == (500, "500 Internal Server Error\n")
+        peer.wait_for_end()
+    assert events == ["Refused"]
 
 
-@pytest.mark.parametrize("error", [RuntimeError, SystemExit])
-@pytest.mark.parametrize("way", ["over its own port", "over another server"])
+@ERRORS
+@WAYS
 @pytest.mark.parametrize(("owner", "name"), AFTER, ids=[name for _, name in AFTER])
 def test_what_fails_after_the_101_ends_in_a_close(
-    owner: Any,
-    name: str,
-    way: str,
-    error: type[BaseException],
-    background: Background,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    owner: Any, name: str, way: str, error: type[BaseException], broken: Broken
 ) -> None:
-    with central_system() as (cs, told):
-        with monkeypatch.context() as patch:
-            patch.setattr(owner, name, failing(error))
-            with over(way, cs, background) as peer:
-                assert peer.read_response().status == 101
-                assert peer.read_close() == (CloseCode.INTERNAL_ERROR, "")
-                peer.wait_for_end()
-            wait_for_threads(cs)
-        assert "Refused" not in [type(event).__name__ for event in told.items]
-        assert_logged(caplog)
-        works(cs)
+    with broken(owner, name, error, way) as (peer, events):
+        assert peer.read_response().status == 101
+        assert peer.read_close() == (CloseCode.INTERNAL_ERROR, "")
+        peer.wait_for_end()
+    assert "Refused" not in events
 
 
 @pytest.mark.parametrize("error", [RuntimeError, SystemExit])
@@ -327,8 +330,7 @@ def test_many_faults_are_logged_less_and_less_often(
                 for _ in range(7):
                     with dial(cs.port) as peer:
                         assert peer.ask(request()).status == 500
-                        peer.wait_for_end()
-                wait_for_threads(cs)
+                    wait_for_threads(cs)
             assert len([record for record in caplog.records if record.exc_info]) == 3
 
 

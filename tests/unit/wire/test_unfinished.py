@@ -8,8 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from bystander import besieged
-from schedules import comes_true
-from support import serving
+from support import serving, wait_until
 from wire import CONTINUATION, TEXT, Peer, dial, frame
 
 from ocppsync import CentralSystem, Limits
@@ -46,12 +45,12 @@ def test_a_message_counts_until_it_is_complete(data: bytes) -> None:
         budget = budget_of(cs)
         peer.send(data)
         least = 90 * KIB - 16 * KIB if data is not PARTS else 40 * KIB - 16 * KIB
-        assert comes_true(lambda: budget.used >= least)
+        wait_until(lambda: budget.used >= least)
         if data is PARTS:
             assert sys.getsizeof(websocket_of(cs)._parts) < 2 * 41 * KIB
         peer.send(LONG[-1:] if data is not PARTS else frame(CONTINUATION, '"]'))
         peer.read_text()
-        assert comes_true(lambda: budget.used == 0)
+        wait_until(lambda: budget.used == 0)
 
 
 def test_ordinary_messages_do_not_count() -> None:
@@ -69,16 +68,16 @@ def test_one_message_too_many_is_told_to_try_again(caplog: pytest.LogCaptureFixt
         attackers = [siege.attacker(f"attacker-{number}") for number in range(4)]
         budget = budget_of(siege.cs)
         attackers[0].send(LONG[:-1])
-        assert comes_true(lambda: budget.used > 80 * KIB)
+        wait_until(lambda: budget.used > 80 * KIB)
         attackers[1].send(LONG[:-1])
         assert attackers[1].read_close() == (1013, "too many long messages at once")
         assert siege.said("attacker-1 sends a long message while all connections together have too many unfinished")
-        assert comes_true(lambda: budget.used < 90 * KIB), "what it sent was let go"
+        wait_until(lambda: budget.used < 90 * KIB)
         assert websocket_of(siege.cs, "attacker-1")._frames.buffer == b""
         siege.bystanders.serve_on()
         for attacker in attackers:
             attacker.sock.close()
-        assert comes_true(lambda: budget.used == 0)
+        wait_until(lambda: budget.used == 0)
         with siege.attacker("late") as late:
             late.send(LONG)
             late.read_text()
@@ -88,4 +87,4 @@ def test_without_a_limit_each_may_send_what_it_likes() -> None:
     with serving(limits=Limits(unfinished_bytes_total=None)) as cs, contextlib.ExitStack() as peers:
         for number in range(10):
             peers.enter_context(charge_point(cs, f"CP{number}")).send(LONG[:-1])
-        assert comes_true(lambda: budget_of(cs).used > 800 * KIB)
+        wait_until(lambda: budget_of(cs).used > 800 * KIB)
