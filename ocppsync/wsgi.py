@@ -126,6 +126,9 @@ class _Handover(Iterator[bytes]):
         if admitted is not None:
             admitted.slot.release()
 
+    # A framework may drop a response and answer with another: Flask does if a function of `after_request` fails.
+    __del__ = close
+
 
 class Mount:
     """A WSGI application that passes paths below a prefix to a central system, and others to another application.

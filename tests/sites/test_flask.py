@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import logging
 import signal
 import threading
 from collections.abc import Iterator
@@ -11,7 +13,7 @@ from typing import Any
 import flask
 import pytest
 from site_servers import ask, gunicorn, port_of, werkzeug
-from support import BOOT, DEADLINE, accept_boots
+from support import BOOT, DEADLINE, accept_boots, inside, wait_until
 from wire import dial, request
 
 from ocppsync import CentralSystem, ChargePoint
@@ -89,6 +91,24 @@ def test_the_flask_request_ends_before_the_connection(cs: CentralSystem, app: fl
         peer.upgrade("/ocpp/CP1")
         assert over.wait(DEADLINE)
         assert cs.charge_points == ["CP1"]
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_response_that_the_site_replaces_occupies_no_slot(
+    cs: CentralSystem, app: flask.Flask, caplog: pytest.LogCaptureFixture, *, fails: bool
+) -> None:
+    # pytest keeps what is logged, and with a traceback the response.
+    caplog.set_level(logging.CRITICAL + 1, app.logger.name)
+
+    @app.after_request
+    def replace(response: flask.Response) -> Any:
+        if fails:
+            raise RuntimeError
+        return flask.Response("no", 503)
+
+    with werkzeug(app) as port, dial(port) as peer:
+        assert peer.ask(request("/ocpp/CP1")).status == (500 if fails else 503)
+    wait_until(lambda: gc.collect() is not None and inside(cs) == "0")
 
 
 def test_the_debugger_ignores_the_end_of_a_connection(
