@@ -35,7 +35,7 @@ from .threads.timer import Timer
 from .validation.catalogue import COMPRESSED_BY_DEFAULT, SUBPROTOCOLS, Version
 from .vendor import VendorAction
 from .wire.endpoint import Endpoint, open_websocket
-from .wire.http import basic_authorization, shown_target
+from .wire.http import basic_authorization, check_headers, shown_target
 from .wire.transport import CloseCode, check_close_code
 from .wire.websocket import WebSocket
 
@@ -125,6 +125,7 @@ class ChargePoint(ChargePointMethods):
     ) -> None:
         check_protocols(protocols, default_protocol)
         check_whole(handler_threads=handler_threads)
+        check_headers(headers)
         self.charge_point_id = charge_point_id
         self._endpoint = Endpoint(url, charge_point_id)
         self._headers = tuple(headers)

@@ -58,6 +58,7 @@ def _split(url: str) -> SplitResult | None:
     try:
         parts = urlsplit(url)
         is_valid = parts.scheme in ("ws", "wss") and not parts.fragment and parts.port != 0
+        (parts.hostname or "").encode("idna")  # as `socket` does: an empty label, or one that is too long
     except ValueError:
         return None
     return parts if is_valid else None

@@ -333,6 +333,16 @@ def send_refusal(stream: Stream, refusal: RefusalError) -> bool:
     return True
 
 
+def check_headers(headers: Sequence[tuple[str, str]]) -> None:
+    """Raise ValueError if one of these headers cannot be sent; its text shows no value, which may be a token."""
+    for number, (name, value) in enumerate(headers):
+        if not isinstance(name, str) or not _TOKEN.fullmatch(name):
+            raise ValueError(f"headers[{number}] has no valid name: expected letters, digits and hyphens")
+        if not isinstance(value, str) or not _FIELD_VALUE.fullmatch(value) or value != value.strip(" \t"):
+            text = "expected text in ISO 8859-1 without line ends, and without spaces at its ends"
+            raise ValueError(f"headers[{number}]: the value of {name[:50]!r} cannot be sent: {text}")
+
+
 def basic_authorization(user: str, password: str | bytes | None) -> list[tuple[str, str]]:
     """Return the header of HTTP Basic authentication as a list, empty without a password (J16 §6.2.2)."""
     if password is None:
