@@ -190,13 +190,16 @@ class ConnectionServer:
         try:
             self._open_and_run(admitted, transport)
         except DisconnectedError as error:
-            self._log(admitted, "%s was not let in: %s", error, level=error.level)
+            # Before the log, in which a filter of the application may fail; so below.
             transport.abort()
             transport.release()
+            self._log(admitted, "%s was not let in: %s", error, level=error.level)
         except RefusalError as refusal:
-            log_refusal(refusal, admitted.http_request, self.context.end.options.throttle)
-            if transport.refuse(refusal, CloseCode.POLICY_VIOLATION):
-                report_refusal(refusal, admitted.http_request, self.context.end.options.observe)
+            try:
+                log_refusal(refusal, admitted.http_request, self.context.end.options.throttle)
+            finally:
+                if transport.refuse(refusal, CloseCode.POLICY_VIOLATION):
+                    report_refusal(refusal, admitted.http_request, self.context.end.options.observe)
         except BaseException as error:
             self.fail(admitted, error, transport.refuse)
         finally:
@@ -265,8 +268,8 @@ class ConnectionServer:
     def _run(self, connection: Connection, transport: Transport, admitted: AdmittedRequest) -> None:
         previous = self._registry.add(connection)
         (host, port), subprotocol = admitted.http_request.remote_address, admitted.decision.subprotocol
-        self._log(admitted, "%s connected from %s:%d (%s)", host, port, subprotocol)
         try:
+            self._log(admitted, "%s connected from %s:%d (%s)", host, port, subprotocol)
             if previous is not None:
                 self._replace(previous, admitted)
             # Send the 101 only now: the client may rely on the central system listing its charge point as connected.
