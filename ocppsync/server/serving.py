@@ -223,11 +223,7 @@ class ConnectionServer:
 
     def _open_and_run(self, admitted: AdmittedRequest, transport: Transport) -> None:
         threading.current_thread().name = f"ocppsync-reader-{admitted.charge_point_id}"
-        if self._state is not ServingState.OPEN:
-            # `close()` began during authorization.
-            transport.abort()
-            transport.release()
-            return
+        self._check_open()
         subprotocol = admitted.decision.subprotocol
         if subprotocol is None:
             admitted.end_handshake()
@@ -238,9 +234,19 @@ class ConnectionServer:
         self._registry.check_newest(admitted.charge_point_id, admitted.slot.number)
         connection = self._make_connection(transport, admitted, SUBPROTOCOLS[subprotocol])
         # Again: they may have been slow too. From here on nothing waits for the application.
+        self._check_open()
         _check_presence(transport)
         admitted.end_handshake()
         self._run(connection, transport, admitted)
+
+    def _check_open(self) -> None:
+        """Check that this server is not being closed, which may have begun while the application was asked.
+
+        Raises:
+            DisconnectedError: it is, or was.
+        """
+        if self._state is not ServingState.OPEN:
+            raise DisconnectedError("the central system is closing")
 
     def _make_connection(self, transport: Transport, admitted: AdmittedRequest, version: str) -> Connection:
         server, credentials = self.context, admitted.decision.credentials
