@@ -11,6 +11,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -18,7 +19,7 @@ from .central_system import CentralSystem, observer_of, server_of, throttle_of
 from .server.acceptor import AdmittedRequest, log_refusal, report_refusal
 from .server.serving import ConnectionServer
 from .wire.addresses import rate_limit_key
-from .wire.http import DisconnectedError, Headers, HttpRequest, RefusalError, refusal_parts, refusal_response
+from .wire.http import DisconnectedError, Headers, HttpRequest, RefusalError, path_of, refusal_parts, refusal_response
 from .wire.streams import has_ended
 
 __all__ = ["Mount", "WSGIApplication", "close_with_worker", "wsgi_app"]
@@ -52,6 +53,7 @@ def wsgi_app(central_system: CentralSystem) -> WSGIApplication:
     def application(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         request = _http_request(environ)
         try:
+            request = replace(request, path=path_of(request.path))
             sock = _socket_of(environ)
             if environ.get("SERVER_PROTOCOL") != "HTTP/1.1":
                 raise RefusalError(505, f"HTTP version {environ.get('SERVER_PROTOCOL')!r}")
@@ -243,7 +245,7 @@ def _target(environ: Environ) -> str:
         return str(raw)
     path = f"{environ.get('SCRIPT_NAME', '')}{environ.get('PATH_INFO', '')}".encode("latin-1")
     query = environ.get("QUERY_STRING", "")
-    return f"{quote(path)}?{query}" if query else quote(path)
+    return f"{quote(path) or '/'}?{query}"
 
 
 def _refuse(refusal: RefusalError, start_response: StartResponse) -> Iterable[bytes]:

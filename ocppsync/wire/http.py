@@ -262,22 +262,30 @@ def _parse_head(head: bytes, stream: Stream) -> HttpRequest:
         # Anything else may be a part of the query, after a space in it.
         shown = repr(version) if _PROTOCOL.fullmatch(version) else f"of {len(version)} characters"
         raise RefusalError(status, f"unsupported HTTP version {shown}; expected HTTP/1.1")
-    path, _, query = target.partition("?")
-    if not path.startswith("/"):
-        # The absolute form, which proxies may forward (RFC 9112 §3.2.2).
-        scheme, separator, rest = path.partition("://")
-        if not separator or scheme.lower() not in {"http", "https", "ws", "wss"}:
-            raise RefusalError(400, f"no path in the request line: {shown_target(target)!r}")
-        path = "/" + rest.partition("/")[2]
+    target, _, query = target.partition("?")
     return HttpRequest(
         method=method,
-        path=path,
+        path=path_of(target),
         query=query,
         headers=Headers(tuple(_parse_field(line, number) for number, line in enumerate(lines, 2))),
         remote_address=stream.remote_address,
         peer_certificate=stream.peer_certificate,
         secure=stream.secure,
     )
+
+
+def path_of(target: str) -> str:
+    """Return the path of a request target without its query; it may be a URL, as proxies forward it (RFC 9112 §3.2.2).
+
+    Raises:
+        RefusalError: 400, it is neither.
+    """
+    if target.startswith("/"):
+        return target
+    scheme, separator, rest = target.partition("://")
+    if not separator or scheme.lower() not in {"http", "https", "ws", "wss"}:
+        raise RefusalError(400, f"no path in the request line: {shown_target(target)!r}")
+    return "/" + rest.partition("/")[2]
 
 
 def _shown_line(line: str) -> str:
