@@ -19,7 +19,7 @@ from ..rpc.local_end import LocalEnd
 from ..rpc.registration import CentralSystemPolicy, MessagePolicy
 from ..threads.pool import Workers
 from ..threads.stuck_handlers import StuckHandlerDetector
-from ..threads.timer import Timer
+from ..threads.timer import Timer, TimerHandle
 from ..throttled_log import ThrottledLog
 from ..validation.catalogue import SUBPROTOCOLS
 from ..wire.http import DisconnectedError, HttpRequest, RefusalError, send_refusal
@@ -309,13 +309,16 @@ class ConnectionServer:
         # J16 §3.2: complete the handshake without naming a subprotocol, then close at once.
         text = "%s and the central system have no common subprotocol; closing the connection"
         self._log(admitted, text, level=logging.WARNING)
-        transport.on_closing = lambda: self.context.timer.call_later(self._close_timeout, transport.abort)
+        timer, appointments = self.context.timer, list[TimerHandle]()
+        transport.on_closing = lambda: appointments.append(timer.call_later(self._close_timeout, transport.abort))
         try:
             transport.open()
             transport.close(CloseCode.PROTOCOL_ERROR, "no common subprotocol")
             while transport.receive() is not None:
                 pass
         finally:
+            for appointment in appointments:
+                appointment.cancel()  # it would keep the connection in memory
             transport.release()
 
     def _log(

@@ -264,8 +264,8 @@ def test_close_lets_charge_points_answer_before_it_aborts_them(background: Backg
 
 
 def test_a_charge_point_without_a_protocol_has_time_to_answer_the_close(background: Background) -> None:
-    cs = CentralSystem(None)
-    cs.start(executor=HandlerPool(2, "ocppsync-handler"), timer=Clock())
+    cs, clock = CentralSystem(None), Clock()
+    cs.start(executor=HandlerPool(2, "ocppsync-handler"), timer=clock)
     with cs:
         ours, theirs = memory_pair("CP1")
         ended = background(server_of(cs).serve_transport, ours, admit(cs, protocol="ocpp0.9"))
@@ -275,6 +275,8 @@ def test_a_charge_point_without_a_protocol_has_time_to_answer_the_close(backgrou
             assert theirs.receive() is None
             ended.result(DEADLINE)
             assert (ours.released, theirs.close_code) == (True, CloseCode.PROTOCOL_ERROR)
+            left = [handle.task for _, _, handle in clock._heap if handle.task is not None]
+            assert (ours.abort, ()) not in left
         finally:
             ours.abort()
 
