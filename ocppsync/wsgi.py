@@ -128,8 +128,10 @@ class _Handover(Iterator[bytes]):
         if admitted is not None:
             admitted.slot.release()
 
-    # A framework may drop a response and answer with another: Flask does if a function of `after_request` fails.
-    __del__ = close
+    def __del__(self) -> None:
+        # A framework may drop a response and answer with another: Flask does if a function of `after_request` fails.
+        if self._admitted is not None:
+            self._admitted.slot.abandon()
 
 
 class Mount:
