@@ -469,6 +469,11 @@ def observer_of(central_system: CentralSystem) -> Observer | None:
     return None if is_foreign(central_system._process) else central_system._options.observe
 
 
+def client_address_of(central_system: CentralSystem) -> ClientAddress:
+    """Return what finds clients behind trusted proxies, for `ocppsync.wsgi` and `ocppsync.testing`; not public."""
+    return central_system._client_address
+
+
 def throttle_of(central_system: CentralSystem) -> LogThrottle:
     """Return what throttles the log of a central system, for `ocppsync.wsgi`; not public."""
     return central_system._options.throttle

@@ -230,6 +230,23 @@ def test_refusals_are_the_same_as_on_the_own_port(
     assert isinstance(events[0], Refused)
 
 
+def test_a_client_behind_a_trusted_proxy_is_named_as_on_the_own_port(caplog: pytest.LogCaptureFixture) -> None:
+    told = Recorder()
+    data = request(X_Forwarded_For="192.0.2.1")
+    options: dict[str, Any] = {"authorize": lambda http_request, name: 404, "trusted_proxies": ["127.0.0.1"]}
+    with (
+        CentralSystem(0, host="127.0.0.1", observers=[told], **options) as cs,
+        werkzeug(wsgi_app(cs)) as port,
+        dial(port) as web,
+        dial(cs.port) as own,
+    ):
+        assert [web.ask(data).status, own.ask(data).status] == [404, 404]
+        events = told.wait(2)
+    assert [event.remote_address for event in events] == ["192.0.2.1"] * 2
+    assert re.sub(r":\d+", "", caplog.messages[0]).startswith("refused 192.0.2.1 through 127.0.0.1 /CP1 with HTTP 404")
+    assert "2 so far" in caplog.messages[1]
+
+
 def test_the_thread_of_the_request_is_the_reader() -> None:
     serving, reading = Recorder(), Recorder()
     with CentralSystem(None, on_raw_websocket_data=lambda text, metadata: reading(threading.get_ident())) as cs:

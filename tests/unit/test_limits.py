@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
+import re
 import socket
 from typing import Any
 
@@ -144,6 +146,28 @@ def test_the_client_behind_a_trusted_proxy_is_the_one_that_counts(caplog: pytest
         ("2001:db8::1", "2001:db8::1"),
     ]
     assert "too many failed authentications of 192.0.2.1" in caplog.text
+
+
+def test_the_log_and_the_events_name_the_client_behind_a_trusted_proxy(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "ocppsync.server")
+    told = Recorder()
+
+    def authorize(http_request: Any, charge_point_id: str) -> Any:
+        return charge_point_id == "CP1" or 404
+
+    with serving(authorize=authorize, trusted_proxies=["127.0.0.1"], observers=[told]) as cs:
+        for client in ("192.0.2.1", "192.0.2.2"):
+            assert ask(cs.port, "/A", X_Forwarded_For=client).status == 404
+        with dial(cs.port) as peer:
+            peer.upgrade("/CP1", X_Forwarded_For="192.0.2.3")
+        told.wait(4)
+    assert [event.remote_address for event in told.items[:3]] == ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
+    lines = [re.sub(r":\d+", "", line) for line in caplog.messages]
+    assert lines[:3] == [
+        "refused 192.0.2.1 through 127.0.0.1 /A with HTTP 404: authorize refused 'A'",
+        "refused 192.0.2.2 through 127.0.0.1 /A with HTTP 404: authorize refused 'A'",  # the first of this client
+        "CP1 connected from 192.0.2.3 through 127.0.0.1 (ocpp1.6)",
+    ]
 
 
 def test_nobody_else_is_believed() -> None:
