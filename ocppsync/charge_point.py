@@ -170,7 +170,8 @@ class ChargePoint(ChargePointMethods):
         self._connections = 0  # how many times connect() was called; numbers the connections in the log
 
     def __repr__(self) -> str:
-        return f"<ChargePoint {self.charge_point_id} {shown_target(self._endpoint.url)} {self._state.name}>"
+        state = f"of process {self._process}" if is_foreign(self._process) else self._state.name
+        return f"<ChargePoint {self.charge_point_id} {shown_target(self._endpoint.url)} {state}>"
 
     @property
     def connected(self) -> bool:
