@@ -14,7 +14,7 @@ __all__ = ["run_replay"]
 
 
 def run_replay(options: argparse.Namespace) -> int:
-    """Run the subcommand and return its exit status: 1 if an answer differs or the replay fails."""
+    """Run the subcommand and return its exit status: 1 if an answer differs, or nothing can be replayed."""
     # Here and not on top: `serve` needs neither, and the second takes long to import.
     from ..journal import read_journal
     from ..testing.replay import IGNORED, replay
@@ -27,6 +27,10 @@ def run_replay(options: argparse.Namespace) -> int:
             for session in read_journal(options.journal, report=_report)
             if options.charge_point in (None, session.charge_point_id)
         ]
+        if not sessions:
+            # Not a success: a script would not notice a misspelt identity.
+            scope = "" if options.charge_point is None else f" of {options.charge_point!r}"
+            raise ValueError(f"{options.journal}: it has no messages{scope} to replay")
         for session in sessions:
             differences = replay(
                 session,
