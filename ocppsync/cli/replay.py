@@ -8,7 +8,7 @@ import sys
 from ..errors import HandshakeError
 from ..faults.printable import printable
 from ..wire.tls import client_context
-from .readable import quantity
+from .readable import error_text, quantity
 
 __all__ = ["run_replay"]
 
@@ -44,7 +44,7 @@ def run_replay(options: argparse.Namespace) -> int:
             for difference in differences:
                 print(printable(str(difference)))
     except (OSError, ValueError, HandshakeError) as error:
-        print(f"ocppsync: {_error_text(error)}", file=sys.stderr)
+        print(f"ocppsync: {error_text(error)}", file=sys.stderr)
         return 1
     print(
         f"{quantity(len(sessions), 'connection')}, {quantity(message_count, 'message')}, "
@@ -55,9 +55,3 @@ def run_replay(options: argparse.Namespace) -> int:
 
 def _report(text: str) -> None:
     print(f"ocppsync: {printable(text)}", file=sys.stderr)
-
-
-def _error_text(error: Exception) -> str:
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    return str(error)
