@@ -25,9 +25,10 @@ class Limits:
         connections: open connections in all; one more gets 503. None: no limit. Central system only.
         connections_per_address: open connections of one remote address; one more gets 503. None: no limit. Central
             system only.
-        handshakes: handshakes in progress, and so their threads. Over it the slowest is cut off if its peer has taken
-            longer than a second; else the newest gets 503. One that waits for ``authorize`` or for the hash of its
-            password counts, but is not slow. None: no limit. Central system only.
+        handshakes: handshakes in progress, and so their threads. Over it, one for which the peer has taken longer than
+            a second is cut off; if there is none, the new one gets 503. One that waits for ``authorize`` or for the
+            hash of its password counts, but is not slow. An address from which a charge point has proved itself goes
+            first. None: no limit. Central system only.
         handshakes_per_address: the same among the connections of one remote address. Connections from a trusted proxy
             count only in ``handshakes``, because their client is not known yet. None: no limit. Central system only.
         failed_authentications: refusals with 401 or 403 that one address may collect for one identity, and five times

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import logging
 import os
 import socket
 import ssl
@@ -15,9 +14,8 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from .central_system import CentralSystem, client_address_of, observer_of, server_of, throttle_of
-from .server.acceptor import AdmittedRequest, log_refusal, report_refusal
+from .server.acceptor import AdmittedRequest, log_disconnect, log_refusal, report_refusal
 from .server.serving import ConnectionServer
-from .wire.addresses import rate_limit_key
 from .wire.http import (
     DisconnectedError,
     Headers,
@@ -26,13 +24,10 @@ from .wire.http import (
     check_http_version,
     refusal_parts,
     refusal_response,
-    shown_client,
 )
 from .wire.streams import has_ended
 
 __all__ = ["Mount", "WSGIApplication", "close_with_worker", "wsgi_app"]
-
-_logger = logging.getLogger(__name__)
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -71,9 +66,7 @@ def wsgi_app(central_system: CentralSystem) -> WSGIApplication:
             report_refusal(refusal, request, observer_of(central_system))
             return _refuse(refusal, start_response)
         except DisconnectedError as error:
-            text, who = "WebSocket handshake with %s failed: %s", rate_limit_key(request.client_address)
-            args = (shown_client(request), error)
-            throttle_of(central_system).log(_logger, who, text, text, *args, level=error.level)
+            log_disconnect(error, request, throttle_of(central_system))
             # Nobody reads it, but a WSGI server wants an answer.
             return _refuse(RefusalError(408, str(error)), start_response)
         try:

@@ -191,7 +191,7 @@ class Acceptor:
         except RefusalError as refusal:
             refused = refusal
         except DisconnectedError as error:
-            self._log(request, "WebSocket handshake with %s failed: %s", error, level=error.level)
+            log_disconnect(error, request, self._throttle)
         except ssl.SSLEOFError:
             self._log(request, "TLS handshake with %s failed: the peer closed the connection")
         except ssl.SSLError as error:
@@ -259,6 +259,12 @@ class Acceptor:
             unfinished=self._unfinished,
         )
         return UpgradedConnection(decision, admitted.http_request, admitted.slot, websocket)
+
+
+def log_disconnect(error: DisconnectedError, request: HttpRequest, throttle: LogThrottle) -> None:
+    """Log that the peer has gone before its request was answered."""
+    who, text = rate_limit_key(request.client_address), "WebSocket handshake with %s failed: %s"
+    throttle.log(_logger, who, text, text, shown_client(request), error, level=error.level)
 
 
 def log_refusal(refusal: RefusalError, request: HttpRequest, throttle: LogThrottle) -> None:

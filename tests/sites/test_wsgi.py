@@ -135,7 +135,7 @@ def test_close_sends_a_close_frame(cs: CentralSystem) -> None:
 
 
 def test_who_has_hung_up_costs_no_hash(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    caplog.set_level(logging.INFO, "ocppsync.wsgi")
+    caplog.set_level(logging.INFO, "ocppsync.server.acceptor")
     passwords = Passwords({}, hasher=functools.partial(hash_password, n=2))
     monkeypatch.setattr("ocppsync.security.passwords._derive", lambda *_: pytest.fail("a hash was made"))
     ours, theirs = socket.socketpair()
