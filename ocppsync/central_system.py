@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import RequestTimeoutError
 from .events import Observer, observed_by
 from .lenient import Lenient, Validation
-from .limits import Limits, Timeouts
+from .limits import Limits, Timeouts, bounds
 from .methods import CentralSystemHandler, CentralSystemMethods
 from .options import check_protocols, check_whole
 from .request import CallResultErrorReceived, ConnectionMetadata
@@ -114,6 +114,7 @@ class CentralSystem(CentralSystemMethods):
     Raises:
         OSError: it cannot listen on the port.
         ValueError: an option is out of range; the text names it.
+        TypeError: an option is of the wrong type; the text names it.
     """
 
     def __init__(
@@ -157,8 +158,8 @@ class CentralSystem(CentralSystemMethods):
             on_raw_websocket_data=on_raw_websocket_data,
             on_call_result_error=on_call_result_error,
             observe=observed_by([*observers, *([self._journal] if self._journal is not None else ())]),
-            limits=limits or Limits(),
-            timeouts=timeouts or Timeouts(),
+            limits=bounds(Limits, limits=limits),
+            timeouts=bounds(Timeouts, timeouts=timeouts),
         )
         self._end = LocalEnd(
             "central_system",

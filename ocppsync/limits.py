@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypeVar
 
 from .options import check_positive, check_whole
 
 __all__ = ["Limits", "Timeouts"]
 
+_Bounds = TypeVar("_Bounds")
 _ALWAYS = frozenset(
     {"queued_calls", "call_bytes", "answer_bytes", "handler_threads_per_peer", "message_size", "header_size"}
 )
@@ -113,3 +114,17 @@ class Timeouts:
             value: Any = getattr(self, timeout.name)
             if value is not None or timeout.name in ("handshake", "write", "close"):
                 check_positive(**{timeout.name: value})
+
+
+def bounds(kind: type[_Bounds], **option: _Bounds | None) -> _Bounds:
+    """Return an option of that kind, such as ``limits``; the defaults if it is None.
+
+    Raises:
+        TypeError: it is of another kind; the text names it.
+    """
+    ((name, value),) = option.items()
+    if value is None:
+        return kind()
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be a {kind.__name__}, such as {kind.__name__}(), not a {type(value).__name__}")
+    return value

@@ -13,7 +13,7 @@ import pytest
 from support import DEADLINE, Recorder, connected, raw, serving
 from wire import PONG, dial, request
 
-from ocppsync import CentralSystem, Limits, QueueFullError, Timeouts
+from ocppsync import CentralSystem, ChargePoint, Limits, QueueFullError, Timeouts
 
 
 def test_without_any_the_defaults_hold() -> None:
@@ -72,6 +72,14 @@ def test_a_timeout_is_a_time(name: str, value: Any) -> None:
 def test_a_timeout_that_has_to_be_there_is_not_none(name: str) -> None:
     with pytest.raises(ValueError, match=name):
         Timeouts(**{name: None})
+
+
+@pytest.mark.parametrize("options", [{"limits": Timeouts()}, {"limits": {"connections": 1}}, {"timeouts": Limits}])
+def test_bounds_of_another_kind_are_no_option(options: dict[str, Any]) -> None:
+    (name,) = options
+    for make in (lambda: CentralSystem(None, **options), lambda: ChargePoint("CP1", url="ws://localhost", **options)):
+        with pytest.raises(TypeError, match=f"{name} must be a {name.title()}"):
+            make()
 
 
 @pytest.mark.parametrize("proxies", [["proxy.example"], ["10.0.0.1/8"], "10.0.0.1", ["10.0.0.0/33"], [""]])
