@@ -275,7 +275,6 @@ class ConnectionServer:
             if self._state is ServingState.ABORTING:
                 connection.abort()
             elif self._state is ServingState.CLOSING:
-                connection.drain()
                 _close_going_away(connection)
             connection.run()
         except BaseException:
@@ -326,8 +325,6 @@ class ConnectionServer:
         """Refuse new connections, and handle no more CALLs."""
         self._advance(ServingState.CLOSING)
         self._acceptor.close()
-        for connection in self._registry.connections():
-            connection.drain()
         self._registry.drain()
 
     def close(self) -> None:
