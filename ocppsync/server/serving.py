@@ -22,7 +22,7 @@ from ..threads.stuck_handlers import StuckHandlerDetector
 from ..threads.timer import Timer, TimerHandle
 from ..throttled_log import ThrottledLog
 from ..validation.catalogue import SUBPROTOCOLS
-from ..wire.http import DisconnectedError, HttpRequest, RefusalError, send_refusal
+from ..wire.http import DisconnectedError, HttpRequest, RefusalError, send_refusal, shown_client
 from ..wire.streams import Stream
 from ..wire.transport import CloseCode, Transport
 from .acceptor import Acceptor, AdmittedRequest, log_refusal, report_refusal
@@ -130,7 +130,7 @@ class ConnectionServer:
         ``slot.release()``.
 
         Args:
-            http_request: the request.
+            http_request: the request, with the address of its client (`client_address_of`).
             has_gone: returns whether the peer has hung up; None: not known.
 
         Raises:
@@ -273,9 +273,9 @@ class ConnectionServer:
 
     def _run(self, connection: Connection, transport: Transport, admitted: AdmittedRequest) -> None:
         previous = self._registry.add(connection)
-        (host, port), subprotocol = admitted.http_request.remote_address, admitted.decision.subprotocol
+        client, subprotocol = shown_client(admitted.http_request), admitted.decision.subprotocol
         try:
-            self._log(admitted, "%s connected from %s:%d (%s)", host, port, subprotocol)
+            self._log(admitted, "%s connected from %s (%s)", client, subprotocol)
             if previous is not None:
                 self._replace(previous, admitted)
             # Send the 101 only now: the client may rely on the central system listing its charge point as connected.
@@ -284,7 +284,6 @@ class ConnectionServer:
             if self._state is ServingState.ABORTING:
                 connection.abort()
             elif self._state is ServingState.CLOSING:
-                connection.drain()
                 _close_going_away(connection)
             connection.run()
         except BaseException:
@@ -338,8 +337,6 @@ class ConnectionServer:
         """Refuse new connections, and handle no more CALLs."""
         self._advance(ServingState.CLOSING)
         self._acceptor.close()
-        for connection in self._registry.connections():
-            connection.drain()
         self._registry.drain()
 
     def close(self) -> None:
