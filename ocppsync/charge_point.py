@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from .errors import HandshakeError
 from .events import Observer, observed_by
+from .faults.log_lines import log_line
 from .lenient import Lenient, Validation
 from .limits import Limits, Timeouts, bounds
 from .methods import ChargePointHandler, ChargePointMethods
@@ -379,13 +380,13 @@ class ChargePoint(ChargePointMethods):
         # Ends with the connection.
         try:
             connection.run()
-        except BaseException:
-            text = "%s: the reader failed"
-            _logger.exception(text, self.charge_point_id, extra=connection.log_fields)
+        except BaseException as error:
+            text, fields = "%s: the reader failed", connection.log_fields
+            log_line(_logger, logging.ERROR, text, self.charge_point_id, error=error, extra=fields)
         finally:
             self._forget(connection)
-            text = "%s: the connection ended (close code %s)"
-            _logger.info(text, self.charge_point_id, connection.close_code, extra=connection.log_fields)
+            text, fields = "%s: the connection ended (close code %s)", connection.log_fields
+            log_line(_logger, logging.INFO, text, self.charge_point_id, connection.close_code, extra=fields)
 
     # Implements ChargePointMethods.
 

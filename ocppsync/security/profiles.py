@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from ..errors import CallErrorReceived, OCPPRequestError
 from ..faults.interrupts import raise_interrupt
+from ..faults.log_lines import log_line
 from ..request import ConnectionMetadata
 from ..rpc.registration import OutcomeListener
 from ..server.admission import Credentials
@@ -253,7 +254,8 @@ class SecurityProfiles:
                 return  # the thread that reports a lower profile now reports this one next
             self._notifying.add(charge_point_id)
         while profile:
-            _logger.info("%s has reached security profile %d; lower ones are refused", charge_point_id, profile)
+            text = "%s has reached security profile %d; lower ones are refused"
+            log_line(_logger, logging.INFO, text, charge_point_id, profile)
             if self._on_profile_raised is not None:
                 run_logged(self._on_profile_raised, charge_point_id, profile)
             profile = self._next_to_report(profile, charge_point_id)
@@ -350,7 +352,7 @@ def _apply_outcome(
             password.defer()
         if verdict == "unknown":
             text = "unknown whether %s accepted its new password; the previous one is valid until it uses the new one"
-            _logger.warning(text, charge_point_id)
+            log_line(_logger, logging.WARNING, text, charge_point_id)
 
 
 def _verdict(change: PasswordChange, outcome: Any) -> Verdict:

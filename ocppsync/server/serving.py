@@ -190,16 +190,13 @@ class ConnectionServer:
         try:
             self._open_and_run(admitted, transport)
         except DisconnectedError as error:
-            # Before the log, in which a filter of the application may fail; so below.
+            self._log(admitted, "%s was not let in: %s", error, level=error.level)
             transport.abort()
             transport.release()
-            self._log(admitted, "%s was not let in: %s", error, level=error.level)
         except RefusalError as refusal:
-            try:
-                log_refusal(refusal, admitted.http_request, self.context.end.options.throttle)
-            finally:
-                if transport.refuse(refusal, CloseCode.POLICY_VIOLATION):
-                    report_refusal(refusal, admitted.http_request, self.context.end.options.observe)
+            log_refusal(refusal, admitted.http_request, self.context.end.options.throttle)
+            if transport.refuse(refusal, CloseCode.POLICY_VIOLATION):
+                report_refusal(refusal, admitted.http_request, self.context.end.options.observe)
         except BaseException as error:
             self.fail(admitted, error, transport.refuse)
         finally:
@@ -274,8 +271,8 @@ class ConnectionServer:
     def _run(self, connection: Connection, transport: Transport, admitted: AdmittedRequest) -> None:
         previous = self._registry.add(connection)
         client, subprotocol = shown_client(admitted.http_request), admitted.decision.subprotocol
+        self._log(admitted, "%s connected from %s (%s)", client, subprotocol)
         try:
-            self._log(admitted, "%s connected from %s (%s)", client, subprotocol)
             if previous is not None:
                 self._replace(previous, admitted)
             # Send the 101 only now: the client may rely on the central system listing its charge point as connected.
