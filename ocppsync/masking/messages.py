@@ -7,28 +7,28 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from ..json_text import is_too_deep, read, rewrite
-from .fields import FOLDED_FIELDS, SECRET_NAME, Fields, has_type, is_key_code, is_plain_name, says_key_code
+from .fields import FOLDED_FIELDS, SECRET_NAME, SECRET_WORD, Fields, has_type, is_key_code, is_plain_name, says_key_code
 from .outlines import MASK, outline
 
 __all__ = ["masked", "masked_text"]
 
 _MAX_DEPTH = 12
-_USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
-# In a text that is neither JSON nor only a name: what stands beside one of these may be the secret.
-_MARKER = re.compile(r"password|passphrase|sim_?pin|vpn_?key|authorization_?key|key_?code", re.IGNORECASE)
+_SPACE = re.compile(r"(\s+)")
 _NAMES = re.compile(r"[\w.,;/-]*")
 # Nothing is masked in a message without any of these: the last three begin an escape, user information or an object
 # within a text.
-_SUSPECT = re.compile(r'pass|pin|vpn|authorization_?key|key[\W_]*code|\\|@|"\s*\{', re.IGNORECASE)
+_KEY_CODE = r"[\W_]*".join("keycode")
+_SUSPECT = re.compile(rf'pass|pwd|secret|pin|vpn|private|authorization|{_KEY_CODE}|\\|@|"\s*\{{', re.IGNORECASE)
 
 
 def masked(value: Any, names: Collection[str] = ()) -> Any:
     """Return a copy of a payload with its secrets replaced by ``***``.
 
-    Secrets are the value of the configuration key AuthorizationKey, the values of variables such as BasicAuthPassword,
-    the passwords, PIN and key of a SetNetworkProfile, passwords in URLs, and idTokens of type KeyCode, which are the
-    PINs of drivers (2/201 C04.FR.04). The case of names does not matter. JSON within a text is masked as well. Anything
-    nested deeper than in a message of OCPP becomes ``…``.
+    Secrets are the values of the configuration key AuthorizationKey and of vendors' keys such as WifiPassword, of
+    variables such as BasicAuthPassword, and of fields with such names; the passwords, PIN and key of a
+    SetNetworkProfile; passwords in URLs; and idTokens of type KeyCode, which are the PINs of drivers (2/201 C04.FR.04).
+    The case of names does not matter. JSON within a text is masked as well. Anything nested deeper than in a message of
+    OCPP becomes ``…``.
 
     Args:
         value: a payload, or any part of a message.
@@ -77,7 +77,6 @@ class _Masker:
         return self.mask(item, depth + 1)
 
     def _text(self, text: str, depth: int) -> str:
-        text = _USERINFO.sub(f"{MASK}@", text)
         first = text.lstrip()[:1]
         if first in ("{", "[", '"'):
             try:
@@ -88,12 +87,25 @@ class _Masker:
             else:
                 safe = _Masker(value, self._names).mask(value, depth + 1)
                 return text if safe == value else rewrite(safe)
-        return MASK if _MARKER.search(text) and not _NAMES.fullmatch(text) else text
+        # In a text that is neither JSON nor only a name, what stands beside the word may be the secret.
+        return MASK if SECRET_WORD.search(text) and not _NAMES.fullmatch(text) else _without_userinfo(text)
 
     def _mentions_key_code(self) -> bool:
         if self._has_key_code is None:
             self._has_key_code = _contains(self._message, is_key_code)
         return self._has_key_code
+
+
+def _without_userinfo(text: str) -> str:
+    """Return a text with the user information of its URLs masked, also if a password in it has an @ or a slash."""
+    if "@" not in text or "://" not in text:
+        return text
+    return "".join(map(_safe_word, _SPACE.split(text)))
+
+
+def _safe_word(word: str) -> str:
+    start, end = word.find("://") + 3, word.rfind("@")
+    return f"{word[:start]}{MASK}{word[end:]}" if 3 <= start < end else word
 
 
 def _contains(value: Any, predicate: Callable[[Any], bool]) -> bool:

@@ -98,6 +98,7 @@ TOKEN = {"idToken": PIN, "type": "KeyCode"}
         # In a shape that is not quite right.
         {"IdToken": {"IDTOKEN": PIN, "Type": "keycode"}},
         {"idToken": {"idToken": PIN, "type": "Key_Code "}},
+        {"idToken": {"idToken": PIN, "type": "key.c/o-d e"}},
         {"idToken": {"idToken": PIN, "type": ["KeyCode", PIN]}},
         {"idToken": {"idToken": PIN, "type": f"KeyCode {PIN}"}},
         {"idToken": {"idToken": int(PIN), "type": "KeyCode"}},
@@ -147,6 +148,8 @@ def test_a_pin_is_masked_wherever_it_is(payload: Any) -> None:
         {"key": ["AuthorizationKey", "HeartbeatInterval"]},
         {"data": '{"a": 1}'},
         {"data": "AuthorizationKey"},
+        {"data": "me@example.com"},
+        {"location": "https://example.com/x y@z", "key": "Heartbeat", "value": "300"},
     ],
 )
 def test_what_is_not_secret_stays_as_it_is(payload: Any) -> None:
@@ -188,10 +191,30 @@ def test_further_fields_are_masked_by_name(payload: Any, safe: Any) -> None:
         {"data": '{"key":"AuthorizationKey","value":"s3cret"}'},
         {"data": "AuthorizationKey=s3cret"},
         {"description": 'the value "s3cret" of AuthorizationKey is refused'},
+        # Of a vendor.
+        {"configurationKey": [{"key": "WifiPassword", "readonly": False, "value": "s3cret"}]},
+        {"key": "Apn.Pass-Word", "value": "s3cret"},
+        {"key": "SIMPIN", "value": "s3cret"},
+        {"key": " Authorization Key ", "value": "s3cret"},
+        {"data": {"name": "AuthorizationKey", "value": "s3cret"}},
+        {"data": {"clientSecret": "s3cret", "passwd": "s3cret", "Pin": "s3cret"}},
+        {"data": "pincode=s3cret"},
+        {"data": "-----BEGIN EC PRIVATE KEY-----\ns3cret\n-----END EC PRIVATE KEY-----"},
+        {"variable": {"name": "SharedSecret"}, "attributeValue": "s3cret"},
+        # Beside the secret.
+        {"variable": {"name": "BasicAuthPassword"}, "attributeStatusInfo": {"additionalInfo": "s3cret is too short"}},
+        {"variable": {"name": "BasicAuthPassword"}, "customData": {"before": "s3cret"}, "techInfo": "s3cret"},
+        # Not as RFC 3986 §3.2.1 wants it.
+        {"location": "ftp://user:a@s3cret@example.com/x"},
+        {"location": "ftp://user:a/s3cret@example.com/x"},
+        {"location": "ftp://user:a?s3cret#s3cret@example.com/x"},
+        {"data": "see ftp://user:a@s3cret@example.com/x and https://u:s3cret@example.com"},
+        {"data": '{"a":"ftp://user:a@s3cret@example.com/x","b":"me@example.com"}'},
     ],
 )
 def test_secrets_are_masked_in_other_shapes(payload: Any) -> None:
-    assert "s3cret" not in str(masked(payload))
+    for text in (str(masked(payload)), masked_text(json.dumps([2, "1", "DataTransfer", payload]))):
+        assert "s3cret" not in text
 
 
 WORDS = [
@@ -329,6 +352,7 @@ def test_a_long_text_is_shown_at_once() -> None:
     assert masked_text('{"a"' + " " * 1_000_000).startswith('{"***"')
     assert masked_text("{" + '"s3cret",' * 100_000).count("***") == 100_000
     assert masked_text("://" * 300_000 + "[").count("s") == 0
+    assert masked_text(json.dumps([3, "1", {"data": "://" * 300_000 + " @" * 100_000}])).count("*") == 0
 
 
 @pytest.mark.parametrize("field", SECRET_FIELDS)
