@@ -10,7 +10,7 @@ from ..json_text import is_too_deep, read, rewrite
 from .fields import FOLDED_FIELDS, SECRET_NAME, SECRET_WORD, Fields, has_type, is_key_code, is_plain_name, says_key_code
 from .outlines import MASK, outline
 
-__all__ = ["masked", "masked_text"]
+__all__ = ["has_secrets", "masked", "masked_answer", "masked_text"]
 
 _MAX_DEPTH = 12
 _SPACE = re.compile(r"(\s+)")
@@ -35,6 +35,11 @@ def masked(value: Any, names: Collection[str] = ()) -> Any:
         names: further fields to mask, wherever they are. Of an object, the names of its fields and its type remain.
     """
     return _Masker(value, names).mask(value, 0)
+
+
+def has_secrets(payload: Any) -> bool:
+    """Return whether `masked` replaces anything in a payload, so that an answer may quote it."""
+    return bool(masked(payload) != payload)
 
 
 class _Masker:
@@ -126,7 +131,7 @@ def _shape(value: Any) -> Any:
         return MASK
     kind = value.get("type")
     is_kind = isinstance(kind, str) and kind[:1].isalpha() and kind.isalnum()
-    return {name: kind if name == "type" and is_kind else MASK for name in value}
+    return {name if is_plain_name(name) else MASK: kind if name == "type" and is_kind else MASK for name in value}
 
 
 def masked_text(text: str, names: Collection[str] = ()) -> str:
@@ -145,6 +150,21 @@ def masked_text(text: str, names: Collection[str] = ()) -> str:
     safe = masked(message, names)
     # A text without secrets stays byte for byte as it is on the wire.
     return text if safe == message else rewrite(safe)
+
+
+def masked_answer(text: str, names: Collection[str] = ()) -> str:
+    """Return the text of the answer to a CALL with a secret as `masked_text`, and without its texts for people.
+
+    Many peers quote there what they refuse: ``[4,"1","FormationViolation","'s3cret' is too short",{}]``.
+    """
+    safe = masked_text(text, (*names, "additionalInfo"))
+    try:
+        message = read(safe)
+    except ValueError:
+        return safe
+    if message[0] not in (4, 5):
+        return safe
+    return rewrite([*message[:3], *(_shape(part) for part in message[3:])])
 
 
 def _is_frame(message: Any) -> bool:
