@@ -20,7 +20,7 @@ _SECRET = re.compile(r"auth|cookie|token|key|secret|password|credential|cert")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _TARGET = re.compile(r"[\x21-\x7e]+")
 # Every line separator; half surrogate pairs, which cannot be encoded; and what changes the writing direction.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 MAX_IDENTITY = 255
 """The longest identity in characters; OCPP 2.x allows 48 (4/201 §3.1.1)."""
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
