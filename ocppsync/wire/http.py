@@ -292,10 +292,15 @@ def _shown_line(line: str) -> str:
 def _parse_field(line: str, number: int) -> tuple[str, str]:
     name, colon, value = line.partition(":")
     value = value.strip(" \t")
-    if not colon or not _TOKEN.fullmatch(name) or not _FIELD_VALUE.fullmatch(value):
+    if not colon or not is_field(name, value):
         # Only the line number: the line may contain credentials.
         raise RefusalError(400, f"line {number} of the request is not a valid HTTP header")
     return name, value
+
+
+def is_field(name: str, value: str) -> bool:
+    """Return whether HTTP allows a header: its name, and its value without the spaces around it (RFC 9110 §5.5)."""
+    return bool(_TOKEN.fullmatch(name) and _FIELD_VALUE.fullmatch(value)) and value == value.strip(" \t")
 
 
 def refusal_parts(refusal: RefusalError) -> tuple[str, list[tuple[str, str]], str]:
