@@ -350,12 +350,8 @@ def _apply_outcome(
 ) -> None:
     for password, change in pending:
         verdict = _verdict(change, outcome)
-        if verdict == "accepted":
-            password.accepted()
-        elif verdict == "refused":
-            password.refused()
-        else:
-            password.defer()
+        end = {"accepted": password.accepted, "refused": password.refused}.get(verdict, password.defer)
+        run_logged(end)  # one that cannot be stored must not hold up the others
         if verdict == "unknown":
             text = "unknown whether %s accepted its new password; the previous one is valid until it uses the new one"
             _logger.warning(text, charge_point_id)

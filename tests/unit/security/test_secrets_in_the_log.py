@@ -99,7 +99,7 @@ def test_a_change_that_cannot_be_stored_is_logged_without_the_password(
             error = future.exception(DEADLINE)
     assert NEW not in repr(error)
     if status == "Accepted":
-        assert "ocppsync.security.profiles._apply_outcome failed on thread" in caplog.text
+        assert "ocppsync.security.passwords.PendingPassword.accepted failed on thread" in caplog.text
 
 
 def test_no_repr_shows_a_secret() -> None:
