@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 __all__ = [
@@ -29,19 +29,21 @@ _PUNCTUATION = re.compile(r"[\W_]+")
 Fields = Mapping[str, Any]
 
 
-def _get(fields: Fields, name: str) -> Any:
-    """Return the field with this name in lower case, however it is spelled; None if there is none."""
-    return next((item for key, item in fields.items() if str(key).casefold() == name), None)
+def _values(fields: Fields, name: str) -> Iterator[Any]:
+    """Return the fields with this name in lower case, however they are spelled."""
+    return (item for key, item in fields.items() if str(key).casefold() == name)
 
 
 def _is_secret_key(fields: Fields) -> bool:
     # AuthorizationKey, and a vendor's own, such as WifiPassword; in a vendor's data, "name" is the usual word.
-    return _names_secret(_get(fields, "key")) or _names_secret(_get(fields, "name"))
+    return any(map(_names_secret, (*_values(fields, "key"), *_values(fields, "name"))))
 
 
 def _is_secret_variable(fields: Fields) -> bool:
-    variable = _get(fields, "variable")
-    return _names_secret(_get(variable, "name") if isinstance(variable, dict) else variable)
+    return any(
+        any(map(_names_secret, _values(variable, "name") if isinstance(variable, dict) else (variable,)))
+        for variable in _values(fields, "variable")
+    )
 
 
 def _names_secret(name: Any) -> bool:
@@ -49,7 +51,7 @@ def _names_secret(name: Any) -> bool:
 
 
 def _is_vpn(fields: Fields) -> bool:
-    return _get(fields, "password") is not None
+    return any(password is not None for password in _values(fields, "password"))
 
 
 def _never(fields: Fields) -> bool:
@@ -148,4 +150,5 @@ def has_type(value: Any) -> bool:
     """Return whether an idToken says that it is of another type."""
     if isinstance(value, list):
         return bool(value) and all(map(has_type, value))
-    return isinstance(value, dict) and isinstance(kind := _get(value, "type"), str) and kind[:1].isalpha()
+    kinds = list(_values(value, "type")) if isinstance(value, dict) else []
+    return bool(kinds) and all(isinstance(kind, str) and kind[:1].isalpha() for kind in kinds)

@@ -42,6 +42,19 @@ def has_secrets(payload: Any) -> bool:
     return bool(masked(payload) != payload)
 
 
+class _Surroundings:
+    """The object that contains a field. Each question about it is answered once, or many fields would take long."""
+
+    def __init__(self, fields: Fields) -> None:
+        self._fields = fields
+        self._answers: dict[Callable[[Fields], bool], bool] = {}
+
+    def holds(self, predicate: Callable[[Fields], bool]) -> bool:
+        if predicate not in self._answers:
+            self._answers[predicate] = predicate(self._fields)
+        return self._answers[predicate]
+
+
 class _Masker:
     """Masks one message."""
 
@@ -67,17 +80,18 @@ class _Masker:
             }
         if isinstance(value, list):
             return [self.mask(item, depth + 1) for item in value]
-        return {name: self._field(str(name), item, value, depth) for name, item in value.items()}
+        around = _Surroundings(value)
+        return {name: self._field(str(name), item, around, depth) for name, item in value.items()}
 
-    def _field(self, name: str, item: Any, fields: Fields, depth: int) -> Any:
+    def _field(self, name: str, item: Any, around: _Surroundings, depth: int) -> Any:
         folded = name.casefold()
         if folded in self._names:
             return _shape(item)
         listed = FOLDED_FIELDS.get(folded)
-        if SECRET_NAME.search(name) or (listed is not None and listed.is_masked(fields)):
+        if SECRET_NAME.search(name) or (listed is not None and around.holds(listed.is_masked)):
             return MASK
         # A token without a type beside it, in a message that has the type somewhere: it may belong to the token.
-        if "token" in folded and not has_type(item) and not has_type(fields) and self._mentions_key_code():
+        if "token" in folded and not has_type(item) and not around.holds(has_type) and self._mentions_key_code():
             return MASK
         return self.mask(item, depth + 1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -191,6 +192,8 @@ def test_further_fields_are_masked_by_name(payload: Any, safe: Any) -> None:
         {"data": '{"key":"AuthorizationKey","value":"s3cret"}'},
         {"data": "AuthorizationKey=s3cret"},
         {"description": 'the value "s3cret" of AuthorizationKey is refused'},
+        {"Key": "Heartbeat", "key": "AuthorizationKey", "value": "s3cret"},
+        {"VARIABLE": {"name": "x"}, "variable": {"Name": "x", "name": "BasicAuthPassword"}, "attributeValue": "s3cret"},
         # Of a vendor.
         {"configurationKey": [{"key": "WifiPassword", "readonly": False, "value": "s3cret"}]},
         {"key": "Apn.Pass-Word", "value": "s3cret"},
@@ -345,6 +348,14 @@ def test_no_frame_that_is_not_in_order_shows_its_secret(text: str) -> None:
 
 def leaked(text: str) -> bool:
     return "cret" in text or "7352" in text or "5273" in text
+
+
+def test_an_object_with_many_fields_is_masked_at_once() -> None:
+    # As below: else each field would look at all the others.
+    spellings = ["".join(parts) for parts in itertools.product(*((char, char.upper()) for char in "attributevalue"))]
+    for names in (spellings, [f"token{number}" for number in range(30_000)]):
+        payload = {**dict.fromkeys(names, 1), "type": "x", "data": "pin"}
+        assert masked_text(json.dumps([2, "1", "DataTransfer", payload])).count("token") in (0, 30_000)
 
 
 def test_a_long_text_is_shown_at_once() -> None:
