@@ -40,13 +40,13 @@ def _is_secret_key(fields: Fields) -> bool:
 
 
 def _is_secret_variable(fields: Fields) -> bool:
-    return any(
-        any(map(_names_secret, _values(variable, "name") if isinstance(variable, dict) else (variable,)))
-        for variable in _values(fields, "variable")
-    )
+    return any(map(_names_secret, _values(fields, "variable")))
 
 
 def _names_secret(name: Any) -> bool:
+    """Return whether a name, or what stands in its place, names a secret: ``{"name": "BasicAuthPassword"}``."""
+    if isinstance(name, (dict, list)):
+        return any(map(_names_secret, name.values() if isinstance(name, dict) else name))
     return isinstance(name, str) and bool(SECRET_NAME.search(name))
 
 

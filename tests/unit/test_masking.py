@@ -192,6 +192,9 @@ def test_further_fields_are_masked_by_name(payload: Any, safe: Any) -> None:
         {"data": '{"key":"AuthorizationKey","value":"s3cret"}'},
         {"data": "AuthorizationKey=s3cret"},
         {"description": 'the value "s3cret" of AuthorizationKey is refused'},
+        {"key": ["AuthorizationKey"], "value": "s3cret"},
+        {"variable": {"name": ["BasicAuthPassword"]}, "attributeValue": "s3cret"},
+        {"variable": {"name": "x", "instance": "Password"}, "attributeValue": "s3cret"},
         {"Key": "Heartbeat", "key": "AuthorizationKey", "value": "s3cret"},
         {"VARIABLE": {"name": "x"}, "variable": {"Name": "x", "name": "BasicAuthPassword"}, "attributeValue": "s3cret"},
         # Of a vendor.
