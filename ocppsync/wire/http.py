@@ -60,8 +60,11 @@ class Headers(Mapping[str, str]):
         return [value for key, value in self._fields if key.lower() == name.lower()]
 
     def __repr__(self) -> str:
-        # Credentials must not reach a log through a repr.
-        shown = {name: "***" if _SECRET.search(name) else value for name, value in self._joined.items()}
+        # Credentials must not reach a log through a repr, nor the query, which a proxy may put into X-Original-URI.
+        shown = {
+            name: "***" if _SECRET.search(name) else re.sub(r"\?.+", "?***", value)
+            for name, value in self._joined.items()
+        }
         return f"Headers({shown})"
 
 
