@@ -172,6 +172,8 @@ class SecurityProfiles:
         hashed, fault = self._check_password(request, charge_point_id, version, has_gone)
         # Without a password on ws, it counts as profile 1: the charge point may send its password next.
         offered = max(profile, 1)
+        # Again: the wait may have been long, and another connection have reached a higher profile.
+        minimum = max(minimum, self._reached(charge_point_id))
         if offered < minimum:
             fault = f"security profile {offered} is not enough: {charge_point_id!r} needs at least {minimum}"
         if fault is not None:

@@ -19,10 +19,10 @@ from ..rpc.local_end import LocalEnd
 from ..rpc.registration import CentralSystemPolicy, MessagePolicy
 from ..threads.pool import Workers
 from ..threads.stuck_handlers import StuckHandlerDetector
-from ..threads.timer import Timer
+from ..threads.timer import Timer, TimerHandle
 from ..throttled_log import ThrottledLog
 from ..validation.catalogue import SUBPROTOCOLS
-from ..wire.http import DisconnectedError, HttpRequest, RefusalError, send_refusal
+from ..wire.http import DisconnectedError, HttpRequest, RefusalError, send_refusal, shown_client
 from ..wire.streams import Stream
 from ..wire.transport import CloseCode, Transport
 from .acceptor import Acceptor, AdmittedRequest, log_refusal, report_refusal
@@ -130,7 +130,7 @@ class ConnectionServer:
         ``slot.release()``.
 
         Args:
-            http_request: the request.
+            http_request: the request, with the address of its client (`client_address_of`).
             has_gone: returns whether the peer has hung up; None: not known.
 
         Raises:
@@ -190,13 +190,16 @@ class ConnectionServer:
         try:
             self._open_and_run(admitted, transport)
         except DisconnectedError as error:
-            self._log(admitted, "%s was not let in: %s", error, level=error.level)
+            # Before the log, in which a filter of the application may fail; so below.
             transport.abort()
             transport.release()
+            self._log(admitted, "%s was not let in: %s", error, level=error.level)
         except RefusalError as refusal:
-            log_refusal(refusal, admitted.http_request, self.context.end.options.throttle)
-            if transport.refuse(refusal, CloseCode.POLICY_VIOLATION):
-                report_refusal(refusal, admitted.http_request, self.context.end.options.observe)
+            try:
+                log_refusal(refusal, admitted.http_request, self.context.end.options.throttle)
+            finally:
+                if transport.refuse(refusal, CloseCode.POLICY_VIOLATION):
+                    report_refusal(refusal, admitted.http_request, self.context.end.options.observe)
         except BaseException as error:
             self.fail(admitted, error, transport.refuse)
         finally:
@@ -220,11 +223,7 @@ class ConnectionServer:
 
     def _open_and_run(self, admitted: AdmittedRequest, transport: Transport) -> None:
         threading.current_thread().name = f"ocppsync-reader-{admitted.charge_point_id}"
-        if self._state is not ServingState.OPEN:
-            # `close()` began during authorization.
-            transport.abort()
-            transport.release()
-            return
+        self._check_open()
         subprotocol = admitted.decision.subprotocol
         if subprotocol is None:
             admitted.end_handshake()
@@ -235,9 +234,19 @@ class ConnectionServer:
         self._registry.check_newest(admitted.charge_point_id, admitted.slot.number)
         connection = self._make_connection(transport, admitted, SUBPROTOCOLS[subprotocol])
         # Again: they may have been slow too. From here on nothing waits for the application.
+        self._check_open()
         _check_presence(transport)
         admitted.end_handshake()
         self._run(connection, transport, admitted)
+
+    def _check_open(self) -> None:
+        """Check that this server is not being closed, which may have begun while the application was asked.
+
+        Raises:
+            DisconnectedError: it is, or was.
+        """
+        if self._state is not ServingState.OPEN:
+            raise DisconnectedError("the central system is closing")
 
     def _make_connection(self, transport: Transport, admitted: AdmittedRequest, version: str) -> Connection:
         server, credentials = self.context, admitted.decision.credentials
@@ -264,9 +273,9 @@ class ConnectionServer:
 
     def _run(self, connection: Connection, transport: Transport, admitted: AdmittedRequest) -> None:
         previous = self._registry.add(connection)
-        (host, port), subprotocol = admitted.http_request.remote_address, admitted.decision.subprotocol
-        self._log(admitted, "%s connected from %s:%d (%s)", host, port, subprotocol)
+        client, subprotocol = shown_client(admitted.http_request), admitted.decision.subprotocol
         try:
+            self._log(admitted, "%s connected from %s (%s)", client, subprotocol)
             if previous is not None:
                 self._replace(previous, admitted)
             # Send the 101 only now: the client may rely on the central system listing its charge point as connected.
@@ -275,7 +284,6 @@ class ConnectionServer:
             if self._state is ServingState.ABORTING:
                 connection.abort()
             elif self._state is ServingState.CLOSING:
-                connection.drain()
                 _close_going_away(connection)
             connection.run()
         except BaseException:
@@ -300,13 +308,16 @@ class ConnectionServer:
         # J16 §3.2: complete the handshake without naming a subprotocol, then close at once.
         text = "%s and the central system have no common subprotocol; closing the connection"
         self._log(admitted, text, level=logging.WARNING)
-        transport.on_closing = lambda: self.context.timer.call_later(self._close_timeout, transport.abort)
+        timer, appointments = self.context.timer, list[TimerHandle]()
+        transport.on_closing = lambda: appointments.append(timer.call_later(self._close_timeout, transport.abort))
         try:
             transport.open()
             transport.close(CloseCode.PROTOCOL_ERROR, "no common subprotocol")
             while transport.receive() is not None:
                 pass
         finally:
+            for appointment in appointments:
+                appointment.cancel()  # it would keep the connection in memory
             transport.release()
 
     def _log(
@@ -326,8 +337,6 @@ class ConnectionServer:
         """Refuse new connections, and handle no more CALLs."""
         self._advance(ServingState.CLOSING)
         self._acceptor.close()
-        for connection in self._registry.connections():
-            connection.drain()
         self._registry.drain()
 
     def close(self) -> None:

@@ -85,7 +85,7 @@ class HttpRequest:
     secure: bool = False
     """Whether the connection uses TLS."""
     forwarded_for: str | None = None
-    """The client's address from a trusted proxy; None without a trusted proxy (see `Limits.trusted_proxies`)."""
+    """The client's address from a trusted proxy (``trusted_proxies`` of `CentralSystem`); None without one."""
 
     @property
     def client_address(self) -> str:
@@ -165,12 +165,31 @@ def identity_fault(identity: str) -> str | None:
     return None
 
 
+def check_http_version(version: str) -> None:
+    """Check the HTTP version of a request.
+
+    Raises:
+        RefusalError: 505, or 400 for what is no version.
+    """
+    if version != "HTTP/1.1":
+        status = 505 if version.startswith("HTTP/") else 400
+        # Anything else may be a part of the query, after a space in it.
+        shown = repr(version) if _PROTOCOL.fullmatch(version) else f"of {len(version)} characters"
+        raise RefusalError(status, f"unsupported HTTP version {shown}; expected HTTP/1.1")
+
+
 def shown_target(target: str) -> str:
     """Return a request target or URL for a log or an error: without what may hold credentials, and cut.
 
     These are the query, the fragment, and the user and password of a URL.
     """
     return re.split("[?#]", _USERINFO.sub("", target), maxsplit=1)[0][:200]
+
+
+def shown_client(request: HttpRequest) -> str:
+    """Return where a request comes from, for a log: the address and port, or what a trusted proxy tells and its own."""
+    host, port = request.remote_address
+    return f"{host}:{port}" if request.forwarded_for is None else f"{request.forwarded_for} through {host}:{port}"
 
 
 def offered_protocols(request: HttpRequest) -> list[str]:
@@ -260,27 +279,31 @@ def _parse_head(head: bytes, stream: Stream) -> HttpRequest:
     if len(parts) != 3 or not _TOKEN.fullmatch(parts[0]) or not _TARGET.fullmatch(parts[1]):
         raise RefusalError(400, f"invalid HTTP request line: {_shown_line(request_line)}")
     method, target, version = parts
-    if version != "HTTP/1.1":
-        status = 505 if version.startswith("HTTP/") else 400
-        # Anything else may be a part of the query, after a space in it.
-        shown = repr(version) if _PROTOCOL.fullmatch(version) else f"of {len(version)} characters"
-        raise RefusalError(status, f"unsupported HTTP version {shown}; expected HTTP/1.1")
-    path, _, query = target.partition("?")
-    if not path.startswith("/"):
-        # The absolute form, which proxies may forward (RFC 9112 §3.2.2).
-        scheme, separator, rest = path.partition("://")
-        if not separator or scheme.lower() not in {"http", "https", "ws", "wss"}:
-            raise RefusalError(400, f"no path in the request line: {shown_target(target)!r}")
-        path = "/" + rest.partition("/")[2]
+    check_http_version(version)
+    target, _, query = target.partition("?")
     return HttpRequest(
         method=method,
-        path=path,
+        path=path_of(target),
         query=query,
         headers=Headers(tuple(_parse_field(line, number) for number, line in enumerate(lines, 2))),
         remote_address=stream.remote_address,
         peer_certificate=stream.peer_certificate,
         secure=stream.secure,
     )
+
+
+def path_of(target: str) -> str:
+    """Return the path of a request target without its query; it may be a URL, as proxies forward it (RFC 9112 §3.2.2).
+
+    Raises:
+        RefusalError: 400, it is neither.
+    """
+    if target.startswith("/"):
+        return target
+    scheme, separator, rest = target.partition("://")
+    if not separator or scheme.lower() not in {"http", "https", "ws", "wss"}:
+        raise RefusalError(400, f"no path in the request line: {shown_target(target)!r}")
+    return "/" + rest.partition("/")[2]
 
 
 def _shown_line(line: str) -> str:
@@ -339,6 +362,16 @@ def send_refusal(stream: Stream, refusal: RefusalError) -> bool:
         return False
     stream.linger()
     return True
+
+
+def check_headers(headers: Sequence[tuple[str, str]]) -> None:
+    """Raise ValueError if one of these headers cannot be sent; its text shows no value, which may be a token."""
+    for number, (name, value) in enumerate(headers):
+        if not isinstance(name, str) or not _TOKEN.fullmatch(name):
+            raise ValueError(f"headers[{number}] has no valid name: expected letters, digits and hyphens")
+        if not isinstance(value, str) or not _FIELD_VALUE.fullmatch(value) or value != value.strip(" \t"):
+            text = "expected text in ISO 8859-1 without line ends, and without spaces at its ends"
+            raise ValueError(f"headers[{number}]: the value of {name[:50]!r} cannot be sent: {text}")
 
 
 def basic_authorization(user: str, password: str | bytes | None) -> list[tuple[str, str]]:

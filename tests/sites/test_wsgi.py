@@ -135,7 +135,7 @@ def test_close_sends_a_close_frame(cs: CentralSystem) -> None:
 
 
 def test_who_has_hung_up_costs_no_hash(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    caplog.set_level(logging.INFO, "ocppsync.wsgi")
+    caplog.set_level(logging.INFO, "ocppsync.server.acceptor")
     passwords = Passwords({}, hasher=functools.partial(hash_password, n=2))
     monkeypatch.setattr("ocppsync.security.passwords._derive", lambda *_: pytest.fail("a hash was made"))
     ours, theirs = socket.socketpair()
@@ -230,6 +230,23 @@ def test_refusals_are_the_same_as_on_the_own_port(
     assert isinstance(events[0], Refused)
 
 
+def test_a_client_behind_a_trusted_proxy_is_named_as_on_the_own_port(caplog: pytest.LogCaptureFixture) -> None:
+    told = Recorder()
+    data = request(X_Forwarded_For="192.0.2.1")
+    options: dict[str, Any] = {"authorize": lambda http_request, name: 404, "trusted_proxies": ["127.0.0.1"]}
+    with (
+        CentralSystem(0, host="127.0.0.1", observers=[told], **options) as cs,
+        werkzeug(wsgi_app(cs)) as port,
+        dial(port) as web,
+        dial(cs.port) as own,
+    ):
+        assert [web.ask(data).status, own.ask(data).status] == [404, 404]
+        events = told.wait(2)
+    assert [event.remote_address for event in events] == ["192.0.2.1"] * 2
+    assert re.sub(r":\d+", "", caplog.messages[0]).startswith("refused 192.0.2.1 through 127.0.0.1 /CP1 with HTTP 404")
+    assert "2 so far" in caplog.messages[1]
+
+
 def test_the_thread_of_the_request_is_the_reader() -> None:
     serving, reading = Recorder(), Recorder()
     with CentralSystem(None, on_raw_websocket_data=lambda text, metadata: reading(threading.get_ident())) as cs:
@@ -243,6 +260,28 @@ def test_the_thread_of_the_request_is_the_reader() -> None:
         with werkzeug(serve) as port, charge_point(port) as cp:
             cp.send_request("BootNotification", BOOT)
     assert reading.wait() == serving.wait()
+
+
+def test_a_request_for_a_whole_url_is_one_for_its_path() -> None:
+    """As a proxy may write it (RFC 9112 §3.2.2), and as the central system's own port reads it."""
+    paths = Recorder()
+
+    def authorize(http_request: Any, name: str) -> bool:
+        paths(http_request.path)
+        return True
+
+    with CentralSystem(None, authorize=authorize) as cs:
+        application: Any = wsgi_app(cs)
+
+        def raw(environ: Any, start_response: Any) -> Any:
+            # gunicorn's name for what the request line held.
+            return application({**environ, "RAW_URI": environ["HTTP_TARGET"]}, start_response)
+
+        with werkzeug(raw) as port:
+            for target, status in (("http://host/ocpp/CP1?x=1", 101), ("http://host", 404), ("ftp://host/CP1", 400)):
+                with dial(port) as peer:
+                    assert peer.ask(request(target=target)).status == status
+    assert paths.items == ["/ocpp/CP1"]
 
 
 def test_the_identity_may_come_from_elsewhere() -> None:

@@ -11,10 +11,10 @@ from concurrent.futures import Future
 from typing import Any
 
 import pytest
-from support import DEADLINE, Recorder, admit, connected, inside, threads
+from support import DEADLINE, Recorder, admit, connected, inside, threads, wait_until
 from wire import Peer, dial, listening, request
 
-from ocppsync import CentralSystem, Passwords, SecurityProfiles, Timeouts, hash_password
+from ocppsync import CentralSystem, Limits, Passwords, SecurityProfiles, Timeouts, hash_password
 from ocppsync.central_system import server_of
 from ocppsync.rpc.connection import Connection
 from ocppsync.rpc.engine import Engine
@@ -29,6 +29,7 @@ from ocppsync.testing.memory import memory_pair
 from ocppsync.threads.bounded import BoundedExecutor
 from ocppsync.threads.timer import Timer
 from ocppsync.wire import streams
+from ocppsync.wire.http import DisconnectedError, RefusalError
 from ocppsync.wire.transport import CloseCode
 from ocppsync.wire.websocket import WebSocket
 
@@ -183,6 +184,80 @@ def test_what_fails_in_memory_ends_in_a_close(
             served.result(DEADLINE)
         assert ours.released
         assert (inside(cs), threads(server_of(cs))) == ("0", "0")
+
+
+@contextlib.contextmanager
+def failing_filter(logger: str, text: str, error: type[BaseException]) -> Iterator[None]:
+    """Have a filter of the application fail for the lines that hold a text; it belongs to another thread's context."""
+
+    def fail(record: logging.LogRecord) -> bool:
+        if text in record.getMessage():
+            raise error(SECRET)
+        return True
+
+    faulty = logging.getLogger(logger)
+    faulty.addFilter(fail)
+    try:
+        yield
+    finally:
+        faulty.removeFilter(fail)
+
+
+@ERRORS
+@WAYS
+def test_a_log_that_fails_leaves_no_charge_point_behind(
+    way: str, error: type[BaseException], background: Background, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "ocppsync")
+    with central_system() as (cs, _):
+        with failing_filter("ocppsync.server.serving", "connected from", error), over(way, cs, background) as peer:
+            assert peer.read_response().status == 500
+            peer.wait_for_end()
+        wait_for_threads(cs)
+        works(cs)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "logger", "text"),
+    [
+        (RefusalError(409, "it has come again"), "ocppsync.server.acceptor", "refused"),
+        (DisconnectedError("it has gone"), "ocppsync.server.serving", "was not let in"),
+    ],
+    ids=["refused", "gone"],
+)
+def test_a_log_that_fails_leaves_no_socket_open(
+    refusal: Exception,
+    logger: str,
+    text: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def refuse(*_: Any) -> Any:
+        raise refusal
+
+    caplog.set_level(logging.INFO, "ocppsync")
+    with central_system() as (cs, _):
+        with monkeypatch.context() as patch, failing_filter(logger, text, RuntimeError), dial(cs.port) as peer:
+            patch.setattr(Registry, "add", refuse)
+            released = Recorder()
+            release = WebSocket.release
+            patch.setattr(WebSocket, "release", lambda websocket: (release(websocket), released(websocket)))
+            peer.send(request())
+            peer.wait_for_end()
+            released.wait()
+        wait_for_threads(cs)
+        works(cs)
+
+
+def test_a_log_that_fails_at_the_limit_of_handshakes_leaves_no_socket_open(caplog: pytest.LogCaptureFixture) -> None:
+    with central_system(limits=Limits(handshakes=1)) as (cs, _):
+        with dial(cs.port), failing_filter("ocppsync.server.acceptor", "handshakes in progress", RuntimeError):
+            wait_until(lambda: "reading=1" in repr(server_of(cs).context.acceptor._handshakes))
+            peer = dial(cs.port)
+            peer.wait_for_end()
+            peer.sock.close()
+        wait_for_threads(cs)
+        works(cs)
 
 
 @pytest.mark.parametrize("name", ["supersede", "close"])
