@@ -369,7 +369,7 @@ def check_headers(headers: Sequence[tuple[str, str]]) -> None:
     for number, (name, value) in enumerate(headers):
         if not isinstance(name, str) or not _TOKEN.fullmatch(name):
             raise ValueError(f"headers[{number}] has no valid name: expected letters, digits and hyphens")
-        if not isinstance(value, str) or not _FIELD_VALUE.fullmatch(value) or value != value.strip(" \t"):
+        if not isinstance(value, str) or not is_field(name, value):
             text = "expected text in ISO 8859-1 without line ends, and without spaces at its ends"
             raise ValueError(f"headers[{number}]: the value of {name[:50]!r} cannot be sent: {text}")
 

@@ -27,7 +27,6 @@ from ..budget import Budget
 from ..errors import HandshakeError
 from ..faults.printable import printable, shown
 from .deflate import Deflate
-from .http import is_field
 from .streams import Stream
 from .websocket import WebSocket
 
@@ -103,13 +102,6 @@ class _ClientSide(simple_websocket.Client):
                 if event.body_finished:
                     break
         return printable(body[:200].decode("utf-8", "replace").strip())
-
-
-def _encoded(name: str, value: str) -> tuple[bytes, bytes]:
-    # Not h11's error: it quotes the value, such as a token that was read from a file with its line break.
-    if not is_field(name, value):
-        raise HandshakeError(f"the handshake failed: HTTP does not allow the value or the name of the header {name!r}")
-    return name.encode("ascii"), value.encode("latin-1")
 
 
 def accept(
@@ -200,7 +192,7 @@ def connect(
             target=target,
             subprotocols=list(subprotocols),
             extensions=[] if deflate is None else [deflate],
-            extra_headers=[_encoded(*header) for header in headers],
+            extra_headers=[(field.encode("ascii"), value.encode("latin-1")) for field, value in headers],
         )
         client = _ClientSide(stream, request, deadline)
         head, frames = client.split_head()
