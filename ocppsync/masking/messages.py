@@ -21,6 +21,9 @@ _NAMES = re.compile(r"[\w.,;/-]*")
 # within a text.
 _SUSPECT = re.compile(r'pass|pin|vpn|authorization_?key|key[\W_]*code|\\|@|"\s*\{', re.IGNORECASE)
 
+_Question = Callable[[Fields], bool]
+_Answers = dict[_Question, bool]
+
 
 def masked(value: Any, names: Collection[str] = ()) -> Any:
     """Return a copy of a payload with its secrets replaced by ``***``.
@@ -62,17 +65,19 @@ class _Masker:
             }
         if isinstance(value, list):
             return [self.mask(item, depth + 1) for item in value]
-        return {name: self._field(str(name), item, value, depth) for name, item in value.items()}
+        answers: _Answers = {}
+        return {name: self._field(str(name), item, value, answers, depth) for name, item in value.items()}
 
-    def _field(self, name: str, item: Any, fields: Fields, depth: int) -> Any:
+    def _field(self, name: str, item: Any, fields: Fields, answers: _Answers, depth: int) -> Any:
         folded = name.casefold()
         if folded in self._names:
             return _shape(item)
         listed = FOLDED_FIELDS.get(folded)
-        if SECRET_NAME.search(name) or (listed is not None and listed.is_masked(fields)):
+        if SECRET_NAME.search(name) or (listed is not None and _once(answers, listed.is_masked, fields)):
             return MASK
         # A token without a type beside it, in a message that has the type somewhere: it may belong to the token.
-        if "token" in folded and not has_type(item) and not has_type(fields) and self._mentions_key_code():
+        is_bare = "token" in folded and not has_type(item) and not _once(answers, has_type, fields)
+        if is_bare and self._mentions_key_code():
             return MASK
         return self.mask(item, depth + 1)
 
@@ -94,6 +99,16 @@ class _Masker:
         if self._has_key_code is None:
             self._has_key_code = _contains(self._message, is_key_code)
         return self._has_key_code
+
+
+def _once(answers: _Answers, question: _Question, fields: Fields) -> bool:
+    """Ask a question about an object, unless it was asked before.
+
+    Each looks at all of its fields, and a peer may send an object with thousands that ask the same.
+    """
+    if question not in answers:
+        answers[question] = question(fields)
+    return answers[question]
 
 
 def _contains(value: Any, predicate: Callable[[Any], bool]) -> bool:

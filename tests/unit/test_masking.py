@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from itertools import islice, product
 from typing import Any
 
 import pytest
@@ -329,6 +331,27 @@ def test_a_long_text_is_shown_at_once() -> None:
     assert masked_text('{"a"' + " " * 1_000_000).startswith('{"***"')
     assert masked_text("{" + '"s3cret",' * 100_000).count("***") == 100_000
     assert masked_text("://" * 300_000 + "[").count("s") == 0
+
+
+class Counted(dict[str, Any]):
+    """An object that counts how often somebody looks at all of its fields."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        super().__init__(dict.fromkeys(names, 1))
+        self.looks = 0
+
+    def items(self) -> Any:
+        self.looks += 1
+        return super().items()
+
+
+@pytest.mark.parametrize("name", ["token", *SECRET_FIELDS])
+def test_an_object_with_thousands_of_fields_is_not_read_again_for_each_of_them(name: str) -> None:
+    # A megabyte of them would keep a thread busy for minutes, whenever a peer likes.
+    spellings = product(*({char.lower(), char.upper()} for char in name))
+    fields = Counted({*map("".join, islice(spellings, 1000)), *(f"token{number}" for number in range(1000))})
+    masked(fields)
+    assert fields.looks < 10
 
 
 @pytest.mark.parametrize("field", SECRET_FIELDS)
