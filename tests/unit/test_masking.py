@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from itertools import islice, product
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from payloads import Counted
 
 from ocppsync.masking.fields import SECRET_FIELDS, is_secret
 from ocppsync.masking.messages import masked, masked_text
@@ -331,18 +331,6 @@ def test_a_long_text_is_shown_at_once() -> None:
     assert masked_text('{"a"' + " " * 1_000_000).startswith('{"***"')
     assert masked_text("{" + '"s3cret",' * 100_000).count("***") == 100_000
     assert masked_text("://" * 300_000 + "[").count("s") == 0
-
-
-class Counted(dict[str, Any]):
-    """An object that counts how often somebody looks at all of its fields."""
-
-    def __init__(self, names: Iterable[str]) -> None:
-        super().__init__(dict.fromkeys(names, 1))
-        self.looks = 0
-
-    def items(self) -> Any:
-        self.looks += 1
-        return super().items()
 
 
 @pytest.mark.parametrize("name", ["token", *SECRET_FIELDS])
