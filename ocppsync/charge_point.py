@@ -232,11 +232,9 @@ class ChargePoint(ChargePointMethods):
         with self._lock:
             self._state = ChargePointState.CLOSED
             connection, reader = self._connection, self._reader
+        drain(self._share)  # also without a connection: CALLs of the last one may wait
         if connection is not None:
-            connection.drain()
             connection.close(code, reason)
-        else:
-            drain(self._share)  # CALLs of the last connection may wait
         if reader is not None and reader is not threading.current_thread():
             reader.join(self._options.timeouts.close + 1)
         self._pool.close(0.0 if self._pool.owns_this_thread else 1.0)

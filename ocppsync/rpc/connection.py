@@ -269,8 +269,7 @@ class Connection:
         self._responder.end()
 
     def drain(self) -> None:
-        """Handle no more CALLs; those that are being handled are still answered."""
-        self._engine.advance(ConnectionState.DRAINING)
+        """Handle no more CALLs of the peer, see `drain`; requests are still sent."""
         drain(self._context.share)
 
     def close(self, code: int, reason: str = "") -> None:

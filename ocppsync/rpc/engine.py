@@ -57,8 +57,6 @@ class ConnectionState(IntEnum):
     CONNECTING = auto()
     """The reader does not run yet."""
     OPEN = auto()
-    DRAINING = auto()
-    """New CALLs are dropped; running handlers still answer, and requests are still sent."""
     CLOSING = auto()
     """No more CALLs are sent: a newer connection has taken over, or our Close was sent. Answers still arrive."""
     CLOSED = auto()

@@ -326,8 +326,6 @@ class ConnectionServer:
         """Refuse new connections, and handle no more CALLs."""
         self._advance(ServingState.CLOSING)
         self._acceptor.close()
-        for connection in self._registry.connections():
-            connection.drain()
         self._registry.drain()
 
     def close(self) -> None:
