@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import RequestTimeoutError
 from .events import Observer, observed_by
 from .lenient import Lenient, Validation
-from .limits import Limits, Timeouts
+from .limits import Limits, Timeouts, bounds
 from .methods import CentralSystemHandler, CentralSystemMethods
 from .options import check_protocols, check_whole
 from .request import CallResultErrorReceived, ConnectionMetadata
@@ -114,6 +114,7 @@ class CentralSystem(CentralSystemMethods):
     Raises:
         OSError: it cannot listen on the port.
         ValueError: an option is out of range; the text names it.
+        TypeError: an option is of the wrong type; the text names it.
     """
 
     def __init__(
@@ -157,8 +158,8 @@ class CentralSystem(CentralSystemMethods):
             on_raw_websocket_data=on_raw_websocket_data,
             on_call_result_error=on_call_result_error,
             observe=observed_by([*observers, *([self._journal] if self._journal is not None else ())]),
-            limits=limits or Limits(),
-            timeouts=timeouts or Timeouts(),
+            limits=bounds(Limits, limits=limits),
+            timeouts=bounds(Timeouts, timeouts=timeouts),
         )
         self._end = LocalEnd(
             "central_system",
@@ -467,6 +468,11 @@ def observer_of(central_system: CentralSystem) -> Observer | None:
     Only the process that started it may write to its journal.
     """
     return None if is_foreign(central_system._process) else central_system._options.observe
+
+
+def client_address_of(central_system: CentralSystem) -> ClientAddress:
+    """Return what finds clients behind trusted proxies, for `ocppsync.wsgi` and `ocppsync.testing`; not public."""
+    return central_system._client_address
 
 
 def throttle_of(central_system: CentralSystem) -> LogThrottle:

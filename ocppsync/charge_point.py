@@ -16,7 +16,7 @@ from typing import Any, Literal
 from .errors import HandshakeError
 from .events import Observer, observed_by
 from .lenient import Lenient, Validation
-from .limits import Limits, Timeouts
+from .limits import Limits, Timeouts, bounds
 from .methods import ChargePointHandler, ChargePointMethods
 from .options import check_positive, check_protocols, check_whole
 from .request import CallResultErrorReceived, ConnectionMetadata
@@ -95,6 +95,7 @@ class ChargePoint(ChargePointMethods):
 
     Raises:
         ValueError: the URL or an option is invalid; the text names it.
+        TypeError: an option is of the wrong type; the text names it.
     """
 
     def __init__(
@@ -142,8 +143,8 @@ class ChargePoint(ChargePointMethods):
             on_raw_websocket_data=on_raw_websocket_data,
             on_call_result_error=on_call_result_error,
             observe=observed_by(observers),
-            limits=limits or Limits(),
-            timeouts=timeouts or Timeouts(),
+            limits=bounds(Limits, limits=limits),
+            timeouts=bounds(Timeouts, timeouts=timeouts),
         )
         self._end = LocalEnd(
             "charge_point",
@@ -171,7 +172,8 @@ class ChargePoint(ChargePointMethods):
         self._connections = 0  # how many times connect() was called; numbers the connections in the log
 
     def __repr__(self) -> str:
-        return f"<ChargePoint {self.charge_point_id} {shown_target(self._endpoint.url)} {self._state.name}>"
+        state = f"of process {self._process}" if is_foreign(self._process) else self._state.name
+        return f"<ChargePoint {self.charge_point_id} {shown_target(self._endpoint.url)} {state}>"
 
     @property
     def connected(self) -> bool:

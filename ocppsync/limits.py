@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypeVar
 
 from .options import check_positive, check_whole
 
 __all__ = ["Limits", "Timeouts"]
 
+_Bounds = TypeVar("_Bounds")
 _ALWAYS = frozenset(
     {"queued_calls", "call_bytes", "answer_bytes", "handler_threads_per_peer", "message_size", "header_size"}
 )
@@ -25,9 +26,10 @@ class Limits:
         connections: open connections in all; one more gets 503. None: no limit. Central system only.
         connections_per_address: open connections of one remote address; one more gets 503. None: no limit. Central
             system only.
-        handshakes: handshakes in progress, and so their threads. Over it the slowest is cut off if its peer has taken
-            longer than a second; else the newest gets 503. One that waits for ``authorize`` or for the hash of its
-            password counts, but is not slow. None: no limit. Central system only.
+        handshakes: handshakes in progress, and so their threads. Over it, one for which the peer has taken longer than
+            a second is cut off; if there is none, the new one gets 503. One that waits for ``authorize`` or for the
+            hash of its password counts, but is not slow. An address from which a charge point has proved itself goes
+            first. None: no limit. Central system only.
         handshakes_per_address: the same among the connections of one remote address. Connections from a trusted proxy
             count only in ``handshakes``, because their client is not known yet. None: no limit. Central system only.
         failed_authentications: refusals with 401 or 403 that one address may collect for one identity, and five times
@@ -112,3 +114,17 @@ class Timeouts:
             value: Any = getattr(self, timeout.name)
             if value is not None or timeout.name in ("handshake", "write", "close"):
                 check_positive(**{timeout.name: value})
+
+
+def bounds(kind: type[_Bounds], **option: _Bounds | None) -> _Bounds:
+    """Return an option of that kind, such as ``limits``; the defaults if it is None.
+
+    Raises:
+        TypeError: it is of another kind; the text names it.
+    """
+    ((name, value),) = option.items()
+    if value is None:
+        return kind()
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be a {kind.__name__}, such as {kind.__name__}(), not a {type(value).__name__}")
+    return value

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import logging
 import os
 import socket
 import ssl
@@ -14,16 +13,21 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from .central_system import CentralSystem, observer_of, server_of, throttle_of
-from .server.acceptor import AdmittedRequest, log_refusal, report_refusal
+from .central_system import CentralSystem, client_address_of, observer_of, server_of, throttle_of
+from .server.acceptor import AdmittedRequest, log_disconnect, log_refusal, report_refusal
 from .server.serving import ConnectionServer
-from .wire.addresses import rate_limit_key
-from .wire.http import DisconnectedError, Headers, HttpRequest, RefusalError, refusal_parts, refusal_response
+from .wire.http import (
+    DisconnectedError,
+    Headers,
+    HttpRequest,
+    RefusalError,
+    check_http_version,
+    refusal_parts,
+    refusal_response,
+)
 from .wire.streams import has_ended
 
 __all__ = ["Mount", "WSGIApplication", "close_with_worker", "wsgi_app"]
-
-_logger = logging.getLogger(__name__)
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -50,11 +54,10 @@ def wsgi_app(central_system: CentralSystem) -> WSGIApplication:
     """
 
     def application(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        request = _http_request(environ)
+        request = client_address_of(central_system).add_to(_http_request(environ))
         try:
             sock = _socket_of(environ)
-            if environ.get("SERVER_PROTOCOL") != "HTTP/1.1":
-                raise RefusalError(505, f"HTTP version {environ.get('SERVER_PROTOCOL')!r}")
+            check_http_version(environ["SERVER_PROTOCOL"])
             _start(central_system)
             server = server_of(central_system)
             handover = _Handover(server, sock, server.admit(request, functools.partial(has_ended, sock)))
@@ -63,9 +66,7 @@ def wsgi_app(central_system: CentralSystem) -> WSGIApplication:
             report_refusal(refusal, request, observer_of(central_system))
             return _refuse(refusal, start_response)
         except DisconnectedError as error:
-            text, who = "WebSocket handshake with %s:%d failed: %s", rate_limit_key(request.client_address)
-            args = (*request.remote_address, error)
-            throttle_of(central_system).log(_logger, who, text, text, *args, level=error.level)
+            log_disconnect(error, request, throttle_of(central_system))
             # Nobody reads it, but a WSGI server wants an answer.
             return _refuse(RefusalError(408, str(error)), start_response)
         try:

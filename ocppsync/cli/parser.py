@@ -65,7 +65,8 @@ def build_parser() -> argparse.ArgumentParser:
         "replay",
         help="send the charge points' messages of a journal again, and show which answers differ",
         description="Send the charge points' messages of a journal to a central system, one connection after the "
-        "other, and show which answers differ from the recorded ones. The exit status is 1 if any differs.",
+        "other, and show which answers differ from the recorded ones. The exit status is 1 if any differs, or if "
+        "nothing can be replayed.",
     )
     replay.add_argument("journal", metavar="FILE", help="a journal written by a central system")
     replay.add_argument("--url", default="ws://127.0.0.1:9000", help="the endpoint (default: %(default)s)")

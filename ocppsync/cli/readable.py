@@ -11,7 +11,7 @@ from typing import Any
 from ..json_text import rewrite
 from ..masking.messages import masked
 
-__all__ = ["columns", "compact", "fit", "quantity"]
+__all__ = ["columns", "compact", "error_text", "fit", "quantity"]
 
 _MAX_TEXT = 40
 _MAX_ITEMS = 20
@@ -32,6 +32,13 @@ def columns(text: str) -> int:
     if text.isascii():
         return len(text)
     return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
+
+
+def error_text(error: Exception) -> str:
+    """Return an error for the command's user: without its number, and with the file that it is about."""
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
 
 
 def quantity(number: int, noun: str) -> str:

@@ -8,13 +8,13 @@ import sys
 from ..errors import HandshakeError
 from ..faults.printable import printable
 from ..wire.tls import client_context
-from .readable import quantity
+from .readable import error_text, quantity
 
 __all__ = ["run_replay"]
 
 
 def run_replay(options: argparse.Namespace) -> int:
-    """Run the subcommand and return its exit status: 1 if an answer differs or the replay fails."""
+    """Run the subcommand and return its exit status: 1 if an answer differs, or nothing can be replayed."""
     # Here and not on top: `serve` needs neither, and the second takes long to import.
     from ..journal import read_journal
     from ..testing.replay import IGNORED, replay
@@ -27,6 +27,10 @@ def run_replay(options: argparse.Namespace) -> int:
             for session in read_journal(options.journal, report=_report)
             if options.charge_point in (None, session.charge_point_id)
         ]
+        if not sessions:
+            # Not a success: a script would not notice a misspelt identity.
+            scope = "" if options.charge_point is None else f" of {options.charge_point!r}"
+            raise ValueError(f"{options.journal}: it has no messages{scope} to replay")
         for session in sessions:
             differences = replay(
                 session,
@@ -40,7 +44,7 @@ def run_replay(options: argparse.Namespace) -> int:
             for difference in differences:
                 print(printable(str(difference)))
     except (OSError, ValueError, HandshakeError) as error:
-        print(f"ocppsync: {_error_text(error)}", file=sys.stderr)
+        print(f"ocppsync: {error_text(error)}", file=sys.stderr)
         return 1
     print(
         f"{quantity(len(sessions), 'connection')}, {quantity(message_count, 'message')}, "
@@ -51,9 +55,3 @@ def run_replay(options: argparse.Namespace) -> int:
 
 def _report(text: str) -> None:
     print(f"ocppsync: {printable(text)}", file=sys.stderr)
-
-
-def _error_text(error: Exception) -> str:
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    return str(error)

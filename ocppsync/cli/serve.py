@@ -17,6 +17,7 @@ from ..journal import Journal
 from ..simulator import SimulatedChargePoint
 from .conversation import Conversation, LogLines
 from .demo_central_system import DemoCentralSystem
+from .readable import error_text
 
 __all__ = ["run_serve"]
 
@@ -64,7 +65,7 @@ def run_serve(options: argparse.Namespace) -> int:
 
 
 def _fail(error: OSError) -> int:
-    print(f"ocppsync: {error.strerror or error}", file=sys.stderr)
+    print(f"ocppsync: {error_text(error)}", file=sys.stderr)
     return 1
 
 

@@ -115,7 +115,7 @@ class LineFile:
             self._close()  # it was deleted
         opened = self._file is None
         if self._file is None:
-            self._file = FileIO(self._path, "ab")
+            self._file = FileIO(str(self._path), "ab")  # not a Path: an error would show its repr
         status = os.fstat(self._file.fileno())
         size = status.st_size if stat.S_ISREG(status.st_mode) else None
         if opened:

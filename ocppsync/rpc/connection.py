@@ -269,7 +269,7 @@ class Connection:
         self._responder.end()
 
     def drain(self) -> None:
-        """Handle no more CALLs of the peer, see `drain`; requests are still sent."""
+        """Handle no more CALLs of the peer; those that are being handled are answered, and requests are still sent."""
         drain(self._context.share)
 
     def close(self, code: int, reason: str = "") -> None:

@@ -374,7 +374,8 @@ def not_connected(role: Role, charge_point_id: str, action: str, *, started: boo
     """
     what = "not connected"
     if not started:
-        what += f": this central system was not started in this process ({os.getpid()}); the one that did has them"
+        here = f"this central system was not started in this process ({os.getpid()})"
+        what += f": {here}; its connections are in the process that started it"
     peer = peer_name(role, charge_point_id)
     return request_error(NotConnectedError, peer, charge_point_id, action, None, what, "not_sent")
 

@@ -27,6 +27,7 @@ from ..wire.http import (
     read_request,
     refusal_response,
     send_refusal,
+    shown_client,
     shown_target,
 )
 from ..wire.streams import Stream, TLSStream
@@ -177,7 +178,8 @@ class Acceptor:
         try:
             if isinstance(stream, TLSStream):
                 stream.handshake(deadline)
-            request = read_request(stream, deadline=deadline, max_header_size=self._limits.header_size)
+            head = read_request(stream, deadline=deadline, max_header_size=self._limits.header_size)
+            request = self._client_address.add_to(head)
             if not self._handshakes.decide(stream):
                 raise DisconnectedError("it was slow, and has made room for another")
             admitted = self.admit(request, lambda: stream.peer_has_left)
@@ -189,16 +191,16 @@ class Acceptor:
         except RefusalError as refusal:
             refused = refusal
         except DisconnectedError as error:
-            self._log(stream, "WebSocket handshake with %s:%d failed: %s", error, level=error.level)
+            log_disconnect(error, request, self._throttle)
         except ssl.SSLEOFError:
-            self._log(stream, "TLS handshake with %s:%d failed: the peer closed the connection")
+            self._log(request, "TLS handshake with %s failed: the peer closed the connection")
         except ssl.SSLError as error:
-            self._log(stream, "TLS handshake with %s:%d failed: %s", _tls_error_text(error), level=logging.WARNING)
+            self._log(request, "TLS handshake with %s failed: %s", _tls_error_text(error), level=logging.WARNING)
         except OSError as error:
-            self._log(stream, "lost the connection of %s:%d during the handshake: %s", error)
+            self._log(request, "lost the connection of %s during the handshake: %s", error)
         except BaseException as error:
             # SystemExit too: this thread is the library's, and the peer waits for an answer.
-            self._log(stream, f"{_UNEXPECTED} with %s:%d", level=logging.ERROR, error=error)
+            self._log(request, f"{_UNEXPECTED} with %s", level=logging.ERROR, error=error)
             refused = RefusalError(500, _UNEXPECTED)
         else:
             stream.set_read_timeout(None)
@@ -216,30 +218,27 @@ class Acceptor:
 
     def _log(
         self,
-        stream: Stream,
+        request: HttpRequest,
         text: str,
         *args: object,
         level: int = logging.INFO,
         error: BaseException | None = None,
     ) -> None:
-        (host, port), log = stream.remote_address, self._throttle.log
-        log(_logger, rate_limit_key(host), text, text, host, port, *args, level=level, error=error)
+        who, log = rate_limit_key(request.client_address), self._throttle.log
+        log(_logger, who, text, text, shown_client(request), *args, level=level, error=error)
 
     def admit(self, request: HttpRequest, has_gone: Callable[[], bool] | None = None) -> AdmittedRequest:
         """Admit a request, which occupies a connection slot until that is released.
 
         Args:
-            request: the request.
+            request: the request, with the address of its client (`ClientAddress.add_to`).
             has_gone: returns whether the peer has hung up; None: not known.
 
         Raises:
             RefusalError: the request is refused; the error holds the response.
             DisconnectedError: the peer has gone while it waited.
         """
-        client = self._client_address(request.remote_address[0], request.headers)
-        if client != request.remote_address[0]:
-            request = replace(request, forwarded_for=client)
-        slot = self._limiter.acquire(client)
+        slot = self._limiter.acquire(request.client_address)
         try:
             return AdmittedRequest(self._policy.admit(request, has_gone), request, slot)
         except BaseException:
@@ -262,12 +261,17 @@ class Acceptor:
         return UpgradedConnection(decision, admitted.http_request, admitted.slot, websocket)
 
 
+def log_disconnect(error: DisconnectedError, request: HttpRequest, throttle: LogThrottle) -> None:
+    """Log that the peer has gone before its request was answered."""
+    who, text = rate_limit_key(request.client_address), "WebSocket handshake with %s failed: %s"
+    throttle.log(_logger, who, text, text, shown_client(request), error, level=error.level)
+
+
 def log_refusal(refusal: RefusalError, request: HttpRequest, throttle: LogThrottle) -> None:
     """Log a refused request with the reason."""
-    host, port = request.remote_address
     path, who = shown_target(request.path) or "-", rate_limit_key(request.client_address)
-    text = "refused %s:%d %.200s with HTTP %d: %s"
-    throttle.log(_logger, who, ("refused", refusal.status), text, host, port, path, refusal.status, refusal.reason)
+    text, args = "refused %s %.200s with HTTP %d: %s", (shown_client(request), path, refusal.status, refusal.reason)
+    throttle.log(_logger, who, ("refused", refusal.status), text, *args)
 
 
 def report_refusal(refusal: RefusalError, request: HttpRequest, observe: Observer | None) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from ..wire.addresses import parse_ip
-from ..wire.http import Headers
+from ..wire.http import Headers, HttpRequest
 
 __all__ = ["ClientAddress", "parse_forwarded"]
 
@@ -35,6 +36,15 @@ class ClientAddress:
             self._trusted: tuple[_Network, ...] = tuple(ipaddress.ip_network(proxy) for proxy in trusted_proxies)
         except ValueError as error:
             raise ValueError(f"trusted_proxies: {error}") from None
+
+    def add_to(self, request: HttpRequest) -> HttpRequest:
+        """Return a request that was just read, with the address of its client if a trusted proxy tells it.
+
+        Before anything else is done with it: limits, log and events are about the client.
+        """
+        peer = request.remote_address[0]
+        client = self(peer, request.headers)
+        return request if client == peer else replace(request, forwarded_for=client)
 
     def __call__(self, peer: str, headers: Headers) -> str:
         """Return the address of the client: the last address in the header that is not of a trusted proxy.

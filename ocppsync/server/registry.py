@@ -156,7 +156,10 @@ class Registry:
                 self._forget(self._disconnected.popitem(last=False)[0])
 
     def drain(self) -> None:
-        """Have no more CALLs handled, also of those that have disconnected, and forget nothing any more by time."""
+        """Have no more CALLs handled, of no charge point: also not of those that have disconnected, or come only later.
+
+        Forget nothing any more by time.
+        """
         with self._lock:
             self._draining = True
             records = list(self._records.values())
@@ -180,6 +183,8 @@ class Registry:
         if record is None:
             answers = AnswerMemory(self._timer.now, self._limits.answer_bytes, self._answer_budget)
             record = self._records[charge_point_id] = IdentityRecord(self._shares.share(), answers)
+            if self._draining:
+                drain(record.share)
             self._note_disconnected(charge_point_id)
         return record
 

@@ -22,7 +22,7 @@ from ..threads.stuck_handlers import StuckHandlerDetector
 from ..threads.timer import Timer
 from ..throttled_log import ThrottledLog
 from ..validation.catalogue import SUBPROTOCOLS
-from ..wire.http import DisconnectedError, HttpRequest, RefusalError, send_refusal
+from ..wire.http import DisconnectedError, HttpRequest, RefusalError, send_refusal, shown_client
 from ..wire.streams import Stream
 from ..wire.transport import CloseCode, Transport
 from .acceptor import Acceptor, AdmittedRequest, log_refusal, report_refusal
@@ -130,7 +130,7 @@ class ConnectionServer:
         ``slot.release()``.
 
         Args:
-            http_request: the request.
+            http_request: the request, with the address of its client (`client_address_of`).
             has_gone: returns whether the peer has hung up; None: not known.
 
         Raises:
@@ -264,8 +264,8 @@ class ConnectionServer:
 
     def _run(self, connection: Connection, transport: Transport, admitted: AdmittedRequest) -> None:
         previous = self._registry.add(connection)
-        (host, port), subprotocol = admitted.http_request.remote_address, admitted.decision.subprotocol
-        self._log(admitted, "%s connected from %s:%d (%s)", host, port, subprotocol)
+        client, subprotocol = shown_client(admitted.http_request), admitted.decision.subprotocol
+        self._log(admitted, "%s connected from %s (%s)", client, subprotocol)
         try:
             if previous is not None:
                 self._replace(previous, admitted)
@@ -275,7 +275,6 @@ class ConnectionServer:
             if self._state is ServingState.ABORTING:
                 connection.abort()
             elif self._state is ServingState.CLOSING:
-                connection.drain()
                 _close_going_away(connection)
             connection.run()
         except BaseException:

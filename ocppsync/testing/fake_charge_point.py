@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
@@ -400,9 +399,8 @@ class FakeChargePoint:
     def _wait(self, predicate: Callable[[], bool], timeout: float) -> bool:
         if self._link is not None:
             self._link.run_handlers()
-        deadline = time.monotonic() + timeout
         with self._changed:
-            return self._changed.wait_for(predicate, max(0.0, deadline - time.monotonic()))
+            return self._changed.wait_for(predicate, timeout)
 
     # Called by the link, on any thread.
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from ..central_system import CentralSystem, server_of
+from ..central_system import CentralSystem, client_address_of, server_of
 from ..errors import HandshakeError
 from ..rpc.context import peer_name
 from ..server.acceptor import AdmittedRequest
@@ -162,7 +162,7 @@ def link_in_memory(
     """
     server = server_of(cs)
     try:
-        admitted = server.admit(_http_request(endpoint, version, headers))
+        admitted = server.admit(client_address_of(cs).add_to(_http_request(endpoint, version, headers)))
     except RefusalError as refusal:
         raise HandshakeError(
             f"the central system refused the connection with HTTP {refusal.status}: {refusal.reason}",

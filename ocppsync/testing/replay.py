@@ -94,10 +94,14 @@ def replay(
 def assert_replays(path: str | Path, at: str | CentralSystem, **options: Any) -> None:
     """Replay every connection of a journal, and raise AssertionError with the differences if there are any.
 
-    This turns a recording from the field into a test case. ``at`` and ``options`` are those of `replay`. Lines of the
-    journal that cannot be read are skipped, and logged as warnings. Raises what `read_journal` and `replay` raise.
+    A journal without messages raises it, too: a test of it would test nothing. This turns a recording from the field
+    into a test case. ``at`` and ``options`` are those of `replay`. Lines of the journal that cannot be read are
+    skipped, and logged as warnings. Raises what `read_journal` and `replay` raise.
     """
-    differences = [difference for session in read_journal(path) for difference in replay(session, at, **options)]
+    sessions = read_journal(path)
+    if not sessions:
+        raise AssertionError(f"{path}: it has no messages to replay")
+    differences = [difference for session in sessions for difference in replay(session, at, **options)]
     if differences:
         text = "\n".join(map(str, differences))
         raise AssertionError(f"the central system's messages differ from the journal:\n{text}")

@@ -82,7 +82,7 @@ class HttpRequest:
     secure: bool = False
     """Whether the connection uses TLS."""
     forwarded_for: str | None = None
-    """The client's address from a trusted proxy; None without a trusted proxy (see `Limits.trusted_proxies`)."""
+    """The client's address from a trusted proxy (``trusted_proxies`` of `CentralSystem`); None without one."""
 
     @property
     def client_address(self) -> str:
@@ -162,12 +162,31 @@ def identity_fault(identity: str) -> str | None:
     return None
 
 
+def check_http_version(version: str) -> None:
+    """Check the HTTP version of a request.
+
+    Raises:
+        RefusalError: 505, or 400 for what is no version.
+    """
+    if version != "HTTP/1.1":
+        status = 505 if version.startswith("HTTP/") else 400
+        # Anything else may be a part of the query, after a space in it.
+        shown = repr(version) if _PROTOCOL.fullmatch(version) else f"of {len(version)} characters"
+        raise RefusalError(status, f"unsupported HTTP version {shown}; expected HTTP/1.1")
+
+
 def shown_target(target: str) -> str:
     """Return a request target or URL for a log or an error: without what may hold credentials, and cut.
 
     These are the query, the fragment, and the user and password of a URL.
     """
     return re.split("[?#]", _USERINFO.sub("", target), maxsplit=1)[0][:200]
+
+
+def shown_client(request: HttpRequest) -> str:
+    """Return where a request comes from, for a log: the address and port, or what a trusted proxy tells and its own."""
+    host, port = request.remote_address
+    return f"{host}:{port}" if request.forwarded_for is None else f"{request.forwarded_for} through {host}:{port}"
 
 
 def offered_protocols(request: HttpRequest) -> list[str]:
@@ -257,11 +276,7 @@ def _parse_head(head: bytes, stream: Stream) -> HttpRequest:
     if len(parts) != 3 or not _TOKEN.fullmatch(parts[0]) or not _TARGET.fullmatch(parts[1]):
         raise RefusalError(400, f"invalid HTTP request line: {_shown_line(request_line)}")
     method, target, version = parts
-    if version != "HTTP/1.1":
-        status = 505 if version.startswith("HTTP/") else 400
-        # Anything else may be a part of the query, after a space in it.
-        shown = repr(version) if _PROTOCOL.fullmatch(version) else f"of {len(version)} characters"
-        raise RefusalError(status, f"unsupported HTTP version {shown}; expected HTTP/1.1")
+    check_http_version(version)
     path, _, query = target.partition("?")
     if not path.startswith("/"):
         # The absolute form, which proxies may forward (RFC 9112 §3.2.2).

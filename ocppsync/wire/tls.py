@@ -63,8 +63,8 @@ def server_context(
 
     Raises:
         OSError: a file cannot be read.
-        ValueError: the content of a file is invalid (the text names the file), or there is no certificate, or two
-            certificates have the same type of key.
+        ValueError: the content of a file is invalid (the text names the file), or there is no certificate, or one is
+            not given as a pair of files, or two have the same type of key.
     """
     context = _context(ssl.PROTOCOL_TLS_SERVER)
     if not certificates:
@@ -101,7 +101,7 @@ def client_context(
 
     Raises:
         OSError: a file cannot be read.
-        ValueError: the content of a file is invalid; the text names the file.
+        ValueError: the content of a file is invalid (the text names the file), or ``certificate`` is not a pair.
     """
     context = _context(ssl.PROTOCOL_TLS_CLIENT, ssl.SSLContext if wildcards else _ExactNameContext)
     if ca is None:
@@ -197,6 +197,9 @@ def _context(protocol: int, kind: type[ssl.SSLContext] = ssl.SSLContext) -> ssl.
 
 def _load_certificate(context: ssl.SSLContext, files: CertificateFiles, password: str | bytes | None) -> str:
     """Load a certificate and return the type of its key: ``"RSA"``, ``"EC"`` or ``"other"``."""
+    if isinstance(files, (str, os.PathLike)) or len(files) != 2:
+        # Such as one pair instead of a list of them.
+        raise ValueError(f"a certificate is a pair of files such as ('own.pem', 'own.key'), not {files!r}")
     certificate, key = files
     text = _read(certificate)
     _read(key)

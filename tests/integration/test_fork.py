@@ -103,7 +103,7 @@ def in_child():
     from ocppsync.validation.validators import validator
     assert not point.connected
     found = {name: attempt(use) for name, use in uses.items()}
-    found["repr"] = repr(cs)
+    found["reprs"] = repr(cs), repr(point)
     found["wsgi"] = refused()
     cs.close()
     point.close()
@@ -162,7 +162,7 @@ def test_a_forked_process_is_told_at_once_and_harms_nothing(tmp_path: Path) -> N
     assert found.pop("parent") == [["currentTime"], {"status": "Accepted"}, ["CP1"]]
     assert found.pop("futures") == [{"listVersion": 1}, {"status": "Accepted"}]
     assert found.pop("own") == ["currentTime"]
-    assert found.pop("repr").endswith(f" of process {parent}>")
+    assert all(text.endswith(f" of process {parent}>") for text in found.pop("reprs"))
     assert found.pop("wsgi") == ["503 Service Unavailable"]
     ending = (
         f"in process {parent}, and cannot be used in process {child}, which was forked from it: threads do not survive "

@@ -135,7 +135,7 @@ def test_close_sends_a_close_frame(cs: CentralSystem) -> None:
 
 
 def test_who_has_hung_up_costs_no_hash(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    caplog.set_level(logging.INFO, "ocppsync.wsgi")
+    caplog.set_level(logging.INFO, "ocppsync.server.acceptor")
     passwords = Passwords({}, hasher=functools.partial(hash_password, n=2))
     monkeypatch.setattr("ocppsync.security.passwords._derive", lambda *_: pytest.fail("a hash was made"))
     ours, theirs = socket.socketpair()
@@ -228,6 +228,23 @@ def test_refusals_are_the_same_as_on_the_own_port(
     assert answers[0].header("WWW-Authenticate") == answers[1].header("WWW-Authenticate")
     assert events[0] == events[1]
     assert isinstance(events[0], Refused)
+
+
+def test_a_client_behind_a_trusted_proxy_is_named_as_on_the_own_port(caplog: pytest.LogCaptureFixture) -> None:
+    told = Recorder()
+    data = request(X_Forwarded_For="192.0.2.1")
+    options: dict[str, Any] = {"authorize": lambda http_request, name: 404, "trusted_proxies": ["127.0.0.1"]}
+    with (
+        CentralSystem(0, host="127.0.0.1", observers=[told], **options) as cs,
+        werkzeug(wsgi_app(cs)) as port,
+        dial(port) as web,
+        dial(cs.port) as own,
+    ):
+        assert [web.ask(data).status, own.ask(data).status] == [404, 404]
+        events = told.wait(2)
+    assert [event.remote_address for event in events] == ["192.0.2.1"] * 2
+    assert re.sub(r":\d+", "", caplog.messages[0]).startswith("refused 192.0.2.1 through 127.0.0.1 /CP1 with HTTP 404")
+    assert "2 so far" in caplog.messages[1]
 
 
 def test_the_thread_of_the_request_is_the_reader() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
+import re
 import socket
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 from support import DEADLINE, Recorder, connected, raw, serving
 from wire import PONG, dial, request
 
-from ocppsync import CentralSystem, Limits, QueueFullError, Timeouts
+from ocppsync import CentralSystem, ChargePoint, Limits, QueueFullError, Timeouts
 
 
 def test_without_any_the_defaults_hold() -> None:
@@ -70,6 +72,14 @@ def test_a_timeout_is_a_time(name: str, value: Any) -> None:
 def test_a_timeout_that_has_to_be_there_is_not_none(name: str) -> None:
     with pytest.raises(ValueError, match=name):
         Timeouts(**{name: None})
+
+
+@pytest.mark.parametrize("options", [{"limits": Timeouts()}, {"limits": {"connections": 1}}, {"timeouts": Limits}])
+def test_bounds_of_another_kind_are_no_option(options: dict[str, Any]) -> None:
+    (name,) = options
+    for make in (lambda: CentralSystem(None, **options), lambda: ChargePoint("CP1", url="ws://localhost", **options)):
+        with pytest.raises(TypeError, match=f"{name} must be a {name.title()}"):
+            make()
 
 
 @pytest.mark.parametrize("proxies", [["proxy.example"], ["10.0.0.1/8"], "10.0.0.1", ["10.0.0.0/33"], [""]])
@@ -144,6 +154,28 @@ def test_the_client_behind_a_trusted_proxy_is_the_one_that_counts(caplog: pytest
         ("2001:db8::1", "2001:db8::1"),
     ]
     assert "too many failed authentications of 192.0.2.1" in caplog.text
+
+
+def test_the_log_and_the_events_name_the_client_behind_a_trusted_proxy(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "ocppsync.server")
+    told = Recorder()
+
+    def authorize(http_request: Any, charge_point_id: str) -> Any:
+        return charge_point_id == "CP1" or 404
+
+    with serving(authorize=authorize, trusted_proxies=["127.0.0.1"], observers=[told]) as cs:
+        for client in ("192.0.2.1", "192.0.2.2"):
+            assert ask(cs.port, "/A", X_Forwarded_For=client).status == 404
+        with dial(cs.port) as peer:
+            peer.upgrade("/CP1", X_Forwarded_For="192.0.2.3")
+        told.wait(4)
+    assert [event.remote_address for event in told.items[:3]] == ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
+    lines = [re.sub(r":\d+", "", line) for line in caplog.messages]
+    assert lines[:3] == [
+        "refused 192.0.2.1 through 127.0.0.1 /A with HTTP 404: authorize refused 'A'",
+        "refused 192.0.2.2 through 127.0.0.1 /A with HTTP 404: authorize refused 'A'",  # the first of this client
+        "CP1 connected from 192.0.2.3 through 127.0.0.1 (ocpp1.6)",
+    ]
 
 
 def test_nobody_else_is_believed() -> None:

@@ -146,6 +146,11 @@ def test_a_busy_port_is_reported_in_one_line() -> None:
     assert errors.count("\n") == 1
 
 
+def test_a_journal_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    with Program([*SERVE, "--journal", str(tmp_path)]) as program:
+        assert program.wait() == (1, f"ocppsync: {tmp_path}: Is a directory\n")
+
+
 # What charge points get.
 
 

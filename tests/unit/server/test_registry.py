@@ -379,6 +379,14 @@ def test_one_that_goes_during_a_close_is_not_forgotten_by_time(registry: Registr
     assert not clock.jump()
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_nothing_is_handled_for_those_that_come_before_a_close_or_after_it(registry: Registry, when: str) -> None:
+    if when == "before":
+        registry.record("CP1")
+    registry.drain()
+    assert not registry.record("CP1").share.calls.submit(pytest.fail, "it was handled")
+
+
 # A charge point that connects again and again.
 
 

@@ -67,8 +67,11 @@ def test_a_charge_point_that_connects_after_close_is_not_served(background: Back
     assert told == []
 
 
+@pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize(("far", "code"), [("draining", CloseCode.GOING_AWAY), ("aborting", CloseCode.ABNORMAL)])
-def test_a_charge_point_that_close_did_not_find_is_closed_as_well(background: Background, far: str, code: int) -> None:
+def test_a_charge_point_that_close_did_not_find_is_closed_as_well(
+    background: Background, far: str, code: int, known: bool
+) -> None:
     handled: list[str] = []
     # A close that waited for the thread it is called on would take so long.
     with CentralSystem(None, timeouts=Timeouts(close=DEADLINE)) as cs:
@@ -77,11 +80,12 @@ def test_a_charge_point_that_close_did_not_find_is_closed_as_well(background: Ba
         make_connection = serving._make_connection
 
         def close_meanwhile(*arguments: Any) -> Connection:
-            connection = make_connection(*arguments)
+            # Then the registry knows the charge point before it drains, or only after that.
+            connection = make_connection(*arguments) if known else None
             serving.drain()
             if far == "aborting":
                 serving.close()
-            return connection
+            return connection or make_connection(*arguments)
 
         serving._make_connection = close_meanwhile  # type: ignore[method-assign]
         began = time.monotonic()

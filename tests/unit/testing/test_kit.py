@@ -11,7 +11,15 @@ import pytest
 from support import accept_boots
 
 import ocppsync.testing
-from ocppsync import CallError, CallErrorReceived, CentralSystem, ConnectionLostError, HandshakeError, Limits
+from ocppsync import (
+    CallError,
+    CallErrorReceived,
+    CentralSystem,
+    ConnectionLostError,
+    HandshakeError,
+    HttpRequest,
+    Limits,
+)
 from ocppsync.events import Closed, MessageReceived
 from ocppsync.testing import CentralSystemTestCase, Clock, HandlerErrors, inline
 
@@ -63,6 +71,24 @@ def test_a_test_that_is_right_passes(without_threads: bool) -> None:
 
     result = run(Right)
     assert result.wasSuccessful(), result.failures + result.errors
+
+
+def test_a_charge_point_may_be_behind_a_trusted_proxy() -> None:
+    seen: list[str] = []
+
+    class Proxied(Case):
+        def make_central_system(self) -> CentralSystem:
+            def authorize(http_request: HttpRequest, charge_point_id: str) -> bool:
+                seen.append(http_request.client_address)
+                return True
+
+            return CentralSystem(None, trusted_proxies=["127.0.0.1"], authorize=authorize)
+
+        def runTest(self) -> None:
+            self.charge_point("CP7", headers=[("X-Forwarded-For", "192.0.2.1")])
+
+    assert run(Proxied).wasSuccessful()
+    assert seen == ["192.0.2.1"]
 
 
 def test_the_central_system_is_closed_after_each_test() -> None:

@@ -106,7 +106,9 @@ def test_the_command(journal: Path, capsys: pytest.CaptureFixture[str], tmp_path
         assert shown[0].endswith("the CALLRESULT to BootNotification: interval was 300, is 60")
         assert shown[1] == "1 connection, 11 messages, 1 difference"
         assert main(["replay", str(journal), "--url", url, "--ignore", "interval"]) == 0
-        assert main(["replay", str(journal), "--url", url, "--charge-point", "other"]) == 0
+        capsys.readouterr()
+        assert main(["replay", str(journal), "--url", url, "--charge-point", "other"]) == 1
+        assert capsys.readouterr().err == f"ocppsync: {journal}: it has no messages of 'other' to replay\n"
     assert main(["replay", str(tmp_path / "absent.jsonl")]) == 1
     assert capsys.readouterr().err == f"ocppsync: {tmp_path / 'absent.jsonl'}: No such file or directory\n"
     assert main(["replay", str(journal), "--url", url]) == 1
@@ -289,6 +291,15 @@ def test_a_replay_neither_compares_nor_shows_secrets(tmp_path: Path) -> None:
     with inline(cs := configure("s3cret3", "other")), pytest.raises(AssertionError, match="location was") as caught:
         assert_replays(tmp_path / "wire.jsonl", cs)
     assert "s3cret" not in str(caught.value)
+
+
+def test_a_journal_without_messages_is_no_success(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    journal = tmp_path / "wire.jsonl"
+    journal.write_text("")
+    with pytest.raises(AssertionError, match="no messages to replay"):
+        assert_replays(journal, CentralSystem(None))
+    assert main(["replay", str(journal)]) == 1
+    assert capsys.readouterr().err == f"ocppsync: {journal}: it has no messages to replay\n"
 
 
 def test_a_torn_journal_is_replayed(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -205,6 +205,15 @@ def test_an_invalid_file_is_named_with_the_reason(
         client_context(authority.certificate, certificate=(ec, rsa_key))
 
 
+@pytest.mark.parametrize("certificates", [("own.pem", "own.key"), "own.pem", [("own.pem",)], [Path("own.pem")]])
+def test_certificates_are_pairs_of_files(certificates: Any) -> None:
+    for make in (server_context, ServerTLS):
+        with pytest.raises(ValueError, match=r"a certificate is a pair of files such as \('own.pem', 'own.key'\)"):
+            make(certificates)
+    with pytest.raises(ValueError, match="a pair of files"):
+        client_context(certificate=certificates[0])
+
+
 def test_an_encrypted_key(authority: Authority, tmp_path: Path) -> None:
     from cryptography.hazmat.primitives import serialization
 
