@@ -177,7 +177,9 @@ class Requester:
         Raises:
             RuntimeError: the thread would wait for itself, or for a thread of another process.
         """
-        self.check_process(future)
+        # On the way of each request, so without a call.
+        if self._process != os.getpid():
+            self.check_process(future)
         if threading.get_ident() in (self.reader, self._context.timer.thread_id):
             raise RuntimeError(f"cannot wait for the answer to {future.call.action}: {self.why_not_wait()}")
         self._context.share.others.before_wait(future)
