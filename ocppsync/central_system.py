@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import RequestTimeoutError
 from .events import Observer, observed_by
+from .faults.log_lines import log_line
 from .lenient import Lenient, Validation
 from .limits import Limits, Timeouts, bounds
 from .methods import CentralSystemHandler, CentralSystemMethods
@@ -328,8 +329,9 @@ class CentralSystem(CentralSystemMethods):
             for step in (functools.partial(self._stop, server, grace), self._close_journal):
                 try:
                     step()
-                except Exception:
-                    _logger.exception("a fault while closing; the rest is closed all the same")
+                except Exception as error:
+                    text = "a fault while closing; the rest is closed all the same"
+                    log_line(_logger, logging.ERROR, text, error=error)
         finally:
             self._state = CentralSystemState.CLOSED
             self._closed.set()
@@ -341,7 +343,7 @@ class CentralSystem(CentralSystemMethods):
             executor = server.context.executor
             server.drain()
             if not executor.wait_idle(grace):
-                _logger.warning("handlers still run after %g s; their answers are lost", grace)
+                log_line(_logger, logging.WARNING, "handlers still run after %g s; their answers are lost", grace)
             server.close()
             executor.close(0.0 if executor.owns_this_thread else 1.0)
             server.context.timer.close()

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from .errors import HandshakeError
 from .events import Observer, observed_by
+from .faults.log_lines import log_line
 from .lenient import Lenient, Validation
 from .limits import Limits, Timeouts, bounds
 from .methods import ChargePointHandler, ChargePointMethods
@@ -36,7 +37,7 @@ from .threads.timer import Timer
 from .validation.catalogue import COMPRESSED_BY_DEFAULT, SUBPROTOCOLS, Version
 from .vendor import VendorAction
 from .wire.endpoint import Endpoint, open_websocket
-from .wire.http import basic_authorization, shown_target
+from .wire.http import basic_authorization, check_headers, shown_target
 from .wire.transport import CloseCode, check_close_code
 from .wire.websocket import WebSocket
 
@@ -127,6 +128,7 @@ class ChargePoint(ChargePointMethods):
     ) -> None:
         check_protocols(protocols, default_protocol)
         check_whole(handler_threads=handler_threads)
+        check_headers(headers)
         self.charge_point_id = charge_point_id
         self._endpoint = Endpoint(url, charge_point_id)
         self._headers = tuple(headers)
@@ -380,13 +382,13 @@ class ChargePoint(ChargePointMethods):
         # Ends with the connection.
         try:
             connection.run()
-        except BaseException:
-            text = "%s: the reader failed"
-            _logger.exception(text, self.charge_point_id, extra=connection.log_fields)
+        except BaseException as error:
+            text, fields = "%s: the reader failed", connection.log_fields
+            log_line(_logger, logging.ERROR, text, self.charge_point_id, error=error, extra=fields)
         finally:
             self._forget(connection)
-            text = "%s: the connection ended (close code %s)"
-            _logger.info(text, self.charge_point_id, connection.close_code, extra=connection.log_fields)
+            text, fields = "%s: the connection ended (close code %s)", connection.log_fields
+            log_line(_logger, logging.INFO, text, self.charge_point_id, connection.close_code, extra=fields)
 
     # Implements ChargePointMethods.
 

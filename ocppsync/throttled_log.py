@@ -9,6 +9,7 @@ import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 
+from .faults.log_lines import log_line
 from .faults.printable import printable, shown, shown_all
 
 __all__ = ["LogThrottle", "ThrottledLog", "is_power_of_two"]
@@ -81,7 +82,7 @@ class LogThrottle:
         args = shown_all(args)
         if error is not None and (cut := _shortened_traceback(error)) is not None:
             text, args, error = f"{text}\n%s", (*args, cut), None
-        logger.log(level, text, *args, exc_info=error, extra=extra)
+        log_line(logger, level, text, *args, error=error, extra=extra)
 
     def due(self, who: str, kind: Hashable) -> int:
         """Count what a peer has caused; return how many there were, or 0 if this one is not to be logged."""

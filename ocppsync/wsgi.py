@@ -10,6 +10,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -22,6 +23,7 @@ from .wire.http import (
     HttpRequest,
     RefusalError,
     check_http_version,
+    path_of,
     refusal_parts,
     refusal_response,
 )
@@ -56,6 +58,7 @@ def wsgi_app(central_system: CentralSystem) -> WSGIApplication:
     def application(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         request = client_address_of(central_system).add_to(_http_request(environ))
         try:
+            request = replace(request, path=path_of(request.path))
             sock = _socket_of(environ)
             check_http_version(environ["SERVER_PROTOCOL"])
             _start(central_system)
@@ -126,6 +129,11 @@ class _Handover(Iterator[bytes]):
         admitted, self._admitted = self._admitted, None
         if admitted is not None:
             admitted.slot.release()
+
+    def __del__(self) -> None:
+        # A framework may drop a response and answer with another: Flask does if a function of `after_request` fails.
+        if self._admitted is not None:
+            self._admitted.slot.abandon()
 
 
 class Mount:
@@ -241,7 +249,7 @@ def _target(environ: Environ) -> str:
         return str(raw)
     path = f"{environ.get('SCRIPT_NAME', '')}{environ.get('PATH_INFO', '')}".encode("latin-1")
     query = environ.get("QUERY_STRING", "")
-    return f"{quote(path)}?{query}" if query else quote(path)
+    return f"{quote(path) or '/'}?{query}"
 
 
 def _refuse(refusal: RefusalError, start_response: StartResponse) -> Iterable[bytes]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..clock import utc_now
+from ..faults.log_lines import log_line
 from ..json_text import write
 from ..throttled_log import is_power_of_two
 
@@ -71,13 +72,11 @@ class LineFile:
         if not missing or not is_power_of_two(outages):
             return
         if fault is None:
-            _logger.warning("%s is written again; %d lines were lost, %d in all", self._path, missing, lost)
+            what = "%s is written again; %d lines were lost, %d in all"
+            log_line(_logger, logging.WARNING, what, self._path, missing, lost)
         elif missing == 1:
-            _logger.error(
-                "%s cannot be written: %s; lines are lost until it can be; make room or change the path",
-                self._path,
-                fault.strerror or fault,
-            )
+            what = "%s cannot be written: %s; lines are lost until it can be; make room or change the path"
+            log_line(_logger, logging.ERROR, what, self._path, fault.strerror or fault)
 
     def close(self) -> None:
         """Close the file, and log how many lines were lost at last; a later line opens it again."""
@@ -85,9 +84,8 @@ class LineFile:
             self._close()
             missing = self._missing
         if missing:
-            _logger.error(
-                "%s was closed while it could not be written; its last %d lines are lost", self._path, missing
-            )
+            what = "%s was closed while it could not be written; its last %d lines are lost"
+            log_line(_logger, logging.ERROR, what, self._path, missing)
 
     # With the lock. After every fault the file is closed: the path may lead elsewhere when it is opened again.
 

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from ..errors import CallErrorReceived, OCPPRequestError
 from ..faults.interrupts import raise_interrupt
+from ..faults.log_lines import log_line
 from ..request import ConnectionMetadata
 from ..rpc.registration import OutcomeListener
 from ..server.admission import Credentials
@@ -172,6 +173,8 @@ class SecurityProfiles:
         hashed, fault = self._check_password(request, charge_point_id, version, has_gone)
         # Without a password on ws, it counts as profile 1: the charge point may send its password next.
         offered = max(profile, 1)
+        # Again: the wait may have been long, and another connection have reached a higher profile.
+        minimum = max(minimum, self._reached(charge_point_id))
         if offered < minimum:
             fault = f"security profile {offered} is not enough: {charge_point_id!r} needs at least {minimum}"
         if fault is not None:
@@ -251,7 +254,8 @@ class SecurityProfiles:
                 return  # the thread that reports a lower profile now reports this one next
             self._notifying.add(charge_point_id)
         while profile:
-            _logger.info("%s has reached security profile %d; lower ones are refused", charge_point_id, profile)
+            text = "%s has reached security profile %d; lower ones are refused"
+            log_line(_logger, logging.INFO, text, charge_point_id, profile)
             if self._on_profile_raised is not None:
                 run_logged(self._on_profile_raised, charge_point_id, profile)
             profile = self._next_to_report(profile, charge_point_id)
@@ -348,7 +352,7 @@ def _apply_outcome(
             password.defer()
         if verdict == "unknown":
             text = "unknown whether %s accepted its new password; the previous one is valid until it uses the new one"
-            _logger.warning(text, charge_point_id)
+            log_line(_logger, logging.WARNING, text, charge_point_id)
 
 
 def _verdict(change: PasswordChange, outcome: Any) -> Verdict:

@@ -127,11 +127,11 @@ class Acceptor:
         except BaseException:
             sock.close()
             raise
-        if not self._begin_handshake(stream):
-            _reject_excess(stream, plain=self._ssl_context is None)
-            return None
         upgraded = None
         try:
+            if not self._begin_handshake(stream):
+                _reject_excess(stream, plain=self._ssl_context is None)
+                return None
             upgraded = self._handshake(stream, deadline)
         finally:
             if upgraded is None:
@@ -286,7 +286,6 @@ def _reject_excess(stream: Stream, *, plain: bool) -> None:
         if plain:
             stream.buffer(refusal_response(RefusalError(503, "too many handshakes", [("Retry-After", "30")])))
             stream.flush_nowait()
-    stream.close()
 
 
 def _tls_error_text(error: ssl.SSLError) -> str:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Iterator
+from queue import Empty, SimpleQueue
 
 from ..limits import Limits
 from ..wire.addresses import rate_limit_key
@@ -38,15 +39,20 @@ class Slot:
         number: the number of the connection, counted from 1 for each central system.
     """
 
-    def __init__(self, number: int, release: Callable[[], object]) -> None:
+    def __init__(self, number: int, release: Callable[[], object], abandoned: SimpleQueue[Slot]) -> None:
         self.number = number
         self._release: Callable[[], object] | None = release
+        self._abandoned = abandoned
 
     def release(self) -> None:
         """Free the slot; a second call does nothing. Not safe to call from two threads at once."""
         release, self._release = self._release, None
         if release is not None:
             release()
+
+    def abandon(self) -> None:
+        """Have the slot freed before the next one is given; for a destructor, which must not wait for a lock."""
+        self._abandoned.put(self)
 
 
 class ConnectionLimiter:
@@ -64,6 +70,8 @@ class ConnectionLimiter:
         self._by_peer: Counter[Hashable] = Counter()  # open connections
         self._total = 0
         self._last_number = 0
+        # Slots to be freed, without the lock: Python may run a destructor while the same thread holds it.
+        self._abandoned: SimpleQueue[Slot] = SimpleQueue()
         self._failures: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()  # how many, counted at which time
         self._pending: Counter[Hashable] = Counter()  # authentications in progress
         self._proven: OrderedDict[Hashable, None] = OrderedDict()  # longest ago first
@@ -78,6 +86,9 @@ class ConnectionLimiter:
             RefusalError: 503, a limit is reached.
         """
         limits, peer = self._limits, rate_limit_key(address)
+        with contextlib.suppress(Empty):
+            while True:
+                self._abandoned.get_nowait().release()
         with self._lock:
             if _at_limit(limits.connections, self._total):
                 _refuse(f"there are {limits.connections} connections already")
@@ -87,7 +98,7 @@ class ConnectionLimiter:
             self._total += 1
             self._last_number += 1
             number = self._last_number
-        return Slot(number, lambda: self._release(peer))
+        return Slot(number, lambda: self._release(peer), self._abandoned)
 
     def _release(self, peer: str) -> None:
         with self._lock:

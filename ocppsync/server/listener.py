@@ -10,6 +10,7 @@ import socket
 import threading
 from collections.abc import Callable
 
+from ..faults.log_lines import log_line
 from ..throttled_log import LogThrottle, is_power_of_two
 
 _logger = logging.getLogger(__name__)
@@ -84,7 +85,8 @@ class Listener:
                 failures += 1
                 if is_power_of_two(failures):
                     # Do not fill the log while the error persists.
-                    _logger.error("cannot accept connections (%d failures in a row): %s", failures, error)
+                    text = "cannot accept connections (%d failures in a row): %s"
+                    log_line(_logger, logging.ERROR, text, failures, error)
                 pause.poll(_PAUSE * 1000)
                 continue
             failures = 0

@@ -19,7 +19,7 @@ from ..rpc.local_end import LocalEnd
 from ..rpc.registration import CentralSystemPolicy, MessagePolicy
 from ..threads.pool import Workers
 from ..threads.stuck_handlers import StuckHandlerDetector
-from ..threads.timer import Timer
+from ..threads.timer import Timer, TimerHandle
 from ..throttled_log import ThrottledLog
 from ..validation.catalogue import SUBPROTOCOLS
 from ..wire.http import DisconnectedError, HttpRequest, RefusalError, send_refusal, shown_client
@@ -220,11 +220,7 @@ class ConnectionServer:
 
     def _open_and_run(self, admitted: AdmittedRequest, transport: Transport) -> None:
         threading.current_thread().name = f"ocppsync-reader-{admitted.charge_point_id}"
-        if self._state is not ServingState.OPEN:
-            # `close()` began during authorization.
-            transport.abort()
-            transport.release()
-            return
+        self._check_open()
         subprotocol = admitted.decision.subprotocol
         if subprotocol is None:
             admitted.end_handshake()
@@ -235,9 +231,19 @@ class ConnectionServer:
         self._registry.check_newest(admitted.charge_point_id, admitted.slot.number)
         connection = self._make_connection(transport, admitted, SUBPROTOCOLS[subprotocol])
         # Again: they may have been slow too. From here on nothing waits for the application.
+        self._check_open()
         _check_presence(transport)
         admitted.end_handshake()
         self._run(connection, transport, admitted)
+
+    def _check_open(self) -> None:
+        """Check that this server is not being closed, which may have begun while the application was asked.
+
+        Raises:
+            DisconnectedError: it is, or was.
+        """
+        if self._state is not ServingState.OPEN:
+            raise DisconnectedError("the central system is closing")
 
     def _make_connection(self, transport: Transport, admitted: AdmittedRequest, version: str) -> Connection:
         server, credentials = self.context, admitted.decision.credentials
@@ -299,13 +305,16 @@ class ConnectionServer:
         # J16 §3.2: complete the handshake without naming a subprotocol, then close at once.
         text = "%s and the central system have no common subprotocol; closing the connection"
         self._log(admitted, text, level=logging.WARNING)
-        transport.on_closing = lambda: self.context.timer.call_later(self._close_timeout, transport.abort)
+        timer, appointments = self.context.timer, list[TimerHandle]()
+        transport.on_closing = lambda: appointments.append(timer.call_later(self._close_timeout, transport.abort))
         try:
             transport.open()
             transport.close(CloseCode.PROTOCOL_ERROR, "no common subprotocol")
             while transport.receive() is not None:
                 pass
         finally:
+            for appointment in appointments:
+                appointment.cancel()  # it would keep the connection in memory
             transport.release()
 
     def _log(

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from ..answers import Answer, ChargePointAnswers, ChargingStationAnswers
 from ..charge_point import ChargePoint
 from ..errors import CallErrorReceived, OCPPError, OCPPRequestError
+from ..faults.log_lines import log_line
 from ..options import check_positive
 from ..request import Request, RequestMetadata
 from ..rpc.requester import not_connected
@@ -290,7 +291,7 @@ class SimulatedChargePoint:
             except (OCPPError, RuntimeError) as error:
                 # RuntimeError: closed between two steps.
                 if not self._stopping:
-                    _logger.warning("%s: %s; retrying", self.charge_point_id, error)
+                    log_line(_logger, logging.WARNING, "%s: %s; retrying", self.charge_point_id, error)
                 if isinstance(error, CallErrorReceived) and error.code == "SecurityError":
                     self.answers.registered = False  # it has to boot again: J16 table 7
             wait = _MIN_WAIT * 2 ** min(failures, _MAX_DOUBLINGS) + self._random.uniform(0, _MIN_WAIT)

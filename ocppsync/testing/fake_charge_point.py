@@ -24,7 +24,7 @@ from ..rpc.frame_codec import FrameCodec
 from ..rpc.requester import request_error
 from ..validation.catalogue import Version, unknown_action
 from ..wire.endpoint import Endpoint
-from ..wire.http import basic_authorization
+from ..wire.http import basic_authorization, check_headers
 from ..wire.transport import CloseCode, TransportClosedError, check_close_code
 from .links import Link, link_in_memory, link_over_socket
 from .memory import MemoryTransport
@@ -81,6 +81,7 @@ class FakeChargePoint:
         if over == "socket" and cs.port is None:
             raise ValueError('over="socket" needs a central system with a port')
         self._endpoint = Endpoint(f"ws://127.0.0.1:{cs.port or 80}{path}", charge_point_id)
+        check_headers(headers)
         self._headers = [*headers, *basic_authorization(charge_point_id, password)]
         self._codec = FrameCodec(version)
         self._catalogue = local_end_of(cs).message_sets.messages(version).catalogue

@@ -97,8 +97,8 @@ class BoundedExecutor:
                 function, args = self._waiting.pop(0)
             try:
                 function(*args)
-            except BaseException:
-                log_failure(function)
+            except BaseException as error:
+                log_failure(function, error)
             with self._lock:
                 if not self._waiting:
                     self._running -= 1

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Protocol
 
+from ..faults.log_lines import log_line
 from .callables import name_of
 
 _logger = logging.getLogger(__name__)
@@ -113,8 +114,8 @@ class HandlerPool:
             self._since[this] = time.monotonic()
             try:  # as run_logged does it, one call less for each task
                 function(*args)
-            except BaseException:
-                log_failure(function)
+            except BaseException as error:
+                log_failure(function, error)
             del self._since[this]
             # Release the task's objects before waiting for the next one.
             del task, function, args
@@ -169,13 +170,14 @@ def run_logged(function: Callable[..., object], *args: Any) -> None:
     """Call ``function(*args)``; log any exception and swallow it."""
     try:
         function(*args)
-    except BaseException:
-        log_failure(function)
+    except BaseException as error:
+        log_failure(function, error)
 
 
-def log_failure(function: Callable[..., object]) -> None:
-    """Log the exception that ``function`` raised and that is handled now.
+def log_failure(function: Callable[..., object], error: BaseException) -> None:
+    """Log the exception that ``function`` raised.
 
     Not only an `Exception`: a handler that calls ``sys.exit()`` must not end a thread of the pool.
     """
-    _logger.exception("%s failed on thread %s", name_of(function), threading.current_thread().name)
+    text, thread = "%s failed on thread %s", threading.current_thread().name
+    log_line(_logger, logging.ERROR, text, name_of(function), thread, error=error)

@@ -9,6 +9,7 @@ import traceback
 from itertools import islice
 from typing import NamedTuple
 
+from ..faults.log_lines import log_line
 from ..faults.printable import shown
 from ..throttled_log import LogThrottle
 from .pool import Workers
@@ -95,7 +96,8 @@ class StuckHandlerDetector:
         since = self._pool.stuck_since
         stuck = since is not None and self._timer.now() - since > self._stuck_after
         if stuck and not self._told and self._throttle.due("", "busy"):
-            _logger.warning("all handler threads are busy for %g s: %s", self._stuck_after, self._described())
+            text = "all handler threads are busy for %g s: %s"
+            log_line(_logger, logging.WARNING, text, self._stuck_after, self._described())
         self._told = stuck
         self.start()
 

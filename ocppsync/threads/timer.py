@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from ..faults.log_lines import log_line
 from .aside import Aside
 from .callables import name_of
 
@@ -50,9 +51,9 @@ class TimerHandle:
         function, args = task
         try:
             function(*args)
-        except BaseException:
+        except BaseException as error:
             # SystemExit too: all other appointments depend on this thread.
-            _logger.exception("%s failed in the timer", name_of(function))
+            log_line(_logger, logging.ERROR, "%s failed in the timer", name_of(function), error=error)
 
 
 class Timer:

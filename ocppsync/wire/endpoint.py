@@ -58,6 +58,7 @@ def _split(url: str) -> SplitResult | None:
     try:
         parts = urlsplit(url)
         is_valid = parts.scheme in ("ws", "wss") and not parts.fragment and parts.port != 0
+        (parts.hostname or "").encode("idna")  # as `socket` does: an empty label, or one that is too long
     except ValueError:
         return None
     return parts if is_valid else None
@@ -125,7 +126,7 @@ def _open_stream(
     on_data: Callable[[bytes], object] | None,
 ) -> Stream:
     try:
-        sock = socket.create_connection((endpoint.host, endpoint.port), timeout=max(0.001, deadline - time.monotonic()))
+        sock = _open_socket(endpoint.host, endpoint.port, deadline)
     except OSError as error:
         raise HandshakeError(f"cannot connect to {endpoint.host}:{endpoint.port}: {error}") from error
     try:
@@ -139,9 +140,36 @@ def _open_stream(
             on_data=on_data,
         )
         stream.handshake(deadline)
-    except OSError as error:
+    except BaseException as error:
         sock.close()
+        if not isinstance(error, OSError):
+            raise  # such as Ctrl-C
         what = "TLS handshake" if endpoint.secure else "connection"
         reason = server_fault(error) or str(error)
         raise HandshakeError(f"the {what} with {endpoint.host}:{endpoint.port} failed: {reason}") from error
     return stream
+
+
+def _open_socket(host: str, port: int, deadline: float) -> socket.socket:
+    """Connect to the first address of a host that answers.
+
+    Not by `socket.create_connection`, which gives each address the whole time: here they share it.
+
+    Raises:
+        OSError: none answers, or there is none; the error is that of the last one.
+    """
+    addresses = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+    last: OSError | None = None
+    for index, (family, kind, protocol, _, address) in enumerate(addresses):
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.settimeout(max(0.001, (deadline - time.monotonic()) / (len(addresses) - index)))
+            sock.connect(address)
+        except BaseException as error:
+            sock.close()
+            if not isinstance(error, OSError):
+                raise
+            last = error
+        else:
+            return sock
+    raise last or OSError("the host has no address")

@@ -277,22 +277,30 @@ def _parse_head(head: bytes, stream: Stream) -> HttpRequest:
         raise RefusalError(400, f"invalid HTTP request line: {_shown_line(request_line)}")
     method, target, version = parts
     check_http_version(version)
-    path, _, query = target.partition("?")
-    if not path.startswith("/"):
-        # The absolute form, which proxies may forward (RFC 9112 §3.2.2).
-        scheme, separator, rest = path.partition("://")
-        if not separator or scheme.lower() not in {"http", "https", "ws", "wss"}:
-            raise RefusalError(400, f"no path in the request line: {shown_target(target)!r}")
-        path = "/" + rest.partition("/")[2]
+    target, _, query = target.partition("?")
     return HttpRequest(
         method=method,
-        path=path,
+        path=path_of(target),
         query=query,
         headers=Headers(tuple(_parse_field(line, number) for number, line in enumerate(lines, 2))),
         remote_address=stream.remote_address,
         peer_certificate=stream.peer_certificate,
         secure=stream.secure,
     )
+
+
+def path_of(target: str) -> str:
+    """Return the path of a request target without its query; it may be a URL, as proxies forward it (RFC 9112 §3.2.2).
+
+    Raises:
+        RefusalError: 400, it is neither.
+    """
+    if target.startswith("/"):
+        return target
+    scheme, separator, rest = target.partition("://")
+    if not separator or scheme.lower() not in {"http", "https", "ws", "wss"}:
+        raise RefusalError(400, f"no path in the request line: {shown_target(target)!r}")
+    return "/" + rest.partition("/")[2]
 
 
 def _shown_line(line: str) -> str:
@@ -346,6 +354,16 @@ def send_refusal(stream: Stream, refusal: RefusalError) -> bool:
         return False
     stream.linger()
     return True
+
+
+def check_headers(headers: Sequence[tuple[str, str]]) -> None:
+    """Raise ValueError if one of these headers cannot be sent; its text shows no value, which may be a token."""
+    for number, (name, value) in enumerate(headers):
+        if not isinstance(name, str) or not _TOKEN.fullmatch(name):
+            raise ValueError(f"headers[{number}] has no valid name: expected letters, digits and hyphens")
+        if not isinstance(value, str) or not _FIELD_VALUE.fullmatch(value) or value != value.strip(" \t"):
+            text = "expected text in ISO 8859-1 without line ends, and without spaces at its ends"
+            raise ValueError(f"headers[{number}]: the value of {name[:50]!r} cannot be sent: {text}")
 
 
 def basic_authorization(user: str, password: str | bytes | None) -> list[tuple[str, str]]:

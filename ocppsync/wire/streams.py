@@ -120,7 +120,7 @@ class Stream:
         return has_ended(self._socket)
 
     def set_read_timeout(self, seconds: float | None) -> None:
-        """Let `recv` raise TimeoutError after this many seconds; None: no timeout."""
+        """Let each `recv` raise TimeoutError after this many seconds; None: no timeout."""
         self._socket.settimeout(seconds)
 
     def recv(self, size: int) -> bytes:
@@ -326,6 +326,7 @@ class TLSStream(Stream):
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls_lock = threading.Lock()  # one thread calls the TLS engine; never held over I/O
+        self._read_timeout: float | None = None
         self._tls = context.wrap_bio(
             self._incoming, self._outgoing, server_side=server_hostname is None, server_hostname=server_hostname
         )
@@ -361,6 +362,11 @@ class TLSStream(Stream):
                 self._push_tls()
                 return
 
+    def set_read_timeout(self, seconds: float | None) -> None:
+        """Let each `recv` raise TimeoutError after so many seconds, whatever has come until then; None: no timeout."""
+        self._read_timeout = seconds
+        super().set_read_timeout(seconds)
+
     def _feed(self, size: int, deadline: float | None = None) -> None:
         if deadline is not None:
             remaining = deadline - time.monotonic()
@@ -375,6 +381,8 @@ class TLSStream(Stream):
                 self._incoming.write_eof()
 
     def _receive(self, size: int) -> bytes:
+        # One for all reads from the socket: a peer may send a record a byte at a time, or many without any data.
+        deadline = None if self._read_timeout is None else time.monotonic() + self._read_timeout
         while True:
             try:
                 with self._tls_lock:
@@ -382,7 +390,7 @@ class TLSStream(Stream):
             except ssl.SSLWantReadError:
                 # The engine has read everything; only now is its own answer to that sent.
                 self._push_tls()
-                self._feed(max(size, 16384))
+                self._feed(max(size, 16384), deadline)
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
                 return b""
 

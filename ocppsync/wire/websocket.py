@@ -90,8 +90,8 @@ class WebSocket:
         self._is_lent = False
         self._discarding = False
         self._ended = False
-        # Frames enter the stream in the order in which they were made, and one thread calls wsproto. Guards the two
-        # three below. Never held over I/O.
+        # Frames enter the stream in the order in which they were made, and one thread calls wsproto. Guards the three
+        # below. Never held over I/O.
         self._frame_lock = threading.Lock()
         self._handshake_answer = answer
         self._closing = False

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from bystander import besieged, heartbeat
 from certificates import Authority
 from support import Recorder
-from wire import DEADLINE, TEXT, Peer, dial, frame, request
+from wire import DEADLINE, TEXT, Peer, accept, dial, frame, listening, request
 
-from ocppsync import CentralSystem, ChargePoint, Limits
+from ocppsync import CentralSystem, ChargePoint, HandshakeError, Limits
 from ocppsync.central_system import Timeouts, server_of
 from ocppsync.wire.transport import Transport
 
@@ -101,6 +103,80 @@ def test_slow_tls_handshakes_hold_up_nobody(authority: Authority, caplog: pytest
         for peer in peers:
             peer.wait_for_end()
             peer.sock.close()
+
+
+class Dripping:
+    """A TLS connection to a server, or from a client, that sends its next record a byte at a time.
+
+    Args:
+        peer: the bare connection.
+        context: for the TLS handshake.
+        server: whether it is the server's end.
+    """
+
+    def __init__(self, peer: Peer, context: ssl.SSLContext, *, server: bool = False) -> None:
+        self._peer = peer
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        name = None if server else "localhost"
+        self._engine = context.wrap_bio(self._incoming, self._outgoing, server_side=server, server_hostname=name)
+        while True:
+            try:
+                self._engine.do_handshake()
+            except ssl.SSLWantReadError:
+                peer.send(self._outgoing.read())
+                self._incoming.write(peer.sock.recv(65536))
+            else:
+                break
+        peer.send(self._outgoing.read())
+
+    def send(self, data: bytes) -> None:
+        """Write a whole record."""
+        self._engine.write(data)
+        self._peer.send(self._outgoing.read())
+
+    def drip(self, ended: Callable[[], bool]) -> None:
+        """Write the bytes of a record until ``ended`` says so; the record is never complete."""
+        self._engine.write(bytes(16_000))
+        record, deadline = self._outgoing.read()[:-1], time.monotonic() + DEADLINE
+        with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+            for byte in record:
+                assert time.monotonic() < deadline, "the other end reads for ever"
+                self._peer.send(bytes([byte]))
+                if ended():
+                    return
+                time.sleep(0.02)
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /attacker HTTP/1.1\r\n\r\n"], ids=["request", "after a refusal"])
+def test_a_record_that_is_never_complete_ends_the_handshake(
+    authority: Authority, caplog: pytest.LogCaptureFixture, sent: bytes
+) -> None:
+    """Each of its bytes comes in time, so the time for all of them has to be limited."""
+    with besieged(caplog, timeouts=Timeouts(handshake=0.5), **secure(authority)) as siege, dial(siege.port) as peer:
+        attacker = Dripping(peer, authority.client_context())
+        if sent:
+            attacker.send(sent)
+        attacker.drip(lambda: False)
+
+
+def test_a_server_whose_record_is_never_complete(authority: Authority) -> None:
+    ended = threading.Event()
+
+    def serve(listener: socket.socket) -> None:
+        with accept(listener) as peer:
+            Dripping(peer, authority.server_context(), server=True).drip(ended.is_set)
+
+    with listening() as listener:
+        server = threading.Thread(target=serve, args=(listener,))
+        server.start()
+        port = listener.getsockname()[1]
+        cp = ChargePoint("CP1", url=f"wss://localhost:{port}", ssl_context=authority.client_context())
+        try:
+            with pytest.raises(HandshakeError, match="did not answer the handshake in time"):
+                cp.connect(timeout=0.5)
+        finally:
+            ended.set()
+            server.join(2 * DEADLINE)
 
 
 def test_slow_tls_handshakes_are_limited_too(authority: Authority, caplog: pytest.LogCaptureFixture) -> None:

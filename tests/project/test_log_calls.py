@@ -15,6 +15,7 @@ METHODS = frozenset({"debug", "info", "warning", "error", "exception", "critical
 
 DIRECT = {
     "throttled_log.LogThrottle.log": "the throttle itself",
+    "faults.log_lines.log_line": "for all of these",
     "central_system.CentralSystem._close": "once in its life",
     "central_system.CentralSystem._stop": "once in its life",
     "recording.line_file.LineFile.append": "once when the journal can be written again or not any more",
@@ -35,6 +36,8 @@ DIRECT = {
 
 
 def is_log_call(node: ast.AST) -> bool:
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "log_line":
+        return True
     if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or node.func.attr not in METHODS:
         return False
     return ast.unparse(node.func.value) in {"_logger", "logger", "self._logger"}
@@ -61,4 +64,5 @@ def test_only_these_functions_log_without_the_throttle() -> None:
 def test_what_is_found() -> None:
     method = "class A:\n    def f(self):\n        _logger.info('x')\n"
     function = "def g():\n    throttle.log(_logger, 'x')\n    self._logger.log(1, 'x')\n"
-    assert list(direct_calls(ast.parse(method + function), "m")) == ["m.A.f", "m.g"]
+    line = "def h():\n    log_line(_logger, 1, 'x')\n"
+    assert list(direct_calls(ast.parse(method + function + line), "m")) == ["m.A.f", "m.g", "m.h"]

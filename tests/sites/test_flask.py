@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import logging
 import signal
 import threading
 from collections.abc import Iterator
@@ -11,10 +13,10 @@ from typing import Any
 import flask
 import pytest
 from site_servers import ask, gunicorn, port_of, werkzeug
-from support import BOOT, DEADLINE, accept_boots
+from support import BOOT, DEADLINE, accept_boots, wait_until
 from wire import dial, request
 
-from ocppsync import CentralSystem, ChargePoint
+from ocppsync import CentralSystem, ChargePoint, Limits
 from ocppsync.flask import ocpp_blueprint
 
 
@@ -89,6 +91,36 @@ def test_the_flask_request_ends_before_the_connection(cs: CentralSystem, app: fl
         peer.upgrade("/ocpp/CP1")
         assert over.wait(DEADLINE)
         assert cs.charge_points == ["CP1"]
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_response_that_the_site_replaces_occupies_no_slot(
+    app: flask.Flask, caplog: pytest.LogCaptureFixture, *, fails: bool
+) -> None:
+    # pytest keeps what is logged, and with a traceback the response.
+    caplog.set_level(logging.CRITICAL + 1, app.logger.name)
+
+    @app.after_request
+    def replace(response: flask.Response) -> Any:
+        if flask.request.path != "/other/CP1":
+            return response
+        if fails:
+            raise RuntimeError
+        return flask.Response("no", 403)
+
+    with CentralSystem(None, limits=Limits(connections=1)) as cs:
+        app.register_blueprint(ocpp_blueprint(cs, "other"), url_prefix="/other")
+        with werkzeug(app) as port:
+            for _ in range(2):
+                with dial(port) as peer:
+                    assert peer.ask(request("/other/CP1")).status == (500 if fails else 403)
+
+            def connects() -> bool:
+                gc.collect()  # a traceback may hold the response
+                with dial(port) as peer:
+                    return peer.ask(request("/other/CP2")).status == 101
+
+            wait_until(connects)
 
 
 def test_the_debugger_ignores_the_end_of_a_connection(

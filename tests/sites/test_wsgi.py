@@ -262,6 +262,28 @@ def test_the_thread_of_the_request_is_the_reader() -> None:
     assert reading.wait() == serving.wait()
 
 
+def test_a_request_for_a_whole_url_is_one_for_its_path() -> None:
+    """As a proxy may write it (RFC 9112 §3.2.2), and as the central system's own port reads it."""
+    paths = Recorder()
+
+    def authorize(http_request: Any, name: str) -> bool:
+        paths(http_request.path)
+        return True
+
+    with CentralSystem(None, authorize=authorize) as cs:
+        application: Any = wsgi_app(cs)
+
+        def raw(environ: Any, start_response: Any) -> Any:
+            # gunicorn's name for what the request line held.
+            return application({**environ, "RAW_URI": environ["HTTP_TARGET"]}, start_response)
+
+        with werkzeug(raw) as port:
+            for target, status in (("http://host/ocpp/CP1?x=1", 101), ("http://host", 404), ("ftp://host/CP1", 400)):
+                with dial(port) as peer:
+                    assert peer.ask(request(target=target)).status == status
+    assert paths.items == ["/ocpp/CP1"]
+
+
 def test_the_identity_may_come_from_elsewhere() -> None:
     def identify(http_request: Any) -> str | None:
         return http_request.query.removeprefix("id=") or None

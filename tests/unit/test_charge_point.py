@@ -15,6 +15,7 @@ from support import BOOT, DEADLINE, Recorder, WatchedLock, accept_boots, connect
 
 from ocppsync import (
     CallErrorReceived,
+    CentralSystem,
     ChargePoint,
     ConnectionLostError,
     HandshakeError,
@@ -30,6 +31,7 @@ from ocppsync.rpc.connection import Connection
 from ocppsync.rpc.engine import Engine
 from ocppsync.rpc.message_sets import MessageSets
 from ocppsync.rpc.requester import Requester
+from ocppsync.testing import FakeChargePoint
 from ocppsync.threads.bounded import BoundedExecutor
 from ocppsync.wire.websocket import WebSocket
 
@@ -164,6 +166,28 @@ def test_bad_options_are_named() -> None:
         ChargePoint("CP1", protocols=["ocpp3"])
     with pytest.raises(ValueError, match="timeout"):
         ChargePoint("CP1").connect(timeout=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Authorization", "Bearer s3cr3t\n"),  # as read from a file
+        ("Authorization", "Bearer s3cr3t\r\nX: y"),
+        ("Authorization", " s3cr3t"),
+        ("Authorization", "s3cr3t \u20ac"),
+        ("Authorization", b"s3cr3t"),
+        ("Authorization: s3cr3t", ""),
+        ("", "s3cr3t"),
+        (b"X", "s3cr3t"),
+    ],
+)
+@pytest.mark.parametrize("kind", [ChargePoint, FakeChargePoint])
+def test_a_bad_header_is_named_without_its_value(kind: Any, name: Any, value: Any) -> None:
+    arguments = ("CP1",) if kind is ChargePoint else (CentralSystem(None), "CP1")
+    with pytest.raises(ValueError, match=r"headers\[1\]") as error:
+        kind(*arguments, headers=[("X-Site", "one two"), (name, value)])
+    assert "s3cr3t" not in str(error.value)
+    assert error.value.__context__ is None
 
 
 def test_requests_without_a_connection() -> None:

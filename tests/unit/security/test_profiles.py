@@ -107,6 +107,17 @@ def test_a_profile_that_was_reached_is_the_minimum_from_then_on() -> None:
     assert security.admit(asked(basic(KEY)), "CP1", None).profile == 1
 
 
+def test_a_profile_that_was_reached_while_a_password_waits_is_the_minimum_already() -> None:
+    security = SecurityProfiles(passwords=passwords())
+
+    def reach() -> bool:
+        security.connected("CP1", Credentials(3))
+        return False
+
+    with pytest.raises(RefusalError, match="needs at least 3"):
+        security.admit(asked(basic(KEY)), "CP1", "1.6", has_gone=reach)
+
+
 def test_of_two_connections_at_once_the_higher_profile_counts(hasty: None) -> None:
     stored: dict[str, int] = {}
     security = SecurityProfiles(passwords=passwords(), on_profile_raised=stored.__setitem__)

@@ -6,10 +6,12 @@ import contextlib
 import threading
 from collections import Counter
 from collections.abc import Callable, Hashable
+from concurrent.futures import Future
 
 import pytest
 from interleaved import watch_field
 from intruder import Intruder
+from support import DEADLINE
 
 from ocppsync.limits import Limits
 from ocppsync.server import connection_limits
@@ -69,6 +71,18 @@ def guess(limiter: ConnectionLimiter, times: int, address: str = HERE, charge_po
 
 
 # Connections.
+
+
+def test_a_slot_may_be_abandoned_while_the_lock_is_held(background: Callable[..., Future[None]]) -> None:
+    """A destructor may run on any thread in the middle of anything, also where this object holds its lock."""
+    limiter = ConnectionLimiter(Limits(connections=1))
+    slot = limiter.acquire(HERE)
+    with limiter._lock:
+        background(slot.abandon).result(DEADLINE)
+    assert refusal(limiter, HERE) is None
+    assert refusal(limiter, HERE) is not None
+    slot.release()
+    assert refusal(limiter, HERE) is not None
 
 
 def test_connections_are_counted_in_total_and_by_address() -> None:

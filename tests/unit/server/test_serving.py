@@ -10,11 +10,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from intruder import Intruder, LingeringThread
-from support import DEADLINE, admit, connected, inside, raw, threads
+from support import DEADLINE, Recorder, admit, connected, inside, raw, threads
 from websockets.exceptions import ConnectionClosed
 from wire import dial, listening, request
 
@@ -88,6 +90,7 @@ def test_a_charge_point_that_close_did_not_find_is_closed_as_well(
             return connection or make_connection(*arguments)
 
         serving._make_connection = close_meanwhile  # type: ignore[method-assign]
+        serving._check_open = lambda: None  # type: ignore[method-assign]  # the close begins just after that look
         began = time.monotonic()
         with served(cs, background, '[2,"1","Heartbeat",{}]') as (ended, theirs):
             assert background(theirs.receive).result(DEADLINE / 2) is None
@@ -95,6 +98,38 @@ def test_a_charge_point_that_close_did_not_find_is_closed_as_well(
             ended.result(DEADLINE / 2)
         assert time.monotonic() - began < DEADLINE / 2
     assert handled == []
+
+
+def test_a_charge_point_is_not_let_in_after_a_close_that_did_not_wait_for_the_application(
+    background: Background, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "ocppsync")
+    asked, answer, told = threading.Event(), threading.Event(), Recorder()
+
+    def store(charge_point_id: str, profile: int) -> None:
+        asked.set()
+        assert answer.wait(DEADLINE)
+
+    security = SecurityProfiles(
+        passwords=Passwords({}, hasher=functools.partial(hash_password, n=2)),
+        minimum_profile=0,
+        on_profile_raised=store,
+    )
+    options: dict[str, Any] = {"timeouts": Timeouts(close=0.05), "observers": [told], "security": security}
+    with CentralSystem(None, journal=tmp_path / "journal", **options) as cs:
+        serving, admitted = server_of(cs), admit(cs)
+        admitted = replace(admitted, decision=replace(admitted.decision, credentials=Credentials(profile=2)))
+        ours, theirs = memory_pair("CP1")
+        ended = background(serving.serve_transport, ours, admitted)
+        assert asked.wait(DEADLINE)
+        cs.close(grace=0.0)
+        answer.set()
+        ended.result(DEADLINE)
+        assert theirs.receive_now() is None
+        assert (ours.released, theirs.ended, inside(cs)) == (True, True, "0")
+    assert told.items == []
+    assert (tmp_path / "journal").read_text() == ""
+    assert "CP1 was not let in: the central system is closing" in caplog.text
 
 
 def test_a_second_close_does_not_go_back() -> None:
@@ -235,8 +270,8 @@ def test_close_lets_charge_points_answer_before_it_aborts_them(background: Backg
 
 
 def test_a_charge_point_without_a_protocol_has_time_to_answer_the_close(background: Background) -> None:
-    cs = CentralSystem(None)
-    cs.start(executor=HandlerPool(2, "ocppsync-handler"), timer=Clock())
+    cs, clock = CentralSystem(None), Clock()
+    cs.start(executor=HandlerPool(2, "ocppsync-handler"), timer=clock)
     with cs:
         ours, theirs = memory_pair("CP1")
         ended = background(server_of(cs).serve_transport, ours, admit(cs, protocol="ocpp0.9"))
@@ -246,6 +281,8 @@ def test_a_charge_point_without_a_protocol_has_time_to_answer_the_close(backgrou
             assert theirs.receive() is None
             ended.result(DEADLINE)
             assert (ours.released, theirs.close_code) == (True, CloseCode.PROTOCOL_ERROR)
+            left = [handle.task for _, _, handle in clock._heap if handle.task is not None]
+            assert (ours.abort, ()) not in left
         finally:
             ours.abort()
 

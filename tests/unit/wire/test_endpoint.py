@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import math
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from certificates import Authority
+from wire import listening
 
-from ocppsync.wire.endpoint import Endpoint
+from ocppsync import CentralSystem, ChargePoint, HandshakeError
+from ocppsync.wire import endpoint as endpoint_module
+from ocppsync.wire.endpoint import Endpoint, open_websocket
 from ocppsync.wire.http import identity_of
+from ocppsync.wire.streams import TLSStream
 
 
 @pytest.mark.parametrize(
@@ -78,6 +88,9 @@ def test_identities_are_encoded_so_that_the_other_end_reads_them(identity: str, 
         "ws:///path",
         "ws://:9000",
         "ws://example/#part",
+        "ws://a..b:9000",
+        "ws://.example",
+        f"ws://{'a' * 64}.example",
         "ws://example:0",
         "ws://example:65536",
         "ws://example:port",
@@ -115,3 +128,63 @@ def test_an_error_shows_no_credentials_of_a_url(url: str) -> None:
     with pytest.raises(ValueError, match="invalid URL") as caught:
         Endpoint(url, "CP1")
     assert "s3" not in str(caught.value)
+
+
+def addresses_of(sockets: Sequence[socket.socket]) -> Callable[..., list[Any]]:
+    """Return a replacement of `socket.getaddrinfo` for a host with these addresses."""
+    found = [(sock.family, sock.type, sock.proto, "", sock.getsockname()) for sock in sockets]
+    return lambda *_: found
+
+
+def test_all_addresses_of_a_host_share_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+
+    class Silent(socket.socket):
+        """Its other end never answers."""
+
+        def connect(self, address: object) -> None:
+            nonlocal now
+            now += self.gettimeout() or math.inf
+            raise TimeoutError
+
+    with listening() as listener, monkeypatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", addresses_of([listener] * 3))
+        patch.setattr(socket, "socket", Silent)
+        patch.setattr(endpoint_module, "time", SimpleNamespace(monotonic=lambda: now))
+        with pytest.raises(HandshakeError, match="cannot connect to example:80"):
+            open_websocket(
+                Endpoint("ws://example", "CP1"),
+                deadline=6.0,
+                subprotocols=["ocpp1.6"],
+                write_timeout=1.0,
+                max_message_size=1000,
+                name="CP1",
+            )
+    assert now == pytest.approx(6.0)
+
+
+def test_the_next_address_of_a_host_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed, CentralSystem(0, host="127.0.0.1") as cs:
+        found = [*addresses_of([closed])(), (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", cs.port))]
+        closed.close()
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_: found)
+        with ChargePoint("CP1", url="ws://example"):
+            assert cs.charge_points == ["CP1"]
+
+
+def test_an_interrupt_during_the_tls_handshake_leaves_no_socket(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    closed: list[socket.socket] = []
+
+    def interrupt(stream: TLSStream, deadline: float) -> None:
+        closed.append(stream._socket)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TLSStream, "handshake", interrupt)
+    with listening() as listener:
+        context = Authority(tmp_path).client_context()
+        cp = ChargePoint("CP1", url=f"wss://localhost:{listener.getsockname()[1]}", ssl_context=context)
+        with pytest.raises(KeyboardInterrupt):
+            cp.connect()
+    assert closed[0].fileno() == -1
