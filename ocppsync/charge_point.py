@@ -26,6 +26,7 @@ from .rpc.connection import Connection
 from .rpc.context import ConnectionContext, ConnectionOptions, log_fields, peer_name
 from .rpc.local_end import LocalEnd
 from .rpc.registration import ChargePointPolicy, MessagePolicy, Registration
+from .rpc.responder import drain
 from .rpc.shares import Shares
 from .threads.bounded import BoundedExecutor
 from .threads.forks import check_process, is_foreign
@@ -217,8 +218,9 @@ class ChargePoint(ChargePointMethods):
     def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """Close the connection and end all threads; this charge point cannot connect again.
 
-        Waiting requests raise ConnectionLostError. You may call it on any thread and more than once. In a process that
-        was forked after `connect` it does nothing, because the connection and the threads belong to the parent process.
+        CALLs that wait for their handler are dropped, also those of a connection that has ended. Waiting requests raise
+        ConnectionLostError. You may call it on any thread and more than once. In a process that was forked after
+        `connect` it does nothing, because the connection and the threads belong to the parent process.
 
         Args:
             code: the WebSocket close code: 1000 to 1003, 1007 to 1014, or 3000 to 4999 (RFC 6455 §7.4).
@@ -234,8 +236,8 @@ class ChargePoint(ChargePointMethods):
         with self._lock:
             self._state = ChargePointState.CLOSED
             connection, reader = self._connection, self._reader
+        drain(self._share)  # also without a connection: CALLs of the last one may wait
         if connection is not None:
-            connection.drain()
             connection.close(code, reason)
         if reader is not None and reader is not threading.current_thread():
             reader.join(self._options.timeouts.close + 1)

@@ -78,11 +78,11 @@ def _restore_error(kind: type[BaseException], args: tuple[Any, ...]) -> BaseExce
 
 
 def _can_be_pickled(cause: BaseException) -> bool:
-    # A cause is any exception of any library. Some can be pickled and not unpickled, so both are tried.
-    if isinstance(cause, OCPPError):
-        return True
+    # A cause is any exception of any library. Some can be pickled and not unpickled, so both are tried. One of this
+    # library leaves out its own cause in turn, so that is not tried here again: it would double with each in a chain.
+    parts = (type(cause), cause.args, cause.__dict__) if isinstance(cause, OCPPError) else cause
     try:
-        pickle.loads(pickle.dumps(cause))  # noqa: S301 (this process has just pickled it)
+        pickle.loads(pickle.dumps(parts))  # noqa: S301 (this process has just pickled it)
     except Exception:
         return False
     return True

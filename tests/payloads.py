@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from random import Random
 from typing import Any, TypeVar
 
@@ -305,3 +305,15 @@ def _number_edits(value: float, schema: Schema) -> Iterator[Any]:
     yield from (2.0, 0.1, 0.7, 0.30000000000000004, 1e-7, -21.4, 1e15, 2**63, str(value), [value])
     for limit in (schema[keyword] for keyword in ("minimum", "maximum") if keyword in schema):
         yield from (limit, float(limit), limit - 1, limit + 1, limit - 0.001, limit + 0.001)
+
+
+class Counted(dict[str, Any]):
+    """An object that counts how often somebody looks at all of its fields."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        super().__init__(dict.fromkeys(names, 1))
+        self.looks = 0
+
+    def items(self) -> Any:
+        self.looks += 1
+        return super().items()

@@ -29,6 +29,7 @@ from ..errors import (
 from ..events import TimedOut, ValidationFailed
 from ..masking.messages import has_secrets, masked
 from ..masking.outlines import MASK
+from ..threads.forks import check_process
 from ..threads.pool import run_logged
 from ..validation.catalogue import Role
 from ..wire.transport import TransportClosedError
@@ -54,7 +55,12 @@ class RequestFuture(Future[Any]):
     call: OutgoingCall
 
     def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
-        """Run ``fn(future)`` in the handler pool once the future is done."""
+        """Run ``fn(future)`` in the handler pool once the future is done.
+
+        Raises:
+            RuntimeError: this is another process than that of the request; see `Requester.check_process`.
+        """
+        self.requester.check_process(self)
         super().add_done_callback(lambda future: self.requester.call_back(fn, future))
 
     def result(self, timeout: float | None = None) -> Any:
@@ -78,7 +84,12 @@ class RequestFuture(Future[Any]):
         return super().exception(timeout)
 
     def cancel(self) -> bool:
-        """Give the request up unless it was written; return whether it was given up."""
+        """Give the request up unless it was written; return whether it was given up.
+
+        Raises:
+            RuntimeError: this is another process than that of the request; see `Requester.check_process`.
+        """
+        self.requester.check_process(self)
         cancelled = super().cancel()
         if cancelled:
             self.requester.cancelled(self.call)
@@ -92,6 +103,7 @@ class Requester:
         self._context = context
         self._engine = engine
         self._outbox = outbox
+        self._process = os.getpid()
         self.reader: int | None = None
         """The thread that reads the answers, once it does."""
 
@@ -152,12 +164,23 @@ class Requester:
         charge_point_id = self._context.metadata.charge_point_id
         return request_error(kind, self._context.peer, charge_point_id, action, message_id, what, delivery)
 
+    def check_process(self, future: RequestFuture) -> None:
+        """Check that a future is used in the process of its request: in one that was forked later it is never done.
+
+        Raises:
+            RuntimeError: this is such a process.
+        """
+        check_process(self._process, f"{future.call.action} was requested")
+
     def before_wait(self, future: RequestFuture) -> None:
         """Called before a thread waits for a future.
 
         Raises:
-            RuntimeError: the thread would wait for itself.
+            RuntimeError: the thread would wait for itself, or for a thread of another process.
         """
+        # On the way of each request, so without a call.
+        if self._process != os.getpid():
+            self.check_process(future)
         if threading.get_ident() in (self.reader, self._context.timer.thread_id):
             raise RuntimeError(f"cannot wait for the answer to {future.call.action}: {self.why_not_wait()}")
         self._context.share.others.before_wait(future)

@@ -58,9 +58,17 @@ class Responder:
             self._deadlines.begin(incoming)
         size = event.size = parsed_size(text)
         if share.take(size):
-            if share.calls.submit(Responder._take_send if incoming is None else Responder._handle, self, event):
+            accepted = False
+            try:
+                accepted = share.calls.submit(
+                    Responder._take_send if incoming is None else Responder._handle, self, event
+                )
+            finally:
+                # Also if there is no thread for it: the share outlives this connection.
+                if not accepted:
+                    share.give(size)
+            if accepted:
                 return
-            share.give(size)
         if share.calls.closed:
             self._forget(incoming)
         else:

@@ -24,7 +24,11 @@ journal = sys.argv[1]
 cs = CentralSystem(0, host="127.0.0.1", journal=journal).start()
 cs.on("Heartbeat")(lambda payload, metadata: {"currentTime": "2026-01-01T00:00:00Z"})
 point = ChargePoint("CP1", url=f"ws://127.0.0.1:{cs.port}", enforce_registration=False).connect()
+answered = threading.Event()
 point.on("ClearCache")(lambda payload, metadata: {"status": "Accepted"})
+point.on("GetLocalListVersion")(lambda payload, metadata: answered.wait(30) and {"listVersion": 1})
+written = cs.submit_request("CP1", "GetLocalListVersion")
+queued = cs.submit_request("CP1", "ClearCache")
 
 
 def listener(*changes):
@@ -47,6 +51,10 @@ uses = {
     "after": lambda: cs.after("Heartbeat"),
     "on_data_transfer": lambda: cs.on_data_transfer("v"),
     "server_of": lambda: server_of(cs),
+    "GetLocalListVersion result": written.result,
+    "GetLocalListVersion exception": written.exception,
+    "GetLocalListVersion callback": lambda: written.add_done_callback(listener),
+    "ClearCache cancel": queued.cancel,
     "point connect": point.connect,
     "point with": point.__enter__,
     "point send_request": lambda: point.send_request("Heartbeat"),
@@ -133,6 +141,8 @@ release.set()
 found = json.loads(open(reader).read())
 os.waitpid(child, 0)
 # The parent goes on as if nothing had been.
+answered.set()
+found["futures"] = written.result(30), queued.result(30)
 found["parent"] = sorted(point.send_request("Heartbeat")), cs.send_request("CP1", "ClearCache"), cs.charge_points
 point.close()
 cs.close()
@@ -150,6 +160,7 @@ def test_a_forked_process_is_told_at_once_and_harms_nothing(tmp_path: Path) -> N
     found = json.loads(done.stdout)
     parent, child = found.pop("pids")
     assert found.pop("parent") == [["currentTime"], {"status": "Accepted"}, ["CP1"]]
+    assert found.pop("futures") == [{"listVersion": 1}, {"status": "Accepted"}]
     assert found.pop("own") == ["currentTime"]
     assert all(text.endswith(f" of process {parent}>") for text in found.pop("reprs"))
     assert found.pop("wsgi") == ["503 Service Unavailable"]
@@ -159,7 +170,10 @@ def test_a_forked_process_is_told_at_once_and_harms_nothing(tmp_path: Path) -> N
         f"{parent} do this"
     )
     for use, outcome in found.items():
-        what = "CP1 was connected" if use.startswith("point") else "this central system was started"
+        name, _, of_future = use.partition(" ")
+        what = "CP1 was connected" if name == "point" else "this central system was started"
+        if of_future in ("result", "exception", "callback", "cancel"):
+            what = f"{name} was requested"
         assert outcome == f"RuntimeError: {what} {ending}", use
     # Not even the refused WSGI request of the child is in the parent's journal.
     lines = [json.loads(line) for line in journal.read_text().splitlines()]

@@ -120,7 +120,14 @@ class KeywordOnlyError(Exception):
         super().__init__(why)
 
 
-@pytest.mark.parametrize("cause", [OSError(threading.Lock()), KeywordOnlyError(why="x")])
+@pytest.mark.parametrize(
+    "cause",
+    [
+        OSError(threading.Lock()),
+        KeywordOnlyError(why="x"),
+        CallError("GenericError", details={"lock": threading.Lock()}),  # as an application's own may hold
+    ],
+)
 @pytest.mark.parametrize("way", WAYS)
 def test_a_cause_that_cannot_be_pickled_stays_behind(
     way: Callable[[Exception], Exception], cause: BaseException

@@ -118,6 +118,7 @@ def test_a_reader_that_fails_ends_its_connection(caplog: pytest.LogCaptureFixtur
         assert isinstance(future.exception(0), ConnectionLostError)
         assert lone.came() == []
         assert lone.peer.ended, "it is told, and does not wait"
+        assert repr(lone.context.share).endswith(" bytes=0>")
     assert "the reader failed" in caplog.text
 
 
