@@ -106,9 +106,10 @@ def test_a_log_that_fails_stops_no_listener(error: type[BaseException], monkeypa
         start(thread)
 
     with failing_log(error, monkeypatch) as failed, serving() as cs:
-        with monkeypatch.context() as patch, dial(cs.port) as peer:
+        with monkeypatch.context() as patch:
             patch.setattr(threading.Thread, "start", refuse)
-            peer.wait_for_end()
+            with dial(cs.port) as peer:
+                peer.wait_for_end()
         # Nor does a fault of the system itself, such as too few descriptors.
         with monkeypatch.context() as patch:
             faults = iter([OSError(24, "Too many open files")])
