@@ -161,7 +161,7 @@ class CallErrorReceived(OCPPRequestError):
         description: the peer's text, possibly empty, with secrets that it quotes replaced by ``***``.
         details: the peer's details, a JSON object, possibly empty.
 
-    The text of the error shows the description without secrets, which it may quote.
+    The text of the error shows the description without secrets, which it may quote; ``***`` if the request had any.
     """
 
     def __init__(

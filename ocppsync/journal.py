@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from .events import Closed, Connected, Event, MessageReceived, MessageSent, Refused
-from .masking.messages import masked_text
+from .masking.messages import masked_answer, masked_text
 from .recording.line_file import LineFile
 from .recording.reading import Entry, RecordedSession, read_journal
 
 __all__ = ["Entry", "Journal", "RecordedSession", "read_journal"]
 
 _MIB = 1024 * 1024
+_PLACES = 4096
+"""Of how many CALLs with a secret the answers are recognised."""
 
 
 class Journal:
@@ -23,7 +25,8 @@ class Journal:
     ``direction`` (``"in"`` or ``"out"``) and the ``text`` of the message, or ``event``: ``"connected"``, ``"closed"``
     with its ``code``, or ``"refused"`` with ``address``, ``status`` and ``reason`` and without charge point, version
     and connection. Passwords in configuration keys, variables and URLs are masked, and idTokens of type KeyCode; other
-    personal data such as idTags is not. Of a text that is not an OCPP-J message, all values are masked.
+    personal data such as idTags is not. Of a text that is not an OCPP-J message, all values are masked; of the answer
+    to a CALL with a secret, the texts for people, which may quote it.
 
     While the file cannot be written, for example on a full disk, lines are lost. The log says so once, and again when
     lines are written again; before the first of those stands ``"event": "lost"`` with the number of ``lines``.
@@ -43,6 +46,8 @@ class Journal:
         self, path: str | Path, *, max_bytes: int = 10 * _MIB, backups: int = 5, mask: bool | Collection[str] = True
     ) -> None:
         self._names = _names(mask)
+        # Hashes of the latest CALLs with a secret. Without a lock: a place is set or read as a whole.
+        self._secretive: list[int | None] = [None] * _PLACES
         self._file = LineFile(path, max_bytes=max_bytes, backups=backups)
 
     def __call__(self, event: Event) -> None:
@@ -73,11 +78,21 @@ class Journal:
         if isinstance(event, Closed):
             return {**line, "event": "closed", "code": event.code}
         direction = "in" if isinstance(event, MessageReceived) else "out"
-        return {
-            **line,
-            "direction": direction,
-            "text": event.text if self._names is None else masked_text(event.text, self._names),
-        }
+        return {**line, "direction": direction, "text": event.text if self._names is None else self._masked(event)}
+
+    def _masked(self, event: MessageReceived | MessageSent) -> str:
+        names = self._names or ()
+        is_call = event.kind == "CALL"
+        # The end that sent the CALL sends the error about its answer as well.
+        by_caller = is_call or event.kind == "CALLRESULTERROR"
+        ours = isinstance(event, MessageSent) == by_caller
+        call = hash((event.charge_point_id, event.connection, event.message_id, ours))
+        if not is_call and self._secretive[call % _PLACES] == call:
+            return masked_answer(event.text, names)
+        text = masked_text(event.text, names)
+        if is_call and text != event.text:
+            self._secretive[call % _PLACES] = call
+        return text
 
 
 def _names(mask: bool | Collection[str]) -> Collection[str] | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 __all__ = [
     "FOLDED_FIELDS",
     "SECRET_FIELDS",
     "SECRET_NAME",
+    "SECRET_WORD",
     "has_type",
     "is_key_code",
     "is_plain_name",
@@ -17,31 +18,40 @@ __all__ = [
     "says_key_code",
 ]
 
-SECRET_NAME = re.compile(r"password|passphrase|^(?:sim)?pin$|^authorizationkey$|pin_?code|key_?code", re.IGNORECASE)
-_SECRET_VARIABLE = re.compile(r"password|vpnkey|simpin", re.IGNORECASE)
+_S = r"[\W_]?"  # a separator
+_WORDS = rf"pass{_S}(?:word|wd|phrase)|pwd|secret|sim{_S}pin|(?:pin|key){_S}code|(?:vpn|private|authorization){_S}key"
+SECRET_WORD = re.compile(_WORDS, re.IGNORECASE)
+SECRET_NAME = re.compile(rf"{_WORDS}|^\s*pin\s*$", re.IGNORECASE)
+"""The name of a secret: of a field, of a configuration key or of a variable."""
 _PLAIN_NAME = re.compile(r"[A-Za-z_]{1,50}\d?")
 _PUNCTUATION = re.compile(r"[\W_]+")
 
 Fields = Mapping[str, Any]
 
 
-def _get(fields: Fields, name: str) -> Any:
-    """Return the field with this name in lower case, however it is spelled; None if there is none."""
-    return next((item for key, item in fields.items() if str(key).casefold() == name), None)
+def _values(fields: Fields, name: str) -> Iterator[Any]:
+    """Return the fields with this name in lower case, however they are spelled."""
+    return (item for key, item in fields.items() if str(key).casefold() == name)
 
 
-def _is_authorization_key(fields: Fields) -> bool:
-    return str(_get(fields, "key")).casefold() == "authorizationkey"
+def _is_secret_key(fields: Fields) -> bool:
+    # AuthorizationKey, and a vendor's own, such as WifiPassword; in a vendor's data, "name" is the usual word.
+    return any(map(_names_secret, (*_values(fields, "key"), *_values(fields, "name"))))
 
 
 def _is_secret_variable(fields: Fields) -> bool:
-    variable = _get(fields, "variable")
-    name = _get(variable, "name") if isinstance(variable, dict) else variable
-    return isinstance(name, str) and bool(_SECRET_VARIABLE.search(name))
+    return any(map(_names_secret, _values(fields, "variable")))
+
+
+def _names_secret(name: Any) -> bool:
+    """Return whether a name, or what stands in its place, names a secret: ``{"name": "BasicAuthPassword"}``."""
+    if isinstance(name, (dict, list)):
+        return any(map(_names_secret, name.values() if isinstance(name, dict) else name))
+    return isinstance(name, str) and bool(SECRET_NAME.search(name))
 
 
 def _is_vpn(fields: Fields) -> bool:
-    return _get(fields, "password") is not None
+    return any(password is not None for password in _values(fields, "password"))
 
 
 def _never(fields: Fields) -> bool:
@@ -65,6 +75,10 @@ def _field(actions: str, is_masked: Callable[[Fields], bool]) -> SecretField:
 SECRET_FIELDS: Mapping[str, SecretField] = {
     "actualValue": _field("NotifyEvent", _is_secret_variable),
     "attributeValue": _field("GetVariables SetVariables", _is_secret_variable),
+    # Beside a password, these may quote it.
+    "attributeStatusInfo": _field("", _is_secret_variable),
+    "customData": _field("", _is_secret_variable),
+    "techInfo": _field("", _is_secret_variable),
     "data": _field("DataTransfer NotifyCustomerInformation", _never),
     "key": _field("SetNetworkProfile", _is_vpn),
     "location": _field(
@@ -74,7 +88,7 @@ SECRET_FIELDS: Mapping[str, SecretField] = {
     "receiptUrl": _field("NotifySettlement", _never),
     "remoteLocation": _field("GetLog", _never),
     "v": _field("NotifyPeriodicEventStream", _never),
-    "value": _field("ChangeConfiguration GetConfiguration NotifyReport", _is_authorization_key),
+    "value": _field("ChangeConfiguration GetConfiguration NotifyReport", _is_secret_key),
     # Holds the "value" of NotifyReport.
     "variableAttribute": _field("", _is_secret_variable),
 }
@@ -136,4 +150,5 @@ def has_type(value: Any) -> bool:
     """Return whether an idToken says that it is of another type."""
     if isinstance(value, list):
         return bool(value) and all(map(has_type, value))
-    return isinstance(value, dict) and isinstance(kind := _get(value, "type"), str) and kind[:1].isalpha()
+    kinds = list(_values(value, "type")) if isinstance(value, dict) else []
+    return bool(kinds) and all(isinstance(kind, str) and kind[:1].isalpha() for kind in kinds)

@@ -109,8 +109,8 @@ class LineFile:
     def _open(self) -> tuple[FileIO, int | None]:
         """Return the open file and its size; the size is None if it is not a regular file, such as a terminal."""
         assert self._lock.locked()
-        if self._file is not None and not os.fstat(self._file.fileno()).st_nlink:
-            self._close()  # it was deleted
+        if self._file is not None and not _leads_to(self._path, self._file):
+            self._close()  # it was deleted or moved
         opened = self._file is None
         if self._file is None:
             self._file = FileIO(str(self._path), "ab")  # not a Path: an error would show its repr
@@ -154,6 +154,15 @@ def _write_all(file: FileIO, text: bytes, size: int | None) -> None:
             with contextlib.suppress(OSError):
                 file.truncate(size)
         raise
+
+
+def _leads_to(path: Path, file: FileIO) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True  # the folder may not be looked into any more; the open file still takes lines
 
 
 def _ends_a_line(path: Path) -> bool:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import OCPPError
+from ..wire.http import identity_fault
 
 __all__ = ["Entry", "RecordedSession", "read_journal"]
 
@@ -19,7 +19,6 @@ _logger = logging.getLogger(__name__)
 _MAX_REPORTED = 10
 """How many lines that cannot be read are reported one by one."""
 _MAX_NUMBER = 2**63
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True)
@@ -135,8 +134,9 @@ class _Sessions:
         if event not in (None, "connected", "closed"):
             raise _FaultError("its event is unknown")
         name, version, number = _text(line, "charge_point"), _text(line, "version"), _whole(line, "connection")
-        if not name or _CONTROL.search(name):
-            raise _FaultError("its charge_point is empty or contains control characters")
+        fault = identity_fault(name)
+        if fault is not None:
+            raise _FaultError(f"its charge_point {fault}")
         entry = _entry(line) if event is None else None
         session = self._last.get((name, number))
         if session is None or session.version != version or event == "connected":

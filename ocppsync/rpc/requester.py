@@ -27,7 +27,8 @@ from ..errors import (
     Violation,
 )
 from ..events import TimedOut, ValidationFailed
-from ..masking.messages import masked
+from ..masking.messages import has_secrets, masked
+from ..masking.outlines import MASK
 from ..threads.forks import check_process
 from ..threads.pool import run_logged
 from ..validation.catalogue import Role
@@ -283,11 +284,12 @@ class Requester:
     ) -> Any:
         context = self._context
         if isinstance(answer, frames.CallErrorFrame):
+            hidden = bool(answer.description) and has_secrets(call.payload)
             raise CallErrorReceived(
                 code=context.messages.codec.code(answer.code),
                 raw_code=answer.code,
                 description=answer.description,
-                masked_description=masked(answer.description),
+                masked_description=MASK if hidden else masked(answer.description),
                 details=answer.details,
                 charge_point_id=context.metadata.charge_point_id,
                 action=call.action,

@@ -233,13 +233,14 @@ class Passwords:
             password: the new password.
             for_later: whether it is for another network profile than the one in use.
         """
-        for known in self.hashes(charge_point_id):
-            if known.endswith(_FOR_LATER) == for_later and verify_password(password, known):
-                with self._lock:
-                    if known in self.hashes(charge_point_id):
-                        if (charge_point_id, known) in self._undecided:
-                            self._undecided[charge_point_id, known] += 1
-                        return PendingPassword(self, charge_point_id, known)
+        known = self._latest(charge_point_id, for_later)
+        if known is not None and verify_password(password, known):
+            with self._lock:
+                # An earlier one has to come again, behind those that are sent before: they replace it.
+                if self._latest(charge_point_id, for_later) == known:
+                    if (charge_point_id, known) in self._undecided:
+                        self._undecided[charge_point_id, known] += 1
+                    return PendingPassword(self, charge_point_id, known)
         hashed = self._hasher(password) + _FOR_LATER * for_later
         with self._lock:
             current, decided, under_way = self._with_room(charge_point_id)
@@ -260,6 +261,11 @@ class Passwords:
             index = valid.index(hashed)
             of_other_profiles = [other for other in valid[:index] if other.endswith(_FOR_LATER)]
             self._store(charge_point_id, (current, *of_other_profiles, *valid[index + 1 :]))
+
+    def _latest(self, charge_point_id: str, for_later: bool) -> str | None:
+        """Return the hash of the password that was sent last, of those for another network profile or of the others."""
+        of_kind = [known for known in self.hashes(charge_point_id) if known.endswith(_FOR_LATER) == for_later]
+        return of_kind[-1] if of_kind else None
 
     def _with_room(self, charge_point_id: str) -> tuple[tuple[str, ...], list[str], list[str]]:
         """Return the current hash, the latest of decided passwords, and those of requests under way; one more fits."""

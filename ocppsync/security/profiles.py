@@ -243,7 +243,17 @@ class SecurityProfiles:
         if profile > credentials.minimum_profile:
             self._raise(charge_point_id, profile)
         if hashed is not None and self.passwords is not None:
-            run_logged(self.passwords.confirm, charge_point_id, hashed)
+            self._confirm(self.passwords, charge_point_id, hashed)
+
+    def _confirm(self, passwords: Passwords, charge_point_id: str, hashed: str) -> None:
+        try:
+            passwords.confirm(charge_point_id, hashed)
+        except BaseException as error:
+            # Each connection tries it again, so the charge point decides how often it fails.
+            text = "storing the hashes of %s failed; the previous ones stay valid"
+            self._throttle.log(
+                _logger, charge_point_id, "confirm", text, charge_point_id, level=logging.ERROR, error=error
+            )
 
     def _raise(self, charge_point_id: str, profile: int) -> None:
         with self._lock:
@@ -344,12 +354,8 @@ def _apply_outcome(
 ) -> None:
     for password, change in pending:
         verdict = _verdict(change, outcome)
-        if verdict == "accepted":
-            password.accepted()
-        elif verdict == "refused":
-            password.refused()
-        else:
-            password.defer()
+        end = {"accepted": password.accepted, "refused": password.refused}.get(verdict, password.defer)
+        run_logged(end)  # one that cannot be stored must not hold up the others
         if verdict == "unknown":
             text = "unknown whether %s accepted its new password; the previous one is valid until it uses the new one"
             log_line(_logger, logging.WARNING, text, charge_point_id)

@@ -20,7 +20,7 @@ _SECRET = re.compile(r"auth|cookie|token|key|secret|password|credential|cert")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _TARGET = re.compile(r"[\x21-\x7e]+")
 # Every line separator; half surrogate pairs, which cannot be encoded; and what changes the writing direction.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 MAX_IDENTITY = 255
 """The longest identity in characters; OCPP 2.x allows 48 (4/201 §3.1.1)."""
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
@@ -60,8 +60,11 @@ class Headers(Mapping[str, str]):
         return [value for key, value in self._fields if key.lower() == name.lower()]
 
     def __repr__(self) -> str:
-        # Credentials must not reach a log through a repr.
-        shown = {name: "***" if _SECRET.search(name) else value for name, value in self._joined.items()}
+        # Credentials must not reach a log through a repr, nor the query, which a proxy may put into X-Original-URI.
+        shown = {
+            name: "***" if _SECRET.search(name) else re.sub(r"\?.+", "?***", value)
+            for name, value in self._joined.items()
+        }
         return f"Headers({shown})"
 
 
@@ -315,10 +318,15 @@ def _shown_line(line: str) -> str:
 def _parse_field(line: str, number: int) -> tuple[str, str]:
     name, colon, value = line.partition(":")
     value = value.strip(" \t")
-    if not colon or not _TOKEN.fullmatch(name) or not _FIELD_VALUE.fullmatch(value):
+    if not colon or not is_field(name, value):
         # Only the line number: the line may contain credentials.
         raise RefusalError(400, f"line {number} of the request is not a valid HTTP header")
     return name, value
+
+
+def is_field(name: str, value: str) -> bool:
+    """Return whether HTTP allows a header: its name, and its value without the spaces around it (RFC 9110 §5.5)."""
+    return bool(_TOKEN.fullmatch(name) and _FIELD_VALUE.fullmatch(value)) and value == value.strip(" \t")
 
 
 def refusal_parts(refusal: RefusalError) -> tuple[str, list[tuple[str, str]], str]:
@@ -361,7 +369,7 @@ def check_headers(headers: Sequence[tuple[str, str]]) -> None:
     for number, (name, value) in enumerate(headers):
         if not isinstance(name, str) or not _TOKEN.fullmatch(name):
             raise ValueError(f"headers[{number}] has no valid name: expected letters, digits and hyphens")
-        if not isinstance(value, str) or not _FIELD_VALUE.fullmatch(value) or value != value.strip(" \t"):
+        if not isinstance(value, str) or not is_field(name, value):
             text = "expected text in ISO 8859-1 without line ends, and without spaces at its ends"
             raise ValueError(f"headers[{number}]: the value of {name[:50]!r} cannot be sent: {text}")
 

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from bystander import besieged, heartbeat
 from certificates import Authority
-from support import Recorder
+from support import Recorder, basic
 from wire import DEADLINE, TEXT, Peer, close_payload, dial, frame, request
 
-from ocppsync import CentralSystem, Limits, SecurityProfiles, Timeouts, Validation, utc_now
+from ocppsync import CentralSystem, Limits, Passwords, SecurityProfiles, Timeouts, Validation, hash_password, utc_now
 from ocppsync.central_system import server_of
 
 TIMES = 40
@@ -141,6 +141,22 @@ def test_tls_errors(tmp_path: Path) -> None:
         gone(cs)
         floods(lines, "TLS handshake", 3 * MOST)
         assert len(lines.lines) <= 3 * MOST
+
+
+def test_a_new_password_that_cannot_be_stored_when_it_is_used() -> None:
+    hashes = {"flood": (hash_password("old", n=2), hash_password("the new one", n=2))}
+
+    def fail(charge_point_id: str, valid: object) -> None:
+        raise OSError(LONG)
+
+    security = SecurityProfiles(passwords=Passwords(hashes.get, on_change=fail))
+    with under_flood(security=security) as (cs, lines):
+        for _ in range(TIMES):
+            with upgraded(cs, Authorization=basic("flood", b"the new one")):
+                pass
+        gone(cs)
+        floods(lines, "storing the hashes of flood failed")
+        assert not [line for line in lines.lines if "the new one" in line or "scrypt" in line]
 
 
 def test_too_many_failures_and_connections() -> None:

@@ -110,6 +110,13 @@ def test_what_is_not_a_message_is_nowhere_shown_in_clear(caplog: pytest.LogCaptu
         attacker.send_text('[2,"last","Heartbeat",{}]')
         while json.loads(attacker.read_text())[1] != "last":
             pass
+        refused = siege.cs.submit_request("attacker", "ChangeConfiguration", {"key": "AuthorizationKey", "value": KEY})
+        call = json.loads(attacker.read_text())
+        quoted = f"'{KEY}' is too short"
+        attacker.send_text(json.dumps([4, call[1], "FormationViolation", quoted, {"cause": quoted}]))
+        refusal = refused.exception(DEADLINE)
+        assert isinstance(refusal, CallErrorReceived)
+        assert refusal.details == {"cause": quoted}, "the application, which has sent it, may look at all of it"
         answers = siege.cs.submit_request("attacker", "ChangeConfiguration", {"key": "AuthorizationKey", "value": KEY})
         call = json.loads(attacker.read_text())
         attacker.send_text(json.dumps([3, call[1], {"status": "Accepted"}])[:-1] + f',"{KEY}"')
@@ -118,5 +125,5 @@ def test_what_is_not_a_message_is_nowhere_shown_in_clear(caplog: pytest.LogCaptu
     journal.close()
     written = (tmp_path / "wire.jsonl").read_text(encoding="utf-8")
     assert written.count("***") >= len(texts)
-    for shown in (written, caplog.text, repr(error)):
+    for shown in (written, caplog.text, repr(error), repr(refusal), str(refusal)):
         assert KEY not in shown

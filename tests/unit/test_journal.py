@@ -54,6 +54,53 @@ def test_secrets_are_masked_and_other_texts_are_unchanged(tmp_path: Path, text: 
         assert lines_of(path)[0]["text"] == expected
 
 
+QUOTED = "'0001020304' is too short"
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer", "written"),
+    [
+        (
+            "CALLERROR",
+            [4, "1", "FormationViolation", QUOTED, {"cause": QUOTED, "0001020304": 1}],
+            [4, "1", "FormationViolation", "***", {"cause": "***", "***": "***"}],
+        ),
+        ("CALLERROR", [4, "1", "FormationViolation"], [4, "1", "FormationViolation"]),
+        (
+            "CALLRESULT",
+            [3, "1", {"status": "Rejected", "statusInfo": {"reasonCode": "Bad", "additionalInfo": QUOTED}}],
+            [3, "1", {"status": "Rejected", "statusInfo": {"reasonCode": "Bad", "additionalInfo": "***"}}],
+        ),
+    ],
+)
+@pytest.mark.parametrize("ours", [True, False])
+def test_the_answer_to_a_call_with_a_secret_does_not_quote_it(
+    tmp_path: Path, kind: Any, answer: Any, written: Any, ours: bool
+) -> None:
+    journal = Journal(tmp_path / "wire.jsonl")
+    call, reply = (MessageSent, MessageReceived) if ours else (MessageReceived, MessageSent)
+    text = json.dumps(answer)
+    journal(call("CP1", "1.6", "CALL", "1", "ChangeConfiguration", SECRET, None, 1))
+    journal(reply("CP1", "1.6", kind, "1", "ChangeConfiguration", text, 0.1, 1))
+    # The answers to other CALLs: with another number, on another connection, in the other direction.
+    journal(reply("CP1", "1.6", kind, "2", "ChangeConfiguration", text, 0.1, 1))
+    journal(reply("CP1", "1.6", kind, "1", "ChangeConfiguration", text, 0.1, 2))
+    journal(call("CP1", "1.6", kind, "1", "ChangeConfiguration", text, 0.1, 1))
+    journal.close()
+    _, hidden, *others = lines_of(tmp_path / "wire.jsonl")
+    assert json.loads(hidden["text"]) == written
+    assert [other["text"] for other in others] == [text] * 3
+
+
+def test_an_error_about_the_answer_to_a_call_with_a_secret_does_not_quote_it(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "wire.jsonl")
+    authorize = '[2,"1","Authorize",{"idToken":{"idToken":"48151623","type":"KeyCode"}}]'
+    journal(MessageReceived("CP1", "2.1", "CALL", "1", "Authorize", authorize, None))
+    journal(MessageReceived("CP1", "2.1", "CALLRESULTERROR", "1", "Authorize", '[5,"1","X","48151623",{}]', 0.1))
+    journal.close()
+    assert lines_of(tmp_path / "wire.jsonl")[1]["text"] == '[5,"1","X","***",{}]'
+
+
 @pytest.mark.parametrize("names", [{"idTag", "idToken"}, ["IDTAG"]])
 def test_further_fields_are_masked(tmp_path: Path, names: Any) -> None:
     journal = Journal(tmp_path / "wire.jsonl", mask=names)

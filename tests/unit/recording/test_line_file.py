@@ -197,6 +197,34 @@ def test_a_deleted_file_begins_anew(tmp_path: Path) -> None:
         assert lines_of(path) == [{"number": 1}]
 
 
+@pytest.mark.parametrize("max_bytes", [0, 1])
+def test_a_file_that_somebody_moves_is_not_written_any_more(tmp_path: Path, max_bytes: int) -> None:
+    path, moved = tmp_path / "wire.jsonl", tmp_path / "moved"
+    with opened(path, max_bytes) as file:
+        file.append({"number": 0})
+        path.rename(moved)
+        file.append({"number": 1})
+        assert (lines_of(moved), lines_of(path)) == ([{"number": 0}], [{"number": 1}])
+        moved.replace(path)  # another one takes its place
+        file.append({"number": 2})
+        assert lines_of(path)[-1] == {"number": 2}
+        assert file.lost == 0
+
+
+def test_a_file_in_a_folder_that_may_not_be_looked_into_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> Any:
+        raise PermissionError
+
+    path = tmp_path / "wire.jsonl"
+    with opened(path) as file:
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "stat", refuse)
+            file.append({"number": 0})
+        assert lines_of(path) == [{"number": 0}]
+
+
 def test_a_closed_file_is_opened_again(tmp_path: Path) -> None:
     path = tmp_path / "wire.jsonl"
     with opened(path) as file:

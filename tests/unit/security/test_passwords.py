@@ -408,6 +408,41 @@ def test_a_password_that_one_request_refuses_and_another_accepts_is_valid() -> N
     assert accepted(store, KEY, "new") == ["new"]
 
 
+@pytest.mark.parametrize(
+    "sent", [[b"a", KEY], [b"a", b"b", b"a"], [b"a", b"b", KEY], [b"a", b"b", b"a", b"b", b"a"], [b"a", b"a", KEY, KEY]]
+)
+@pytest.mark.parametrize("end", ["accepted", "defer"])
+def test_a_password_that_is_sent_again_behind_others_is_valid(sent: list[bytes], end: str) -> None:
+    store = passwords()
+    for password, offer in zip(sent, [store.offer("CP1", password) for password in sent], strict=True):
+        getattr(offer, end)()
+        use(store, password)
+    assert accepted(store, *dict.fromkeys([KEY, *sent])) == [sent[-1]]
+
+
+def test_one_that_is_used_meanwhile_does_not_replace_what_is_sent_behind_it() -> None:
+    store = passwords()
+    store.offer("CP1", "new").defer()
+    back = store.offer("CP1", KEY)
+    use(store, b"new")
+    back.defer()
+    assert accepted(store, KEY, "new") == [KEY, "new"]
+
+
+def test_one_that_is_replaced_while_it_is_compared_is_offered_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = passwords()
+    verify = module.verify_password
+
+    def replace_and_verify(password: bytes, hashed: str) -> bool:
+        monkeypatch.undo()
+        store.offer("CP1", "new").accepted()
+        return verify(password, hashed)
+
+    monkeypatch.setattr(module, "verify_password", replace_and_verify)
+    store.offer("CP1", KEY).accepted()
+    assert accepted(store, KEY, "new") == [KEY]
+
+
 @pytest.mark.parametrize("others", [1, 3])
 def test_a_password_that_all_requests_refuse_is_dropped(others: int) -> None:
     store = passwords()

@@ -457,6 +457,28 @@ def test_of_two_passwords_the_first_is_dropped_where_the_second_cannot_be_stored
     assert good(security, KEY, *(item["attributeValue"].encode() for item in data)) == [KEY]
 
 
+def test_of_two_passwords_the_second_is_accepted_where_the_answer_about_the_first_cannot_be_stored() -> None:
+    hashes: dict[str, Any] = {"CP1": quick(KEY)}
+    changes = Recorder()
+
+    def store(charge_point_id: str, valid: tuple[str, ...]) -> None:
+        changes(valid)
+        if len(changes.items) == 3:
+            raise OSError("the disk is full")
+
+    security = SecurityProfiles(passwords=Passwords(hashes, on_change=store, hasher=quick))
+    checks = security.checks(ConnectionMetadata("CP1", "2.1", asked()), Credentials(1))
+    components = [{"name": "NetworkConfiguration", "instance": "1"}, {"name": "SecurityCtrlr"}]
+    data = [{"component": one, "variable": {"name": "BasicAuthPassword"}} for one in components]
+    passwords = [{**one, "attributeValue": f"new {number}"} for number, one in enumerate(data)]
+    finish = checks.before_request("SetVariables", {"setVariableData": passwords})
+    assert finish is not None
+    statuses = ["Rejected", "Accepted"]
+    results = [{**one, "attributeStatus": status} for one, status in zip(data, statuses, strict=True)]
+    finish({"setVariableResult": results})
+    assert good(security, KEY, b"new 1") == [b"new 1"]
+
+
 def test_a_password_that_cannot_be_stored_is_not_sent() -> None:
     hashes = {"CP1": quick(KEY)}
     store = Passwords(hashes.get, on_change=lambda *_: 1 / 0, hasher=quick)

@@ -99,7 +99,7 @@ def test_a_change_that_cannot_be_stored_is_logged_without_the_password(
             error = future.exception(DEADLINE)
     assert NEW not in repr(error)
     if status == "Accepted":
-        assert "ocppsync.security.profiles._apply_outcome failed on thread" in caplog.text
+        assert "ocppsync.security.passwords.PendingPassword.accepted failed on thread" in caplog.text
 
 
 def test_no_repr_shows_a_secret() -> None:
@@ -109,6 +109,7 @@ def test_no_repr_shows_a_secret() -> None:
     pending = passwords.offer("CP1", change.password)
     hashed = quick(NEW)
     fields = {"Authorization": basic("CP1", OLD), "Cookie": NEW, "X-Api-Key": NEW, "X-Auth": NEW, "X-Access-Token": NEW}
+    fields["X-Original-URI"] = f"/CP1?key={NEW}"
     request = HttpRequest("GET", "/CP1", f"token={NEW}", Headers(tuple(fields.items())), ("127.0.0.1", 1))
     shown = repr(
         [change, passwords, pending, module._parse(hashed), request, functools.partial(print, change, request)]

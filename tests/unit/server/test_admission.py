@@ -298,7 +298,19 @@ def test_identify_overrides_the_path(path: str, identity: str) -> None:
 
 @pytest.mark.parametrize(
     "identity",
-    ["CP1\n", "CP1\r\n2026 CRITICAL forged", "\x1b[2JCP1", "\x00", "\x85", "\u2028", "\u202eCP1", "\ud83d", "x" * 256],
+    [
+        "CP1\n",
+        "CP1\r\n2026 CRITICAL forged",
+        "\x1b[2JCP1",
+        "\x00",
+        "\x85",
+        "\u2028",
+        "\u202eCP1",
+        "CP1\u200f",
+        "\u061cCP1",
+        "\ud83d",
+        "x" * 256,
+    ],
 )
 def test_an_identity_from_identify_is_checked(identity: str, caplog: pytest.LogCaptureFixture) -> None:
     gate = AdmissionPolicy(["ocpp1.6"], identify=lambda asked: identity)

@@ -231,18 +231,6 @@ def test_our_client_does_not_wait_for_ever(background: Callable[..., Future[Any]
             assert 0.2 <= time.monotonic() - began < 2
 
 
-@pytest.mark.parametrize("headers", [[("X-Bad", "a\r\nb: c")], [("X-Bad", "€")], [("é", "x")]], ids=["CRLF", "€", "é"])
-def test_our_client_sends_no_header_that_is_none(
-    background: Callable[..., Future[Any]], headers: list[tuple[str, str]]
-) -> None:
-    with listening() as listener:
-        connecting = background(connect, listener.getsockname()[1], headers=headers)
-        with accept(listener) as peer:
-            assert peer.read_rest() == b""
-            with pytest.raises(HandshakeError, match="the handshake failed: "):
-                connecting.result(DEADLINE)
-
-
 def test_our_client_over_tls(background: Callable[..., Future[Any]], authority: Authority, timer: Timer) -> None:
     with listening() as listener:
         connecting = background(connect, listener.getsockname()[1], context=authority.client_context())
