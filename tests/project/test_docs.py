@@ -155,7 +155,9 @@ def levels_of(node: ast.AST) -> Iterator[str]:
     """Yield the levels of what goes through the throttle, or through a function ``_log…`` in front of that."""
     levels = [f"logging.{level}" for level in ("INFO", "WARNING", "ERROR")]
     found: list[ast.expr] = []
-    if isinstance(node, ast.Call):
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == "log_line":
+        found = [node.args[1]]
+    elif isinstance(node, ast.Call):
         found = [keyword.value for keyword in node.keywords if keyword.arg == "level"]
         if not found and any(ast.unparse(argument) in {"_logger", "logger"} for argument in node.args):
             yield "WARNING"
