@@ -61,10 +61,10 @@ def test_a_log_that_fails_costs_no_charge_point_anything(
     profiles = SecurityProfiles(
         passwords=Passwords({}, hasher=functools.partial(hash_password, n=2)), minimum_profile=0
     )
-    limits = Limits(malformed_messages=3)
+    limits, timeouts = Limits(malformed_messages=3), Timeouts(handler=0.2, close=0.2)
     with (
         failing_log(error, monkeypatch) as failed,
-        besieged(caplog, security=profiles, limits=limits, may_fail=True, timeouts=Timeouts(handler=0.2)) as siege,
+        besieged(caplog, security=profiles, limits=limits, may_fail=True, timeouts=timeouts) as siege,
     ):
         release = threading.Event()
         siege.cs.on("Authorize")(fail)
