@@ -15,7 +15,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 
 from ocppsync.errors import ProtocolError
 from ocppsync.rpc import frames
-from ocppsync.rpc.answer_memory import AnswerMemory
+from ocppsync.rpc.answer_memory import AnswerMemory, CallKind, IncomingCall
 from ocppsync.rpc.engine import (
     AnswerRejected,
     ConnectionState,
@@ -90,6 +90,19 @@ def test_a_repeat_of_a_call_that_is_being_handled_is_swallowed() -> None:
     feed(engine, START)
     assert feed(engine, START) is None
     assert counted(engine) == {"repeated_calls": 1}
+
+
+def test_an_answer_that_is_made_while_its_call_is_repeated_is_sent_once() -> None:
+    class Interrupted(AnswerMemory):
+        def remember(self, call: frames.CallFrame, text: str, reply_to: object) -> tuple[CallKind, IncomingCall]:
+            kind, incoming = super().remember(call, text, reply_to)
+            if kind is CallKind.IN_PROGRESS:
+                self.finish(incoming, '[3,"1",{}]')  # by the handler, which sends it
+            return kind, incoming
+
+    engine = make_engine(FrameCodec("1.6"), answers=Interrupted())
+    feed(engine, START)
+    assert feed(engine, START) is None
 
 
 @pytest.mark.parametrize("other", ['[2,"1","Heartbeat",{}]', '[2,"1","StartTransaction",{"connectorId":2}]'])

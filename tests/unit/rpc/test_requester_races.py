@@ -20,7 +20,7 @@ from ocppsync import (
     RequestTimeoutError,
 )
 from ocppsync.events import MessageSent
-from ocppsync.rpc.engine import Engine
+from ocppsync.rpc.engine import ConnectionState, Engine
 from ocppsync.rpc.registration import MessagePolicy, OutcomeListener
 
 ACCEPTED = {"status": "Accepted"}
@@ -155,8 +155,10 @@ def test_a_deadline_that_passes_while_the_answer_is_given_out_changes_nothing() 
 
 
 def test_the_engine_uses_its_fields_under_its_lock_alone() -> None:
-    with Lone(limits=Limits(queued_requests=5)) as lone:
-        lone.engine.__class__ = GuardedEngine
+    lone = Lone(limits=Limits(queued_requests=5))
+    lone.engine.__class__ = GuardedEngine
+    with lone:
+        assert lone.connection.state is ConnectionState.OPEN
         answered, half, cancelled, late, ended = [lone.ask(timeout=number) for number in (10, 30, 20, 30, 50)]
         assert Future.cancel(half), "the first half of its cancel"
         assert cancelled.cancel()
