@@ -208,10 +208,8 @@ class Connection:
         text = "it cannot use the answer to its %s: %.50r %.255r"
         self._context.peer_log.log(_logger, "rejection", text, rejected.action, error.code, masked(error.description))
         hook, waiting = self._context.options.on_call_result_error, self._rejections
-        if hook is None or waiting is None or not self._context.share.take(size):
-            return
-        if not waiting.submit(self._tell_rejection, hook, received, size):
-            self._context.share.give(size)
+        if hook is not None and waiting is not None:
+            self._context.share.submit(waiting, size, self._tell_rejection, hook, received, size)
 
     def _tell_rejection(self, hook: Callable[..., object], received: CallResultErrorReceived, size: int) -> None:
         self._context.share.give(size)

@@ -57,18 +57,9 @@ class Responder:
         if incoming is not None and self._deadlines is not None:
             self._deadlines.begin(incoming)
         size = event.size = parsed_size(text)
-        if share.take(size):
-            accepted = False
-            try:
-                accepted = share.calls.submit(
-                    Responder._take_send if incoming is None else Responder._handle, self, event
-                )
-            finally:
-                # Also if there is no thread for it: the share outlives this connection.
-                if not accepted:
-                    share.give(size)
-            if accepted:
-                return
+        handle = Responder._take_send if incoming is None else Responder._handle
+        if share.submit(share.calls, size, handle, self, event):
+            return
         if share.calls.closed:
             self._forget(incoming)
         else:
@@ -131,10 +122,10 @@ class Responder:
         if outcome.text is None or responder is None:
             return
         if responder._send_answer(outcome.text, outcome.kind, incoming) and outcome.metadata is not None:
+            share = context.share
             # Not in order with the CALLs: a hook may wait for the peer, and the peer for the answer to its next CALL.
             for hook in event.route.hooks:
-                context.share.take(event.size, must=True)
-                context.share.others.submit(_run_hook, hook, event, outcome.metadata, context)
+                share.submit(share.others, event.size, _run_hook, hook, event, outcome.metadata, context, must=True)
 
     def _outcome(self, event: Dispatch) -> _Outcome:
         context, frame = self._context, event.frame

@@ -6,6 +6,7 @@ A share belongs to an identity, not to a connection: a charge point that reconne
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from ..budget import Budget, Loan
 from ..limits import Limits
@@ -57,12 +58,26 @@ class PeerShare:
     def __repr__(self) -> str:
         return f"<PeerShare calls={self.calls} others={self.others} bytes={self._used}>"
 
-    def take(self, size: int, *, must: bool = False) -> bool:
-        """Count a message that has to wait, until `give`; return False if there is no room for it.
+    def submit(
+        self,
+        executor: BoundedExecutor,
+        size: int,
+        function: Callable[..., object],
+        *args: object,
+        must: bool = False,
+    ) -> bool:
+        """Have ``function(*args)`` run, and count its message while that waits.
+
+        Return False, and drop it, if there is no room for the message, or if the executor accepts no more.
 
         Args:
-            size: its size in bytes, see `parsed_size`.
-            must: count it in any case: it was accepted before, and waits again.
+            executor: `calls`, `others`, or one that uses them.
+            size: the size of the message in bytes, see `parsed_size`.
+            function, args: what is run; it has to call `give` when it begins.
+            must: whether there is room in any case: the message was accepted before, and waits again.
+
+        Raises:
+            RuntimeError: there is no thread for it; it is dropped.
         """
         with self._lock:
             used = self._used + size
@@ -76,7 +91,13 @@ class PeerShare:
             if used > _FREE and not self._loan.cover(used, must=must):
                 return False
             self._used = used
-            return True
+        accepted = False
+        try:
+            accepted = executor.submit(function, *args)
+        finally:
+            if not accepted:
+                self.give(size)
+        return accepted
 
     def give(self, size: int) -> None:
         """Note that a message does not wait any more."""

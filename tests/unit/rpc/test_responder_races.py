@@ -198,6 +198,32 @@ def test_what_is_refused_for_want_of_room_does_not_count(kind: str) -> None:
     assert sizes == [sizes[0]] * 3
 
 
+@pytest.mark.parametrize("kind", ["CALL", "SEND", "hook", "rejection"])
+def test_what_finds_no_thread_does_not_count(station: Station, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The share outlives the connection, whose charge point would be refused for good one day.
+    def refuse(*_: object) -> bool:
+        raise RuntimeError("can't start new thread")
+
+    station.router.after("StartTransaction")(lambda payload, metadata: None)
+    line = Line(station, "1.6" if kind == "hook" else "2.1", on_call_result_error=lambda received: None)
+    if kind == "hook":
+        line.come("1", "StartTransaction", START)
+        monkeypatch.setattr(station.share.others, "submit", refuse)
+        station.run()
+    else:
+        line.come("1")
+        station.run()
+        monkeypatch.setattr(station.executor, "submit", refuse)
+        with pytest.raises(RuntimeError):
+            if kind == "rejection":
+                line.connection._receive('[5,"1","GenericError","",{}]')
+            elif kind == "SEND":
+                line.come("2", "NotifyPeriodicEventStream", STREAM, kind=6)
+            else:
+                line.come("2")
+    assert in_use(station) == 0
+
+
 @pytest.mark.parametrize("kind", [2, 6])
 def test_what_is_too_large_is_not_kept(kind: int) -> None:
     station = Station(call_bytes=10)
