@@ -28,7 +28,7 @@ from .engine import AnswerRejected, ConnectionState, Dispatch, Engine, Late, Rep
 from .observing import report_received
 from .outbox import Outbox
 from .requester import Requester, failed
-from .responder import Responder, drain
+from .responder import Responder
 from .shares import parsed_size
 
 _logger = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ class Connection:
         opened, failed = context.timer.now(), False
         # Within the try: the timer may fail to start its thread.
         try:
-            self._engine.advance(ConnectionState.OPEN)
+            self._engine.open()
             if context.events is not None:
                 address = known.http_request.client_address
                 connected = Connected(known.charge_point_id, known.ocpp_version, address, context.number)
@@ -265,10 +265,6 @@ class Connection:
         """Fail the requests that wait, and all later ones, without `run`: the connection could not be served."""
         self._requester.end("the connection could not be served", ConnectionState.CLOSED)
         self._responder.end()
-
-    def drain(self) -> None:
-        """Handle no more CALLs of the peer; those that are being handled are answered, and requests are still sent."""
-        drain(self._context.share)
 
     def close(self, code: int, reason: str = "") -> None:
         """Begin the closing handshake; never waits. The connection ends after the close timeout at the latest."""

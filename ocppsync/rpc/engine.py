@@ -234,13 +234,10 @@ class Engine:
         """The state of the connection."""
         return self._state
 
-    def advance(self, state: ConnectionState) -> bool:
-        """Go on to ``state``; return False if the connection is in this state or a later one."""
+    def open(self) -> None:
+        """Note that the reader runs, unless the connection has gone on already."""
         with self._lock:
-            if self._state >= state:
-                return False
-            self._state = state
-            return True
+            self._state = max(self._state, ConnectionState.OPEN)
 
     def end(self, state: ConnectionState) -> list[OutgoingCall]:
         """Go on to ``state``, CLOSING or CLOSED; accept no more CALLs, and return those that are given up."""

@@ -151,7 +151,7 @@ class WebSocket:
                 if message is not None:
                     return message
                 continue
-            piece = None if self._discarding else self._frames.next()
+            piece = self._frames.next()
             if isinstance(piece, str):
                 return piece
             if piece is None:

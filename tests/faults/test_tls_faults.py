@@ -8,7 +8,6 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -134,17 +133,16 @@ class Dripping:
         self._engine.write(data)
         self._peer.send(self._outgoing.read())
 
-    def drip(self, ended: Callable[[], bool]) -> None:
-        """Write the bytes of a record until ``ended`` says so; the record is never complete."""
+    def drip(self, ended: threading.Event) -> None:
+        """Write the bytes of a record until ``ended``; the record is never complete."""
         self._engine.write(bytes(16_000))
         record, deadline = self._outgoing.read()[:-1], time.monotonic() + DEADLINE
         with contextlib.suppress(ConnectionResetError, BrokenPipeError):
             for byte in record:
                 assert time.monotonic() < deadline, "the other end reads for ever"
                 self._peer.send(bytes([byte]))
-                if ended():
+                if ended.wait(0.02):
                     return
-                time.sleep(0.02)
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /attacker HTTP/1.1\r\n\r\n"], ids=["request", "after a refusal"])
@@ -156,7 +154,7 @@ def test_a_record_that_is_never_complete_ends_the_handshake(
         attacker = Dripping(peer, authority.client_context())
         if sent:
             attacker.send(sent)
-        attacker.drip(lambda: False)
+        attacker.drip(threading.Event())
 
 
 def test_a_server_whose_record_is_never_complete(authority: Authority) -> None:
@@ -164,7 +162,7 @@ def test_a_server_whose_record_is_never_complete(authority: Authority) -> None:
 
     def serve(listener: socket.socket) -> None:
         with accept(listener) as peer:
-            Dripping(peer, authority.server_context(), server=True).drip(ended.is_set)
+            Dripping(peer, authority.server_context(), server=True).drip(ended)
 
     with listening() as listener:
         server = threading.Thread(target=serve, args=(listener,))

@@ -525,7 +525,7 @@ def test_a_connect_that_fails_after_the_upgrade_leaves_nothing(
 
 
 @pytest.mark.parametrize("error", [RuntimeError, SystemExit])
-@pytest.mark.parametrize(("owner", "name"), [(Engine, "advance"), (Requester, "end"), (WebSocket, "receive")])
+@pytest.mark.parametrize(("owner", "name"), [(Engine, "open"), (Requester, "end"), (WebSocket, "receive")])
 def test_a_reader_that_dies_leaves_no_connection(
     central_system: Any,
     owner: Any,

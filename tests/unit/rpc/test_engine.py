@@ -331,10 +331,11 @@ def test_the_end_gives_up_all_in_order() -> None:
 
 def test_a_state_only_moves_forward() -> None:
     engine = serving()
-    assert engine.advance(ConnectionState.OPEN)
-    assert not engine.advance(ConnectionState.OPEN)
+    engine.open()
+    assert engine.state is ConnectionState.OPEN
     engine.end(ConnectionState.CLOSING)
     engine.end(ConnectionState.OPEN)
+    engine.open()
     assert engine.state is ConnectionState.CLOSING
 
 

@@ -17,6 +17,7 @@ from ocppsync.rpc.connection import Connection
 from ocppsync.rpc.context import ConnectionOptions
 from ocppsync.rpc.message_sets import MessageSets
 from ocppsync.rpc.registration import MessagePolicy
+from ocppsync.rpc.responder import drain
 from ocppsync.rpc.router import Router
 from ocppsync.testing.inline import Clock, InlineExecutor
 from ocppsync.testing.memory import memory_pair
@@ -242,7 +243,7 @@ def test_what_a_close_drops_does_not_count(station: Station) -> None:
     line = Line(station, "2.1")
     line.come("1")
     line.come("2", "NotifyPeriodicEventStream", STREAM, kind=6)
-    line.connection.drain()
+    drain(station.share)
     assert in_use(station) == 0
     line.come("3")
     assert (in_use(station), line.answers()) == (0, [])
@@ -281,7 +282,7 @@ def test_what_comes_during_a_close_is_neither_handled_nor_answered(station: Stat
     line = Line(station, "2.1")
     line.come("0")
     station.run()
-    line.connection.drain()
+    drain(station.share)
     line.come("1")
     line.come("2", "NotifyPeriodicEventStream", STREAM, kind=6)
     station.run()
@@ -293,9 +294,9 @@ def test_what_comes_during_a_close_is_neither_handled_nor_answered(station: Stat
 def test_a_call_that_a_close_leaves_unanswered_is_handled_over_another_connection(station: Station, order: str) -> None:
     closing = Line(station)
     if order == "during the close":
-        closing.connection.drain()
+        drain(station.share)
     closing.come("1", "StartTransaction", START)
-    closing.connection.drain()
+    drain(station.share)
     station.run()
     assert station.handled == []
     station.share = share_of(station.executor)  # of another central system, which takes over
@@ -320,7 +321,7 @@ def test_a_close_that_begins_while_a_message_is_taken_leaves_it_unhandled(
 
     def submit_late(calls: BoundedExecutor, function: Any, *args: Any) -> bool:
         # The close begins just before the message is handed out.
-        line.connection.drain()
+        drain(station.share)
         return submit(calls, function, *args)
 
     monkeypatch.setattr(BoundedExecutor, "submit", submit_late)
@@ -367,7 +368,7 @@ def test_a_flood_is_told_once_and_again_after_all_was_handled(
     station.run()
     flood(20)
     assert told() == 2
-    line.connection.drain()
+    drain(station.share)
     station.run()
     flood(30)
     assert told() == 2, "nothing is handed out any more, and so nothing is too fast"

@@ -437,16 +437,21 @@ def test_a_call_error_keeps_the_old_password_and_an_invalid_response_both() -> N
             assert good(security, KEY, NEW) == [KEY, NEW]
 
 
-def test_of_two_passwords_the_first_is_dropped_where_the_second_cannot_be_stored() -> None:
-    hashes: dict[str, Any] = {"CP1": quick(KEY)}
+def full_at(count: int) -> tuple[SecurityProfiles, Recorder]:
+    """Profiles that cannot store the change with that number, and all changes."""
     changes = Recorder()
 
     def store(charge_point_id: str, valid: tuple[str, ...]) -> None:
         changes(valid)
-        if len(changes.items) == 2:
+        if len(changes.items) == count:
             raise OSError("the disk is full")
 
-    security = SecurityProfiles(passwords=Passwords(hashes, on_change=store, hasher=quick))
+    hashes: dict[str, Any] = {"CP1": quick(KEY)}
+    return SecurityProfiles(passwords=Passwords(hashes, on_change=store, hasher=quick)), changes
+
+
+def test_of_two_passwords_the_first_is_dropped_where_the_second_cannot_be_stored() -> None:
+    security, changes = full_at(2)
     checks = security.checks(ConnectionMetadata("CP1", "2.1", asked()), Credentials(1))
     variable = {"name": "BasicAuthPassword"}
     slots = [{"name": "NetworkConfiguration", "instance": instance} for instance in "12"]
@@ -458,15 +463,7 @@ def test_of_two_passwords_the_first_is_dropped_where_the_second_cannot_be_stored
 
 
 def test_of_two_passwords_the_second_is_accepted_where_the_answer_about_the_first_cannot_be_stored() -> None:
-    hashes: dict[str, Any] = {"CP1": quick(KEY)}
-    changes = Recorder()
-
-    def store(charge_point_id: str, valid: tuple[str, ...]) -> None:
-        changes(valid)
-        if len(changes.items) == 3:
-            raise OSError("the disk is full")
-
-    security = SecurityProfiles(passwords=Passwords(hashes, on_change=store, hasher=quick))
+    security, _ = full_at(3)
     checks = security.checks(ConnectionMetadata("CP1", "2.1", asked()), Credentials(1))
     components = [{"name": "NetworkConfiguration", "instance": "1"}, {"name": "SecurityCtrlr"}]
     data = [{"component": one, "variable": {"name": "BasicAuthPassword"}} for one in components]

@@ -48,7 +48,7 @@ BEFORE: list[tuple[Any, str]] = [
 ]
 """What is called before the 101."""
 AFTER: list[tuple[Any, str]] = [
-    (Engine, "advance"),
+    (Engine, "open"),
     (Connection, "_schedule_ping"),
     (Connection, "_check_idleness"),
     (WebSocket, "receive"),
@@ -307,7 +307,7 @@ def test_the_end_of_a_connection_takes_every_step(
         told.wait_until(lambda events: type(events[-1]).__name__ == "Closed")
 
 
-@pytest.mark.parametrize(("owner", "name"), [(Registry, "record"), (Engine, "advance")])
+@pytest.mark.parametrize(("owner", "name"), [(Registry, "record"), (Engine, "open")])
 def test_what_ends_the_program_is_not_kept_from_it(owner: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with central_system() as (cs, _), monkeypatch.context() as patch:
         ours, _ = memory_pair("CP1")

@@ -296,7 +296,7 @@ def test_calls_that_a_close_has_left_waiting_stay_unanswered(caplog: pytest.LogC
             assert hanging.started.acquire(timeout=DEADLINE)
             wait_until_all_is_read(peer)
             (connection,) = server_of(cs).context.registry.connections()
-            connection.drain()  # as close() begins
+            server_of(cs).drain()  # as close() begins
             clock.advance(60)
             assert peer.read() == [4, "0", "InternalError", "it took too long", {}]
             hanging.release.release()
