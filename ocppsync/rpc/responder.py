@@ -202,7 +202,7 @@ class Responder:
             metadata = self._check(event)
             event.route.handle(frame.payload, metadata)
         except CallError as error:
-            self._context.peer_log.log(_logger, "send", "its SEND %s is dropped: %s", frame.action, error)
+            self._context.peer_log.log(_logger, "failed send", "its SEND %s is dropped: %s", frame.action, error)
         except BaseException as error:
             self._report_failure(frame.action, error)
 
