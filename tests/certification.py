@@ -125,13 +125,15 @@ class Station:
         """Send a CALLRESULT."""
         self._point.send([3, message_id, check(action, "response", payload)])
 
-    def asked(self, action: Any, payload: Any, answer: Any) -> None:
-        """Have the central system send a request, which must arrive as it is; answer it."""
+    def asked(self, action: Any, payload: Any, answer: Any) -> Any:
+        """Have the central system send a request, which must arrive as it is; answer it, and return what it got."""
         future = self.cs.submit_request(STATION, action, payload, version="2.0.1")
         message_id, received = self.read(action)
         assert received == payload
         self.answer(message_id, action, answer)
-        assert future.result(DEADLINE) == answer
+        result = future.result(DEADLINE)
+        assert result == answer
+        return result
 
     def boot(self, reason: str = "PowerUp") -> Any:
         answer = self.call("BootNotification", {**BOOT, "reason": reason})

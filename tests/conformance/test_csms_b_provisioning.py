@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from certification import ACCEPTED, NOW, STATION, Application, Station, connector_event
 from certification import connector_status as status_of
-from support import DEADLINE, connected, raw, serving
+from support import connected, raw, serving
 from websockets.exceptions import InvalidStatus
 
 from ocppsync import split_request
@@ -81,9 +80,10 @@ OFFLINE_THRESHOLD = {"component": {"name": "OCPPCommCtrlr"}, "variable": {"name"
 AUTHORIZE_REMOTE_START = {"component": {"name": "AuthCtrlr"}, "variable": {"name": "AuthorizeRemoteStart"}}
 
 
-def get_variables(station: Station, *wanted: Any) -> None:
-    results = [{**one, "attributeStatus": "Accepted", "attributeValue": "30"} for one in wanted]
-    station.asked("GetVariables", {"getVariableData": list(wanted)}, {"getVariableResult": results})
+def get_variables(station: Station, *wanted: Any, value: str = "30") -> list[Any]:
+    results = [{**one, "attributeStatus": "Accepted", "attributeValue": value} for one in wanted]
+    answer = station.asked("GetVariables", {"getVariableData": list(wanted)}, {"getVariableResult": results})
+    return list(answer["getVariableResult"])
 
 
 def set_variables(station: Station, *wanted: tuple[Any, str]) -> None:
@@ -104,31 +104,18 @@ def limit(name: str, action: str) -> dict[str, Any]:
     return {"component": {"name": "DeviceDataCtrlr"}, "variable": {"name": name, "instance": action}}
 
 
-def test_tc_b_08_csms_get_no_more_variables_than_allowed(station: Station, background: Callable[..., Any]) -> None:
+def test_tc_b_08_csms_get_no_more_variables_than_allowed(station: Station) -> None:
     """The station takes 4 variables in a message, so 5 go in two."""
+    found = get_variables(station, limit("ItemsPerMessage", "GetVariables"), value="4")
+    most = int(found[0]["attributeValue"])
     wanted = [
         limit(name, of) for name in ("ItemsPerMessage", "BytesPerMessage") for of in ("GetReport", "GetVariables")
     ]
-    wanted.append(AUTHORIZE_REMOTE_START)
-
-    def read_limit_and_all() -> list[Any]:
-        name = limit("ItemsPerMessage", "GetVariables")
-        answer = station.cs.send_request(STATION, "GetVariables", {"getVariableData": [name]})
-        most = int(answer["getVariableResult"][0]["attributeValue"])
-        parts = split_request("GetVariables", {"getVariableData": wanted}, items_per_message=most)
-        answers = [station.cs.send_request(STATION, "GetVariables", part) for part in parts]
-        return [result for answer in answers for result in answer["getVariableResult"]]
-
-    future = background(read_limit_and_all)
-    lengths = []
-    for _ in range(3):
-        message_id, payload = station.read("GetVariables")
-        lengths.append(len(payload["getVariableData"]))
-        results = [{**one, "attributeStatus": "Accepted", "attributeValue": "4"} for one in payload["getVariableData"]]
-        station.answer(message_id, "GetVariables", {"getVariableResult": results})
-    assert lengths == [1, 4, 1]
-    found = [{name: one[name] for name in ("component", "variable")} for one in future.result(DEADLINE)]
-    assert found == wanted
+    payload = {"getVariableData": [*wanted, AUTHORIZE_REMOTE_START]}
+    parts = split_request("GetVariables", payload, items_per_message=most)
+    assert [len(part["getVariableData"]) for part in parts] == [4, 1]
+    results = [result for part in parts for result in get_variables(station, *part["getVariableData"])]
+    assert [{name: one[name] for name in ("component", "variable")} for one in results] == payload["getVariableData"]
 
 
 def test_tc_b_09_csms_set_one_variable(station: Station) -> None:

@@ -8,6 +8,8 @@ import pytest
 from certification import ACCEPTED, EVSE, NOW, STATION, Station, Transaction, connector_status, event
 from support import raw, serving
 
+from ocppsync import split_request
+
 # N: monitoring.
 
 
@@ -16,6 +18,22 @@ from support import raw, serving
 )
 def test_the_monitoring_level_is_set(station: Station, status: str) -> None:
     station.asked("SetMonitoringLevel", {"severity": 4}, {"status": status})
+
+
+def test_tc_n_18_csms_clear_no_more_monitors_than_allowed(station: Station) -> None:
+    """The station takes 2 monitors in a message, so 5 go in three."""
+    payload = {"id": [1, 2, 3, 4, 5]}
+    parts = split_request("ClearVariableMonitoring", payload, items_per_message=2)
+    assert [len(part["id"]) for part in parts] == [2, 2, 1]
+    for part in parts:
+        results = [{"id": monitor, "status": "NotFound"} for monitor in part["id"]]
+        station.asked("ClearVariableMonitoring", part, {"clearMonitoringResult": results})
+
+
+def test_tc_n_24_csms_periodic_events(station: Station) -> None:
+    for number in range(3):
+        temperature = event({"name": "ChargingStation"}, "Temperature", f"2{number}.5", "Periodic")
+        assert station.call("NotifyEvent", temperature) == {}
 
 
 @pytest.mark.parametrize(
