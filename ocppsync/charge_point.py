@@ -89,7 +89,8 @@ class ChargePoint(ChargePointMethods):
         on_raw_websocket_data: called with the text of every message and a `ConnectionMetadata`, on the reading thread;
             it must not block.
         websocket_ping_interval: seconds between pings; None: no pings. See `CentralSystem`.
-        request_timeout: seconds that `send_request` waits, unless the call has a ``timeout`` of its own.
+        request_timeout: seconds from the writing of a request to its answer, the message timeout of OCPP (J16 §4.1.1).
+            The wait for its turn is not part of it; see `Timeouts.queue`.
         handler_threads: how many handlers may run at once.
         limits: limits of number and size; see `Limits`.
         timeouts: time limits; see `Timeouts`.
@@ -393,17 +394,29 @@ class ChargePoint(ChargePointMethods):
     # Implements ChargePointMethods.
 
     def _send_request(
-        self, action: str | VendorAction, payload: Any, timeout: float | None, version: str | None
+        self,
+        action: str | VendorAction,
+        payload: Any,
+        timeout: float | None,
+        queue_timeout: float | None,
+        version: str | None,
     ) -> Any:
-        return self._submit_request(action, payload, timeout, version).result()
+        return self._submit_request(action, payload, timeout, queue_timeout, version).result()
 
     def _submit_request(
-        self, action: str | VendorAction, payload: Any, timeout: float | None, version: str | None
+        self,
+        action: str | VendorAction,
+        payload: Any,
+        timeout: float | None,
+        queue_timeout: float | None,
+        version: str | None,
     ) -> Future[Any]:
         # On the way of each request, so without a call.
         if self._process != os.getpid():
             self._check_process()
-        return self._end.submit_request(self._connection, self.charge_point_id, action, payload, timeout, version)
+        return self._end.submit_request(
+            self._connection, self.charge_point_id, action, payload, timeout, queue_timeout, version
+        )
 
     def _send(self, action: str | VendorAction, payload: Any, version: str | None) -> None:
         self._check_process()
