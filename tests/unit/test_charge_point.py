@@ -280,27 +280,29 @@ def test_close_from_a_handler(central_system: Any) -> None:
     assert closed.wait(DEADLINE)
 
 
-def test_a_close_drops_the_calls_that_wait_also_those_of_a_lost_connection(central_system: Any) -> None:
-    cp = ChargePoint("CP1", url=url(central_system), enforce_registration=False)
-    handled, lost = Recorder(), threading.Event()
+def test_a_close_drops_the_calls_that_wait_also_those_of_a_lost_connection() -> None:
+    with serving(request_timeout=0.01) as central_system:
+        accept_boots(central_system)
+        cp = ChargePoint("CP1", url=url(central_system), enforce_registration=False)
+        handled, lost = Recorder(), threading.Event()
 
-    @cp.on("ClearCache")
-    def clear(payload: Any, metadata: Any) -> Any:
-        handled(metadata.message_id)
-        assert lost.wait(DEADLINE)
-        cp.close()
-        return {"status": "Accepted"}
+        @cp.on("ClearCache")
+        def clear(payload: Any, metadata: Any) -> Any:
+            handled(metadata.message_id)
+            assert lost.wait(DEADLINE)
+            cp.close()
+            return {"status": "Accepted"}
 
-    cp.connect()
-    for _ in range(3):
-        with pytest.raises(RequestTimeoutError):
-            central_system.send_request("CP1", "ClearCache", timeout=0.01)
-    wait_until(lambda: len(cp._share.calls) == 2)
-    central_system.close_connection("CP1")
-    assert cp.wait_closed(DEADLINE)
-    lost.set()
-    wait_until(lambda: not any(one.name.startswith("ocppsync-handler-CP1") for one in threading.enumerate()))
-    assert len(handled.items) == 1
+        cp.connect()
+        for _ in range(3):
+            with pytest.raises(RequestTimeoutError):
+                central_system.send_request("CP1", "ClearCache")
+        wait_until(lambda: len(cp._share.calls) == 2)
+        central_system.close_connection("CP1")
+        assert cp.wait_closed(DEADLINE)
+        lost.set()
+        wait_until(lambda: not any(one.name.startswith("ocppsync-handler-CP1") for one in threading.enumerate()))
+        assert len(handled.items) == 1
 
 
 # Two threads at once.
