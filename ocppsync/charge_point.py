@@ -63,7 +63,8 @@ class ChargePoint(ChargePointMethods):
     connection ends: call `connect` again, for example in a listener (`add_connection_listener`).
 
     Args:
-        charge_point_id: its identity, sent as the last segment of the URL's path (J16 §3.1.1).
+        charge_point_id: its identity, sent as the last segment of the URL's path (J16 §3.1.1). If 2.0.1 or 2.1 is
+            offered: up to 48 letters of ASCII, digits and ``* - _ = + | @ .`` (4/201, 4/21 §3.1.1).
         handler: one callable for every CALL of the central system, ``handler(request, metadata)``. `on` registers a
             handler for one action instead. Handlers run in a thread pool and may block.
         url: the central system's endpoint without the identity: ``ws://host:port/path`` or ``wss://...``.
@@ -131,7 +132,8 @@ class ChargePoint(ChargePointMethods):
         check_whole(handler_threads=handler_threads)
         check_headers(headers)
         self.charge_point_id = charge_point_id
-        self._endpoint = Endpoint(url, charge_point_id)
+        old = {*protocols, default_protocol or "ocpp1.6"} == {"ocpp1.6"}
+        self._endpoint = Endpoint(url, charge_point_id, any_identity=old or (lenient or Lenient()).any_identity)
         self._headers = tuple(headers)
         self._password = basic_authorization(charge_point_id, password)
         self._protocols = tuple(protocols)

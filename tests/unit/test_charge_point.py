@@ -19,6 +19,7 @@ from ocppsync import (
     ChargePoint,
     ConnectionLostError,
     HandshakeError,
+    Lenient,
     NotConnectedError,
     RequestTimeoutError,
     Timeouts,
@@ -303,6 +304,31 @@ def test_a_close_drops_the_calls_that_wait_also_those_of_a_lost_connection() -> 
         lost.set()
         wait_until(lambda: not any(one.name.startswith("ocppsync-handler-CP1") for one in threading.enumerate()))
         assert len(handled.items) == 1
+
+
+# Identities.
+
+
+@pytest.mark.parametrize(
+    ("options", "allowed"),
+    [
+        ({}, True),
+        ({"protocols": ["ocpp1.6"], "default_protocol": "ocpp1.6"}, True),
+        ({"protocols": ["ocpp2.0.1"]}, False),
+        ({"protocols": ["ocpp2.1"]}, False),
+        ({"protocols": ["ocpp1.6", "ocpp2.0.1"]}, False),
+        ({"default_protocol": "ocpp2.1"}, False),
+        ({"protocols": ["ocpp2.0.1"], "lenient": Lenient(any_identity=True)}, True),
+        ({"protocols": ["ocpp2.0.1"], "lenient": Lenient(numeric_ids=True)}, False),
+    ],
+)
+def test_which_versions_restrict_identities(options: Any, allowed: bool) -> None:
+    for identity in ("a:b", "x" * 49):
+        if allowed:
+            assert ChargePoint(identity, **options).charge_point_id == identity
+        else:
+            with pytest.raises(ValueError, match=r"OCPP 2\.0\.1 and 2\.1 allow .*unless Lenient\(any_identity=True\)"):
+                ChargePoint(identity, **options)
 
 
 # Two threads at once.

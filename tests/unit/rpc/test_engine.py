@@ -295,6 +295,16 @@ def test_the_peers_calls_and_ours_do_not_wait_for_each_other() -> None:
     assert isinstance(feed(engine, '[3,"1",{}]'), Settle)
 
 
+def test_a_caller_who_has_given_up_is_told_once() -> None:
+    engine = serving()
+    call = written(engine, outgoing(times=CallTimes(message=30, queue=60, whole=10)))
+    assert engine.look_at(call, 9.0) == Overdue(look_again=10)
+    assert engine.look_at(call, 10.0) == Overdue(look_again=30, waited=10)
+    assert engine.look_at(call, 11.0) == Overdue(look_again=30)
+    assert engine.look_at(call, 30.0) == Overdue(waited=30)
+    assert engine.look_at(call, 31.0) == Overdue()
+
+
 def test_a_withdrawn_call_makes_room() -> None:
     engine = serving()
     first, second, third = (outgoing(f"our-{number}") for number in range(3))

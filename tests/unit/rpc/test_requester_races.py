@@ -112,13 +112,16 @@ def test_what_is_cancelled_just_before_it_is_written_is_not_sent_and_the_next_on
 def test_what_is_cancelled_while_its_turn_comes_lets_the_next_go() -> None:
     with Lone() as lone:
         lone.ask("Reset", {"type": "Soft"})
-        second, third = lone.ask(), lone.ask("GetLocalListVersion")
+        second, third, fourth = lone.ask(), lone.ask("GetLocalListVersion"), lone.ask("GetConfiguration")
         assert Future.cancel(second), "the first half of its cancel"
         assert lone.accept() == "Reset"
-        assert lone.actions() == ["GetLocalListVersion"]
+        (call,) = lone.came()
+        assert call[2] == "GetLocalListVersion"
         assert second.cancel(), "both halves"
-        assert not third.done()
-        assert lone.actions() == []
+        assert lone.actions() == [], "the third has the turn"
+        lone.say([3, call[1], {"listVersion": 1}])
+        assert third.result(0) == {"listVersion": 1}
+        assert not fourth.done()
 
 
 def test_the_next_goes_out_before_the_answer_is_given_out() -> None:
