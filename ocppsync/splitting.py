@@ -21,8 +21,7 @@ _LISTS: Mapping[str, str] = {
 Not GetReport and GetMonitoringReport: each request starts a report of its own and needs its own requestId. Not
 SendLocalList: the order of the parts, their updateType and their version numbers depend on each other (2/201 D01).
 """
-_FRAME = 46
-"""The characters of a CALL besides its action and its payload: ``[2,"","",]``, and 36 of its message id."""
+_FRAME = 46  # the bytes of [2,"","",] and of the longest message id
 
 
 def split_request(
