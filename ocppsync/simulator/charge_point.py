@@ -12,24 +12,26 @@ import math
 import ssl
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from random import Random
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ..answers import Answer, ChargePointAnswers, ChargingStationAnswers
+from ..answers import Answer, ChargePointAnswers, ChargingStationAnswers, StationState
 from ..charge_point import ChargePoint
-from ..errors import CallErrorReceived, OCPPError, OCPPRequestError
+from ..errors import CallErrorReceived, InvalidResponseError, OCPPError
 from ..faults.log_lines import log_line
 from ..options import check_positive
-from ..request import Request, RequestMetadata
 from ..rpc.requester import not_connected
 from ..validation.catalogue import SUBPROTOCOL_OF, Version
-from .driver import Controls, EVDriver, Phase, Session, VersionDriver
+from .accepted_requests import AcceptedRequests
+from .delivery import Delivery
+from .driver import Controls, EVDriver, Session, VersionDriver
 from .driver_2x import Driver2x
 from .driver_16 import Driver16
-from .meter import Meter, power_curve
+from .meter import Charging, Meter, power_curve
+from .timetable import Timetable, seconds_of_the_day
 
 if TYPE_CHECKING:
     from .. import v16, v201
@@ -40,16 +42,13 @@ _logger = logging.getLogger(__name__)
 
 # Seconds at pace 1, chosen so that a person can follow: a session takes about 20, and messages come one at a time.
 _STEP = 0.7
-_SAMPLE_PAUSE = 1.8
+_SAMPLE_PAUSE = 2.0  # the default of MeterValueSampleInterval
 _SAMPLES = 8
 _IDLE = (2.0, 6.0)
-_MIN_WAIT = 1.0
-_MAX_DOUBLINGS = 5
 _CONNECT_TIMEOUT = 10.0
 _DEFAULT_INTERVAL = 30
+_ROUNDING = 1e-6
 _MAX_INTERVAL = 86_400  # Condition.wait does not accept infinity
-
-_ACCEPTING_STATUSES = frozenset({"Accepted", "Scheduled", "Unlocked"})
 
 
 class SimulatedChargePoint:
@@ -58,7 +57,8 @@ class SimulatedChargePoint:
     `start` runs the scenario until `stop`: boot and report the status, then authorize, start a transaction, send meter
     values and stop the transaction, again and again. Failures are logged and retried after increasing pauses. For a
     test with its own steps, call `boot` and `charge` instead of `start`. Timestamps are real, but energy flows faster:
-    that of an hour within seconds.
+    that of an hour within seconds. The settings that count seconds are obeyed: at pace 1 as they are, at pace 10 ten
+    times as fast. Only Heartbeats and the wait for the next BootNotification keep real seconds at every pace.
 
     Args:
         charge_point_id: the charge point's identity.
@@ -106,24 +106,30 @@ class SimulatedChargePoint:
         self._version_driver: VersionDriver
         if version == "1.6":
             self.answers = ChargePointAnswers(answers)
-            self._version_driver = Driver16(charge_point_id, self._send, self._meter, self._random, self.answers)
+            parts = (charge_point_id, self._send, self._delivery(self.answers), self._meter, self._random)
+            self._version_driver = Driver16(*parts, self.answers)
         else:
             self.answers = ChargingStationAnswers(answers)
-            self._version_driver = Driver2x(charge_point_id, self._send, self._meter, self._random, self.answers)
+            parts = (charge_point_id, self._send, self._delivery(self.answers), self._meter, self._random)
+            self._version_driver = Driver2x(*parts, self.answers)
         self._unfinished: Session | None = None
         self._heartbeat_at = 0.0
-        self._connector = threading.Lock()  # held by the thread that charges
+        self._connector = threading.Lock()  # held by the thread that charges, or reports the state of the connector
         # Guards the fields below; notified when the thread that charges or waits has to check them.
         self._changed = threading.Condition()
         self._stopping = False
+        self._charging = False
         self._resetting = False
+        self._boot_requested = False
+        self._news = 0  # how often something was signalled
         self._interruption: v16.Reason | v201.ReasonEnumType | None = None
         self._remote_driver: EVDriver | None = None
-        self._accepted: set[str] = set()  # the message ids of accepted requests
-        self._effects = self._version_driver.effects(Controls(self._signal, self._change_availability, self.boot))
+        effects = self._version_driver.effects(Controls(self._signal, self._settle, self._boot_on_request))
+        self._aligned = Timetable(self._version_driver.aligned(), lambda: seconds_of_the_day() * self._pace)
+        self._requests = AcceptedRequests(self.answers, effects)
         self._charge_point = ChargePoint(
             charge_point_id,
-            self._handle,
+            self._requests,
             url,
             protocols=[SUBPROTOCOL_OF[version]],
             password=password,
@@ -131,8 +137,7 @@ class SimulatedChargePoint:
             websocket_ping_interval=30.0,
         )
         self._charge_point.add_connection_listener(lambda status: self._signal())
-        for action in self._effects:
-            self._watch(action)
+        self._requests.carry_out_for(self._charge_point)
         self._thread = threading.Thread(target=self._run, name=f"ocppsync-simulator-{charge_point_id}", daemon=True)
 
     def __repr__(self) -> str:
@@ -193,16 +198,20 @@ class SimulatedChargePoint:
         id_tag: str | None = None,
         authorize: bool = True,
     ) -> Session | None:
-        """Charge one vehicle and return the finished session; None if the idTag is not accepted.
+        """Charge one vehicle, and return the finished session.
+
+        None if the idTag is not accepted, or if the connector is out of service.
 
         Args:
             energy_wh: the energy in Wh; by default a random 6000 to 12000.
-            samples: the number of meter reports.
+            samples: the number of meter reports, if their interval is the default of 2 seconds. The vehicle charges for
+                ``2 * samples`` seconds at pace 1.
             id_tag: the idTag; by default a random one.
-            authorize: whether to send Authorize first.
+            authorize: whether to authorize the idTag first.
 
         Raises:
-            OCPPRequestError: a message got no usable answer; the next `boot` stops the transaction.
+            OCPPRequestError: a message got no usable answer; the next `boot` stops the transaction. MeterValues,
+                StopTransaction and TransactionEvent are repeated instead, and discarded after the last attempt.
             RuntimeError: another thread is already charging.
         """
         check_positive(samples=samples, energy_wh=1 if energy_wh is None else energy_wh)
@@ -214,43 +223,59 @@ class SimulatedChargePoint:
     def _charge_for(
         self, driver: EVDriver | None, energy_wh: int | None, samples: int, authorize: bool
     ) -> Session | None:
-        if not self._connector.acquire(blocking=False):
-            raise RuntimeError(f"{self.charge_point_id} is already charging")
+        with self._changed:
+            if self._charging:
+                raise RuntimeError(f"{self.charge_point_id} is already charging")
+            self._charging = True
         try:
-            energy = self._random.randrange(6_000, 12_000) if energy_wh is None else energy_wh
-            driver = driver or EVDriver(f"{self._random.getrandbits(56):014X}")
-            return self._charge(driver, energy, samples, authorize)
+            with self._connector:
+                energy = self._random.randrange(6_000, 12_000) if energy_wh is None else energy_wh
+                driver = driver or EVDriver(f"{self._random.getrandbits(56):014X}")
+                return self._charge(driver, energy, samples, authorize)
         finally:
-            self._connector.release()
+            with self._changed:
+                self._charging = False
+            self._settle()
 
     def _charge(self, driver: EVDriver, energy_wh: int, samples: int, authorize: bool) -> Session | None:
         with self._changed:
             if not self._resetting:
                 self._interruption = None
+        if not self.answers.operative:
+            return None
         self._version_driver.enter("Preparing")
-        self._pause(_STEP)
+        self._prepare()
+        accepted = not authorize or (self.answers.operative and self._version_driver.authorize(driver))
+        if accepted:
+            self._prepare()
         session = None
-        if not authorize or self._version_driver.authorize(driver):
-            self._pause(_STEP)
+        began = accepted and self.answers.begin_transaction()
+        if began:
             session = self._transact(driver, energy_wh, samples)
+        if began or not self.answers.operative:
+            # C16 §4.9: from Preparing it does not go straight to Unavailable.
             self._version_driver.enter("Finishing")
         self._pause(2 * _STEP)
-        self._version_driver.enter(self._resting_phase())
+        self._version_driver.rest()
         return session
 
     def _transact(self, driver: EVDriver, energy_wh: int, samples: int) -> Session:
         self._meter.plug_in()
         start = self._meter.register
-        accepted = self._version_driver.begin(driver)
+        try:
+            accepted = self._version_driver.begin(driver)
+        except BaseException:
+            self.answers.end_transaction()
+            raise
         transaction_id = self.answers.transaction_id
         assert transaction_id is not None
         self._unfinished = Session(transaction_id, driver.id_tag, start, start, "Other")
         # CE16 3.17: a transaction with an idTag that is not accepted exists all the same, and must be stopped.
         reason: v16.Reason | v201.ReasonEnumType = "DeAuthorized"
-        if accepted:
+        if accepted or not self.answers.flag("StopTransactionOnInvalidId"):
             self._pause(_STEP)
-            self._version_driver.enter("Charging")
-            reason = self._draw(energy_wh, samples)
+            self._version_driver.enter("Charging" if accepted else "SuspendedEVSE")
+            reason = self._draw(energy_wh if accepted else 0, samples)
         session = Session(transaction_id, driver.id_tag, start, self._meter.register, reason)
         self._pause(_STEP)
         self._stop_transaction(session)
@@ -258,25 +283,29 @@ class SimulatedChargePoint:
         return session
 
     def _draw(self, energy_wh: int, samples: int) -> v16.Reason | v201.ReasonEnumType:
-        curve = power_curve(samples, self._random)
-        start, total = self._meter.register, sum(curve)
-        for index, share in enumerate(curve):
-            self._pause(_SAMPLE_PAUSE, interruptible=True)
+        charging = Charging(self._meter, energy_wh, power_curve(samples, self._random), _SAMPLE_PAUSE)
+        samples_due = Timetable(self._version_driver.samples(), lambda: charging.elapsed)
+        while charging.seconds_left > _ROUNDING:
+            wait = min(charging.seconds_left, samples_due.seconds_left(), self._aligned.seconds_left())
+            charging.advance(self._wait_for_news(wait))
             if self._interruption is not None:
                 return self._interruption
-            self._meter.advance(start + round(energy_wh * sum(curve[: index + 1]) / total), share)
-            self._version_driver.report_meter()
+            for job in (*samples_due.due(), *self._aligned.due()):
+                job.run()
         return "Local"
 
     def _stop_transaction(self, session: Session) -> None:
+        # After most errors the next boot repeats it, but not if it was processed, or discarded.
         try:
             self._version_driver.end(session)
-        except OCPPRequestError as error:
-            # The next boot repeats a stop that did not arrive, but not one that was refused.
-            if error.delivery == "answered":
-                self._unfinished = self.answers.transaction_id = None
+        except InvalidResponseError:
+            self._forget_transaction()
             raise
-        self._unfinished = self.answers.transaction_id = None
+        self._forget_transaction()
+
+    def _forget_transaction(self) -> None:
+        self._unfinished = None
+        self.answers.end_transaction()
 
     # The scenario.
 
@@ -294,8 +323,8 @@ class SimulatedChargePoint:
                     log_line(_logger, logging.WARNING, "%s: %s; retrying", self.charge_point_id, error)
                 if isinstance(error, CallErrorReceived) and error.code == "SecurityError":
                     self.answers.registered = False  # it has to boot again: J16 table 7
-            wait = _MIN_WAIT * 2 ** min(failures, _MAX_DOUBLINGS) + self._random.uniform(0, _MIN_WAIT)
-            self._pause(wait)
+            minimum, repeats, extra = self._version_driver.back_off
+            self._pause(minimum * 2 ** min(failures, repeats) + self._random.uniform(0, extra))
             failures += 1
 
     def _get_ready(self) -> None:
@@ -304,10 +333,12 @@ class SimulatedChargePoint:
         if self.answers.registered:
             self._report()
         while not self.answers.registered and not self._stopping:
+            with self._changed:
+                self._boot_requested = False
             answer = self.boot()
             if answer["status"] != "Accepted":
                 interval = answer["interval"] if answer["interval"] > 0 else _DEFAULT_INTERVAL
-                self._pause(min(interval, _MAX_INTERVAL) * self._pace)
+                self._pause(min(interval, _MAX_INTERVAL) * self._pace, until=lambda: self._boot_requested)
 
     def _work(self) -> None:
         while self._charge_point.connected and not self._stopping:
@@ -324,41 +355,25 @@ class SimulatedChargePoint:
                 self.charge()
 
     def _idle(self, seconds: float) -> None:
-        """Wait for the next driver, and send the Heartbeats that are due."""
+        """Wait for the next driver, and send the Heartbeats and the clock-aligned data that are due."""
         until = time.monotonic() + seconds
         while self._charge_point.connected and (now := time.monotonic()) < until:
             if now >= self._heartbeat_at + self._interval:
                 self._heartbeat_at = now
                 self._send("Heartbeat", {})
+            for job in self._aligned.due():
+                job.run()
+            aligned_at = now + self._aligned.seconds_left() / self._pace
             with self._changed:
                 if self._stopping or self._resetting or self._remote_driver is not None:
                     return
-                self._changed.wait(max(0.0, min(until, self._heartbeat_at + self._interval) - now))
+                self._changed.wait(max(0.0, min(until, self._heartbeat_at + self._interval, aligned_at) - now))
 
     def _shut_down(self) -> None:
         self._charge_point.disconnect()
         self.answers.registered = False
         with self._changed:
             self._resetting, self._interruption = False, None
-
-    # Requests of the central system, on the handler pool.
-
-    def _handle(self, request: Request[str, Any], metadata: RequestMetadata) -> Answer | None:
-        answer = self.answers(request, metadata)
-        accepted = answer is not None and answer.get("status", "Accepted") in _ACCEPTING_STATUSES
-        if accepted and request.action in self._effects:
-            with self._changed:
-                self._accepted.add(metadata.message_id)
-        return answer
-
-    def _watch(self, action: Any) -> None:
-        @self._charge_point.after(action)
-        def carry_out(payload: Any, metadata: RequestMetadata) -> None:
-            with self._changed:
-                accepted = metadata.message_id in self._accepted
-                self._accepted.discard(metadata.message_id)
-            if accepted:
-                self._effects[action](payload)
 
     # Execution of accepted requests.
 
@@ -369,50 +384,85 @@ class SimulatedChargePoint:
             self._interruption = interruption or self._interruption
             self._remote_driver = driver or self._remote_driver
             self._resetting = resetting or self._resetting
+            self._news += 1
             self._changed.notify_all()
 
-    def _change_availability(self, operative: bool) -> None:
-        self.answers.operative = operative
-        if not self._connector.locked():
-            self._version_driver.enter(self._resting_phase())
+    def _boot_on_request(self) -> None:
+        """Send a triggered BootNotification; the scenario does that itself, and goes on at once if it is accepted."""
+        if not self._thread.is_alive():
+            self.boot()
+            return
+        with self._changed:
+            self._boot_requested = True
+            self._changed.notify_all()
+
+    def _settle(self) -> None:
+        """Report what ChangeAvailability has changed, unless a vehicle charges; then that is done at its end."""
+        self._signal()
+        while self._is_due_to_settle() and self._connector.acquire(blocking=False):
+            try:
+                self._version_driver.rest()
+            finally:
+                self._connector.release()
+
+    def _is_due_to_settle(self) -> bool:
+        able = self.answers.registered and self._charge_point.connected and not self._stopping
+        return able and self._unfinished is None and not self._version_driver.is_resting
 
     # Messages.
 
     def _connect(self) -> None:
         if not self._charge_point.connected:
-            with self._changed:
-                self._accepted.clear()
+            self._requests.forget()
             self._charge_point.connect(_CONNECT_TIMEOUT)
 
     def _send(self, action: Any, payload: Any) -> Any:
+        self._check_running(action)
+        return self._charge_point.send_request(action, payload)
+
+    def _check_running(self, action: str) -> None:
         if self._stopping:
             raise not_connected("charge_point", self.charge_point_id, action)
-        return self._charge_point.send_request(action, payload)
 
     def _report(self) -> None:
         if self._unfinished is not None:
             self._stop_transaction(replace(self._unfinished, meter_stop=self._meter.register))
-        self._version_driver.phase = self._resting_phase()
+        self._version_driver.phase = self._version_driver.resting_phase
         for connector_id in self._version_driver.connectors:
             self._pause(_STEP)
             self._version_driver.report_status(connector_id)
 
-    def _resting_phase(self) -> Phase:
-        return "Available" if self.answers.operative else "Unavailable"
+    def _delivery(self, state: StationState) -> Delivery:
+        def wait(seconds: float) -> None:
+            self._pause(seconds, until=lambda: not self._charge_point.connected)
+
+        return Delivery(self.charge_point_id, self._send, wait, state)
 
     # Time.
 
-    def _pause(self, seconds: float, *, interruptible: bool = False) -> None:
+    def _pause(self, seconds: float, *, until: Callable[[], bool] = lambda: False) -> None:
         with self._changed:
-            self._changed.wait_for(
-                lambda: self._stopping or (interruptible and self._interruption is not None), seconds / self._pace
+            self._changed.wait_for(lambda: self._stopping or until(), seconds / self._pace)
+
+    def _prepare(self) -> None:
+        self._pause(_STEP, until=lambda: not self.answers.operative)
+
+    def _wait_for_news(self, seconds: float) -> float:
+        """Wait for some seconds at pace 1 or the next signal; return how many have passed."""
+        began = time.monotonic()
+        with self._changed:
+            news = self._news
+            woken = self._changed.wait_for(
+                lambda: self._stopping or self._interruption is not None or self._news != news, seconds / self._pace
             )
+        self._check_running("MeterValues")
+        return min(seconds, (time.monotonic() - began) * self._pace) if woken else seconds
 
     @property
     def _interval(self) -> float:
-        return min(self._version_driver.heartbeat_interval or math.inf, _MAX_INTERVAL)
+        return min(self.answers.number("HeartbeatInterval") or math.inf, _MAX_INTERVAL)
 
     def _keep_interval(self, interval: int) -> None:
         self._heartbeat_at = time.monotonic()
         if interval > 0:
-            self._version_driver.heartbeat_interval = interval
+            self._version_driver.keep_heartbeat_interval(interval)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..answers.station_state import StationState
+from .delivery import Delivery
 from .meter import Meter
+from .timetable import Job
+from .transaction_data import TransactionData
 
 if TYPE_CHECKING:
     from ..v16 import Reason
@@ -16,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Controls", "EVDriver", "Effects", "Phase", "Session", "VersionDriver"]
 
-Phase = Literal["Available", "Unavailable", "Preparing", "Charging", "Finishing"]
+Phase = Literal["Available", "Unavailable", "Preparing", "Charging", "SuspendedEVSE", "Finishing"]
 """The state of the connector, as named in 1.6."""
 Effects = Mapping[str, Callable[[Any], object]]
 """The functions that carry out accepted requests, by action; each gets the request's payload."""
@@ -53,8 +58,8 @@ class Controls:
     signal: Callable[..., object]
     """Tells the scenario to end the session (``interruption``, the reason), begin one (``driver``) or reboot
     (``resetting``); without arguments, to read its settings again."""
-    change_availability: Callable[[bool], object]
-    """Takes the connector out of service or back."""
+    report_availability: Callable[[], object]
+    """Reports which parts have gone out of service or back, unless a vehicle charges."""
     boot: Callable[[], object]
     """Sends BootNotification, and the status once accepted."""
 
@@ -65,8 +70,10 @@ class VersionDriver(ABC):
     Args:
         charge_point_id: the charge point's identity.
         send: sends a request and returns the answer.
+        delivery: sends the messages about transactions.
         meter: the meter of the connector.
         random: the source of random values.
+        state: the state and the settings of the charge point.
 
     Attributes:
         connectors: the connector ids of a status report.
@@ -75,26 +82,61 @@ class VersionDriver(ABC):
 
     connectors: tuple[int, ...]
 
-    def __init__(self, charge_point_id: str, send: Callable[[Any, Any], Any], meter: Meter, random: Random) -> None:
+    def __init__(
+        self,
+        charge_point_id: str,
+        send: Callable[[Any, Any], Any],
+        delivery: Delivery,
+        meter: Meter,
+        random: Random,
+        state: StationState,
+    ) -> None:
         self.phase: Phase = "Available"
         self._charge_point_id = charge_point_id
         self._send = send
+        self._delivery = delivery
         self._meter = meter
         self._random = random
+        self._state = state
+        self._data = TransactionData(self._meter_value)
+        # Held while a status is read and sent: the last StatusNotification has the last status.
+        self._reporting = threading.Lock()
 
     @property
-    @abstractmethod
-    def heartbeat_interval(self) -> int:
-        """The configured seconds between Heartbeats; 0: no Heartbeats."""
-
-    @heartbeat_interval.setter
-    @abstractmethod
-    def heartbeat_interval(self, seconds: int) -> None: ...
+    def back_off(self) -> tuple[float, int, float]:
+        """The shortest wait before a new attempt to connect, how often it doubles, and the random part (4/201 §5.3)."""
+        return 1.0, 5, 1.0
 
     @property
-    @abstractmethod
+    def resting_phase(self) -> Phase:
+        """The state of the connector while no vehicle charges."""
+        return "Available" if self._state.operative else "Unavailable"
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether the reported state is that of a charge point at which no vehicle charges."""
+        return self.phase == self.resting_phase
+
+    def rest(self) -> None:
+        """Change to the resting phase, and report it."""
+        self.enter(self.resting_phase)
+
+    @property
     def authorizes_remote_starts(self) -> bool:
         """Whether the charge point sends Authorize before a session that was started remotely."""
+        return self._state.flag("AuthorizeRemoteTxRequests")
+
+    @abstractmethod
+    def keep_heartbeat_interval(self, seconds: int) -> None:
+        """Store the seconds between Heartbeats from the answer to BootNotification."""
+
+    @abstractmethod
+    def samples(self) -> Sequence[Job]:
+        """Return what to do periodically from the start of a transaction."""
+
+    @abstractmethod
+    def aligned(self) -> Sequence[Job]:
+        """Return what to do periodically from midnight."""
 
     @abstractmethod
     def effects(self, controls: Controls) -> Effects:
@@ -114,16 +156,16 @@ class VersionDriver(ABC):
 
     @abstractmethod
     def authorize(self, driver: EVDriver) -> bool:
-        """Send Authorize; return whether the driver is accepted."""
+        """Return whether the driver is accepted; send Authorize unless the local list or the cache says so."""
 
     @abstractmethod
     def begin(self, driver: EVDriver) -> bool:
         """Start a transaction, and store its id in the answers; return whether the driver is accepted."""
 
     @abstractmethod
-    def report_meter(self) -> None:
-        """Send the meter readings of the transaction."""
-
-    @abstractmethod
     def end(self, session: Session) -> None:
         """Stop a transaction."""
+
+    @abstractmethod
+    def _meter_value(self, measurands: Sequence[str], context: Any) -> Mapping[str, Any] | None:
+        """Return the meterValue of some measurands; None without measurands."""

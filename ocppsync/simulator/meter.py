@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from random import Random
 from typing import Literal
 
-__all__ = ["Meter", "power_curve"]
+__all__ = ["Charging", "Meter", "power_curve"]
 
 Measurand = Literal["Energy.Active.Import.Register", "Power.Active.Import", "Current.Import", "Voltage", "SoC"]
 Unit = Literal["Wh", "W", "A", "V", "Percent"]
@@ -40,15 +42,53 @@ class Meter:
         self._current = round(_MAX_CURRENT * share, 1)
         self._voltage = round(self._random.uniform(228.0, 232.0), 1)
 
-    def readings(self) -> list[tuple[Measurand, float, Unit]]:
-        """Return the current readings, the register first."""
-        return [
+    def readings(self, measurands: Sequence[str]) -> list[tuple[Measurand, float, Unit]]:
+        """Return the current readings of some measurands, in their order."""
+        every: list[tuple[Measurand, float, Unit]] = [
             ("Energy.Active.Import.Register", self.register, "Wh"),
             ("Power.Active.Import", round(self._current * self._voltage), "W"),
             ("Current.Import", self._current, "A"),
             ("Voltage", self._voltage, "V"),
             ("SoC", round(100 * self._charge / _BATTERY_WH), "Percent"),
         ]
+        by_name: dict[str, tuple[Measurand, float, Unit]] = {reading[0]: reading for reading in every}
+        return [by_name[measurand] for measurand in measurands if measurand in by_name]
+
+
+class Charging:
+    """The flow of energy into a vehicle.
+
+    Args:
+        meter: the meter of the connector.
+        energy_wh: the energy in Wh.
+        curve: the share of the maximum power in each step; if the energy is 0, none flows.
+        step: the seconds of a step, at pace 1.
+
+    Attributes:
+        elapsed: the seconds since the beginning.
+    """
+
+    def __init__(self, meter: Meter, energy_wh: int, curve: Sequence[float], step: float) -> None:
+        self._meter = meter
+        self._energy_wh = energy_wh
+        self._curve = curve
+        self._step = step
+        self._start = meter.register
+        self.elapsed = 0.0
+
+    @property
+    def seconds_left(self) -> float:
+        """The seconds until the vehicle has got its energy."""
+        return len(self._curve) * self._step - self.elapsed
+
+    def advance(self, seconds: float) -> None:
+        """Let energy flow for some seconds."""
+        self.elapsed += min(seconds, self.seconds_left)
+        steps = self.elapsed / self._step
+        whole = math.floor(steps)
+        done = sum(self._curve[:whole]) + (steps - whole) * sum(self._curve[whole : whole + 1])
+        share = self._curve[max(0, math.ceil(steps) - 1)] if self._energy_wh else 0.0
+        self._meter.advance(self._start + round(self._energy_wh * done / sum(self._curve)), share)
 
 
 def power_curve(samples: int, random: Random) -> list[float]:

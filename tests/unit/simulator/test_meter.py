@@ -6,11 +6,21 @@ from random import Random
 
 import pytest
 
-from ocppsync.simulator.meter import Meter, power_curve
+from ocppsync.answers.value_types import MEASURANDS
+from ocppsync.simulator.meter import Charging, Meter, power_curve
 
 
 def readings(meter: Meter) -> dict[str, float]:
-    return {measurand: value for measurand, value, _ in meter.readings()}
+    return {measurand: value for measurand, value, _ in meter.readings(MEASURANDS)}
+
+
+def test_it_measures_what_the_settings_may_name() -> None:
+    assert tuple(readings(Meter(Random(1)))) == MEASURANDS
+
+
+def test_readings_are_those_that_are_asked_for() -> None:
+    asked = ["SoC", "Voltage", "Frequency"]
+    assert [measurand for measurand, _, _ in Meter(Random(1)).readings(asked)] == ["SoC", "Voltage"]
 
 
 def test_power_is_voltage_times_current_and_energy_charges_the_battery() -> None:
@@ -39,3 +49,26 @@ def test_power_stays_within_the_limits_and_falls_at_the_end(samples: int) -> Non
     assert len(curve) == samples
     assert all(0.3 < share <= 1 for share in curve)
     assert curve[-1] == min(curve)
+
+
+def test_energy_flows_by_the_curve() -> None:
+    meter = Meter(Random(1))
+    meter.plug_in()
+    start = meter.register
+    charging = Charging(meter, 100, [0.5, 1.0, 0.5], 2.0)
+    seen = []
+    for _ in range(6):
+        charging.advance(1.0)
+        seen.append((meter.register - start, readings(meter)["Current.Import"], charging.seconds_left))
+    assert seen == [(12, 16, 5), (25, 16, 4), (50, 32, 3), (75, 32, 2), (88, 16, 1), (100, 16, 0)]
+    charging.advance(1.0)
+    assert (meter.register - start, charging.elapsed) == (100, 6)
+
+
+def test_no_energy_needs_no_current() -> None:
+    meter = Meter(Random(1))
+    meter.plug_in()
+    start = meter.register
+    charging = Charging(meter, 0, [0.5, 1.0], 2.0)
+    charging.advance(3.0)
+    assert (meter.register, readings(meter)["Current.Import"], charging.seconds_left) == (start, 0, 1)
