@@ -42,7 +42,7 @@ class ChargePointAnswers(StationState):
     """
 
     def __init__(self, overrides: Mapping[str, Answer] | None = None) -> None:
-        super().__init__()
+        super().__init__(overrides)
         self.configuration = {setting.key.casefold(): setting for setting in _settings()}
         self._answers: Table = {
             "CancelReservation": status("Rejected"),
@@ -71,7 +71,7 @@ class ChargePointAnswers(StationState):
             "TriggerMessage": self._trigger,
             "UnlockConnector": lambda payload: status("Unlocked" if payload["connectorId"] == 1 else "NotSupported"),
             "UpdateFirmware": {},
-            **(overrides or {}),
+            **self._fixed,
         }
 
     def __call__(self, request: Request[str, Any], metadata: RequestMetadata) -> Answer | None:

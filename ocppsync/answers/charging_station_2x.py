@@ -87,7 +87,7 @@ class ChargingStationAnswers(StationState):
     """
 
     def __init__(self, overrides: Mapping[str, Answer] | None = None) -> None:
-        super().__init__()
+        super().__init__(overrides)
         self.device_model = DeviceModel(_variables())
         self._answers: Table = {
             **_DECLINED,
@@ -113,7 +113,7 @@ class ChargingStationAnswers(StationState):
             "TriggerMessage": self._trigger,
             "UnlockConnector": self._unlock,
             "UpdateFirmware": lambda payload: status("Accepted" if self.attended else "Rejected"),
-            **(overrides or {}),
+            **self._fixed,
         }
 
     def __call__(self, request: Request[str, Any], metadata: RequestMetadata) -> Answer | None:

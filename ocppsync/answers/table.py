@@ -27,12 +27,32 @@ class StationState:
         local_list_version: the version of the local list; 0: the list is empty.
     """
 
-    def __init__(self) -> None:
+    _answers: Table
+    _fixed: Mapping[str, Answer]
+
+    def __init__(self, fixed: Mapping[str, Answer] | None = None) -> None:
+        self._fixed = fixed or {}
         self.transaction_id: int | str | None = None
         self.attended = False
         self.registered = False
         self.operative = True
         self.local_list_version = 0
+
+    def add_answers(self, table: Table) -> None:
+        """Answer the actions of a table as it says, except those with a fixed answer."""
+        self._answers = {**self._answers, **table, **self._fixed}
+
+    def check_first(self, action: str, refusal: Callable[[Any], Answer | None]) -> None:
+        """Before an action is answered, call ``refusal`` with the payload; what it returns is the answer, unless None.
+
+        A fixed answer stays.
+        """
+        usual = self._answers[action]
+
+        def answer(payload: Any) -> Answer:
+            return refusal(payload) or (usual(payload) if callable(usual) else usual)
+
+        self.add_answers({action: answer})
 
     def take_local_list(self, version: int, update: str) -> Answer:
         """Return the answer to SendLocalList, and store the version (C16 §5.15; 2/201 D01.FR)."""

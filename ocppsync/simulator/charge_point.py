@@ -12,7 +12,7 @@ import math
 import ssl
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from random import Random
 from types import TracebackType
@@ -29,6 +29,8 @@ from ..validation.catalogue import SUBPROTOCOL_OF, Version
 from .driver import Controls, EVDriver, Phase, Session, VersionDriver
 from .driver_2x import Driver2x
 from .driver_16 import Driver16
+from .energy_flow import Demand, EnergyFlow
+from .features import Features
 from .meter import Meter, power_curve
 
 if TYPE_CHECKING:
@@ -120,7 +122,11 @@ class SimulatedChargePoint:
         self._interruption: v16.Reason | v201.ReasonEnumType | None = None
         self._remote_driver: EVDriver | None = None
         self._accepted: set[str] = set()  # the message ids of accepted requests
-        self._effects = self._version_driver.effects(Controls(self._signal, self._change_availability, self.boot))
+        self._features = Features(charge_point_id, self.answers, self._send, self._signal)
+        self._effects = {
+            **self._version_driver.effects(Controls(self._signal, self._change_availability, self.boot)),
+            **self._features.effects,
+        }
         self._charge_point = ChargePoint(
             charge_point_id,
             self._handle,
@@ -241,7 +247,8 @@ class SimulatedChargePoint:
     def _transact(self, driver: EVDriver, energy_wh: int, samples: int) -> Session:
         self._meter.plug_in()
         start = self._meter.register
-        accepted = self._version_driver.begin(driver)
+        with self._features.smart_charging.transaction(driver.charging_profile):
+            accepted = self._version_driver.begin(driver)
         transaction_id = self.answers.transaction_id
         assert transaction_id is not None
         self._unfinished = Session(transaction_id, driver.id_tag, start, start, "Other")
@@ -249,7 +256,6 @@ class SimulatedChargePoint:
         reason: v16.Reason | v201.ReasonEnumType = "DeAuthorized"
         if accepted:
             self._pause(_STEP)
-            self._version_driver.enter("Charging")
             reason = self._draw(energy_wh, samples)
         session = Session(transaction_id, driver.id_tag, start, self._meter.register, reason)
         self._pause(_STEP)
@@ -258,15 +264,15 @@ class SimulatedChargePoint:
         return session
 
     def _draw(self, energy_wh: int, samples: int) -> v16.Reason | v201.ReasonEnumType:
-        curve = power_curve(samples, self._random)
-        start, total = self._meter.register, sum(curve)
-        for index, share in enumerate(curve):
-            self._pause(_SAMPLE_PAUSE, interruptible=True)
-            if self._interruption is not None:
-                return self._interruption
-            self._meter.advance(start + round(energy_wh * sum(curve[: index + 1]) / total), share)
-            self._version_driver.report_meter()
-        return "Local"
+        EnergyFlow(
+            Demand(energy_wh, power_curve(samples, self._random)),
+            self._meter,
+            self._features.smart_charging,
+            self._version_driver,
+            sample=_SAMPLE_PAUSE / self._pace,
+            wait=self._wait_in_session,
+        ).run()
+        return self._interruption or "Local"
 
     def _stop_transaction(self, session: Session) -> None:
         try:
@@ -274,9 +280,13 @@ class SimulatedChargePoint:
         except OCPPRequestError as error:
             # The next boot repeats a stop that did not arrive, but not one that was refused.
             if error.delivery == "answered":
-                self._unfinished = self.answers.transaction_id = None
+                self._forget_transaction()
             raise
+        self._forget_transaction()
+
+    def _forget_transaction(self) -> None:
         self._unfinished = self.answers.transaction_id = None
+        self._features.smart_charging.end_transaction()
 
     # The scenario.
 
@@ -402,11 +412,18 @@ class SimulatedChargePoint:
 
     # Time.
 
-    def _pause(self, seconds: float, *, interruptible: bool = False) -> None:
+    def _pause(self, seconds: float) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopping, seconds / self._pace)
+
+    def _wait_in_session(self, seconds: float, changed: Callable[[], bool]) -> bool:
+        """Wait for so many real seconds, or until ``changed``; return whether the session is to end."""
         with self._changed:
             self._changed.wait_for(
-                lambda: self._stopping or (interruptible and self._interruption is not None), seconds / self._pace
+                lambda: self._stopping or self._interruption is not None or changed(),
+                min(seconds, threading.TIMEOUT_MAX),
             )
+            return self._interruption is not None
 
     @property
     def _interval(self) -> float:

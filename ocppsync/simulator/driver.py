@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Controls", "EVDriver", "Effects", "Phase", "Session", "VersionDriver"]
 
-Phase = Literal["Available", "Unavailable", "Preparing", "Charging", "Finishing"]
+Phase = Literal["Available", "Unavailable", "Preparing", "Charging", "SuspendedEVSE", "Finishing"]
 """The state of the connector, as named in 1.6."""
 Effects = Mapping[str, Callable[[Any], object]]
 """The functions that carry out accepted requests, by action; each gets the request's payload."""
@@ -44,6 +44,8 @@ class EVDriver:
     """The type of the idToken (2.x)."""
     remote_start_id: int | None = None
     """The remoteStartId of the RequestStartTransaction (2.x)."""
+    charging_profile: Mapping[str, Any] | None = field(default=None, repr=False)
+    """The chargingProfile of the remote start."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,17 @@ class VersionDriver(ABC):
     @abstractmethod
     def begin(self, driver: EVDriver) -> bool:
         """Start a transaction, and store its id in the answers; return whether the driver is accepted."""
+
+    def resume(self) -> None:
+        """Report that energy flows."""
+        self.enter("Charging")
+
+    def suspend(self) -> None:
+        """Report that a limit of 0 lets no energy flow."""
+        self.enter("SuspendedEVSE")
+
+    def change_rate(self, before: float, now: float) -> None:  # noqa: B027 (1.6 has no message for that)
+        """Report that the limit has changed the current, in A."""
 
     @abstractmethod
     def report_meter(self) -> None:

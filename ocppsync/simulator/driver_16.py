@@ -66,7 +66,9 @@ class Driver16(VersionDriver):
             "ChangeAvailability": lambda payload: controls.change_availability(payload["type"] == "Operative"),
             "ChangeConfiguration": lambda payload: controls.signal(),
             "ExtendedTriggerMessage": trigger,
-            "RemoteStartTransaction": lambda payload: controls.signal(driver=EVDriver(payload["idTag"])),
+            "RemoteStartTransaction": lambda payload: controls.signal(
+                driver=EVDriver(payload["idTag"], charging_profile=payload.get("chargingProfile"))
+            ),
             "RemoteStopTransaction": lambda payload: controls.signal(interruption="Remote"),
             "Reset": lambda payload: controls.signal(interruption=f"{payload['type']}Reset", resetting=True),
             "TriggerMessage": trigger,

@@ -31,6 +31,7 @@ _STATUSES: Mapping[Phase, ConnectorStatusEnumType] = {
     "Unavailable": "Unavailable",
     "Preparing": "Occupied",
     "Charging": "Occupied",
+    "SuspendedEVSE": "Occupied",
     "Finishing": "Occupied",
 }
 # The triggerReason of the event that ends a transaction, by its stoppedReason.
@@ -94,7 +95,12 @@ class Driver2x(VersionDriver):
             "GetBaseReport": self._report,
             "GetReport": self._report,
             "RequestStartTransaction": lambda payload: controls.signal(
-                driver=EVDriver(payload["idToken"]["idToken"], payload["idToken"]["type"], payload["remoteStartId"])
+                driver=EVDriver(
+                    payload["idToken"]["idToken"],
+                    payload["idToken"]["type"],
+                    payload["remoteStartId"],
+                    charging_profile=payload.get("chargingProfile"),
+                )
             ),
             "RequestStopTransaction": lambda payload: controls.signal(interruption="Remote"),
             "Reset": lambda payload: self._reset(payload, controls),
@@ -127,8 +133,8 @@ class Driver2x(VersionDriver):
     def enter(self, phase: Phase) -> None:
         """Change to a phase, and report it if it changes a status of 2.x."""
         before, self.phase = self.phase, phase
-        if phase == "Charging":
-            self._send_event("Updated", "ChargingStateChanged", state="Charging")
+        if phase in ("Charging", "SuspendedEVSE"):
+            self._send_event("Updated", "ChargingStateChanged", state=phase)
         elif _STATUSES[phase] != _STATUSES[before]:
             self.report_status(1)
 
@@ -150,18 +156,29 @@ class Driver2x(VersionDriver):
         self._sequence_numbers, self._driver = itertools.count(), driver
         transaction_id = str(uuid.UUID(int=self._random.getrandbits(128), version=4))
         remote = driver.remote_start_id is not None
-        answer = self._send_event(
-            "Started",
-            "RemoteStart" if remote else "Authorized",
-            transaction_id,
-            {"remoteStartId": driver.remote_start_id} if remote else {},
-            state="EVConnected",
-            idToken=_token(driver),
-            evse={"id": 1, "connectorId": 1},
-            meterValue=[self._register("Transaction.Begin")],
-        )
+        # Requests about the transaction may arrive before the answer to its first event.
         self._answers.transaction_id = transaction_id
+        try:
+            answer = self._send_event(
+                "Started",
+                "RemoteStart" if remote else "Authorized",
+                transaction_id,
+                {"remoteStartId": driver.remote_start_id} if remote else {},
+                state="EVConnected",
+                idToken=_token(driver),
+                evse={"id": 1, "connectorId": 1},
+                meterValue=[self._register("Transaction.Begin")],
+            )
+        except BaseException:
+            self._answers.transaction_id = None
+            raise
         return bool(answer.get("idTokenInfo", {"status": "Accepted"})["status"] == "Accepted")
+
+    def change_rate(self, before: float, now: float) -> None:
+        """Report that the limit has changed the current, in A, if by more than LimitChangeSignificance (in percent)."""
+        significance = float(self._answers.device_model["SmartChargingCtrlr", "LimitChangeSignificance"].value)
+        if abs(now - before) * 100 > before * significance:
+            self._send_event("Updated", "ChargingRateChanged", meterValue=[self._meter_value("Other")])
 
     def report_meter(self) -> None:
         """Send the meter readings of the transaction."""

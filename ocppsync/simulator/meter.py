@@ -5,12 +5,13 @@ from __future__ import annotations
 from random import Random
 from typing import Literal
 
+from .composite_schedule import LINE_VOLTAGE, MAX_CURRENT, rounded_down
+
 __all__ = ["Meter", "power_curve"]
 
 Measurand = Literal["Energy.Active.Import.Register", "Power.Active.Import", "Current.Import", "Voltage", "SoC"]
 Unit = Literal["Wh", "W", "A", "V", "Percent"]
 
-_MAX_CURRENT = 32.0
 _BATTERY_WH = 50_000
 
 
@@ -33,18 +34,26 @@ class Meter:
         self._charge = self._random.uniform(0.15, 0.6) * _BATTERY_WH
         self._current = 0.0
 
-    def advance(self, register: int, share: float) -> None:
-        """Raise the register to a value in Wh; ``share`` is the current as a share of the maximum."""
+    def advance(self, register: int, share: float, limit: float = MAX_CURRENT) -> None:
+        """Raise the register to a value in Wh.
+
+        Args:
+            register: the new value.
+            share: the current that the vehicle takes, as a share of the maximum.
+            limit: the current that it may take, in A. The power stays below this limit times the voltage of the area,
+                so that it also obeys a limit in W.
+        """
         self._charge = min(_BATTERY_WH, self._charge + register - self.register)
         self.register = register
-        self._current = round(_MAX_CURRENT * share, 1)
         self._voltage = round(self._random.uniform(228.0, 232.0), 1)
+        highest = rounded_down(limit * min(1.0, LINE_VOLTAGE / self._voltage))
+        self._current = min(round(MAX_CURRENT * share, 1), highest)
 
     def readings(self) -> list[tuple[Measurand, float, Unit]]:
         """Return the current readings, the register first."""
         return [
             ("Energy.Active.Import.Register", self.register, "Wh"),
-            ("Power.Active.Import", round(self._current * self._voltage), "W"),
+            ("Power.Active.Import", int(self._current * self._voltage), "W"),
             ("Current.Import", self._current, "A"),
             ("Voltage", self._voltage, "V"),
             ("SoC", round(100 * self._charge / _BATTERY_WH), "Percent"),
