@@ -23,14 +23,18 @@ from ..charge_point import ChargePoint
 from ..errors import CallErrorReceived, OCPPError, OCPPRequestError
 from ..faults.log_lines import log_line
 from ..options import check_positive
-from ..request import Request, RequestMetadata
 from ..rpc.requester import not_connected
+from ..throttled_log import ThrottledLog
 from ..validation.catalogue import SUBPROTOCOL_OF, Version
 from .driver import Controls, EVDriver, Phase, Session, VersionDriver
 from .driver_2x import Driver2x
 from .driver_16 import Driver16
 from .energy_flow import Demand, EnergyFlow
+from .execution import Execution
 from .features import Features
+from .jobs import Job
+from .link import Link
+from .message_log import MessageLog
 from .meter import Meter, power_curve
 
 if TYPE_CHECKING:
@@ -50,8 +54,6 @@ _MAX_DOUBLINGS = 5
 _CONNECT_TIMEOUT = 10.0
 _DEFAULT_INTERVAL = 30
 _MAX_INTERVAL = 86_400  # Condition.wait does not accept infinity
-
-_ACCEPTING_STATUSES = frozenset({"Accepted", "Scheduled", "Unlocked"})
 
 
 class SimulatedChargePoint:
@@ -121,24 +123,25 @@ class SimulatedChargePoint:
         self._resetting = False
         self._interruption: v16.Reason | v201.ReasonEnumType | None = None
         self._remote_driver: EVDriver | None = None
-        self._accepted: set[str] = set()  # the message ids of accepted requests
-        self._features = Features(charge_point_id, self.answers, self._send, self._signal)
-        self._effects = {
-            **self._version_driver.effects(Controls(self._signal, self._change_availability, self.boot)),
-            **self._features.effects,
-        }
+        self._log = ThrottledLog(charge_point_id)
+        self._messages = MessageLog()
+        self._messages.add_security_event("StartupOfTheDevice")
+        self._features = Features(self._link(ssl_context), self.answers)
+        controls = Controls(self._signal, self._change_availability, self.boot, self._features.status_notification)
+        effects = {**self._version_driver.effects(controls), **self._features.effects}
+        self._execution = Execution(self.answers, effects)
         self._charge_point = ChargePoint(
             charge_point_id,
-            self._handle,
+            self._execution,
             url,
             protocols=[SUBPROTOCOL_OF[version]],
             password=password,
             ssl_context=ssl_context,
             websocket_ping_interval=30.0,
+            observers=[self._messages],
         )
         self._charge_point.add_connection_listener(lambda status: self._signal())
-        for action in self._effects:
-            self._watch(action)
+        self._execution.watch(self._charge_point)
         self._thread = threading.Thread(target=self._run, name=f"ocppsync-simulator-{charge_point_id}", daemon=True)
 
     def __repr__(self) -> str:
@@ -161,6 +164,7 @@ class SimulatedChargePoint:
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
+        self._features.stop()
         self._charge_point.close()
         if self._thread.is_alive():
             self._thread.join(_CONNECT_TIMEOUT + 1)
@@ -188,6 +192,7 @@ class SimulatedChargePoint:
         if answer["status"] == "Accepted":
             self.answers.registered = True
             self._keep_interval(answer["interval"])
+            self._signal()
             self._report()
         return answer
 
@@ -199,11 +204,14 @@ class SimulatedChargePoint:
         id_tag: str | None = None,
         authorize: bool = True,
     ) -> Session | None:
-        """Charge one vehicle and return the finished session; None if the idTag is not accepted.
+        """Charge one vehicle and return the finished session.
+
+        None if the idTag is not accepted, the connector is reserved for another one, or it is out of service. Under a
+        charging profile the vehicle takes longer to get its energy; while that allows none, it waits.
 
         Args:
             energy_wh: the energy in Wh; by default a random 6000 to 12000.
-            samples: the number of meter reports.
+            samples: the number of meter reports without a charging profile.
             id_tag: the idTag; by default a random one.
             authorize: whether to send Authorize first.
 
@@ -228,21 +236,33 @@ class SimulatedChargePoint:
             return self._charge(driver, energy, samples, authorize)
         finally:
             self._connector.release()
+            self._signal()
 
     def _charge(self, driver: EVDriver, energy_wh: int, samples: int, authorize: bool) -> Session | None:
         with self._changed:
             if not self._resetting:
                 self._interruption = None
+        admission = self._features.reservations.admit(driver, self._group_of) if self._features.in_service() else None
+        if admission is None:
+            return None
+        reservation = admission.reservation
         self._version_driver.enter("Preparing")
         self._pause(_STEP)
         session = None
-        if not authorize or self._version_driver.authorize(driver):
+        if not authorize or admission.authorized or self._version_driver.authorize(driver):
             self._pause(_STEP)
+            if reservation is not None:
+                driver = replace(driver, reservation_id=reservation.id)
             session = self._transact(driver, energy_wh, samples)
             self._version_driver.enter("Finishing")
+        elif reservation is not None:
+            self._features.reservations.give_back(reservation)
         self._pause(2 * _STEP)
         self._version_driver.enter(self._resting_phase())
         return session
+
+    def _group_of(self, driver: EVDriver) -> str | None:
+        return self._version_driver.group if self._version_driver.authorize(driver) else None
 
     def _transact(self, driver: EVDriver, energy_wh: int, samples: int) -> Session:
         self._meter.plug_in()
@@ -329,7 +349,7 @@ class SimulatedChargePoint:
                 return
             if driver is not None:
                 self._charge_for(driver, None, _SAMPLES, self._version_driver.authorizes_remote_starts)
-            elif self._sessions_left > 0 and self.answers.operative and not self._stopping:
+            elif self._sessions_left > 0 and self._resting_phase() == "Available" and not self._stopping:
                 self._sessions_left -= 1
                 self.charge()
 
@@ -346,29 +366,11 @@ class SimulatedChargePoint:
                 self._changed.wait(max(0.0, min(until, self._heartbeat_at + self._interval) - now))
 
     def _shut_down(self) -> None:
+        self._messages.add_security_event("ResetOrReboot")
         self._charge_point.disconnect()
         self.answers.registered = False
         with self._changed:
             self._resetting, self._interruption = False, None
-
-    # Requests of the central system, on the handler pool.
-
-    def _handle(self, request: Request[str, Any], metadata: RequestMetadata) -> Answer | None:
-        answer = self.answers(request, metadata)
-        accepted = answer is not None and answer.get("status", "Accepted") in _ACCEPTING_STATUSES
-        if accepted and request.action in self._effects:
-            with self._changed:
-                self._accepted.add(metadata.message_id)
-        return answer
-
-    def _watch(self, action: Any) -> None:
-        @self._charge_point.after(action)
-        def carry_out(payload: Any, metadata: RequestMetadata) -> None:
-            with self._changed:
-                accepted = metadata.message_id in self._accepted
-                self._accepted.discard(metadata.message_id)
-            if accepted:
-                self._effects[action](payload)
 
     # Execution of accepted requests.
 
@@ -383,15 +385,33 @@ class SimulatedChargePoint:
 
     def _change_availability(self, operative: bool) -> None:
         self.answers.operative = operative
-        if not self._connector.locked():
-            self._version_driver.enter(self._resting_phase())
+        self._settle()
+
+    def _settle(self) -> None:
+        """Report the state of the connector if it has changed, unless a vehicle is there; then that is done later."""
+        self._features.reservations.end_if_out_of_service()
+        resting = self._resting_phase()
+        if not self._connector.locked() and self.answers.registered and self._version_driver.phase != resting:
+            self._version_driver.enter(resting)
+
+    def _restart(self, version: str) -> None:
+        """Reboot with a firmware version; the scenario does that itself if it runs."""
+        self._version_driver.install_firmware(version)
+        if self._thread.is_alive():
+            self._signal(resetting=True)
+            return
+        self._shut_down()
+        try:
+            self.boot()
+        except (OCPPError, RuntimeError) as error:
+            # The caller may call `boot`.
+            self._log.log(_logger, "restart", "cannot boot with the new firmware: %s", type(error).__name__)
 
     # Messages.
 
     def _connect(self) -> None:
         if not self._charge_point.connected:
-            with self._changed:
-                self._accepted.clear()
+            self._execution.forget()
             self._charge_point.connect(_CONNECT_TIMEOUT)
 
     def _send(self, action: Any, payload: Any) -> Any:
@@ -408,7 +428,27 @@ class SimulatedChargePoint:
             self._version_driver.report_status(connector_id)
 
     def _resting_phase(self) -> Phase:
-        return "Available" if self.answers.operative else "Unavailable"
+        if not self._features.in_service():
+            return "Unavailable"
+        return "Available" if self._features.reservations.current is None else "Reserved"
+
+    def _link(self, ssl_context: ssl.SSLContext | None) -> Link:
+        return Link(
+            charge_point_id=self.charge_point_id,
+            is_16=self.version == "1.6",
+            pace=self._pace,
+            state=self.answers,
+            log=self._log,
+            messages=self._messages,
+            send=self._send,
+            signal=self._signal,
+            wait_until=self._wait_until,
+            is_busy=self._connector.locked,
+            settle=self._settle,
+            restart=self._restart,
+            is_stopping=lambda: self._stopping,
+            ssl_context=ssl_context,
+        )
 
     # Time.
 
@@ -424,6 +464,12 @@ class SimulatedChargePoint:
                 min(seconds, threading.TIMEOUT_MAX),
             )
             return self._interruption is not None
+
+    def _wait_until(self, job: Job, predicate: Callable[[], bool]) -> bool:
+        """Wait until a function of the state returns True; return whether it did before the job was cancelled."""
+        with job.on_cancel(self._signal), self._changed:
+            self._changed.wait_for(lambda: self._stopping or job.cancelled or predicate())
+            return not (self._stopping or job.cancelled)
 
     @property
     def _interval(self) -> float:

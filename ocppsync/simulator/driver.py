@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..answers.table import Answer
 from .meter import Meter
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Controls", "EVDriver", "Effects", "Phase", "Session", "VersionDriver"]
 
-Phase = Literal["Available", "Unavailable", "Preparing", "Charging", "SuspendedEVSE", "Finishing"]
+Phase = Literal["Available", "Unavailable", "Preparing", "Charging", "SuspendedEVSE", "Finishing", "Reserved"]
 """The state of the connector, as named in 1.6."""
 Effects = Mapping[str, Callable[[Any], object]]
 """The functions that carry out accepted requests, by action; each gets the request's payload."""
@@ -46,6 +47,10 @@ class EVDriver:
     """The remoteStartId of the RequestStartTransaction (2.x)."""
     charging_profile: Mapping[str, Any] | None = field(default=None, repr=False)
     """The chargingProfile of the remote start."""
+    group: str | None = field(default=None, repr=False)
+    """The groupIdToken of the remote start (2.x)."""
+    reservation_id: int | None = None
+    """The id of the reservation that the session uses up."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,8 @@ class Controls:
     """Takes the connector out of service or back."""
     boot: Callable[[], object]
     """Sends BootNotification, and the status once accepted."""
+    status_notification: Callable[[str], Answer]
+    """Returns the payload of a status notification of an update or an upload, by its action."""
 
 
 class VersionDriver(ABC):
@@ -73,12 +80,16 @@ class VersionDriver(ABC):
     Attributes:
         connectors: the connector ids of a status report.
         phase: the state of the connector.
+        firmware_version: the version that BootNotification reports.
+        group: the parentIdTag or the groupIdToken of the driver that `authorize` has accepted last.
     """
 
     connectors: tuple[int, ...]
 
     def __init__(self, charge_point_id: str, send: Callable[[Any, Any], Any], meter: Meter, random: Random) -> None:
         self.phase: Phase = "Available"
+        self.firmware_version = "1.0"
+        self.group: str | None = None
         self._charge_point_id = charge_point_id
         self._send = send
         self._meter = meter
@@ -101,6 +112,10 @@ class VersionDriver(ABC):
     @abstractmethod
     def effects(self, controls: Controls) -> Effects:
         """Return the functions that carry out accepted requests."""
+
+    def install_firmware(self, version: str) -> None:
+        """Report another firmware version from the next boot on."""
+        self.firmware_version = version
 
     @abstractmethod
     def boot(self) -> Any:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 from ..answers.charge_point_16 import ChargePointAnswers
-from ..answers.table import Answer
 from ..clock import utc_now
 from .driver import Controls, Effects, EVDriver, Phase, Session, VersionDriver
 from .meter import Meter
@@ -17,13 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Driver16"]
 
-# The messages of TriggerMessage that do not depend on the state: uploads and updates are never in progress.
-_TRIGGERED: Mapping[str, Answer] = {
-    "DiagnosticsStatusNotification": {"status": "Idle"},
-    "FirmwareStatusNotification": {"status": "Idle"},
-    "Heartbeat": {},
-    "LogStatusNotification": {"status": "Idle"},
-}
+_STATUS_NOTIFICATIONS = ("DiagnosticsStatusNotification", "FirmwareStatusNotification", "LogStatusNotification")
 
 
 class Driver16(VersionDriver):
@@ -59,21 +52,17 @@ class Driver16(VersionDriver):
     def effects(self, controls: Controls) -> Effects:
         """Return the functions that carry out accepted requests."""
 
-        def trigger(payload: Any) -> None:
-            self._trigger(payload, controls)
-
         return {
             "ChangeAvailability": lambda payload: controls.change_availability(payload["type"] == "Operative"),
             "ChangeConfiguration": lambda payload: controls.signal(),
-            "ExtendedTriggerMessage": trigger,
+            "ExtendedTriggerMessage": lambda payload: self._trigger(payload, controls, extended=True),
             "RemoteStartTransaction": lambda payload: controls.signal(
                 driver=EVDriver(payload["idTag"], charging_profile=payload.get("chargingProfile"))
             ),
             "RemoteStopTransaction": lambda payload: controls.signal(interruption="Remote"),
             "Reset": lambda payload: controls.signal(interruption=f"{payload['type']}Reset", resetting=True),
-            "TriggerMessage": trigger,
+            "TriggerMessage": lambda payload: self._trigger(payload, controls),
             "UnlockConnector": lambda payload: controls.signal(interruption="UnlockCommand"),
-            "UpdateFirmware": lambda payload: self._send("FirmwareStatusNotification", {"status": "DownloadFailed"}),
         }
 
     def boot(self) -> BootNotificationResponse:
@@ -84,7 +73,7 @@ class Driver16(VersionDriver):
                 "chargePointVendor": "ocppsync",
                 "chargePointModel": "Simulator",
                 "chargePointSerialNumber": self._charge_point_id[:25],
-                "firmwareVersion": "1.0",
+                "firmwareVersion": self.firmware_version,
             },
         )
         return answer
@@ -103,11 +92,15 @@ class Driver16(VersionDriver):
 
     def authorize(self, driver: EVDriver) -> bool:
         """Send Authorize; return whether the driver is accepted."""
-        return bool(self._send("Authorize", {"idTag": driver.id_tag})["idTagInfo"]["status"] == "Accepted")
+        info = self._send("Authorize", {"idTag": driver.id_tag})["idTagInfo"]
+        self.group = info.get("parentIdTag")
+        return bool(info["status"] == "Accepted")
 
     def begin(self, driver: EVDriver) -> bool:
         """Start a transaction, and store its id in the answers; return whether the driver is accepted."""
         payload = {"connectorId": 1, "idTag": driver.id_tag, "meterStart": self._meter.register, "timestamp": utc_now()}
+        if driver.reservation_id is not None:
+            payload["reservationId"] = driver.reservation_id
         answer = self._send("StartTransaction", payload)
         self._answers.transaction_id = answer["transactionId"]
         return bool(answer["idTagInfo"]["status"] == "Accepted")
@@ -127,7 +120,7 @@ class Driver16(VersionDriver):
         }
         self._send("StopTransaction", payload)
 
-    def _trigger(self, payload: Any, controls: Controls) -> None:
+    def _trigger(self, payload: Any, controls: Controls, *, extended: bool = False) -> None:
         requested = payload["requestedMessage"]
         if requested == "BootNotification":
             controls.boot()
@@ -136,8 +129,12 @@ class Driver16(VersionDriver):
         elif requested == "StatusNotification":
             for connector_id in [payload["connectorId"]] if "connectorId" in payload else self.connectors:
                 self.report_status(connector_id)
-        elif requested in _TRIGGERED:
-            self._send(requested, _TRIGGERED[requested])
+        elif requested == "Heartbeat":
+            self._send(requested, {})
+        elif requested in _STATUS_NOTIFICATIONS:
+            # W16 §6.16: the extended message asks about the signed update.
+            prefix = "Signed" if extended and requested == "FirmwareStatusNotification" else ""
+            self._send(f"{prefix}{requested}", controls.status_notification(f"{prefix}{requested}"))
 
     def _send_meter_values(self, context: ReadingContext) -> None:
         transaction_id = self._answers.transaction_id

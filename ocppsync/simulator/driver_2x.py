@@ -33,6 +33,7 @@ _STATUSES: Mapping[Phase, ConnectorStatusEnumType] = {
     "Charging": "Occupied",
     "SuspendedEVSE": "Occupied",
     "Finishing": "Occupied",
+    "Reserved": "Reserved",
 }
 # The triggerReason of the event that ends a transaction, by its stoppedReason.
 _TRIGGERS: Mapping[str, TriggerReasonEnumType] = {
@@ -41,12 +42,6 @@ _TRIGGERS: Mapping[str, TriggerReasonEnumType] = {
     "Local": "StopAuthorized",
     "Other": "AbnormalCondition",
     "Remote": "RemoteStop",
-}
-# The messages of TriggerMessage that do not depend on the state: uploads and updates are never in progress.
-_TRIGGERED: Mapping[str, Answer] = {
-    "FirmwareStatusNotification": {"status": "Idle"},
-    "Heartbeat": {},
-    "LogStatusNotification": {"status": "Idle"},
 }
 
 
@@ -100,16 +95,19 @@ class Driver2x(VersionDriver):
                     payload["idToken"]["type"],
                     payload["remoteStartId"],
                     charging_profile=payload.get("chargingProfile"),
+                    group=payload.get("groupIdToken", {}).get("idToken"),
                 )
             ),
             "RequestStopTransaction": lambda payload: controls.signal(interruption="Remote"),
             "Reset": lambda payload: self._reset(payload, controls),
             "SetVariables": lambda payload: controls.signal(),
             "TriggerMessage": lambda payload: self._trigger(payload, controls),
-            "UpdateFirmware": lambda payload: self._send(
-                "FirmwareStatusNotification", {"status": "DownloadFailed", "requestId": payload["requestId"]}
-            ),
         }
+
+    def install_firmware(self, version: str) -> None:
+        """Report another firmware version from the next boot on, and that it is the reason for that."""
+        super().install_firmware(version)
+        self._boot_reason = "FirmwareUpdate"
 
     def boot(self) -> BootNotificationResponse:
         """Send BootNotification; return the answer."""
@@ -122,7 +120,7 @@ class Driver2x(VersionDriver):
                     "vendorName": model["ChargingStation", "VendorName"].value,
                     "model": model["ChargingStation", "Model"].value,
                     "serialNumber": self._charge_point_id[:25],
-                    "firmwareVersion": "1.0",
+                    "firmwareVersion": self.firmware_version,
                 },
             },
         )
@@ -149,7 +147,9 @@ class Driver2x(VersionDriver):
 
     def authorize(self, driver: EVDriver) -> bool:
         """Send Authorize; return whether the driver is accepted."""
-        return bool(self._send("Authorize", {"idToken": _token(driver)})["idTokenInfo"]["status"] == "Accepted")
+        info = self._send("Authorize", {"idToken": _token(driver)})["idTokenInfo"]
+        self.group = info.get("groupIdToken", {}).get("idToken")
+        return bool(info["status"] == "Accepted")
 
     def begin(self, driver: EVDriver) -> bool:
         """Start a transaction, and store its id in the answers; return whether the driver is accepted."""
@@ -168,6 +168,7 @@ class Driver2x(VersionDriver):
                 idToken=_token(driver),
                 evse={"id": 1, "connectorId": 1},
                 meterValue=[self._register("Transaction.Begin")],
+                **({} if driver.reservation_id is None else {"reservationId": driver.reservation_id}),
             )
         except BaseException:
             self._answers.transaction_id = None
@@ -250,8 +251,10 @@ class Driver2x(VersionDriver):
             self.report_status(1)
         elif requested == "TransactionEvent":
             self._send_event("Updated", "Trigger", meterValue=[self._meter_value("Trigger")])
-        elif requested in _TRIGGERED:
-            self._send(requested, _TRIGGERED[requested])
+        elif requested == "Heartbeat":
+            self._send(requested, {})
+        elif requested in ("FirmwareStatusNotification", "LogStatusNotification"):
+            self._send(requested, controls.status_notification(requested))
 
     def _register(self, context: ReadingContextEnumType) -> Answer:
         value = self._meter_value(context)

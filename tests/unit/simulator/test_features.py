@@ -8,27 +8,56 @@ import pytest
 
 from ocppsync.answers import ChargePointAnswers, ChargingStationAnswers
 from ocppsync.simulator.features import Features
+from ocppsync.simulator.link import Link
+from ocppsync.simulator.message_log import MessageLog
+from ocppsync.throttled_log import ThrottledLog
 
 
 def features(answers: Any) -> Features:
-    return Features("SIM-1", answers, lambda action, payload: None, lambda: None)
+    link = Link(
+        charge_point_id="SIM-1",
+        is_16=isinstance(answers, ChargePointAnswers),
+        pace=1.0,
+        state=answers,
+        log=ThrottledLog("SIM-1"),
+        messages=MessageLog(),
+        send=lambda action, payload: None,
+        signal=lambda: None,
+        wait_until=lambda job, predicate: True,
+        is_busy=lambda: False,
+        settle=lambda: None,
+        restart=lambda version: None,
+        is_stopping=lambda: False,
+    )
+    return Features(link, answers)
 
 
 def test_16_has_the_configuration_of_each_profile() -> None:
     answers = ChargePointAnswers()
     features(answers)
     values = {setting.key: setting.value for setting in answers.configuration.values()}
-    assert "SmartCharging" in values["SupportedFeatureProfiles"].split(",")
+    profiles = values["SupportedFeatureProfiles"].split(",")
+    assert {"SmartCharging", "Reservation", "FirmwareManagement"} <= set(profiles)
+    assert (values["ReserveConnectorZeroSupported"], values["SupportedFileTransferProtocols"]) == ("true", "HTTP,HTTPS")
     assert values["ChargingScheduleAllowedChargingRateUnit"] == "Current,Power"
     for key in ("ChargeProfileMaxStackLevel", "ChargingScheduleMaxPeriods", "MaxChargingProfilesInstalled"):
         assert int(values[key]) > 0
 
 
-@pytest.mark.parametrize("variable", ["Enabled", "LimitChangeSignificance", "ProfileStackLevel", "RateUnit"])
-def test_2x_has_the_variables_of_each_function(variable: str) -> None:
+@pytest.mark.parametrize(
+    ("component", "variable"),
+    [
+        ("OCPPCommCtrlr", "FileTransferProtocols"),
+        ("ReservationCtrlr", "NonEvseSpecific"),
+        ("SmartChargingCtrlr", "LimitChangeSignificance"),
+        ("SmartChargingCtrlr", "ProfileStackLevel"),
+        ("SmartChargingCtrlr", "RateUnit"),
+    ],
+)
+def test_2x_has_the_variables_of_each_function(component: str, variable: str) -> None:
     answers = ChargingStationAnswers()
     features(answers)
-    assert answers.device_model["SmartChargingCtrlr", variable].value
+    assert answers.device_model[component, variable].value
 
 
 def test_fixed_answers_stay() -> None:
