@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ocppsync import NotConnectedError
 from ocppsync.answers import StationState
+from ocppsync.rpc.requester import not_connected
 from ocppsync.simulator.jobs import Job
 from ocppsync.simulator.link import Link
 from ocppsync.simulator.message_log import MessageLog
@@ -34,7 +34,7 @@ def link(send: Callable[[Any, Any], Any], *, stopping: bool = False) -> Link:
 
 
 def fail(action: Any, payload: Any) -> Any:
-    raise NotConnectedError("s3cret")
+    raise not_connected("charge_point", "s3cret", action)
 
 
 def test_a_notification_that_fails_is_logged_without_its_content(caplog: pytest.LogCaptureFixture) -> None:
