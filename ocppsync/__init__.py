@@ -40,6 +40,7 @@ from .request import CallResultErrorReceived, ConnectionMetadata, Request, Reque
 from .security.passwords import Passwords, authorization_key, hash_password, verify_password
 from .security.profiles import SecurityProfiles
 from .server.registry import ConnectionListener, ConnectionStatus
+from .splitting import split_request
 from .validation.catalogue import action_names, message_schema
 from .vendor import VendorAction
 from .wire.http import Headers, HttpRequest
@@ -89,6 +90,7 @@ __all__ = [
     "hash_password",
     "message_schema",
     "server_context",
+    "split_request",
     "utc_now",
     "verify_password",
 ]

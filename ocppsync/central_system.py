@@ -81,7 +81,8 @@ class CentralSystem(CentralSystemMethods):
             parsed, on the reading thread; it must not block.
         websocket_ping_interval: seconds between pings. A charge point that sends nothing for a whole interval after a
             ping is disconnected. None: no pings.
-        request_timeout: seconds that `send_request` waits, unless the call has a ``timeout`` of its own.
+        request_timeout: seconds from the writing of a request to its answer, the message timeout of OCPP (J16 §4.1.1).
+            The wait for its turn is not part of it; see `Timeouts.queue`.
         protocols: the supported WebSocket subprotocols. If a charge point offers several, the first supported one in
             its list is used (J16 §3.1.3).
         default_protocol: the subprotocol of charge points that offer none (J16 §3.1.3 requires it; some do not).
@@ -410,10 +411,11 @@ class CentralSystem(CentralSystemMethods):
         action: str | VendorAction,
         payload: Any,
         timeout: float | None,
+        queue_timeout: float | None,
         version: str | None,
     ) -> Any:
         try:
-            return self._submit_request(charge_point_id, action, payload, timeout, version).result()
+            return self._submit_request(charge_point_id, action, payload, timeout, queue_timeout, version).result()
         except RequestTimeoutError:
             if self._server is not None:
                 self._server.context.detector.warn_possible_deadlock(charge_point_id, name_of(action))
@@ -425,10 +427,11 @@ class CentralSystem(CentralSystemMethods):
         action: str | VendorAction,
         payload: Any,
         timeout: float | None,
+        queue_timeout: float | None,
         version: str | None,
     ) -> Future[Any]:
         connection = self._connection(charge_point_id)
-        return self._end.submit_request(connection, charge_point_id, action, payload, timeout, version)
+        return self._end.submit_request(connection, charge_point_id, action, payload, timeout, queue_timeout, version)
 
     def _send(self, charge_point_id: str, action: str | VendorAction, payload: Any, version: str | None) -> None:
         self._end.send(self._connection(charge_point_id), charge_point_id, action, payload, version)

@@ -63,7 +63,8 @@ class ChargePoint(ChargePointMethods):
     connection ends: call `connect` again, for example in a listener (`add_connection_listener`).
 
     Args:
-        charge_point_id: its identity, sent as the last segment of the URL's path (J16 §3.1.1).
+        charge_point_id: its identity, sent as the last segment of the URL's path (J16 §3.1.1). If 2.0.1 or 2.1 is
+            offered: up to 48 letters of ASCII, digits and ``* - _ = + | @ .`` (4/201, 4/21 §3.1.1).
         handler: one callable for every CALL of the central system, ``handler(request, metadata)``. `on` registers a
             handler for one action instead. Handlers run in a thread pool and may block.
         url: the central system's endpoint without the identity: ``ws://host:port/path`` or ``wss://...``.
@@ -89,7 +90,8 @@ class ChargePoint(ChargePointMethods):
         on_raw_websocket_data: called with the text of every message and a `ConnectionMetadata`, on the reading thread;
             it must not block.
         websocket_ping_interval: seconds between pings; None: no pings. See `CentralSystem`.
-        request_timeout: seconds that `send_request` waits, unless the call has a ``timeout`` of its own.
+        request_timeout: seconds from the writing of a request to its answer, the message timeout of OCPP (J16 §4.1.1).
+            The wait for its turn is not part of it; see `Timeouts.queue`.
         handler_threads: how many handlers may run at once.
         limits: limits of number and size; see `Limits`.
         timeouts: time limits; see `Timeouts`.
@@ -130,7 +132,8 @@ class ChargePoint(ChargePointMethods):
         check_whole(handler_threads=handler_threads)
         check_headers(headers)
         self.charge_point_id = charge_point_id
-        self._endpoint = Endpoint(url, charge_point_id)
+        old = {*protocols, default_protocol or "ocpp1.6"} == {"ocpp1.6"}
+        self._endpoint = Endpoint(url, charge_point_id, any_identity=old or (lenient or Lenient()).any_identity)
         self._headers = tuple(headers)
         self._password = basic_authorization(charge_point_id, password)
         self._protocols = tuple(protocols)
@@ -393,17 +396,29 @@ class ChargePoint(ChargePointMethods):
     # Implements ChargePointMethods.
 
     def _send_request(
-        self, action: str | VendorAction, payload: Any, timeout: float | None, version: str | None
+        self,
+        action: str | VendorAction,
+        payload: Any,
+        timeout: float | None,
+        queue_timeout: float | None,
+        version: str | None,
     ) -> Any:
-        return self._submit_request(action, payload, timeout, version).result()
+        return self._submit_request(action, payload, timeout, queue_timeout, version).result()
 
     def _submit_request(
-        self, action: str | VendorAction, payload: Any, timeout: float | None, version: str | None
+        self,
+        action: str | VendorAction,
+        payload: Any,
+        timeout: float | None,
+        queue_timeout: float | None,
+        version: str | None,
     ) -> Future[Any]:
         # On the way of each request, so without a call.
         if self._process != os.getpid():
             self._check_process()
-        return self._end.submit_request(self._connection, self.charge_point_id, action, payload, timeout, version)
+        return self._end.submit_request(
+            self._connection, self.charge_point_id, action, payload, timeout, queue_timeout, version
+        )
 
     def _send(self, action: str | VendorAction, payload: Any, version: str | None) -> None:
         self._check_process()

@@ -29,6 +29,8 @@ class Lenient:
         long_fractions: accept more than three fractional digits in the times of 2.0.1 and 2.1.
         short_call_errors: accept a CALLERROR of 3 or 4 elements, or with details other than an object.
         numeric_ids: accept CALLs with an integer as message id, and answer with the same integer.
+        any_identity: let a `ChargePoint` of 2.0.1 or 2.1 have an identity of more than 48 characters, or with others
+            than letters of ASCII, digits and ``* - _ = + | @ .`` (4/201 §3.1.1). A central system accepts it anyway.
     """
 
     strip_nulls: bool = False
@@ -38,6 +40,7 @@ class Lenient:
     long_fractions: bool = False
     short_call_errors: bool = False
     numeric_ids: bool = False
+    any_identity: bool = False
 
     def __post_init__(self) -> None:
         for place, limit in self.max_lengths.items():

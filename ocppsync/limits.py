@@ -94,6 +94,8 @@ class Timeouts:
     Attributes:
         handler: from a CALL's arrival to the end of its handler; after it the CALL is answered with InternalError, and
             the log says where the handler is. None: no limit.
+        queue: for the turn of a request: one to a peer is outstanding at a time; then `RequestTimeoutError` is raised,
+            and the request is not sent. A request may have its own ``queue_timeout``. None: no limit.
         handshake: for TLS and HTTP together. Central system only: `ChargePoint.connect` has a ``timeout`` of its own.
         write: how long the peer may leave unread what is sent to it; then the connection is aborted.
         close: for the peer's answer to a Close; then the connection is aborted.
@@ -104,6 +106,7 @@ class Timeouts:
     """
 
     handler: float | None = 60.0
+    queue: float | None = 60.0
     handshake: float = 10.0
     write: float = 20.0
     close: float = 5.0

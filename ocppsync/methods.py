@@ -33,6 +33,7 @@ class CentralSystemMethods(ABC):
         payload: Mapping[str, Any] | None = None,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Version | None = None,
     ) -> Any:
         """Send a request and return the charge point's answer; blocks until it arrives.
@@ -44,7 +45,9 @@ class CentralSystemMethods(ABC):
             charge_point_id: the identity of the charge point.
             action: the OCPP action, such as ``"Reset"``, or a `VendorAction`.
             payload: the fields of the request; may be omitted if none is required.
-            timeout: seconds until the answer, including the time in the queue; None: the option ``request_timeout``.
+            timeout: the longest time in seconds that the call may take, in the queue and for the answer; None: what the
+                other two times allow. A CALL that was written stays outstanding for ``request_timeout`` all the same.
+            queue_timeout: the longest time in seconds in the queue; None: `Timeouts.queue`.
             version: the version of OCPP of the payload. None: that of the connection; for a type checker, the oldest
                 version that has the action.
 
@@ -53,12 +56,14 @@ class CentralSystemMethods(ABC):
                 action; nothing was sent.
             NotConnectedError: there is no connection; nothing was sent.
             VersionMismatchError: the connection speaks another version than ``version``; nothing was sent.
-            RequestTimeoutError: no answer arrived in time.
+            RequestTimeoutError: no answer arrived in time; `delivery` says whether the request was written.
             ConnectionLostError: the connection ended before the answer arrived.
             CallErrorReceived: the charge point answered with a CALLERROR.
             InvalidResponseError: the answer violates its schema.
         """
-        return self._send_request(charge_point_id, action, {} if payload is None else payload, timeout, version)
+        return self._send_request(
+            charge_point_id, action, {} if payload is None else payload, timeout, queue_timeout, version
+        )
 
     def submit_request(
         self,
@@ -67,17 +72,20 @@ class CentralSystemMethods(ABC):
         payload: Mapping[str, Any] | None = None,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Version | None = None,
     ) -> Future[Any]:
         """Send a request and return a future of the charge point's answer; does not block.
 
-        The arguments are those of `send_request`; the timeout starts now. The future's ``cancel()`` works until the
+        The arguments are those of `send_request`; the times start now. The future's ``cancel()`` works until the
         request is written.
 
         Raises:
             ValidationError: as for `send_request`; the future raises its other errors.
         """
-        return self._submit_request(charge_point_id, action, {} if payload is None else payload, timeout, version)
+        return self._submit_request(
+            charge_point_id, action, {} if payload is None else payload, timeout, queue_timeout, version
+        )
 
     def send(
         self,
@@ -166,6 +174,7 @@ class CentralSystemMethods(ABC):
         action: str | VendorAction,
         payload: Mapping[str, Any],
         timeout: float | None,
+        queue_timeout: float | None,
         version: Version | None,
     ) -> Any:
         """Implement `send_request`."""
@@ -177,6 +186,7 @@ class CentralSystemMethods(ABC):
         action: str | VendorAction,
         payload: Mapping[str, Any],
         timeout: float | None,
+        queue_timeout: float | None,
         version: Version | None,
     ) -> Future[Any]:
         """Implement `submit_request`."""
@@ -215,6 +225,7 @@ class ChargePointMethods(ABC):
         payload: Mapping[str, Any] | None = None,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Version | None = None,
     ) -> Any:
         """Send a request and return the central system's answer; blocks until it arrives.
@@ -225,7 +236,9 @@ class ChargePointMethods(ABC):
         Args:
             action: the OCPP action, such as ``"BootNotification"``, or a `VendorAction`.
             payload: the fields of the request; may be omitted if none is required.
-            timeout: seconds until the answer, including the time in the queue; None: the option ``request_timeout``.
+            timeout: the longest time in seconds that the call may take, in the queue and for the answer; None: what the
+                other two times allow. A CALL that was written stays outstanding for ``request_timeout`` all the same.
+            queue_timeout: the longest time in seconds in the queue; None: `Timeouts.queue`.
             version: the version of OCPP of the payload. None: that of the connection; for a type checker, the oldest
                 version that has the action.
 
@@ -235,12 +248,12 @@ class ChargePointMethods(ABC):
             NotConnectedError: there is no connection; nothing was sent.
             NotRegisteredError: the central system has not accepted the BootNotification yet; nothing was sent.
             VersionMismatchError: the connection speaks another version than ``version``; nothing was sent.
-            RequestTimeoutError: no answer arrived in time.
+            RequestTimeoutError: no answer arrived in time; `delivery` says whether the request was written.
             ConnectionLostError: the connection ended before the answer arrived.
             CallErrorReceived: the central system answered with a CALLERROR.
             InvalidResponseError: the answer violates its schema.
         """
-        return self._send_request(action, {} if payload is None else payload, timeout, version)
+        return self._send_request(action, {} if payload is None else payload, timeout, queue_timeout, version)
 
     def submit_request(
         self,
@@ -248,17 +261,18 @@ class ChargePointMethods(ABC):
         payload: Mapping[str, Any] | None = None,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Version | None = None,
     ) -> Future[Any]:
         """Send a request and return a future of the central system's answer; does not block.
 
-        The arguments are those of `send_request`; the timeout starts now. The future's ``cancel()`` works until the
+        The arguments are those of `send_request`; the times start now. The future's ``cancel()`` works until the
         request is written.
 
         Raises:
             ValidationError: as for `send_request`; the future raises its other errors.
         """
-        return self._submit_request(action, {} if payload is None else payload, timeout, version)
+        return self._submit_request(action, {} if payload is None else payload, timeout, queue_timeout, version)
 
     def send(
         self,
@@ -340,13 +354,23 @@ class ChargePointMethods(ABC):
 
     @abstractmethod
     def _send_request(
-        self, action: str | VendorAction, payload: Mapping[str, Any], timeout: float | None, version: Version | None
+        self,
+        action: str | VendorAction,
+        payload: Mapping[str, Any],
+        timeout: float | None,
+        queue_timeout: float | None,
+        version: Version | None,
     ) -> Any:
         """Implement `send_request`."""
 
     @abstractmethod
     def _submit_request(
-        self, action: str | VendorAction, payload: Mapping[str, Any], timeout: float | None, version: Version | None
+        self,
+        action: str | VendorAction,
+        payload: Mapping[str, Any],
+        timeout: float | None,
+        queue_timeout: float | None,
+        version: Version | None,
     ) -> Future[Any]:
         """Implement `submit_request`."""
 

@@ -996,6 +996,7 @@ class CentralSystemMethods(ABC):
         payload: v16.CancelReservationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> v16.CancelReservationResponse: ...
     @overload
@@ -1006,6 +1007,7 @@ class CentralSystemMethods(ABC):
         payload: v16.CertificateSignedRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> v16.CertificateSignedResponse: ...
     @overload
@@ -1016,6 +1018,7 @@ class CentralSystemMethods(ABC):
         payload: v16.ChangeAvailabilityRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> v16.ChangeAvailabilityResponse: ...
     @overload
@@ -1026,6 +1029,7 @@ class CentralSystemMethods(ABC):
         payload: v16.ChangeConfigurationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> v16.ChangeConfigurationResponse: ...
     @overload
@@ -1036,6 +1040,7 @@ class CentralSystemMethods(ABC):
         payload: v16.ClearCacheRequest = ...,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> v16.ClearCacheResponse: ...
     @overload
@@ -1046,6 +1051,7 @@ class CentralSystemMethods(ABC):
         payload: v16.ClearChargingProfileRequest = ...,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> v16.ClearChargingProfileResponse: ...
     @overload
@@ -1056,6 +1062,7 @@ class CentralSystemMethods(ABC):
         payload: v16.DataTransferRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> v16.DataTransferResponse: ...
     @overload
@@ -1066,6 +1073,7 @@ class CentralSystemMethods(ABC):
         payload: v16.DeleteCertificateRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> v16.DeleteCertificateResponse: ...
     @overload
@@ -1076,6 +1084,7 @@ class CentralSystemMethods(ABC):
         payload: v16.ExtendedTriggerMessageRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> v16.ExtendedTriggerMessageResponse: ...
     @overload
@@ -1086,6 +1095,7 @@ class CentralSystemMethods(ABC):
         payload: v16.GetCompositeScheduleRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> v16.GetCompositeScheduleResponse: ...
     @overload
@@ -1096,6 +1106,7 @@ class CentralSystemMethods(ABC):
         payload: v16.GetConfigurationRequest = ...,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> v16.GetConfigurationResponse: ...
     @overload
@@ -1106,6 +1117,7 @@ class CentralSystemMethods(ABC):
         payload: v16.GetDiagnosticsRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> v16.GetDiagnosticsResponse: ...
     @overload
@@ -1116,6 +1128,7 @@ class CentralSystemMethods(ABC):
         payload: v16.GetInstalledCertificateIdsRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> v16.GetInstalledCertificateIdsResponse: ...
     @overload
@@ -1126,6 +1139,7 @@ class CentralSystemMethods(ABC):
         payload: v16.GetLocalListVersionRequest = ...,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> v16.GetLocalListVersionResponse: ...
     @overload
@@ -1136,6 +1150,7 @@ class CentralSystemMethods(ABC):
         payload: v16.GetLogRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> v16.GetLogResponse: ...
     @overload
@@ -1146,6 +1161,7 @@ class CentralSystemMethods(ABC):
         payload: v16.InstallCertificateRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> v16.InstallCertificateResponse: ...
     @overload
@@ -1156,6 +1172,7 @@ class CentralSystemMethods(ABC):
         payload: v16.RemoteStartTransactionRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> v16.RemoteStartTransactionResponse: ...
     @overload
@@ -1166,6 +1183,7 @@ class CentralSystemMethods(ABC):
         payload: v16.RemoteStopTransactionRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> v16.RemoteStopTransactionResponse: ...
     @overload
@@ -1176,6 +1194,7 @@ class CentralSystemMethods(ABC):
         payload: v16.ReserveNowRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> v16.ReserveNowResponse: ...
     @overload
@@ -1186,6 +1205,7 @@ class CentralSystemMethods(ABC):
         payload: v16.ResetRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> v16.ResetResponse: ...
     @overload
@@ -1196,6 +1216,7 @@ class CentralSystemMethods(ABC):
         payload: v16.SendLocalListRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> v16.SendLocalListResponse: ...
     @overload
@@ -1206,6 +1227,7 @@ class CentralSystemMethods(ABC):
         payload: v16.SetChargingProfileRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> v16.SetChargingProfileResponse: ...
     @overload
@@ -1216,6 +1238,7 @@ class CentralSystemMethods(ABC):
         payload: v16.SignedUpdateFirmwareRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> v16.SignedUpdateFirmwareResponse: ...
     @overload
@@ -1226,6 +1249,7 @@ class CentralSystemMethods(ABC):
         payload: v16.TriggerMessageRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> v16.TriggerMessageResponse: ...
     @overload
@@ -1236,6 +1260,7 @@ class CentralSystemMethods(ABC):
         payload: v16.UnlockConnectorRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> v16.UnlockConnectorResponse: ...
     @overload
@@ -1246,6 +1271,7 @@ class CentralSystemMethods(ABC):
         payload: v16.UpdateFirmwareRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> v16.UpdateFirmwareResponse: ...
     @overload
@@ -1256,6 +1282,7 @@ class CentralSystemMethods(ABC):
         payload: v201.CancelReservationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> v201.CancelReservationResponse: ...
     @overload
@@ -1266,6 +1293,7 @@ class CentralSystemMethods(ABC):
         payload: v201.CertificateSignedRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> v201.CertificateSignedResponse: ...
     @overload
@@ -1276,6 +1304,7 @@ class CentralSystemMethods(ABC):
         payload: v201.ChangeAvailabilityRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> v201.ChangeAvailabilityResponse: ...
     @overload
@@ -1286,6 +1315,7 @@ class CentralSystemMethods(ABC):
         payload: v201.ClearCacheRequest = ...,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> v201.ClearCacheResponse: ...
     @overload
@@ -1296,6 +1326,7 @@ class CentralSystemMethods(ABC):
         payload: v201.ClearChargingProfileRequest = ...,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> v201.ClearChargingProfileResponse: ...
     @overload
@@ -1306,6 +1337,7 @@ class CentralSystemMethods(ABC):
         payload: v201.ClearDisplayMessageRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> v201.ClearDisplayMessageResponse: ...
     @overload
@@ -1316,6 +1348,7 @@ class CentralSystemMethods(ABC):
         payload: v201.ClearVariableMonitoringRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> v201.ClearVariableMonitoringResponse: ...
     @overload
@@ -1326,6 +1359,7 @@ class CentralSystemMethods(ABC):
         payload: v201.CostUpdatedRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> v201.CostUpdatedResponse: ...
     @overload
@@ -1336,6 +1370,7 @@ class CentralSystemMethods(ABC):
         payload: v201.CustomerInformationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> v201.CustomerInformationResponse: ...
     @overload
@@ -1346,6 +1381,7 @@ class CentralSystemMethods(ABC):
         payload: v201.DataTransferRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> v201.DataTransferResponse: ...
     @overload
@@ -1356,6 +1392,7 @@ class CentralSystemMethods(ABC):
         payload: v201.DeleteCertificateRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> v201.DeleteCertificateResponse: ...
     @overload
@@ -1366,6 +1403,7 @@ class CentralSystemMethods(ABC):
         payload: v201.GetBaseReportRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> v201.GetBaseReportResponse: ...
     @overload
@@ -1376,6 +1414,7 @@ class CentralSystemMethods(ABC):
         payload: v201.GetChargingProfilesRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> v201.GetChargingProfilesResponse: ...
     @overload
@@ -1386,6 +1425,7 @@ class CentralSystemMethods(ABC):
         payload: v201.GetCompositeScheduleRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> v201.GetCompositeScheduleResponse: ...
     @overload
@@ -1396,6 +1436,7 @@ class CentralSystemMethods(ABC):
         payload: v201.GetDisplayMessagesRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> v201.GetDisplayMessagesResponse: ...
     @overload
@@ -1406,6 +1447,7 @@ class CentralSystemMethods(ABC):
         payload: v201.GetInstalledCertificateIdsRequest = ...,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> v201.GetInstalledCertificateIdsResponse: ...
     @overload
@@ -1416,6 +1458,7 @@ class CentralSystemMethods(ABC):
         payload: v201.GetLocalListVersionRequest = ...,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> v201.GetLocalListVersionResponse: ...
     @overload
@@ -1426,6 +1469,7 @@ class CentralSystemMethods(ABC):
         payload: v201.GetLogRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> v201.GetLogResponse: ...
     @overload
@@ -1436,6 +1480,7 @@ class CentralSystemMethods(ABC):
         payload: v201.GetMonitoringReportRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> v201.GetMonitoringReportResponse: ...
     @overload
@@ -1446,6 +1491,7 @@ class CentralSystemMethods(ABC):
         payload: v201.GetReportRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> v201.GetReportResponse: ...
     @overload
@@ -1456,6 +1502,7 @@ class CentralSystemMethods(ABC):
         payload: v201.GetTransactionStatusRequest = ...,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> v201.GetTransactionStatusResponse: ...
     @overload
@@ -1466,6 +1513,7 @@ class CentralSystemMethods(ABC):
         payload: v201.GetVariablesRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> v201.GetVariablesResponse: ...
     @overload
@@ -1476,6 +1524,7 @@ class CentralSystemMethods(ABC):
         payload: v201.InstallCertificateRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> v201.InstallCertificateResponse: ...
     @overload
@@ -1486,6 +1535,7 @@ class CentralSystemMethods(ABC):
         payload: v201.PublishFirmwareRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> v201.PublishFirmwareResponse: ...
     @overload
@@ -1496,6 +1546,7 @@ class CentralSystemMethods(ABC):
         payload: v201.RequestStartTransactionRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> v201.RequestStartTransactionResponse: ...
     @overload
@@ -1506,6 +1557,7 @@ class CentralSystemMethods(ABC):
         payload: v201.RequestStopTransactionRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> v201.RequestStopTransactionResponse: ...
     @overload
@@ -1516,6 +1568,7 @@ class CentralSystemMethods(ABC):
         payload: v201.ReserveNowRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> v201.ReserveNowResponse: ...
     @overload
@@ -1526,6 +1579,7 @@ class CentralSystemMethods(ABC):
         payload: v201.ResetRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> v201.ResetResponse: ...
     @overload
@@ -1536,6 +1590,7 @@ class CentralSystemMethods(ABC):
         payload: v201.SendLocalListRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> v201.SendLocalListResponse: ...
     @overload
@@ -1546,6 +1601,7 @@ class CentralSystemMethods(ABC):
         payload: v201.SetChargingProfileRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> v201.SetChargingProfileResponse: ...
     @overload
@@ -1556,6 +1612,7 @@ class CentralSystemMethods(ABC):
         payload: v201.SetDisplayMessageRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> v201.SetDisplayMessageResponse: ...
     @overload
@@ -1566,6 +1623,7 @@ class CentralSystemMethods(ABC):
         payload: v201.SetMonitoringBaseRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> v201.SetMonitoringBaseResponse: ...
     @overload
@@ -1576,6 +1634,7 @@ class CentralSystemMethods(ABC):
         payload: v201.SetMonitoringLevelRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> v201.SetMonitoringLevelResponse: ...
     @overload
@@ -1586,6 +1645,7 @@ class CentralSystemMethods(ABC):
         payload: v201.SetNetworkProfileRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> v201.SetNetworkProfileResponse: ...
     @overload
@@ -1596,6 +1656,7 @@ class CentralSystemMethods(ABC):
         payload: v201.SetVariableMonitoringRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> v201.SetVariableMonitoringResponse: ...
     @overload
@@ -1606,6 +1667,7 @@ class CentralSystemMethods(ABC):
         payload: v201.SetVariablesRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> v201.SetVariablesResponse: ...
     @overload
@@ -1616,6 +1678,7 @@ class CentralSystemMethods(ABC):
         payload: v201.TriggerMessageRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> v201.TriggerMessageResponse: ...
     @overload
@@ -1626,6 +1689,7 @@ class CentralSystemMethods(ABC):
         payload: v201.UnlockConnectorRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> v201.UnlockConnectorResponse: ...
     @overload
@@ -1636,6 +1700,7 @@ class CentralSystemMethods(ABC):
         payload: v201.UnpublishFirmwareRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> v201.UnpublishFirmwareResponse: ...
     @overload
@@ -1646,6 +1711,7 @@ class CentralSystemMethods(ABC):
         payload: v201.UpdateFirmwareRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> v201.UpdateFirmwareResponse: ...
     @overload
@@ -1656,6 +1722,7 @@ class CentralSystemMethods(ABC):
         payload: v21.AFRRSignalRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> v21.AFRRSignalResponse: ...
     @overload
@@ -1666,6 +1733,7 @@ class CentralSystemMethods(ABC):
         payload: v21.AdjustPeriodicEventStreamRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> v21.AdjustPeriodicEventStreamResponse: ...
     @overload
@@ -1676,6 +1744,7 @@ class CentralSystemMethods(ABC):
         payload: v21.CancelReservationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.CancelReservationResponse: ...
     @overload
@@ -1686,6 +1755,7 @@ class CentralSystemMethods(ABC):
         payload: v21.CertificateSignedRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.CertificateSignedResponse: ...
     @overload
@@ -1696,6 +1766,7 @@ class CentralSystemMethods(ABC):
         payload: v21.ChangeAvailabilityRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.ChangeAvailabilityResponse: ...
     @overload
@@ -1706,6 +1777,7 @@ class CentralSystemMethods(ABC):
         payload: v21.ChangeTransactionTariffRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> v21.ChangeTransactionTariffResponse: ...
     @overload
@@ -1716,6 +1788,7 @@ class CentralSystemMethods(ABC):
         payload: v21.ClearCacheRequest = ...,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.ClearCacheResponse: ...
     @overload
@@ -1726,6 +1799,7 @@ class CentralSystemMethods(ABC):
         payload: v21.ClearChargingProfileRequest = ...,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.ClearChargingProfileResponse: ...
     @overload
@@ -1736,6 +1810,7 @@ class CentralSystemMethods(ABC):
         payload: v21.ClearDERControlRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> v21.ClearDERControlResponse: ...
     @overload
@@ -1746,6 +1821,7 @@ class CentralSystemMethods(ABC):
         payload: v21.ClearDisplayMessageRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.ClearDisplayMessageResponse: ...
     @overload
@@ -1756,6 +1832,7 @@ class CentralSystemMethods(ABC):
         payload: v21.ClearTariffsRequest = ...,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> v21.ClearTariffsResponse: ...
     @overload
@@ -1766,6 +1843,7 @@ class CentralSystemMethods(ABC):
         payload: v21.ClearVariableMonitoringRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.ClearVariableMonitoringResponse: ...
     @overload
@@ -1776,6 +1854,7 @@ class CentralSystemMethods(ABC):
         payload: v21.CostUpdatedRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.CostUpdatedResponse: ...
     @overload
@@ -1786,6 +1865,7 @@ class CentralSystemMethods(ABC):
         payload: v21.CustomerInformationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.CustomerInformationResponse: ...
     @overload
@@ -1796,6 +1876,7 @@ class CentralSystemMethods(ABC):
         payload: v21.DataTransferRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.DataTransferResponse: ...
     @overload
@@ -1806,6 +1887,7 @@ class CentralSystemMethods(ABC):
         payload: v21.DeleteCertificateRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.DeleteCertificateResponse: ...
     @overload
@@ -1816,6 +1898,7 @@ class CentralSystemMethods(ABC):
         payload: v21.GetBaseReportRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.GetBaseReportResponse: ...
     @overload
@@ -1826,6 +1909,7 @@ class CentralSystemMethods(ABC):
         payload: v21.GetChargingProfilesRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.GetChargingProfilesResponse: ...
     @overload
@@ -1836,6 +1920,7 @@ class CentralSystemMethods(ABC):
         payload: v21.GetCompositeScheduleRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.GetCompositeScheduleResponse: ...
     @overload
@@ -1846,6 +1931,7 @@ class CentralSystemMethods(ABC):
         payload: v21.GetDERControlRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> v21.GetDERControlResponse: ...
     @overload
@@ -1856,6 +1942,7 @@ class CentralSystemMethods(ABC):
         payload: v21.GetDisplayMessagesRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.GetDisplayMessagesResponse: ...
     @overload
@@ -1866,6 +1953,7 @@ class CentralSystemMethods(ABC):
         payload: v21.GetInstalledCertificateIdsRequest = ...,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.GetInstalledCertificateIdsResponse: ...
     @overload
@@ -1876,6 +1964,7 @@ class CentralSystemMethods(ABC):
         payload: v21.GetLocalListVersionRequest = ...,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.GetLocalListVersionResponse: ...
     @overload
@@ -1886,6 +1975,7 @@ class CentralSystemMethods(ABC):
         payload: v21.GetLogRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.GetLogResponse: ...
     @overload
@@ -1896,6 +1986,7 @@ class CentralSystemMethods(ABC):
         payload: v21.GetMonitoringReportRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.GetMonitoringReportResponse: ...
     @overload
@@ -1906,6 +1997,7 @@ class CentralSystemMethods(ABC):
         payload: v21.GetPeriodicEventStreamRequest = ...,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> v21.GetPeriodicEventStreamResponse: ...
     @overload
@@ -1916,6 +2008,7 @@ class CentralSystemMethods(ABC):
         payload: v21.GetReportRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.GetReportResponse: ...
     @overload
@@ -1926,6 +2019,7 @@ class CentralSystemMethods(ABC):
         payload: v21.GetTariffsRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> v21.GetTariffsResponse: ...
     @overload
@@ -1936,6 +2030,7 @@ class CentralSystemMethods(ABC):
         payload: v21.GetTransactionStatusRequest = ...,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.GetTransactionStatusResponse: ...
     @overload
@@ -1946,6 +2041,7 @@ class CentralSystemMethods(ABC):
         payload: v21.GetVariablesRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.GetVariablesResponse: ...
     @overload
@@ -1956,6 +2052,7 @@ class CentralSystemMethods(ABC):
         payload: v21.InstallCertificateRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.InstallCertificateResponse: ...
     @overload
@@ -1966,6 +2063,7 @@ class CentralSystemMethods(ABC):
         payload: v21.NotifyAllowedEnergyTransferRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> v21.NotifyAllowedEnergyTransferResponse: ...
     @overload
@@ -1976,6 +2074,7 @@ class CentralSystemMethods(ABC):
         payload: v21.NotifyWebPaymentStartedRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> v21.NotifyWebPaymentStartedResponse: ...
     @overload
@@ -1986,6 +2085,7 @@ class CentralSystemMethods(ABC):
         payload: v21.PublishFirmwareRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.PublishFirmwareResponse: ...
     @overload
@@ -1996,6 +2096,7 @@ class CentralSystemMethods(ABC):
         payload: v21.RequestBatterySwapRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> v21.RequestBatterySwapResponse: ...
     @overload
@@ -2006,6 +2107,7 @@ class CentralSystemMethods(ABC):
         payload: v21.RequestStartTransactionRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.RequestStartTransactionResponse: ...
     @overload
@@ -2016,6 +2118,7 @@ class CentralSystemMethods(ABC):
         payload: v21.RequestStopTransactionRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.RequestStopTransactionResponse: ...
     @overload
@@ -2026,6 +2129,7 @@ class CentralSystemMethods(ABC):
         payload: v21.ReserveNowRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.ReserveNowResponse: ...
     @overload
@@ -2036,6 +2140,7 @@ class CentralSystemMethods(ABC):
         payload: v21.ResetRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.ResetResponse: ...
     @overload
@@ -2046,6 +2151,7 @@ class CentralSystemMethods(ABC):
         payload: v21.SendLocalListRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.SendLocalListResponse: ...
     @overload
@@ -2056,6 +2162,7 @@ class CentralSystemMethods(ABC):
         payload: v21.SetChargingProfileRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.SetChargingProfileResponse: ...
     @overload
@@ -2066,6 +2173,7 @@ class CentralSystemMethods(ABC):
         payload: v21.SetDERControlRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> v21.SetDERControlResponse: ...
     @overload
@@ -2076,6 +2184,7 @@ class CentralSystemMethods(ABC):
         payload: v21.SetDefaultTariffRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> v21.SetDefaultTariffResponse: ...
     @overload
@@ -2086,6 +2195,7 @@ class CentralSystemMethods(ABC):
         payload: v21.SetDisplayMessageRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.SetDisplayMessageResponse: ...
     @overload
@@ -2096,6 +2206,7 @@ class CentralSystemMethods(ABC):
         payload: v21.SetMonitoringBaseRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.SetMonitoringBaseResponse: ...
     @overload
@@ -2106,6 +2217,7 @@ class CentralSystemMethods(ABC):
         payload: v21.SetMonitoringLevelRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.SetMonitoringLevelResponse: ...
     @overload
@@ -2116,6 +2228,7 @@ class CentralSystemMethods(ABC):
         payload: v21.SetNetworkProfileRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.SetNetworkProfileResponse: ...
     @overload
@@ -2126,6 +2239,7 @@ class CentralSystemMethods(ABC):
         payload: v21.SetVariableMonitoringRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.SetVariableMonitoringResponse: ...
     @overload
@@ -2136,6 +2250,7 @@ class CentralSystemMethods(ABC):
         payload: v21.SetVariablesRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.SetVariablesResponse: ...
     @overload
@@ -2146,6 +2261,7 @@ class CentralSystemMethods(ABC):
         payload: v21.TriggerMessageRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.TriggerMessageResponse: ...
     @overload
@@ -2156,6 +2272,7 @@ class CentralSystemMethods(ABC):
         payload: v21.UnlockConnectorRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.UnlockConnectorResponse: ...
     @overload
@@ -2166,6 +2283,7 @@ class CentralSystemMethods(ABC):
         payload: v21.UnpublishFirmwareRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.UnpublishFirmwareResponse: ...
     @overload
@@ -2176,6 +2294,7 @@ class CentralSystemMethods(ABC):
         payload: v21.UpdateDynamicScheduleRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> v21.UpdateDynamicScheduleResponse: ...
     @overload
@@ -2186,6 +2305,7 @@ class CentralSystemMethods(ABC):
         payload: v21.UpdateFirmwareRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.UpdateFirmwareResponse: ...
     @overload
@@ -2196,6 +2316,7 @@ class CentralSystemMethods(ABC):
         payload: v21.UsePriorityChargingRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> v21.UsePriorityChargingResponse: ...
     @overload
@@ -2206,6 +2327,7 @@ class CentralSystemMethods(ABC):
         payload: Mapping[str, Any] | None = None,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Version | None = None,
     ) -> dict[str, Any]: ...
     @overload
@@ -2224,6 +2346,7 @@ class CentralSystemMethods(ABC):
         payload: v16.CancelReservationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> Future[v16.CancelReservationResponse]: ...
     @overload
@@ -2234,6 +2357,7 @@ class CentralSystemMethods(ABC):
         payload: v16.CertificateSignedRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> Future[v16.CertificateSignedResponse]: ...
     @overload
@@ -2244,6 +2368,7 @@ class CentralSystemMethods(ABC):
         payload: v16.ChangeAvailabilityRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> Future[v16.ChangeAvailabilityResponse]: ...
     @overload
@@ -2254,6 +2379,7 @@ class CentralSystemMethods(ABC):
         payload: v16.ChangeConfigurationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> Future[v16.ChangeConfigurationResponse]: ...
     @overload
@@ -2264,6 +2390,7 @@ class CentralSystemMethods(ABC):
         payload: v16.ClearCacheRequest = ...,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> Future[v16.ClearCacheResponse]: ...
     @overload
@@ -2274,6 +2401,7 @@ class CentralSystemMethods(ABC):
         payload: v16.ClearChargingProfileRequest = ...,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> Future[v16.ClearChargingProfileResponse]: ...
     @overload
@@ -2284,6 +2412,7 @@ class CentralSystemMethods(ABC):
         payload: v16.DataTransferRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> Future[v16.DataTransferResponse]: ...
     @overload
@@ -2294,6 +2423,7 @@ class CentralSystemMethods(ABC):
         payload: v16.DeleteCertificateRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> Future[v16.DeleteCertificateResponse]: ...
     @overload
@@ -2304,6 +2434,7 @@ class CentralSystemMethods(ABC):
         payload: v16.ExtendedTriggerMessageRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> Future[v16.ExtendedTriggerMessageResponse]: ...
     @overload
@@ -2314,6 +2445,7 @@ class CentralSystemMethods(ABC):
         payload: v16.GetCompositeScheduleRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> Future[v16.GetCompositeScheduleResponse]: ...
     @overload
@@ -2324,6 +2456,7 @@ class CentralSystemMethods(ABC):
         payload: v16.GetConfigurationRequest = ...,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> Future[v16.GetConfigurationResponse]: ...
     @overload
@@ -2334,6 +2467,7 @@ class CentralSystemMethods(ABC):
         payload: v16.GetDiagnosticsRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> Future[v16.GetDiagnosticsResponse]: ...
     @overload
@@ -2344,6 +2478,7 @@ class CentralSystemMethods(ABC):
         payload: v16.GetInstalledCertificateIdsRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> Future[v16.GetInstalledCertificateIdsResponse]: ...
     @overload
@@ -2354,6 +2489,7 @@ class CentralSystemMethods(ABC):
         payload: v16.GetLocalListVersionRequest = ...,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> Future[v16.GetLocalListVersionResponse]: ...
     @overload
@@ -2364,6 +2500,7 @@ class CentralSystemMethods(ABC):
         payload: v16.GetLogRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> Future[v16.GetLogResponse]: ...
     @overload
@@ -2374,6 +2511,7 @@ class CentralSystemMethods(ABC):
         payload: v16.InstallCertificateRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> Future[v16.InstallCertificateResponse]: ...
     @overload
@@ -2384,6 +2522,7 @@ class CentralSystemMethods(ABC):
         payload: v16.RemoteStartTransactionRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> Future[v16.RemoteStartTransactionResponse]: ...
     @overload
@@ -2394,6 +2533,7 @@ class CentralSystemMethods(ABC):
         payload: v16.RemoteStopTransactionRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> Future[v16.RemoteStopTransactionResponse]: ...
     @overload
@@ -2404,6 +2544,7 @@ class CentralSystemMethods(ABC):
         payload: v16.ReserveNowRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> Future[v16.ReserveNowResponse]: ...
     @overload
@@ -2414,6 +2555,7 @@ class CentralSystemMethods(ABC):
         payload: v16.ResetRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> Future[v16.ResetResponse]: ...
     @overload
@@ -2424,6 +2566,7 @@ class CentralSystemMethods(ABC):
         payload: v16.SendLocalListRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> Future[v16.SendLocalListResponse]: ...
     @overload
@@ -2434,6 +2577,7 @@ class CentralSystemMethods(ABC):
         payload: v16.SetChargingProfileRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> Future[v16.SetChargingProfileResponse]: ...
     @overload
@@ -2444,6 +2588,7 @@ class CentralSystemMethods(ABC):
         payload: v16.SignedUpdateFirmwareRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> Future[v16.SignedUpdateFirmwareResponse]: ...
     @overload
@@ -2454,6 +2599,7 @@ class CentralSystemMethods(ABC):
         payload: v16.TriggerMessageRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> Future[v16.TriggerMessageResponse]: ...
     @overload
@@ -2464,6 +2610,7 @@ class CentralSystemMethods(ABC):
         payload: v16.UnlockConnectorRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> Future[v16.UnlockConnectorResponse]: ...
     @overload
@@ -2474,6 +2621,7 @@ class CentralSystemMethods(ABC):
         payload: v16.UpdateFirmwareRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> Future[v16.UpdateFirmwareResponse]: ...
     @overload
@@ -2484,6 +2632,7 @@ class CentralSystemMethods(ABC):
         payload: v201.CancelReservationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> Future[v201.CancelReservationResponse]: ...
     @overload
@@ -2494,6 +2643,7 @@ class CentralSystemMethods(ABC):
         payload: v201.CertificateSignedRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> Future[v201.CertificateSignedResponse]: ...
     @overload
@@ -2504,6 +2654,7 @@ class CentralSystemMethods(ABC):
         payload: v201.ChangeAvailabilityRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> Future[v201.ChangeAvailabilityResponse]: ...
     @overload
@@ -2514,6 +2665,7 @@ class CentralSystemMethods(ABC):
         payload: v201.ClearCacheRequest = ...,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> Future[v201.ClearCacheResponse]: ...
     @overload
@@ -2524,6 +2676,7 @@ class CentralSystemMethods(ABC):
         payload: v201.ClearChargingProfileRequest = ...,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> Future[v201.ClearChargingProfileResponse]: ...
     @overload
@@ -2534,6 +2687,7 @@ class CentralSystemMethods(ABC):
         payload: v201.ClearDisplayMessageRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> Future[v201.ClearDisplayMessageResponse]: ...
     @overload
@@ -2544,6 +2698,7 @@ class CentralSystemMethods(ABC):
         payload: v201.ClearVariableMonitoringRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> Future[v201.ClearVariableMonitoringResponse]: ...
     @overload
@@ -2554,6 +2709,7 @@ class CentralSystemMethods(ABC):
         payload: v201.CostUpdatedRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> Future[v201.CostUpdatedResponse]: ...
     @overload
@@ -2564,6 +2720,7 @@ class CentralSystemMethods(ABC):
         payload: v201.CustomerInformationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> Future[v201.CustomerInformationResponse]: ...
     @overload
@@ -2574,6 +2731,7 @@ class CentralSystemMethods(ABC):
         payload: v201.DataTransferRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> Future[v201.DataTransferResponse]: ...
     @overload
@@ -2584,6 +2742,7 @@ class CentralSystemMethods(ABC):
         payload: v201.DeleteCertificateRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> Future[v201.DeleteCertificateResponse]: ...
     @overload
@@ -2594,6 +2753,7 @@ class CentralSystemMethods(ABC):
         payload: v201.GetBaseReportRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> Future[v201.GetBaseReportResponse]: ...
     @overload
@@ -2604,6 +2764,7 @@ class CentralSystemMethods(ABC):
         payload: v201.GetChargingProfilesRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> Future[v201.GetChargingProfilesResponse]: ...
     @overload
@@ -2614,6 +2775,7 @@ class CentralSystemMethods(ABC):
         payload: v201.GetCompositeScheduleRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> Future[v201.GetCompositeScheduleResponse]: ...
     @overload
@@ -2624,6 +2786,7 @@ class CentralSystemMethods(ABC):
         payload: v201.GetDisplayMessagesRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> Future[v201.GetDisplayMessagesResponse]: ...
     @overload
@@ -2634,6 +2797,7 @@ class CentralSystemMethods(ABC):
         payload: v201.GetInstalledCertificateIdsRequest = ...,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> Future[v201.GetInstalledCertificateIdsResponse]: ...
     @overload
@@ -2644,6 +2808,7 @@ class CentralSystemMethods(ABC):
         payload: v201.GetLocalListVersionRequest = ...,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> Future[v201.GetLocalListVersionResponse]: ...
     @overload
@@ -2654,6 +2819,7 @@ class CentralSystemMethods(ABC):
         payload: v201.GetLogRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> Future[v201.GetLogResponse]: ...
     @overload
@@ -2664,6 +2830,7 @@ class CentralSystemMethods(ABC):
         payload: v201.GetMonitoringReportRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> Future[v201.GetMonitoringReportResponse]: ...
     @overload
@@ -2674,6 +2841,7 @@ class CentralSystemMethods(ABC):
         payload: v201.GetReportRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> Future[v201.GetReportResponse]: ...
     @overload
@@ -2684,6 +2852,7 @@ class CentralSystemMethods(ABC):
         payload: v201.GetTransactionStatusRequest = ...,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> Future[v201.GetTransactionStatusResponse]: ...
     @overload
@@ -2694,6 +2863,7 @@ class CentralSystemMethods(ABC):
         payload: v201.GetVariablesRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> Future[v201.GetVariablesResponse]: ...
     @overload
@@ -2704,6 +2874,7 @@ class CentralSystemMethods(ABC):
         payload: v201.InstallCertificateRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> Future[v201.InstallCertificateResponse]: ...
     @overload
@@ -2714,6 +2885,7 @@ class CentralSystemMethods(ABC):
         payload: v201.PublishFirmwareRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> Future[v201.PublishFirmwareResponse]: ...
     @overload
@@ -2724,6 +2896,7 @@ class CentralSystemMethods(ABC):
         payload: v201.RequestStartTransactionRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> Future[v201.RequestStartTransactionResponse]: ...
     @overload
@@ -2734,6 +2907,7 @@ class CentralSystemMethods(ABC):
         payload: v201.RequestStopTransactionRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> Future[v201.RequestStopTransactionResponse]: ...
     @overload
@@ -2744,6 +2918,7 @@ class CentralSystemMethods(ABC):
         payload: v201.ReserveNowRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> Future[v201.ReserveNowResponse]: ...
     @overload
@@ -2754,6 +2929,7 @@ class CentralSystemMethods(ABC):
         payload: v201.ResetRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> Future[v201.ResetResponse]: ...
     @overload
@@ -2764,6 +2940,7 @@ class CentralSystemMethods(ABC):
         payload: v201.SendLocalListRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> Future[v201.SendLocalListResponse]: ...
     @overload
@@ -2774,6 +2951,7 @@ class CentralSystemMethods(ABC):
         payload: v201.SetChargingProfileRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> Future[v201.SetChargingProfileResponse]: ...
     @overload
@@ -2784,6 +2962,7 @@ class CentralSystemMethods(ABC):
         payload: v201.SetDisplayMessageRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> Future[v201.SetDisplayMessageResponse]: ...
     @overload
@@ -2794,6 +2973,7 @@ class CentralSystemMethods(ABC):
         payload: v201.SetMonitoringBaseRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> Future[v201.SetMonitoringBaseResponse]: ...
     @overload
@@ -2804,6 +2984,7 @@ class CentralSystemMethods(ABC):
         payload: v201.SetMonitoringLevelRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> Future[v201.SetMonitoringLevelResponse]: ...
     @overload
@@ -2814,6 +2995,7 @@ class CentralSystemMethods(ABC):
         payload: v201.SetNetworkProfileRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> Future[v201.SetNetworkProfileResponse]: ...
     @overload
@@ -2824,6 +3006,7 @@ class CentralSystemMethods(ABC):
         payload: v201.SetVariableMonitoringRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> Future[v201.SetVariableMonitoringResponse]: ...
     @overload
@@ -2834,6 +3017,7 @@ class CentralSystemMethods(ABC):
         payload: v201.SetVariablesRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> Future[v201.SetVariablesResponse]: ...
     @overload
@@ -2844,6 +3028,7 @@ class CentralSystemMethods(ABC):
         payload: v201.TriggerMessageRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> Future[v201.TriggerMessageResponse]: ...
     @overload
@@ -2854,6 +3039,7 @@ class CentralSystemMethods(ABC):
         payload: v201.UnlockConnectorRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> Future[v201.UnlockConnectorResponse]: ...
     @overload
@@ -2864,6 +3050,7 @@ class CentralSystemMethods(ABC):
         payload: v201.UnpublishFirmwareRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> Future[v201.UnpublishFirmwareResponse]: ...
     @overload
@@ -2874,6 +3061,7 @@ class CentralSystemMethods(ABC):
         payload: v201.UpdateFirmwareRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> Future[v201.UpdateFirmwareResponse]: ...
     @overload
@@ -2884,6 +3072,7 @@ class CentralSystemMethods(ABC):
         payload: v21.AFRRSignalRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> Future[v21.AFRRSignalResponse]: ...
     @overload
@@ -2894,6 +3083,7 @@ class CentralSystemMethods(ABC):
         payload: v21.AdjustPeriodicEventStreamRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> Future[v21.AdjustPeriodicEventStreamResponse]: ...
     @overload
@@ -2904,6 +3094,7 @@ class CentralSystemMethods(ABC):
         payload: v21.CancelReservationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.CancelReservationResponse]: ...
     @overload
@@ -2914,6 +3105,7 @@ class CentralSystemMethods(ABC):
         payload: v21.CertificateSignedRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.CertificateSignedResponse]: ...
     @overload
@@ -2924,6 +3116,7 @@ class CentralSystemMethods(ABC):
         payload: v21.ChangeAvailabilityRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.ChangeAvailabilityResponse]: ...
     @overload
@@ -2934,6 +3127,7 @@ class CentralSystemMethods(ABC):
         payload: v21.ChangeTransactionTariffRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> Future[v21.ChangeTransactionTariffResponse]: ...
     @overload
@@ -2944,6 +3138,7 @@ class CentralSystemMethods(ABC):
         payload: v21.ClearCacheRequest = ...,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.ClearCacheResponse]: ...
     @overload
@@ -2954,6 +3149,7 @@ class CentralSystemMethods(ABC):
         payload: v21.ClearChargingProfileRequest = ...,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.ClearChargingProfileResponse]: ...
     @overload
@@ -2964,6 +3160,7 @@ class CentralSystemMethods(ABC):
         payload: v21.ClearDERControlRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> Future[v21.ClearDERControlResponse]: ...
     @overload
@@ -2974,6 +3171,7 @@ class CentralSystemMethods(ABC):
         payload: v21.ClearDisplayMessageRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.ClearDisplayMessageResponse]: ...
     @overload
@@ -2984,6 +3182,7 @@ class CentralSystemMethods(ABC):
         payload: v21.ClearTariffsRequest = ...,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> Future[v21.ClearTariffsResponse]: ...
     @overload
@@ -2994,6 +3193,7 @@ class CentralSystemMethods(ABC):
         payload: v21.ClearVariableMonitoringRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.ClearVariableMonitoringResponse]: ...
     @overload
@@ -3004,6 +3204,7 @@ class CentralSystemMethods(ABC):
         payload: v21.CostUpdatedRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.CostUpdatedResponse]: ...
     @overload
@@ -3014,6 +3215,7 @@ class CentralSystemMethods(ABC):
         payload: v21.CustomerInformationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.CustomerInformationResponse]: ...
     @overload
@@ -3024,6 +3226,7 @@ class CentralSystemMethods(ABC):
         payload: v21.DataTransferRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.DataTransferResponse]: ...
     @overload
@@ -3034,6 +3237,7 @@ class CentralSystemMethods(ABC):
         payload: v21.DeleteCertificateRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.DeleteCertificateResponse]: ...
     @overload
@@ -3044,6 +3248,7 @@ class CentralSystemMethods(ABC):
         payload: v21.GetBaseReportRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.GetBaseReportResponse]: ...
     @overload
@@ -3054,6 +3259,7 @@ class CentralSystemMethods(ABC):
         payload: v21.GetChargingProfilesRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.GetChargingProfilesResponse]: ...
     @overload
@@ -3064,6 +3270,7 @@ class CentralSystemMethods(ABC):
         payload: v21.GetCompositeScheduleRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.GetCompositeScheduleResponse]: ...
     @overload
@@ -3074,6 +3281,7 @@ class CentralSystemMethods(ABC):
         payload: v21.GetDERControlRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> Future[v21.GetDERControlResponse]: ...
     @overload
@@ -3084,6 +3292,7 @@ class CentralSystemMethods(ABC):
         payload: v21.GetDisplayMessagesRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.GetDisplayMessagesResponse]: ...
     @overload
@@ -3094,6 +3303,7 @@ class CentralSystemMethods(ABC):
         payload: v21.GetInstalledCertificateIdsRequest = ...,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.GetInstalledCertificateIdsResponse]: ...
     @overload
@@ -3104,6 +3314,7 @@ class CentralSystemMethods(ABC):
         payload: v21.GetLocalListVersionRequest = ...,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.GetLocalListVersionResponse]: ...
     @overload
@@ -3114,6 +3325,7 @@ class CentralSystemMethods(ABC):
         payload: v21.GetLogRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.GetLogResponse]: ...
     @overload
@@ -3124,6 +3336,7 @@ class CentralSystemMethods(ABC):
         payload: v21.GetMonitoringReportRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.GetMonitoringReportResponse]: ...
     @overload
@@ -3134,6 +3347,7 @@ class CentralSystemMethods(ABC):
         payload: v21.GetPeriodicEventStreamRequest = ...,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> Future[v21.GetPeriodicEventStreamResponse]: ...
     @overload
@@ -3144,6 +3358,7 @@ class CentralSystemMethods(ABC):
         payload: v21.GetReportRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.GetReportResponse]: ...
     @overload
@@ -3154,6 +3369,7 @@ class CentralSystemMethods(ABC):
         payload: v21.GetTariffsRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> Future[v21.GetTariffsResponse]: ...
     @overload
@@ -3164,6 +3380,7 @@ class CentralSystemMethods(ABC):
         payload: v21.GetTransactionStatusRequest = ...,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.GetTransactionStatusResponse]: ...
     @overload
@@ -3174,6 +3391,7 @@ class CentralSystemMethods(ABC):
         payload: v21.GetVariablesRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.GetVariablesResponse]: ...
     @overload
@@ -3184,6 +3402,7 @@ class CentralSystemMethods(ABC):
         payload: v21.InstallCertificateRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.InstallCertificateResponse]: ...
     @overload
@@ -3194,6 +3413,7 @@ class CentralSystemMethods(ABC):
         payload: v21.NotifyAllowedEnergyTransferRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> Future[v21.NotifyAllowedEnergyTransferResponse]: ...
     @overload
@@ -3204,6 +3424,7 @@ class CentralSystemMethods(ABC):
         payload: v21.NotifyWebPaymentStartedRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> Future[v21.NotifyWebPaymentStartedResponse]: ...
     @overload
@@ -3214,6 +3435,7 @@ class CentralSystemMethods(ABC):
         payload: v21.PublishFirmwareRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.PublishFirmwareResponse]: ...
     @overload
@@ -3224,6 +3446,7 @@ class CentralSystemMethods(ABC):
         payload: v21.RequestBatterySwapRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> Future[v21.RequestBatterySwapResponse]: ...
     @overload
@@ -3234,6 +3457,7 @@ class CentralSystemMethods(ABC):
         payload: v21.RequestStartTransactionRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.RequestStartTransactionResponse]: ...
     @overload
@@ -3244,6 +3468,7 @@ class CentralSystemMethods(ABC):
         payload: v21.RequestStopTransactionRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.RequestStopTransactionResponse]: ...
     @overload
@@ -3254,6 +3479,7 @@ class CentralSystemMethods(ABC):
         payload: v21.ReserveNowRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.ReserveNowResponse]: ...
     @overload
@@ -3264,6 +3490,7 @@ class CentralSystemMethods(ABC):
         payload: v21.ResetRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.ResetResponse]: ...
     @overload
@@ -3274,6 +3501,7 @@ class CentralSystemMethods(ABC):
         payload: v21.SendLocalListRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.SendLocalListResponse]: ...
     @overload
@@ -3284,6 +3512,7 @@ class CentralSystemMethods(ABC):
         payload: v21.SetChargingProfileRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.SetChargingProfileResponse]: ...
     @overload
@@ -3294,6 +3523,7 @@ class CentralSystemMethods(ABC):
         payload: v21.SetDERControlRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> Future[v21.SetDERControlResponse]: ...
     @overload
@@ -3304,6 +3534,7 @@ class CentralSystemMethods(ABC):
         payload: v21.SetDefaultTariffRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> Future[v21.SetDefaultTariffResponse]: ...
     @overload
@@ -3314,6 +3545,7 @@ class CentralSystemMethods(ABC):
         payload: v21.SetDisplayMessageRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.SetDisplayMessageResponse]: ...
     @overload
@@ -3324,6 +3556,7 @@ class CentralSystemMethods(ABC):
         payload: v21.SetMonitoringBaseRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.SetMonitoringBaseResponse]: ...
     @overload
@@ -3334,6 +3567,7 @@ class CentralSystemMethods(ABC):
         payload: v21.SetMonitoringLevelRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.SetMonitoringLevelResponse]: ...
     @overload
@@ -3344,6 +3578,7 @@ class CentralSystemMethods(ABC):
         payload: v21.SetNetworkProfileRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.SetNetworkProfileResponse]: ...
     @overload
@@ -3354,6 +3589,7 @@ class CentralSystemMethods(ABC):
         payload: v21.SetVariableMonitoringRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.SetVariableMonitoringResponse]: ...
     @overload
@@ -3364,6 +3600,7 @@ class CentralSystemMethods(ABC):
         payload: v21.SetVariablesRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.SetVariablesResponse]: ...
     @overload
@@ -3374,6 +3611,7 @@ class CentralSystemMethods(ABC):
         payload: v21.TriggerMessageRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.TriggerMessageResponse]: ...
     @overload
@@ -3384,6 +3622,7 @@ class CentralSystemMethods(ABC):
         payload: v21.UnlockConnectorRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.UnlockConnectorResponse]: ...
     @overload
@@ -3394,6 +3633,7 @@ class CentralSystemMethods(ABC):
         payload: v21.UnpublishFirmwareRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.UnpublishFirmwareResponse]: ...
     @overload
@@ -3404,6 +3644,7 @@ class CentralSystemMethods(ABC):
         payload: v21.UpdateDynamicScheduleRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> Future[v21.UpdateDynamicScheduleResponse]: ...
     @overload
@@ -3414,6 +3655,7 @@ class CentralSystemMethods(ABC):
         payload: v21.UpdateFirmwareRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.UpdateFirmwareResponse]: ...
     @overload
@@ -3424,6 +3666,7 @@ class CentralSystemMethods(ABC):
         payload: v21.UsePriorityChargingRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> Future[v21.UsePriorityChargingResponse]: ...
     @overload
@@ -3434,6 +3677,7 @@ class CentralSystemMethods(ABC):
         payload: Mapping[str, Any] | None = None,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Version | None = None,
     ) -> Future[dict[str, Any]]: ...
     @overload
@@ -4091,6 +4335,7 @@ class CentralSystemMethods(ABC):
         action: str | VendorAction,
         payload: Mapping[str, Any],
         timeout: float | None,
+        queue_timeout: float | None,
         version: Version | None,
     ) -> Any: ...
     @abstractmethod
@@ -4100,6 +4345,7 @@ class CentralSystemMethods(ABC):
         action: str | VendorAction,
         payload: Mapping[str, Any],
         timeout: float | None,
+        queue_timeout: float | None,
         version: Version | None,
     ) -> Future[Any]: ...
     @abstractmethod
@@ -4123,6 +4369,7 @@ class ChargePointMethods(ABC):
         payload: v16.AuthorizeRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> v16.AuthorizeResponse: ...
     @overload
@@ -4132,6 +4379,7 @@ class ChargePointMethods(ABC):
         payload: v16.BootNotificationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> v16.BootNotificationResponse: ...
     @overload
@@ -4141,6 +4389,7 @@ class ChargePointMethods(ABC):
         payload: v16.DataTransferRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> v16.DataTransferResponse: ...
     @overload
@@ -4150,6 +4399,7 @@ class ChargePointMethods(ABC):
         payload: v16.DiagnosticsStatusNotificationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> v16.DiagnosticsStatusNotificationResponse: ...
     @overload
@@ -4159,6 +4409,7 @@ class ChargePointMethods(ABC):
         payload: v16.FirmwareStatusNotificationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> v16.FirmwareStatusNotificationResponse: ...
     @overload
@@ -4168,6 +4419,7 @@ class ChargePointMethods(ABC):
         payload: v16.HeartbeatRequest = ...,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> v16.HeartbeatResponse: ...
     @overload
@@ -4177,6 +4429,7 @@ class ChargePointMethods(ABC):
         payload: v16.LogStatusNotificationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> v16.LogStatusNotificationResponse: ...
     @overload
@@ -4186,6 +4439,7 @@ class ChargePointMethods(ABC):
         payload: v16.MeterValuesRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> v16.MeterValuesResponse: ...
     @overload
@@ -4195,6 +4449,7 @@ class ChargePointMethods(ABC):
         payload: v16.SecurityEventNotificationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> v16.SecurityEventNotificationResponse: ...
     @overload
@@ -4204,6 +4459,7 @@ class ChargePointMethods(ABC):
         payload: v16.SignCertificateRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> v16.SignCertificateResponse: ...
     @overload
@@ -4213,6 +4469,7 @@ class ChargePointMethods(ABC):
         payload: v16.SignedFirmwareStatusNotificationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> v16.SignedFirmwareStatusNotificationResponse: ...
     @overload
@@ -4222,6 +4479,7 @@ class ChargePointMethods(ABC):
         payload: v16.StartTransactionRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> v16.StartTransactionResponse: ...
     @overload
@@ -4231,6 +4489,7 @@ class ChargePointMethods(ABC):
         payload: v16.StatusNotificationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> v16.StatusNotificationResponse: ...
     @overload
@@ -4240,6 +4499,7 @@ class ChargePointMethods(ABC):
         payload: v16.StopTransactionRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> v16.StopTransactionResponse: ...
     @overload
@@ -4249,6 +4509,7 @@ class ChargePointMethods(ABC):
         payload: v201.AuthorizeRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> v201.AuthorizeResponse: ...
     @overload
@@ -4258,6 +4519,7 @@ class ChargePointMethods(ABC):
         payload: v201.BootNotificationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> v201.BootNotificationResponse: ...
     @overload
@@ -4267,6 +4529,7 @@ class ChargePointMethods(ABC):
         payload: v201.ClearedChargingLimitRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> v201.ClearedChargingLimitResponse: ...
     @overload
@@ -4276,6 +4539,7 @@ class ChargePointMethods(ABC):
         payload: v201.DataTransferRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> v201.DataTransferResponse: ...
     @overload
@@ -4285,6 +4549,7 @@ class ChargePointMethods(ABC):
         payload: v201.FirmwareStatusNotificationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> v201.FirmwareStatusNotificationResponse: ...
     @overload
@@ -4294,6 +4559,7 @@ class ChargePointMethods(ABC):
         payload: v201.Get15118EVCertificateRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> v201.Get15118EVCertificateResponse: ...
     @overload
@@ -4303,6 +4569,7 @@ class ChargePointMethods(ABC):
         payload: v201.GetCertificateStatusRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> v201.GetCertificateStatusResponse: ...
     @overload
@@ -4312,6 +4579,7 @@ class ChargePointMethods(ABC):
         payload: v201.HeartbeatRequest = ...,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> v201.HeartbeatResponse: ...
     @overload
@@ -4321,6 +4589,7 @@ class ChargePointMethods(ABC):
         payload: v201.LogStatusNotificationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> v201.LogStatusNotificationResponse: ...
     @overload
@@ -4330,6 +4599,7 @@ class ChargePointMethods(ABC):
         payload: v201.MeterValuesRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> v201.MeterValuesResponse: ...
     @overload
@@ -4339,6 +4609,7 @@ class ChargePointMethods(ABC):
         payload: v201.NotifyChargingLimitRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> v201.NotifyChargingLimitResponse: ...
     @overload
@@ -4348,6 +4619,7 @@ class ChargePointMethods(ABC):
         payload: v201.NotifyCustomerInformationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> v201.NotifyCustomerInformationResponse: ...
     @overload
@@ -4357,6 +4629,7 @@ class ChargePointMethods(ABC):
         payload: v201.NotifyDisplayMessagesRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> v201.NotifyDisplayMessagesResponse: ...
     @overload
@@ -4366,6 +4639,7 @@ class ChargePointMethods(ABC):
         payload: v201.NotifyEVChargingNeedsRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> v201.NotifyEVChargingNeedsResponse: ...
     @overload
@@ -4375,6 +4649,7 @@ class ChargePointMethods(ABC):
         payload: v201.NotifyEVChargingScheduleRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> v201.NotifyEVChargingScheduleResponse: ...
     @overload
@@ -4384,6 +4659,7 @@ class ChargePointMethods(ABC):
         payload: v201.NotifyEventRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> v201.NotifyEventResponse: ...
     @overload
@@ -4393,6 +4669,7 @@ class ChargePointMethods(ABC):
         payload: v201.NotifyMonitoringReportRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> v201.NotifyMonitoringReportResponse: ...
     @overload
@@ -4402,6 +4679,7 @@ class ChargePointMethods(ABC):
         payload: v201.NotifyReportRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> v201.NotifyReportResponse: ...
     @overload
@@ -4411,6 +4689,7 @@ class ChargePointMethods(ABC):
         payload: v201.PublishFirmwareStatusNotificationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> v201.PublishFirmwareStatusNotificationResponse: ...
     @overload
@@ -4420,6 +4699,7 @@ class ChargePointMethods(ABC):
         payload: v201.ReportChargingProfilesRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> v201.ReportChargingProfilesResponse: ...
     @overload
@@ -4429,6 +4709,7 @@ class ChargePointMethods(ABC):
         payload: v201.ReservationStatusUpdateRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> v201.ReservationStatusUpdateResponse: ...
     @overload
@@ -4438,6 +4719,7 @@ class ChargePointMethods(ABC):
         payload: v201.SecurityEventNotificationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> v201.SecurityEventNotificationResponse: ...
     @overload
@@ -4447,6 +4729,7 @@ class ChargePointMethods(ABC):
         payload: v201.SignCertificateRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> v201.SignCertificateResponse: ...
     @overload
@@ -4456,6 +4739,7 @@ class ChargePointMethods(ABC):
         payload: v201.StatusNotificationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> v201.StatusNotificationResponse: ...
     @overload
@@ -4465,6 +4749,7 @@ class ChargePointMethods(ABC):
         payload: v201.TransactionEventRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> v201.TransactionEventResponse: ...
     @overload
@@ -4474,6 +4759,7 @@ class ChargePointMethods(ABC):
         payload: v21.AuthorizeRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.AuthorizeResponse: ...
     @overload
@@ -4483,6 +4769,7 @@ class ChargePointMethods(ABC):
         payload: v21.BatterySwapRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> v21.BatterySwapResponse: ...
     @overload
@@ -4492,6 +4779,7 @@ class ChargePointMethods(ABC):
         payload: v21.BootNotificationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.BootNotificationResponse: ...
     @overload
@@ -4501,6 +4789,7 @@ class ChargePointMethods(ABC):
         payload: v21.ClearedChargingLimitRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.ClearedChargingLimitResponse: ...
     @overload
@@ -4510,6 +4799,7 @@ class ChargePointMethods(ABC):
         payload: v21.ClosePeriodicEventStreamRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> v21.ClosePeriodicEventStreamResponse: ...
     @overload
@@ -4519,6 +4809,7 @@ class ChargePointMethods(ABC):
         payload: v21.DataTransferRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.DataTransferResponse: ...
     @overload
@@ -4528,6 +4819,7 @@ class ChargePointMethods(ABC):
         payload: v21.FirmwareStatusNotificationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.FirmwareStatusNotificationResponse: ...
     @overload
@@ -4537,6 +4829,7 @@ class ChargePointMethods(ABC):
         payload: v21.Get15118EVCertificateRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.Get15118EVCertificateResponse: ...
     @overload
@@ -4546,6 +4839,7 @@ class ChargePointMethods(ABC):
         payload: v21.GetCertificateChainStatusRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> v21.GetCertificateChainStatusResponse: ...
     @overload
@@ -4555,6 +4849,7 @@ class ChargePointMethods(ABC):
         payload: v21.GetCertificateStatusRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.GetCertificateStatusResponse: ...
     @overload
@@ -4564,6 +4859,7 @@ class ChargePointMethods(ABC):
         payload: v21.HeartbeatRequest = ...,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.HeartbeatResponse: ...
     @overload
@@ -4573,6 +4869,7 @@ class ChargePointMethods(ABC):
         payload: v21.LogStatusNotificationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.LogStatusNotificationResponse: ...
     @overload
@@ -4582,6 +4879,7 @@ class ChargePointMethods(ABC):
         payload: v21.MeterValuesRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.MeterValuesResponse: ...
     @overload
@@ -4591,6 +4889,7 @@ class ChargePointMethods(ABC):
         payload: v21.NotifyChargingLimitRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.NotifyChargingLimitResponse: ...
     @overload
@@ -4600,6 +4899,7 @@ class ChargePointMethods(ABC):
         payload: v21.NotifyCustomerInformationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.NotifyCustomerInformationResponse: ...
     @overload
@@ -4609,6 +4909,7 @@ class ChargePointMethods(ABC):
         payload: v21.NotifyDERAlarmRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> v21.NotifyDERAlarmResponse: ...
     @overload
@@ -4618,6 +4919,7 @@ class ChargePointMethods(ABC):
         payload: v21.NotifyDERStartStopRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> v21.NotifyDERStartStopResponse: ...
     @overload
@@ -4627,6 +4929,7 @@ class ChargePointMethods(ABC):
         payload: v21.NotifyDisplayMessagesRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.NotifyDisplayMessagesResponse: ...
     @overload
@@ -4636,6 +4939,7 @@ class ChargePointMethods(ABC):
         payload: v21.NotifyEVChargingNeedsRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.NotifyEVChargingNeedsResponse: ...
     @overload
@@ -4645,6 +4949,7 @@ class ChargePointMethods(ABC):
         payload: v21.NotifyEVChargingScheduleRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.NotifyEVChargingScheduleResponse: ...
     @overload
@@ -4654,6 +4959,7 @@ class ChargePointMethods(ABC):
         payload: v21.NotifyEventRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.NotifyEventResponse: ...
     @overload
@@ -4663,6 +4969,7 @@ class ChargePointMethods(ABC):
         payload: v21.NotifyMonitoringReportRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.NotifyMonitoringReportResponse: ...
     @overload
@@ -4672,6 +4979,7 @@ class ChargePointMethods(ABC):
         payload: v21.NotifyPriorityChargingRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> v21.NotifyPriorityChargingResponse: ...
     @overload
@@ -4681,6 +4989,7 @@ class ChargePointMethods(ABC):
         payload: v21.NotifyReportRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.NotifyReportResponse: ...
     @overload
@@ -4690,6 +4999,7 @@ class ChargePointMethods(ABC):
         payload: v21.NotifySettlementRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> v21.NotifySettlementResponse: ...
     @overload
@@ -4699,6 +5009,7 @@ class ChargePointMethods(ABC):
         payload: v21.OpenPeriodicEventStreamRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> v21.OpenPeriodicEventStreamResponse: ...
     @overload
@@ -4708,6 +5019,7 @@ class ChargePointMethods(ABC):
         payload: v21.PublishFirmwareStatusNotificationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.PublishFirmwareStatusNotificationResponse: ...
     @overload
@@ -4717,6 +5029,7 @@ class ChargePointMethods(ABC):
         payload: v21.PullDynamicScheduleUpdateRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> v21.PullDynamicScheduleUpdateResponse: ...
     @overload
@@ -4726,6 +5039,7 @@ class ChargePointMethods(ABC):
         payload: v21.ReportChargingProfilesRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.ReportChargingProfilesResponse: ...
     @overload
@@ -4735,6 +5049,7 @@ class ChargePointMethods(ABC):
         payload: v21.ReportDERControlRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> v21.ReportDERControlResponse: ...
     @overload
@@ -4744,6 +5059,7 @@ class ChargePointMethods(ABC):
         payload: v21.ReservationStatusUpdateRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.ReservationStatusUpdateResponse: ...
     @overload
@@ -4753,6 +5069,7 @@ class ChargePointMethods(ABC):
         payload: v21.SecurityEventNotificationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.SecurityEventNotificationResponse: ...
     @overload
@@ -4762,6 +5079,7 @@ class ChargePointMethods(ABC):
         payload: v21.SignCertificateRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.SignCertificateResponse: ...
     @overload
@@ -4771,6 +5089,7 @@ class ChargePointMethods(ABC):
         payload: v21.StatusNotificationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.StatusNotificationResponse: ...
     @overload
@@ -4780,6 +5099,7 @@ class ChargePointMethods(ABC):
         payload: v21.TransactionEventRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> v21.TransactionEventResponse: ...
     @overload
@@ -4789,6 +5109,7 @@ class ChargePointMethods(ABC):
         payload: v21.VatNumberValidationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> v21.VatNumberValidationResponse: ...
     @overload
@@ -4798,6 +5119,7 @@ class ChargePointMethods(ABC):
         payload: Mapping[str, Any] | None = None,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Version | None = None,
     ) -> dict[str, Any]: ...
     @overload
@@ -4811,6 +5133,7 @@ class ChargePointMethods(ABC):
         payload: v16.AuthorizeRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> Future[v16.AuthorizeResponse]: ...
     @overload
@@ -4820,6 +5143,7 @@ class ChargePointMethods(ABC):
         payload: v16.BootNotificationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> Future[v16.BootNotificationResponse]: ...
     @overload
@@ -4829,6 +5153,7 @@ class ChargePointMethods(ABC):
         payload: v16.DataTransferRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> Future[v16.DataTransferResponse]: ...
     @overload
@@ -4838,6 +5163,7 @@ class ChargePointMethods(ABC):
         payload: v16.DiagnosticsStatusNotificationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> Future[v16.DiagnosticsStatusNotificationResponse]: ...
     @overload
@@ -4847,6 +5173,7 @@ class ChargePointMethods(ABC):
         payload: v16.FirmwareStatusNotificationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> Future[v16.FirmwareStatusNotificationResponse]: ...
     @overload
@@ -4856,6 +5183,7 @@ class ChargePointMethods(ABC):
         payload: v16.HeartbeatRequest = ...,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> Future[v16.HeartbeatResponse]: ...
     @overload
@@ -4865,6 +5193,7 @@ class ChargePointMethods(ABC):
         payload: v16.LogStatusNotificationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> Future[v16.LogStatusNotificationResponse]: ...
     @overload
@@ -4874,6 +5203,7 @@ class ChargePointMethods(ABC):
         payload: v16.MeterValuesRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> Future[v16.MeterValuesResponse]: ...
     @overload
@@ -4883,6 +5213,7 @@ class ChargePointMethods(ABC):
         payload: v16.SecurityEventNotificationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> Future[v16.SecurityEventNotificationResponse]: ...
     @overload
@@ -4892,6 +5223,7 @@ class ChargePointMethods(ABC):
         payload: v16.SignCertificateRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> Future[v16.SignCertificateResponse]: ...
     @overload
@@ -4901,6 +5233,7 @@ class ChargePointMethods(ABC):
         payload: v16.SignedFirmwareStatusNotificationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> Future[v16.SignedFirmwareStatusNotificationResponse]: ...
     @overload
@@ -4910,6 +5243,7 @@ class ChargePointMethods(ABC):
         payload: v16.StartTransactionRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> Future[v16.StartTransactionResponse]: ...
     @overload
@@ -4919,6 +5253,7 @@ class ChargePointMethods(ABC):
         payload: v16.StatusNotificationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> Future[v16.StatusNotificationResponse]: ...
     @overload
@@ -4928,6 +5263,7 @@ class ChargePointMethods(ABC):
         payload: v16.StopTransactionRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["1.6"] | None = None,
     ) -> Future[v16.StopTransactionResponse]: ...
     @overload
@@ -4937,6 +5273,7 @@ class ChargePointMethods(ABC):
         payload: v201.AuthorizeRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> Future[v201.AuthorizeResponse]: ...
     @overload
@@ -4946,6 +5283,7 @@ class ChargePointMethods(ABC):
         payload: v201.BootNotificationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> Future[v201.BootNotificationResponse]: ...
     @overload
@@ -4955,6 +5293,7 @@ class ChargePointMethods(ABC):
         payload: v201.ClearedChargingLimitRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> Future[v201.ClearedChargingLimitResponse]: ...
     @overload
@@ -4964,6 +5303,7 @@ class ChargePointMethods(ABC):
         payload: v201.DataTransferRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> Future[v201.DataTransferResponse]: ...
     @overload
@@ -4973,6 +5313,7 @@ class ChargePointMethods(ABC):
         payload: v201.FirmwareStatusNotificationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> Future[v201.FirmwareStatusNotificationResponse]: ...
     @overload
@@ -4982,6 +5323,7 @@ class ChargePointMethods(ABC):
         payload: v201.Get15118EVCertificateRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> Future[v201.Get15118EVCertificateResponse]: ...
     @overload
@@ -4991,6 +5333,7 @@ class ChargePointMethods(ABC):
         payload: v201.GetCertificateStatusRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> Future[v201.GetCertificateStatusResponse]: ...
     @overload
@@ -5000,6 +5343,7 @@ class ChargePointMethods(ABC):
         payload: v201.HeartbeatRequest = ...,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> Future[v201.HeartbeatResponse]: ...
     @overload
@@ -5009,6 +5353,7 @@ class ChargePointMethods(ABC):
         payload: v201.LogStatusNotificationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> Future[v201.LogStatusNotificationResponse]: ...
     @overload
@@ -5018,6 +5363,7 @@ class ChargePointMethods(ABC):
         payload: v201.MeterValuesRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> Future[v201.MeterValuesResponse]: ...
     @overload
@@ -5027,6 +5373,7 @@ class ChargePointMethods(ABC):
         payload: v201.NotifyChargingLimitRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> Future[v201.NotifyChargingLimitResponse]: ...
     @overload
@@ -5036,6 +5383,7 @@ class ChargePointMethods(ABC):
         payload: v201.NotifyCustomerInformationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> Future[v201.NotifyCustomerInformationResponse]: ...
     @overload
@@ -5045,6 +5393,7 @@ class ChargePointMethods(ABC):
         payload: v201.NotifyDisplayMessagesRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> Future[v201.NotifyDisplayMessagesResponse]: ...
     @overload
@@ -5054,6 +5403,7 @@ class ChargePointMethods(ABC):
         payload: v201.NotifyEVChargingNeedsRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> Future[v201.NotifyEVChargingNeedsResponse]: ...
     @overload
@@ -5063,6 +5413,7 @@ class ChargePointMethods(ABC):
         payload: v201.NotifyEVChargingScheduleRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> Future[v201.NotifyEVChargingScheduleResponse]: ...
     @overload
@@ -5072,6 +5423,7 @@ class ChargePointMethods(ABC):
         payload: v201.NotifyEventRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> Future[v201.NotifyEventResponse]: ...
     @overload
@@ -5081,6 +5433,7 @@ class ChargePointMethods(ABC):
         payload: v201.NotifyMonitoringReportRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> Future[v201.NotifyMonitoringReportResponse]: ...
     @overload
@@ -5090,6 +5443,7 @@ class ChargePointMethods(ABC):
         payload: v201.NotifyReportRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> Future[v201.NotifyReportResponse]: ...
     @overload
@@ -5099,6 +5453,7 @@ class ChargePointMethods(ABC):
         payload: v201.PublishFirmwareStatusNotificationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> Future[v201.PublishFirmwareStatusNotificationResponse]: ...
     @overload
@@ -5108,6 +5463,7 @@ class ChargePointMethods(ABC):
         payload: v201.ReportChargingProfilesRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> Future[v201.ReportChargingProfilesResponse]: ...
     @overload
@@ -5117,6 +5473,7 @@ class ChargePointMethods(ABC):
         payload: v201.ReservationStatusUpdateRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> Future[v201.ReservationStatusUpdateResponse]: ...
     @overload
@@ -5126,6 +5483,7 @@ class ChargePointMethods(ABC):
         payload: v201.SecurityEventNotificationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> Future[v201.SecurityEventNotificationResponse]: ...
     @overload
@@ -5135,6 +5493,7 @@ class ChargePointMethods(ABC):
         payload: v201.SignCertificateRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> Future[v201.SignCertificateResponse]: ...
     @overload
@@ -5144,6 +5503,7 @@ class ChargePointMethods(ABC):
         payload: v201.StatusNotificationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"],
     ) -> Future[v201.StatusNotificationResponse]: ...
     @overload
@@ -5153,6 +5513,7 @@ class ChargePointMethods(ABC):
         payload: v201.TransactionEventRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.0.1"] | None = None,
     ) -> Future[v201.TransactionEventResponse]: ...
     @overload
@@ -5162,6 +5523,7 @@ class ChargePointMethods(ABC):
         payload: v21.AuthorizeRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.AuthorizeResponse]: ...
     @overload
@@ -5171,6 +5533,7 @@ class ChargePointMethods(ABC):
         payload: v21.BatterySwapRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> Future[v21.BatterySwapResponse]: ...
     @overload
@@ -5180,6 +5543,7 @@ class ChargePointMethods(ABC):
         payload: v21.BootNotificationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.BootNotificationResponse]: ...
     @overload
@@ -5189,6 +5553,7 @@ class ChargePointMethods(ABC):
         payload: v21.ClearedChargingLimitRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.ClearedChargingLimitResponse]: ...
     @overload
@@ -5198,6 +5563,7 @@ class ChargePointMethods(ABC):
         payload: v21.ClosePeriodicEventStreamRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> Future[v21.ClosePeriodicEventStreamResponse]: ...
     @overload
@@ -5207,6 +5573,7 @@ class ChargePointMethods(ABC):
         payload: v21.DataTransferRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.DataTransferResponse]: ...
     @overload
@@ -5216,6 +5583,7 @@ class ChargePointMethods(ABC):
         payload: v21.FirmwareStatusNotificationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.FirmwareStatusNotificationResponse]: ...
     @overload
@@ -5225,6 +5593,7 @@ class ChargePointMethods(ABC):
         payload: v21.Get15118EVCertificateRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.Get15118EVCertificateResponse]: ...
     @overload
@@ -5234,6 +5603,7 @@ class ChargePointMethods(ABC):
         payload: v21.GetCertificateChainStatusRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> Future[v21.GetCertificateChainStatusResponse]: ...
     @overload
@@ -5243,6 +5613,7 @@ class ChargePointMethods(ABC):
         payload: v21.GetCertificateStatusRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.GetCertificateStatusResponse]: ...
     @overload
@@ -5252,6 +5623,7 @@ class ChargePointMethods(ABC):
         payload: v21.HeartbeatRequest = ...,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.HeartbeatResponse]: ...
     @overload
@@ -5261,6 +5633,7 @@ class ChargePointMethods(ABC):
         payload: v21.LogStatusNotificationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.LogStatusNotificationResponse]: ...
     @overload
@@ -5270,6 +5643,7 @@ class ChargePointMethods(ABC):
         payload: v21.MeterValuesRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.MeterValuesResponse]: ...
     @overload
@@ -5279,6 +5653,7 @@ class ChargePointMethods(ABC):
         payload: v21.NotifyChargingLimitRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.NotifyChargingLimitResponse]: ...
     @overload
@@ -5288,6 +5663,7 @@ class ChargePointMethods(ABC):
         payload: v21.NotifyCustomerInformationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.NotifyCustomerInformationResponse]: ...
     @overload
@@ -5297,6 +5673,7 @@ class ChargePointMethods(ABC):
         payload: v21.NotifyDERAlarmRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> Future[v21.NotifyDERAlarmResponse]: ...
     @overload
@@ -5306,6 +5683,7 @@ class ChargePointMethods(ABC):
         payload: v21.NotifyDERStartStopRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> Future[v21.NotifyDERStartStopResponse]: ...
     @overload
@@ -5315,6 +5693,7 @@ class ChargePointMethods(ABC):
         payload: v21.NotifyDisplayMessagesRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.NotifyDisplayMessagesResponse]: ...
     @overload
@@ -5324,6 +5703,7 @@ class ChargePointMethods(ABC):
         payload: v21.NotifyEVChargingNeedsRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.NotifyEVChargingNeedsResponse]: ...
     @overload
@@ -5333,6 +5713,7 @@ class ChargePointMethods(ABC):
         payload: v21.NotifyEVChargingScheduleRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.NotifyEVChargingScheduleResponse]: ...
     @overload
@@ -5342,6 +5723,7 @@ class ChargePointMethods(ABC):
         payload: v21.NotifyEventRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.NotifyEventResponse]: ...
     @overload
@@ -5351,6 +5733,7 @@ class ChargePointMethods(ABC):
         payload: v21.NotifyMonitoringReportRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.NotifyMonitoringReportResponse]: ...
     @overload
@@ -5360,6 +5743,7 @@ class ChargePointMethods(ABC):
         payload: v21.NotifyPriorityChargingRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> Future[v21.NotifyPriorityChargingResponse]: ...
     @overload
@@ -5369,6 +5753,7 @@ class ChargePointMethods(ABC):
         payload: v21.NotifyReportRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.NotifyReportResponse]: ...
     @overload
@@ -5378,6 +5763,7 @@ class ChargePointMethods(ABC):
         payload: v21.NotifySettlementRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> Future[v21.NotifySettlementResponse]: ...
     @overload
@@ -5387,6 +5773,7 @@ class ChargePointMethods(ABC):
         payload: v21.OpenPeriodicEventStreamRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> Future[v21.OpenPeriodicEventStreamResponse]: ...
     @overload
@@ -5396,6 +5783,7 @@ class ChargePointMethods(ABC):
         payload: v21.PublishFirmwareStatusNotificationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.PublishFirmwareStatusNotificationResponse]: ...
     @overload
@@ -5405,6 +5793,7 @@ class ChargePointMethods(ABC):
         payload: v21.PullDynamicScheduleUpdateRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> Future[v21.PullDynamicScheduleUpdateResponse]: ...
     @overload
@@ -5414,6 +5803,7 @@ class ChargePointMethods(ABC):
         payload: v21.ReportChargingProfilesRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.ReportChargingProfilesResponse]: ...
     @overload
@@ -5423,6 +5813,7 @@ class ChargePointMethods(ABC):
         payload: v21.ReportDERControlRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> Future[v21.ReportDERControlResponse]: ...
     @overload
@@ -5432,6 +5823,7 @@ class ChargePointMethods(ABC):
         payload: v21.ReservationStatusUpdateRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.ReservationStatusUpdateResponse]: ...
     @overload
@@ -5441,6 +5833,7 @@ class ChargePointMethods(ABC):
         payload: v21.SecurityEventNotificationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.SecurityEventNotificationResponse]: ...
     @overload
@@ -5450,6 +5843,7 @@ class ChargePointMethods(ABC):
         payload: v21.SignCertificateRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.SignCertificateResponse]: ...
     @overload
@@ -5459,6 +5853,7 @@ class ChargePointMethods(ABC):
         payload: v21.StatusNotificationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.StatusNotificationResponse]: ...
     @overload
@@ -5468,6 +5863,7 @@ class ChargePointMethods(ABC):
         payload: v21.TransactionEventRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"],
     ) -> Future[v21.TransactionEventResponse]: ...
     @overload
@@ -5477,6 +5873,7 @@ class ChargePointMethods(ABC):
         payload: v21.VatNumberValidationRequest,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Literal["2.1"] | None = None,
     ) -> Future[v21.VatNumberValidationResponse]: ...
     @overload
@@ -5486,6 +5883,7 @@ class ChargePointMethods(ABC):
         payload: Mapping[str, Any] | None = None,
         *,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
         version: Version | None = None,
     ) -> Future[dict[str, Any]]: ...
     @overload
@@ -6494,11 +6892,21 @@ class ChargePointMethods(ABC):
     ) -> Callable[[_On21DataTransfer], _On21DataTransfer]: ...
     @abstractmethod
     def _send_request(
-        self, action: str | VendorAction, payload: Mapping[str, Any], timeout: float | None, version: Version | None
+        self,
+        action: str | VendorAction,
+        payload: Mapping[str, Any],
+        timeout: float | None,
+        queue_timeout: float | None,
+        version: Version | None,
     ) -> Any: ...
     @abstractmethod
     def _submit_request(
-        self, action: str | VendorAction, payload: Mapping[str, Any], timeout: float | None, version: Version | None
+        self,
+        action: str | VendorAction,
+        payload: Mapping[str, Any],
+        timeout: float | None,
+        queue_timeout: float | None,
+        version: Version | None,
     ) -> Future[Any]: ...
     @abstractmethod
     def _send(self, action: str | VendorAction, payload: Mapping[str, Any], version: Version | None) -> None: ...

@@ -91,9 +91,15 @@ class Lone:
         self._reader.join(DEADLINE)
         assert not self._reader.is_alive()
 
-    def ask(self, action: str = "ClearCache", payload: Any = None, timeout: float | None = None) -> Any:
+    def ask(
+        self,
+        action: str = "ClearCache",
+        payload: Any = None,
+        timeout: float | None = None,
+        queue_timeout: float | None = None,
+    ) -> Any:
         """Send a request, and return its future."""
-        return self.connection.request(action, payload or {}, timeout)
+        return self.connection.request(action, payload or {}, timeout, queue_timeout)
 
     def came(self) -> list[list[Any]]:
         """Return the messages that the peer has been sent since it last looked."""

@@ -29,6 +29,8 @@ BOUND = 10.0
 """Seconds within which everything has ended; on an idle machine it takes a tenth of one."""
 PATIENT = 60.0
 """Seconds that a request may take which must not run out of time."""
+HASTE = 0.02
+"""The message timeout of all others: those that nobody answers keep the line closed for so long."""
 SHORT_PING = 0.05
 _PADDING = "x" * 100_000
 _WHATS = ["quick", "quick", "slow", "twice", "refuse", "hasty", "hasty", "never", "hang", "big"]
@@ -185,6 +187,7 @@ class World:
             limits=Limits(queued_requests=chosen.queued_requests, queued_calls=chosen.max_queued_calls),
             timeouts=Timeouts(handler=chosen.handler_timeout, close=chosen.close_timeout),
             websocket_ping_interval=chosen.ping_interval,
+            request_timeout=HASTE,
             authorize=self._authorize,
             observers=[self._observe_central_system],
             on_raw_websocket_data=lambda text, metadata: self.pauses(),
@@ -216,6 +219,7 @@ class World:
             enforce_registration=False,
             timeouts=Timeouts(close=self.settings.close_timeout),
             websocket_ping_interval=self.settings.ping_interval,
+            request_timeout=HASTE,
             observers=[observe],
         )
         point.on("DataTransfer")(self._handle)
@@ -268,7 +272,7 @@ class World:
         made = []
         for _ in range(chance.choice([1, 1, 2, 3, 6])):
             nonce = self.ledger.nonce(chance.choice(_WHATS))
-            timeout = PATIENT if patient(nonce) else chance.uniform(0.0005, 0.02)
+            timeout = PATIENT if patient(nonce) else chance.uniform(0.0005, HASTE)
             future = send("DataTransfer", payload_of(nonce), timeout=timeout)
             asked = Asked(nonce, by_central_system, future)
             future.add_done_callback(lambda _, asked=asked: asked.called_back.append(None))  # type: ignore[misc]

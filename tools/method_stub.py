@@ -45,7 +45,7 @@ NO_MATCH = """\
 class KnownActionThatFitsTheOtherArguments: ...
 """
 NO_MATCH_ACTION = "action: Sequence[KnownActionThatFitsTheOtherArguments]"
-TIMEOUT = "timeout: float | None = None"
+TIMEOUTS = ("timeout: float | None = None", "queue_timeout: float | None = None")
 ANY_VERSION = "version: Version | None = None"
 
 
@@ -155,9 +155,9 @@ def _among(
 def _requests(name: str, target: Sequence[str], sent: Sequence[Overload], result: str) -> Iterator[str]:
     for overload in sent:
         if overload.message.response is not None:
-            parameters = [*target, overload.action, overload.payload, "*", TIMEOUT, overload.version]
+            parameters = [*target, overload.action, overload.payload, "*", *TIMEOUTS, overload.version]
             yield _overload(name, parameters, result.format(overload.response))
-    parameters = [*target, VENDOR_ACTION, VENDOR_PAYLOAD, "*", TIMEOUT, ANY_VERSION]
+    parameters = [*target, VENDOR_ACTION, VENDOR_PAYLOAD, "*", *TIMEOUTS, ANY_VERSION]
     yield _overload(name, parameters, result.format("dict[str, Any]"))
     yield _no_match(name, target, result.format("Any"))
 
@@ -201,7 +201,7 @@ def _decorator(variable: str) -> str:
 def _hooks(target: Sequence[str]) -> Iterator[str]:
     """Yield the methods that the real classes define."""
     action, payload, version = "action: str | VendorAction", "payload: Mapping[str, Any]", "version: Version | None"
-    request = [*target, action, payload, "timeout: float | None", version]
+    request = [*target, action, payload, "timeout: float | None", "queue_timeout: float | None", version]
     for name, parameters, result in (
         ("_send_request", request, "Any"),
         ("_submit_request", request, "Future[Any]"),

@@ -11,7 +11,7 @@ bind = "127.0.0.1:8000"
 workers = 1  # all chargers must connect to the same process
 worker_class = "gthread"
 threads = 200  # one for each charger, and some for the views
-graceful_timeout = 15  # longer than request_timeout, the time that a charger has to answer
+graceful_timeout = 15  # longer than the timeout of send_request, which a view waits for a charger
 
 
 def post_worker_init(worker: Any) -> None:

@@ -36,6 +36,7 @@ class Central:
 
     def __init__(self, store: Store, timeout: float) -> None:
         self.cs = CentralSystem(port=None, protocols=["ocpp1.6"], request_timeout=timeout)
+        self._timeout = timeout
         self.store = store
         self.updates = Updates()
         self.cs.add_connection_listener(self._record_connection)
@@ -58,7 +59,7 @@ class Central:
         """Send a request, store its outcome as text for the user, and return whether the charger accepted it."""
         good, answer = False, ""
         try:
-            response: Any = self.cs.send_request(charger, action, payload)
+            response: Any = self.cs.send_request(charger, action, payload, timeout=self._timeout)
             status = str(response.get("status", "Done"))
             good = status in _SUCCESSFUL or "status" not in response
             outcome = status if good else f"The charger declined: {status}."

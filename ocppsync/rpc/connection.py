@@ -167,6 +167,8 @@ class Connection:
             self._responder.dispatch(decision, text)
         elif isinstance(decision, Settle):
             self._requester.settle(decision)
+            if decision.call.abandoned:
+                self._warn("%s answered %s after its caller had given up", decision.call.action)
         elif isinstance(decision, Reply):
             self._responder.reply(decision, came)
         elif isinstance(decision, AnswerRejected):
@@ -222,16 +224,23 @@ class Connection:
 
     # Our CALLs, from any thread.
 
-    def request(self, action: str, payload: Any, timeout: float | None, version: str | None = None) -> Future[Any]:
+    def request(
+        self,
+        action: str,
+        payload: Any,
+        timeout: float | None,
+        queue_timeout: float | None = None,
+        version: str | None = None,
+    ) -> Future[Any]:
         """Send a CALL in its turn, and return the future of its answer.
 
-        The future raises all other errors, also if the connection uses another version than ``version``. ``timeout``,
-        in seconds, counts from now.
+        The future raises all other errors, also if the connection uses another version than ``version``. The times, in
+        seconds, count from now; see `CallTimes`.
 
         Raises:
             ValidationError: the payload violates its schema, or this end may not send the action; nothing is sent.
             RuntimeError: the calling thread is the reader, which could never read the answer, or the timer's, on which
-                the timeout runs.
+                the timeouts run.
         """
         context = self._context
         if threading.get_ident() in (self._requester.reader, context.timer.thread_id):
@@ -239,7 +248,7 @@ class Connection:
         if version is not None and version != context.messages.version:
             return failed(self._requester.other_version(action, version))
         context.messages.check_sender(action, send=False)
-        return self._requester.request(action, payload, context.options.request_timeout if timeout is None else timeout)
+        return self._requester.request(action, payload, timeout, queue_timeout)
 
     def send(self, action: str, payload: Any, version: str | None = None) -> None:
         """Send a SEND at once: it has no answer, and does not wait for other messages (4/21 §4.2.4).

@@ -18,6 +18,7 @@ message type unknown                                 2.0.1: Reply: CALLERROR Mes
 SEND, action has a handler (2.1)                     Dispatch: run the handler, and drop its answer
 CALLRESULT or CALLERROR to the outstanding CALL      Settle
 the same, malformed                                  Settle, with the ProtocolError
+... to one that its caller has given up              Settle; count it as late
 ... to a CALL that timed out                         Late: count it, do not answer
 ... to any other id                                  count it as stray, log it, do not answer
 CALLRESULTERROR to an answer of ours (2.1)           AnswerRejected: tell the application
@@ -29,18 +30,16 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum, auto
-from typing import Any
 
-from ..errors import Delivery, ProtocolError
+from ..errors import ProtocolError
 from ..masking.messages import masked
-from ..threads.timer import TimerHandle
 from ..throttled_log import ThrottledLog
 from . import frames
 from .answer_memory import AnswerMemory, CallKind, IncomingCall
 from .frame_codec import UNREADABLE_ID, FrameCodec
+from .outgoing import CallState, OutgoingCall
 from .registration import OutcomeListener
 from .router import Route
 
@@ -60,54 +59,6 @@ class ConnectionState(IntEnum):
     CLOSING = auto()
     """No more CALLs are sent: a newer connection has taken over, or our Close was sent. Answers still arrive."""
     CLOSED = auto()
-
-
-class CallState(Enum):
-    """The states of one of our CALLs."""
-
-    NEW = auto()
-    QUEUED = auto()
-    """Waits for its turn: one CALL is outstanding at a time (J16 §4.1.1, 4/201 §4.1.1)."""
-    OUTSTANDING = auto()
-    """It is its turn; `OutgoingCall.delivery` says whether it was written."""
-    SETTLED = auto()
-    """Answered, or given up."""
-
-
-class OutgoingCall:
-    """One of our CALLs. The engine's lock guards the fields that change."""
-
-    __slots__ = (
-        "action",
-        "claimed",
-        "delivery",
-        "future",
-        "message_id",
-        "on_outcome",
-        "payload",
-        "sent_at",
-        "state",
-        "text",
-        "timer",
-    )
-
-    def __init__(
-        self, message_id: str, action: str, text: str, payload: Any = None, future: Future[Any] | None = None
-    ) -> None:
-        self.message_id = message_id
-        self.action = action
-        self.text = text
-        self.payload = payload
-        self.future: Future[Any] = Future() if future is None else future
-        self.timer: TimerHandle | None = None
-        self.on_outcome: OutcomeListener | None = None
-        self.state = CallState.NEW
-        self.delivery: Delivery = "not_sent"
-        self.sent_at: float | None = None
-        self.claimed: bool | None = None
-
-    def __repr__(self) -> str:
-        return f"<OutgoingCall {self.action} {self.state.name}>"
 
 
 class Rejection(Enum):
@@ -156,6 +107,18 @@ class Late:
     """The answer to one of our CALLs came after its timeout."""
 
     call: OutgoingCall
+
+
+@dataclass(slots=True)
+class Overdue:
+    """What to do about one of our CALLs at the time of an appointment."""
+
+    look_again: float | None = None
+    """When to look at it again; None: it has ended."""
+    waited: float | None = None
+    """The seconds of one of its times that is over; None: none is."""
+    next: OutgoingCall | None = None
+    """The CALL to write now."""
 
 
 @dataclass(slots=True)
@@ -296,22 +259,54 @@ class Engine:
             listener, call.on_outcome = call.on_outcome, None
             return listener
 
-    def withdraw(self, call: OutgoingCall) -> tuple[bool, OutgoingCall | None]:
-        """Give a CALL up: it timed out or was cancelled.
-
-        Returns:
-            Whether it was given up (False: it was settled before), and the CALL to write instead.
-        """
+    def withdraw(self, call: OutgoingCall) -> OutgoingCall | None:
+        """Drop a CALL that was cancelled before it was written; return the CALL to write instead."""
         with self._lock:
             before, call.state = call.state, CallState.SETTLED
-            if before is CallState.SETTLED:
-                return False, None
-            if before is CallState.OUTSTANDING:
-                self._timed_out = [*self._timed_out[1 - _MAX_TIMED_OUT :], call]
-                return True, self._next()
-            if before is CallState.QUEUED:
-                self._queue.remove(call)
-            return True, None
+            return self._leave(call, before)
+
+    def look_at(self, call: OutgoingCall, now: float) -> Overdue:
+        """Return what to do about a CALL at the time ``now``; one that has no answer in time gives up its turn."""
+        with self._lock:
+            if call.state is CallState.SETTLED:
+                return Overdue()
+            if call.sent_at is None:
+                return self._look_at_waiting(call, now)
+            return self._look_at_written(call, call.sent_at, now)
+
+    def _look_at_waiting(self, call: OutgoingCall, now: float) -> Overdue:
+        assert self._lock.locked()
+        limit = call.times.in_queue
+        if limit is None or now < call.asked_at + limit:
+            # Once it is written, it has this much time at least.
+            written_now = now + call.times.message
+            return Overdue(written_now if limit is None else min(call.asked_at + limit, written_now))
+        before, call.state = call.state, CallState.SETTLED
+        return Overdue(waited=limit, next=self._leave(call, before))
+
+    def _look_at_written(self, call: OutgoingCall, sent_at: float, now: float) -> Overdue:
+        assert self._lock.locked()
+        due, whole = call.answer_due(sent_at), call.times.whole
+        if now >= due:
+            call.state = CallState.SETTLED
+            self._timed_out = [*self._timed_out[1 - _MAX_TIMED_OUT :], call]
+            return Overdue(waited=due - sent_at if call.abandoned else whole or call.times.message, next=self._next())
+        if call.abandoned or whole is None:
+            return Overdue(due)
+        given_up = call.asked_at + whole
+        if now < given_up:
+            return Overdue(given_up)
+        call.abandoned = True
+        return Overdue(due, whole)
+
+    def _leave(self, call: OutgoingCall, before: CallState) -> OutgoingCall | None:
+        """Take a CALL that was not written from its place; return the CALL to write now."""
+        assert self._lock.locked()
+        if before is CallState.OUTSTANDING:
+            return self._next()
+        if before is CallState.QUEUED:
+            self._queue.remove(call)
+        return None
 
     def _claim(self, call: OutgoingCall) -> bool:
         assert self._lock.locked()
@@ -371,6 +366,7 @@ class Engine:
             call = self._outstanding
             if call is not None and call.message_id == message_id:
                 call.state = CallState.SETTLED
+                self.counters.late_answers += call.abandoned
                 return Settle(call, answer, self._next())
             late = next((call for call in self._timed_out if call.message_id == message_id), None)
             if late is not None:

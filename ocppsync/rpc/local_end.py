@@ -64,17 +64,20 @@ class LocalEnd:
         action: str | VendorAction,
         payload: Any,
         timeout: float | None,
+        queue_timeout: float | None,
         version: str | None,
     ) -> Future[Any]:
         """Send a request over a connection, or fail if there is none; see `CentralSystem.submit_request`."""
         if timeout is not None:
             check_positive(timeout=timeout)
+        if queue_timeout is not None:
+            check_positive(queue_timeout=queue_timeout)
         name = name_of(action)
         if version is not None or connection is None:
             self.message_sets.check_sender(name, version, send=False)
         if connection is None:
             return failed(not_connected(self._role, charge_point_id, name, started=self.started))
-        return connection.request(name, payload, timeout, version)
+        return connection.request(name, payload, timeout, queue_timeout, version)
 
     def send(
         self,

@@ -8,8 +8,8 @@ status     the charge point may send                   a CALL of the central sys
 unknown    everything; at the charge point itself      handled
            only BootNotification
 pending    BootNotification, and what was triggered    1.6: handled, except RemoteStart and RemoteStop
-                                                       2.x: handled if it configures the charge point; answered with
-                                                       Rejected if it starts or stops a transaction (B02.FR.05)
+                                                       2.x: handled; answered with Rejected if it starts or stops a
+                                                       transaction (B02.FR.02, .05)
 rejected   BootNotification; the central system also   1.6: not answered (C16 §4.2)
            accepts what it has triggered               2.x: refused (B03.FR.08)
 accepted   everything                                  handled
@@ -56,10 +56,6 @@ _TRIGGERED: Mapping[str, frozenset[str]] = {
     "SignV2G20Certificate": frozenset({"SignCertificate"}),
     "SignCombinedCertificate": frozenset({"SignCertificate"}),
 }
-# Configures a pending charge point (B02.FR.01), and renews its credentials (A00.FR.806).
-_SETS_UP = frozenset(
-    {"GetVariables", "SetVariables", "GetBaseReport", "GetReport", "TriggerMessage", "CertificateSigned"}
-)
 _TRANSACTS = frozenset({"RequestStartTransaction", "RequestStopTransaction"})
 _TRANSACTS_16 = frozenset({"RemoteStartTransaction", "RemoteStopTransaction"})
 
@@ -170,11 +166,10 @@ class ChargePointPolicy(MessagePolicy):
             return "ignore" if self._old else "refuse"
         if status != "pending":
             return "handle"
+        # What serves to get it accepted is not a closed list (B02.FR.01).
         if self._old:
             return "refuse" if action in _TRANSACTS_16 else "handle"
-        if action in _TRANSACTS:
-            return "reject"
-        return "handle" if action in _SETS_UP else "refuse"
+        return "reject" if action in _TRANSACTS else "handle"
 
     def outbound_error(self, action: str) -> str | None:
         """Return why one of our CALLs or SENDs must not be sent now, or None."""

@@ -35,8 +35,9 @@ from ..validation.catalogue import Role
 from ..wire.transport import TransportClosedError
 from . import frames
 from .context import ConnectionContext, peer_name
-from .engine import ConnectionState, Engine, OutgoingCall, Rejection, Settle
+from .engine import ConnectionState, Engine, Rejection, Settle
 from .outbox import Outbox
+from .outgoing import CallState, CallTimes, OutgoingCall
 
 _logger = logging.getLogger(__name__)
 
@@ -104,6 +105,8 @@ class Requester:
         self._engine = engine
         self._outbox = outbox
         self._process = os.getpid()
+        options = context.options
+        self._times = CallTimes(options.request_timeout, options.timeouts.queue)
         self.reader: int | None = None
         """The thread that reads the answers, once it does."""
 
@@ -115,13 +118,15 @@ class Requester:
 
     # From any thread.
 
-    def request(self, action: str, payload: Any, timeout: float) -> Future[Any]:
+    def request(self, action: str, payload: Any, timeout: float | None, queue_timeout: float | None) -> Future[Any]:
         """Send a CALL in its turn, and return the future of its answer; see `Connection.request`."""
-        context = self._context
+        context, times = self._context, self._times
+        if timeout is not None or queue_timeout is not None:
+            times = CallTimes(times.message, times.queue if queue_timeout is None else queue_timeout, timeout)
         message_id, text = self._make_text(frames.call, action, payload)
         future = RequestFuture()
         future.requester = self
-        call = future.call = OutgoingCall(message_id, action, text, payload, future)
+        call = future.call = OutgoingCall(message_id, action, text, payload, future, times, context.timer.now())
         error = context.policy.outbound_error(action)
         if error is not None:
             self._fail(call, NotRegisteredError, error)
@@ -129,7 +134,7 @@ class Requester:
         if context.security is not None:
             call.on_outcome = context.security.before_request(action, payload)
         # Before `submit`: the CALL may be answered at once, which cancels the appointment.
-        call.timer = context.timer.call_at(context.timer.now() + timeout, self._expire, call, timeout)
+        call.timer = context.timer.call_at(call.asked_at + times.first_look, self._look_at, call)
         turn = self._engine.submit(call)
         if isinstance(turn, OutgoingCall):
             self.write(turn)
@@ -231,17 +236,31 @@ class Requester:
                 writable.delivery = "not_sent"
                 self.end(str(error), ConnectionState.CLOSING)
 
-    def _expire(self, call: OutgoingCall, seconds: float) -> None:
-        given_up, following = self._engine.withdraw(call)
-        if not given_up:
-            return  # another thread has its answer, and is about to settle it
-        if following is not None:
-            self.write(following)
-        written = call.delivery == "unknown"
-        waited = f"no answer within {seconds:g} s" if written else f"{seconds:g} s passed before its turn"
-        self._fail(call, RequestTimeoutError, waited)
+    def _look_at(self, call: OutgoingCall) -> None:
+        """End one of a CALL's times if it is over, and make the next appointment; on the timer."""
         context = self._context
-        if context.events is not None:
+        overdue = self._engine.look_at(call, context.timer.now())
+        if overdue.look_again is not None:
+            call.timer = appointment = context.timer.call_at(overdue.look_again, self._look_at, call)
+            if call.state is CallState.SETTLED:
+                appointment.cancel()  # settled since the look, which cancelled the earlier appointment
+        if overdue.next is not None:
+            self.write(overdue.next)
+        if overdue.waited is not None:
+            self._time_out(call, overdue.waited, ended=overdue.look_again is None)
+
+    def _time_out(self, call: OutgoingCall, seconds: float, *, ended: bool) -> None:
+        context, told = self._context, ended and call.abandoned
+        written = call.delivery == "unknown"
+        what = f"no answer within {seconds:g} s" if written else f"{seconds:g} s passed before its turn"
+        if ended:
+            self._fail(call, RequestTimeoutError, what)
+        else:
+            # Only its caller gives up: its answer may still come, and tell the listener what the peer did.
+            call.future.set_exception(
+                self.failure(RequestTimeoutError, call.action, call.message_id, what, call.delivery)
+            )
+        if context.events is not None and not told:
             charge_point_id, number = context.metadata.charge_point_id, context.number
             context.events.tell(TimedOut(charge_point_id, call.action, seconds, call.delivery, number))
 
@@ -249,7 +268,7 @@ class Requester:
         """Let the next CALL be written instead of one with a future that was cancelled."""
         if call.timer is not None:
             call.timer.cancel()
-        _, following = self._engine.withdraw(call)
+        following = self._engine.withdraw(call)
         if following is not None:
             self.write(following)
         listener = self._engine.take_outcome_listener(call)
@@ -337,11 +356,13 @@ class Requester:
 
 
 def _end(call: OutgoingCall, outcome: Any) -> None:
-    """Stop the timeout of a CALL, and give its answer or its error to the listener and to the future."""
+    """Stop the timeouts of a CALL, and give its answer or its error to the listener and to the future."""
     if call.timer is not None:
         call.timer.cancel()
     if call.on_outcome is not None:
         run_logged(call.on_outcome, outcome)
+    if call.abandoned:
+        return  # its caller has the error already
     if isinstance(outcome, Exception):
         call.future.set_exception(outcome)
     else:

@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, quote, urlsplit
 
 from ..errors import HandshakeError
 from . import upgrade
-from .http import Headers, HttpRequest, identity_fault, shown_target
+from .http import Headers, HttpRequest, identifier_fault, identity_fault, shown_target
 from .streams import Stream, TLSStream
 from .tls import server_fault
 from .websocket import WebSocket
@@ -28,18 +28,23 @@ class Endpoint:
     Args:
         url: the URL without the identity.
         charge_point_id: the identity, which is percent-encoded and appended to the path.
+        any_identity: whether the identity may be one that 2.0.1 and 2.1 do not allow.
 
     Raises:
-        ValueError: ``url`` is not a valid ws or wss URL, or the identity is empty, too long or has control characters.
+        ValueError: ``url`` is not a valid ws or wss URL, or the identity is empty, too long or has characters that are
+            not allowed.
     """
 
-    def __init__(self, url: str, charge_point_id: str) -> None:
+    def __init__(self, url: str, charge_point_id: str, *, any_identity: bool = True) -> None:
         parts = _split(url)
         if parts is None or not parts.hostname:
             # Without the user information and the query: they may hold credentials.
             shown = shown_target(url)
             raise ValueError(f"invalid URL {shown!r}: expected one such as ws://host:port/path or wss://host/path")
         fault = identity_fault(charge_point_id)
+        if fault is None and not any_identity:
+            fault = identifier_fault(charge_point_id)
+            fault = None if fault is None else f"{fault}, unless Lenient(any_identity=True) is given"
         if fault is not None:
             raise ValueError(f"the identity of the charge point {fault}: {charge_point_id[:50]!r}")
         self.charge_point_id = charge_point_id

@@ -22,7 +22,9 @@ _TARGET = re.compile(r"[\x21-\x7e]+")
 # Every line separator; half surrogate pairs, which cannot be encoded; and what changes the writing direction.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 MAX_IDENTITY = 255
-"""The longest identity in characters; OCPP 2.x allows 48 (4/201 §3.1.1)."""
+"""The longest identity in characters that a central system accepts."""
+_MAX_IDENTIFIER = 48
+_NOT_IN_IDENTIFIERS = re.compile(r"[^A-Za-z0-9*\-_=+|@.]")  # 2/201 §2.1.4, without the colon
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _METHOD = re.compile(r"[A-Z]{1,20}")
 _PROTOCOL = re.compile(r"[A-Z]{1,10}(?:/[\d.]{1,10})?")
@@ -162,6 +164,16 @@ def identity_fault(identity: str) -> str | None:
         return f"has {len(identity)} characters; at most {MAX_IDENTITY} are allowed"
     if _CONTROL.search(identity):
         return "contains control characters"
+    return None
+
+
+def identifier_fault(identity: str) -> str | None:
+    """Return why 2.0.1 and 2.1 do not allow an identity, as the end of a sentence, or None (4/201, 4/21 §3.1.1)."""
+    if len(identity) > _MAX_IDENTIFIER:
+        return f"has {len(identity)} characters; OCPP 2.0.1 and 2.1 allow {_MAX_IDENTIFIER}"
+    odd = _NOT_IN_IDENTIFIERS.search(identity)
+    if odd is not None:
+        return f"contains {odd[0]!r}; OCPP 2.0.1 and 2.1 allow letters of ASCII, digits and * - _ = + | @ ."
     return None
 
 

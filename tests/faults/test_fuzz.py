@@ -14,6 +14,7 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -27,8 +28,9 @@ from wire import CLOSE, CONTINUATION, PING, TEXT, Peer, close_payload, dial, fra
 from ocppsync.errors import ProtocolError
 from ocppsync.rpc import frames
 from ocppsync.rpc.answer_memory import AnswerMemory
-from ocppsync.rpc.engine import AnswerRejected, ConnectionState, Dispatch, Engine, Late, OutgoingCall, Reply, Settle
+from ocppsync.rpc.engine import AnswerRejected, ConnectionState, Dispatch, Engine, Late, Overdue, Reply, Settle
 from ocppsync.rpc.frame_codec import FrameCodec
+from ocppsync.rpc.outgoing import CallTimes, OutgoingCall
 
 SECONDS = float(os.environ.get("OCPPSYNC_FUZZ_SECONDS", "10"))
 SEED = os.environ.get("OCPPSYNC_FUZZ_SEED", "ocppsync")
@@ -104,9 +106,14 @@ class Conversation(RuleBasedStateMachine):
 
     @rule()
     def we_call(self) -> None:
-        call = OutgoingCall(self.new_id(), "Reset", "")
+        call = OutgoingCall(self.new_id(), "Reset", "", {}, Future(), CallTimes(30, 60), 0.0)
         self.ours.append(call)
         assert (self.engine.submit(call) is call) == (len(self.ours) == 1)
+        self.write(self.ours[0])
+
+    def write(self, call: OutgoingCall | None) -> None:
+        if call is not None and call.sent_at is None:
+            assert self.engine.begin_writing(call, 0.0) is call
 
     @precondition(lambda self: self.ours)
     @rule(text=st.sampled_from(['[3,"%s",{}]', '[4,"%s","GenericError","",{}]', '[3,"%s"]', '[4,"%s",7,"",{}]']))
@@ -115,6 +122,7 @@ class Conversation(RuleBasedStateMachine):
         event = feed(self.engine, "2.1", text % call.message_id)
         assert isinstance(event, Settle)
         assert (event.call, event.next) == (call, self.ours[0] if self.ours else None)
+        self.write(event.next)
         self.settled[call.message_id] += 1
 
     @precondition(lambda self: self.ours)
@@ -123,7 +131,9 @@ class Conversation(RuleBasedStateMachine):
         call = data.draw(st.sampled_from(self.ours))
         first = call is self.ours[0]
         self.ours.remove(call)
-        assert self.engine.withdraw(call) == (True, self.ours[0] if first and self.ours else None)
+        overdue = self.engine.look_at(call, 60.0)
+        assert overdue == Overdue(None, 30 if first else 60, self.ours[0] if first and self.ours else None)
+        self.write(overdue.next)
         self.settled[call.message_id] += 1
 
     @precondition(lambda self: self.settled)

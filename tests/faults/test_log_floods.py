@@ -16,7 +16,17 @@ from certificates import Authority
 from support import Recorder, basic
 from wire import DEADLINE, TEXT, Peer, close_payload, dial, frame, request
 
-from ocppsync import CentralSystem, Limits, Passwords, SecurityProfiles, Timeouts, Validation, hash_password, utc_now
+from ocppsync import (
+    CentralSystem,
+    Limits,
+    Passwords,
+    RequestTimeoutError,
+    SecurityProfiles,
+    Timeouts,
+    Validation,
+    hash_password,
+    utc_now,
+)
 from ocppsync.central_system import server_of
 
 TIMES = 40
@@ -347,10 +357,10 @@ def test_answers_that_come_late_or_are_dropped() -> None:
 
 
 def test_answers_to_requests_that_timed_out() -> None:
-    with under_flood() as (cs, lines):
+    with under_flood(request_timeout=0.001) as (cs, lines):
         with upgraded(cs) as peer:
             for _ in range(TIMES):
-                cs.submit_request("flood", "ClearCache", timeout=0.001)
+                cs.submit_request("flood", "ClearCache")
                 message = json.loads(peer.read_text())
                 while server_of(cs).context.registry.connected["flood"]._engine._outstanding is not None:
                     peer.sock.getpeername()
@@ -358,6 +368,19 @@ def test_answers_to_requests_that_timed_out() -> None:
                 fence(peer)
         gone(cs)
         floods(lines, "after its timeout")
+
+
+def test_answers_to_requests_that_were_given_up() -> None:
+    with under_flood() as (cs, lines):
+        with upgraded(cs) as peer:
+            for _ in range(TIMES):
+                future = cs.submit_request("flood", "ClearCache", timeout=0.001, queue_timeout=DEADLINE)
+                message = json.loads(peer.read_text())
+                assert isinstance(future.exception(DEADLINE), RequestTimeoutError)
+                peer.send_text(f'[3,"{message[1]}",{{"status":"Accepted"}}]')
+                fence(peer)
+        gone(cs)
+        floods(lines, "after its caller had given up")
 
 
 def test_floods_of_calls_that_come_and_go() -> None:

@@ -67,12 +67,13 @@ def next_text(peer: Peer) -> Any:
 
 
 OPTIONS: dict[str, Any] = {"timeouts": Timeouts(handler=4 * SOON, close=2.0), "may_fail": True}
+IMPATIENT = {**OPTIONS, "request_timeout": SOON}
 
 
 def test_an_observer_that_blocks_on_a_timeout_stops_no_ping_and_no_deadline(caplog: pytest.LogCaptureFixture) -> None:
     blocker = Blocker(TimedOut)
-    with besieged(caplog, observers=[blocker], **OPTIONS) as siege, slow_handler(siege), siege.attacker() as attacker:
-        first = siege.cs.submit_request("attacker", "ClearCache", timeout=SOON)
+    with besieged(caplog, observers=[blocker], **IMPATIENT) as siege, slow_handler(siege), siege.attacker() as attacker:
+        first = siege.cs.submit_request("attacker", "ClearCache")
         second = siege.cs.submit_request("attacker", "Reset", {"type": "Soft"}, timeout=2 * DEADLINE)
         assert isinstance(first.exception(DEADLINE), RequestTimeoutError)
         assert blocker.entered.wait(DEADLINE)
@@ -110,13 +111,13 @@ def test_an_observer_may_send_requests_at_a_timeout(caplog: pytest.LogCaptureFix
 
     def ask(event: Any) -> None:
         if isinstance(event, TimedOut) and event.charge_point_id == "attacker" and event.action == "ClearCache":
-            answers(siege.cs.send_request("attacker", "Reset", {"type": "Soft"}))
+            answers(siege.cs.send_request("attacker", "Reset", {"type": "Soft"}, timeout=2 * DEADLINE))
             with pytest.raises(RequestTimeoutError):
                 siege.cs.send_request("attacker", "Reset", {"type": "Soft"}, timeout=SOON)
             answers("timed out")
 
-    with besieged(caplog, observers=[ask], **OPTIONS) as siege, slow_handler(siege), siege.attacker() as attacker:
-        siege.cs.submit_request("attacker", "ClearCache", timeout=SOON)
+    with besieged(caplog, observers=[ask], **IMPATIENT) as siege, slow_handler(siege), siege.attacker() as attacker:
+        siege.cs.submit_request("attacker", "ClearCache")
         assert next_text(attacker)[2] == "ClearCache"
         attacker.send_text(f'[3,"{next_text(attacker)[1]}",{{"status":"Accepted"}}]')
         assert answers.wait(2) == [{"status": "Accepted"}, "timed out"]

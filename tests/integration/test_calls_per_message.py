@@ -81,4 +81,4 @@ def test_a_request_of_ours_takes_few_calls(passed: collections.Counter[Passed]) 
 
         calls, files = calls_and_files(passed, cs, request)
     assert calls < 55
-    assert files <= 18
+    assert files <= 19

@@ -128,35 +128,43 @@ def test_a_bad_timeout_is_named(timeout: Any) -> None:
         cs.send_request("CP1", "ClearCache", timeout=timeout)
 
 
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), "1", True])
+def test_a_bad_queue_timeout_is_named(timeout: Any) -> None:
+    with serving() as cs, pytest.raises(ValueError, match="queue_timeout must be a number above 0"):
+        cs.send_request("CP1", "ClearCache", queue_timeout=timeout)
+
+
 def test_a_timeout_while_outstanding_and_the_late_answer() -> None:
-    with serving() as cs:
+    with serving(request_timeout=0.1) as cs:
         events = connected(cs)
         with raw(cs) as peer:
             events.wait(1)
             with pytest.raises(RequestTimeoutError) as error:
-                cs.send_request("CP1", "ClearCache", timeout=0.1)
+                cs.send_request("CP1", "ClearCache")
             assert error.value.delivery == "unknown"
             assert isinstance(error.value, TimeoutError)
             late = peer.read()[1]
             # The next CALL may go out; the late answer is dropped and answers nothing.
-            future = cs.submit_request("CP1", "GetLocalListVersion")
+            future = cs.submit_request("CP1", "GetLocalListVersion", timeout=DEADLINE)
             message_id = peer.read()[1]
             peer.send([3, late, ACCEPTED])
             peer.send([3, message_id, {"listVersion": 3}])
             assert future.result(DEADLINE) == {"listVersion": 3}
 
 
-def test_a_timeout_while_queued() -> None:
-    with serving() as cs:
+@pytest.mark.parametrize("bound", ["timeout", "queue_timeout", "Timeouts.queue"])
+def test_a_timeout_while_queued(bound: str) -> None:
+    times: dict[str, Any] = {bound: 0.1} if "." not in bound else {}
+    with serving(timeouts=Timeouts(queue=0.1 if "." in bound else DEADLINE)) as cs:
         events = connected(cs)
         with raw(cs) as peer:
             events.wait(1)
             first = cs.submit_request("CP1", "ClearCache")
             message_id = peer.read()[1]
-            with pytest.raises(RequestTimeoutError) as error:
-                cs.send_request("CP1", "GetLocalListVersion", timeout=0.1)
+            with pytest.raises(RequestTimeoutError, match=r"0\.1 s passed before its turn") as error:
+                cs.send_request("CP1", "GetLocalListVersion", **times)
             assert error.value.delivery == "not_sent"
-            last = cs.submit_request("CP1", "GetConfiguration", {})
+            last = cs.submit_request("CP1", "GetConfiguration", {}, queue_timeout=DEADLINE)
             peer.send([3, message_id, ACCEPTED])
             assert first.result(DEADLINE) == ACCEPTED
             # The one that timed out was never written.
@@ -165,18 +173,53 @@ def test_a_timeout_while_queued() -> None:
 
 
 def test_a_timeout_lets_the_queue_behind_it_go_on() -> None:
-    with serving() as cs:
+    with serving(request_timeout=0.1) as cs:
         events = connected(cs)
         with raw(cs) as peer:
             events.wait(1)
-            first = cs.submit_request("CP1", "ClearCache", timeout=0.1)
-            second = cs.submit_request("CP1", "GetLocalListVersion")
+            first = cs.submit_request("CP1", "ClearCache")
+            second = cs.submit_request("CP1", "GetLocalListVersion", timeout=DEADLINE)
             assert peer.read()[2] == "ClearCache"
             kind, message_id, action, _ = peer.read()
             assert (kind, action) == (2, "GetLocalListVersion")
             assert isinstance(first.exception(DEADLINE), RequestTimeoutError)
             peer.send([3, message_id, {"listVersion": 0}])
             assert second.result(DEADLINE) == {"listVersion": 0}
+
+
+def test_requests_behind_a_silent_one_have_their_whole_time_and_go_out_one_at_a_time() -> None:
+    # Counted from the request, the three would be given a moment each, or none, and be outstanding at once.
+    with serving(request_timeout=2.0) as cs:
+        events = connected(cs)
+        with raw(cs) as peer:
+            events.wait(1)
+            silent, *others = [cs.submit_request("CP1", "ClearCache") for _ in range(4)]
+            assert peer.read()[2] == "ClearCache"
+            for future in others:
+                message_id = peer.read()[1]
+                assert isinstance(silent.exception(DEADLINE), RequestTimeoutError)
+                assert not any(other.done() for other in others[others.index(future) :])
+                peer.send([3, message_id, ACCEPTED])
+                assert future.result(DEADLINE) == ACCEPTED
+
+
+def test_a_caller_who_gives_up_does_not_open_the_line() -> None:
+    with serving() as cs:
+        events = connected(cs)
+        with raw(cs) as peer:
+            events.wait(1)
+            with pytest.raises(RequestTimeoutError, match=r"no answer within 0\.1 s") as error:
+                cs.send_request("CP1", "ClearCache", timeout=0.1)
+            assert error.value.delivery == "unknown"
+            with pytest.raises(RequestTimeoutError) as queued:
+                cs.send_request("CP1", "GetLocalListVersion", timeout=0.1)
+            assert queued.value.delivery == "not_sent", "the first is outstanding"
+            following = cs.submit_request("CP1", "GetConfiguration", {})
+            peer.send([3, peer.read()[1], ACCEPTED])
+            message_id, action = peer.read()[1:3]
+            assert action == "GetConfiguration"
+            peer.send([3, message_id, {}])
+            assert following.result(DEADLINE) == {}
 
 
 def test_a_request_can_be_cancelled_until_it_is_written() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pages import DOCS, PACKAGE, ROOT, code, read, rows
 from run_page import LIMIT, extract
 
 import ocppsync
@@ -27,38 +28,11 @@ pytestmark = pytest.mark.slow
 
 DASH = "\N{EN DASH}"
 """Stands in a table for nothing."""
-ROOT = Path(__file__).resolve().parents[2]
-DOCS = ROOT / "docs"
-PACKAGE = ROOT / "ocppsync"
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "SECURITY.md", *sorted(DOCS.rglob("*.md"))]
-
-
-def read(page: Path) -> str:
-    return page.read_text(encoding="utf-8")
 
 
 def name_of(page: Path) -> str:
     return str(page.relative_to(ROOT))
-
-
-def rows(page: str, *head: str) -> list[list[str]]:
-    """Return the rows of the table of a page whose columns begin with ``head``."""
-    lines = read(DOCS / page).splitlines()
-    first = next(number for number, line in enumerate(lines) if cells(line)[: len(head)] == list(head))
-    table = []
-    for line in lines[first + 2 :]:
-        if not line.startswith("|"):
-            break
-        table.append(cells(line))
-    return table
-
-
-def cells(line: str) -> list[str]:
-    return [cell.strip() for cell in line.strip().removeprefix("|").removesuffix("|").split("|")]
-
-
-def code(cell: str) -> list[str]:
-    return re.findall(r"`([^`]+)`", cell)
 
 
 # What can be run.

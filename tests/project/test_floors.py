@@ -21,7 +21,7 @@ ROOMS = [
     "_version budget clock errors lenient masking throttled_log",
     "threads wire",
     "request validation",
-    "events options recording v16 v201 v21 vendor",
+    "events options recording splitting v16 v201 v21 vendor",
     "journal limits methods metrics",
     "rpc",
     "server",

@@ -7,10 +7,9 @@ import builtins
 import functools
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-PACKAGE = ROOT / "ocppsync"
+from pages import PACKAGE, ROOT, defined, found, rows
+
 PAGE = ROOT / "docs" / "internals.md"
 SPAN = re.compile(r"`([^`]+)`")
 PATH = re.compile(r"[\w.-]+/|(?:[\w.-]+/)*[\w-]+\.(?:pyi?|md)|(?:[\w.-]+/)+")
@@ -33,44 +32,6 @@ GUARDED = [
 
 def text() -> str:
     return PAGE.read_text(encoding="utf-8")
-
-
-def rows(*head: str) -> list[list[str]]:
-    """Return the rows of the table whose columns begin with ``head``."""
-    lines = [[cell.strip() for cell in line.strip().strip("|").split(" | ")] for line in text().splitlines()]
-    first = next(number for number, cells in enumerate(lines) if cells[: len(head)] == list(head))
-    table = lines[first + 2 :]
-    return table[: next((number for number, cells in enumerate(table) if cells == [""]), len(table))]
-
-
-def found(path: str) -> Path | None:
-    return next((base / path for base in (PACKAGE, ROOT) if (base / path).exists()), None)
-
-
-@functools.cache
-def defined(path: Path) -> frozenset[str]:
-    """Return what a file defines: functions, classes, and ``Class.name`` for methods and attributes."""
-    names = set()
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-            names.add(node.name)
-        if isinstance(node, (ast.Assign, ast.AnnAssign)):
-            names.update(ast.unparse(target) for target in targets(node))
-        if isinstance(node, ast.ClassDef):
-            names.update(f"{node.name}.{name}" for name in members(node))
-    return frozenset(names)
-
-
-def targets(node: ast.Assign | ast.AnnAssign) -> list[ast.expr]:
-    return node.targets if isinstance(node, ast.Assign) else [node.target]
-
-
-def members(owner: ast.ClassDef) -> Iterator[str]:
-    for node in ast.walk(owner):
-        if isinstance(node, ast.FunctionDef):
-            yield node.name
-        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
-            yield from (ast.unparse(target).removeprefix("self.") for target in targets(node))
 
 
 @functools.cache
@@ -102,7 +63,7 @@ def test_each_class_and_method_exists() -> None:
 
 def test_each_name_is_in_the_file_that_stands_before_it() -> None:
     named = set(named_with_file())
-    assert {("rpc/engine.py", "Engine.withdraw"), ("wire/http.py", "check_upgrade")} <= named
+    assert {("rpc/engine.py", "Engine.look_at"), ("wire/http.py", "check_upgrade")} <= named
     assert {(file, name) for file, name in named if name not in defined(found(file) or ROOT)} == set()
 
 
@@ -116,13 +77,13 @@ def test_a_name_that_is_gone_is_noticed() -> None:
 
 
 def test_the_decision_about_an_unknown_action_is_easy_to_find() -> None:
-    first = rows("decision", "decided in", "carried out in")[0]
+    first = rows("internals.md", "decision", "decided in", "carried out in")[0]
     assert "unknown action" in first[0]
     assert first[1].startswith("`rpc/engine.py`")
 
 
 def test_the_folders_are_listed() -> None:
-    listed = [SPAN.findall(row[0])[0] for row in rows("folder", "what it does")]
+    listed = [SPAN.findall(row[0])[0] for row in rows("internals.md", "folder", "what it does")]
     assert sorted(listed) == sorted(f"{path.parent.name}/" for path in PACKAGE.glob("*/__init__.py"))
 
 
@@ -131,7 +92,7 @@ def test_the_layers_are_those_that_are_checked() -> None:
     assigned = [
         node for node in layers.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "ROOMS"
     ]
-    listed = [" ".join(SPAN.findall(row[1])) for row in rows("layer")]
+    listed = [" ".join(SPAN.findall(row[1])) for row in rows("internals.md", "layer")]
     assert list(reversed(listed)) == ast.literal_eval(assigned[0].value)
 
 
@@ -153,13 +114,15 @@ def locks_of(owner: ast.ClassDef) -> Iterator[str]:
 
 
 def test_every_lock_is_listed() -> None:
-    listed = {(SPAN.findall(row[0])[0], SPAN.findall(row[1])[0]) for row in rows("lock", "where", "guards")}
+    listed = {
+        (SPAN.findall(row[0])[0], SPAN.findall(row[1])[0]) for row in rows("internals.md", "lock", "where", "guards")
+    }
     assert listed == set(locks())
 
 
 def test_locks_inside_others_are_listed_ones_and_have_one_order() -> None:
-    listed = {SPAN.findall(row[0])[0] for row in rows("lock", "where", "guards")}
-    order = {row[0]: set(SPAN.findall(row[1])) & listed for row in rows("held", "taken inside")}
+    listed = {SPAN.findall(row[0])[0] for row in rows("internals.md", "lock", "where", "guards")}
+    order = {row[0]: set(SPAN.findall(row[1])) & listed for row in rows("internals.md", "held", "taken inside")}
     assert all(SPAN.findall(held)[0] in listed for held in order)
     graph = {SPAN.findall(held)[0]: inside for held, inside in order.items()}
 

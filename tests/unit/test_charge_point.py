@@ -19,6 +19,7 @@ from ocppsync import (
     ChargePoint,
     ConnectionLostError,
     HandshakeError,
+    Lenient,
     NotConnectedError,
     RequestTimeoutError,
     Timeouts,
@@ -280,27 +281,54 @@ def test_close_from_a_handler(central_system: Any) -> None:
     assert closed.wait(DEADLINE)
 
 
-def test_a_close_drops_the_calls_that_wait_also_those_of_a_lost_connection(central_system: Any) -> None:
-    cp = ChargePoint("CP1", url=url(central_system), enforce_registration=False)
-    handled, lost = Recorder(), threading.Event()
+def test_a_close_drops_the_calls_that_wait_also_those_of_a_lost_connection() -> None:
+    with serving(request_timeout=0.01) as central_system:
+        accept_boots(central_system)
+        cp = ChargePoint("CP1", url=url(central_system), enforce_registration=False)
+        handled, lost = Recorder(), threading.Event()
 
-    @cp.on("ClearCache")
-    def clear(payload: Any, metadata: Any) -> Any:
-        handled(metadata.message_id)
-        assert lost.wait(DEADLINE)
-        cp.close()
-        return {"status": "Accepted"}
+        @cp.on("ClearCache")
+        def clear(payload: Any, metadata: Any) -> Any:
+            handled(metadata.message_id)
+            assert lost.wait(DEADLINE)
+            cp.close()
+            return {"status": "Accepted"}
 
-    cp.connect()
-    for _ in range(3):
-        with pytest.raises(RequestTimeoutError):
-            central_system.send_request("CP1", "ClearCache", timeout=0.01)
-    wait_until(lambda: len(cp._share.calls) == 2)
-    central_system.close_connection("CP1")
-    assert cp.wait_closed(DEADLINE)
-    lost.set()
-    wait_until(lambda: not any(one.name.startswith("ocppsync-handler-CP1") for one in threading.enumerate()))
-    assert len(handled.items) == 1
+        cp.connect()
+        for _ in range(3):
+            with pytest.raises(RequestTimeoutError):
+                central_system.send_request("CP1", "ClearCache")
+        wait_until(lambda: len(cp._share.calls) == 2)
+        central_system.close_connection("CP1")
+        assert cp.wait_closed(DEADLINE)
+        lost.set()
+        wait_until(lambda: not any(one.name.startswith("ocppsync-handler-CP1") for one in threading.enumerate()))
+        assert len(handled.items) == 1
+
+
+# Identities.
+
+
+@pytest.mark.parametrize(
+    ("options", "allowed"),
+    [
+        ({}, True),
+        ({"protocols": ["ocpp1.6"], "default_protocol": "ocpp1.6"}, True),
+        ({"protocols": ["ocpp2.0.1"]}, False),
+        ({"protocols": ["ocpp2.1"]}, False),
+        ({"protocols": ["ocpp1.6", "ocpp2.0.1"]}, False),
+        ({"default_protocol": "ocpp2.1"}, False),
+        ({"protocols": ["ocpp2.0.1"], "lenient": Lenient(any_identity=True)}, True),
+        ({"protocols": ["ocpp2.0.1"], "lenient": Lenient(numeric_ids=True)}, False),
+    ],
+)
+def test_which_versions_restrict_identities(options: Any, allowed: bool) -> None:
+    for identity in ("a:b", "x" * 49):
+        if allowed:
+            assert ChargePoint(identity, **options).charge_point_id == identity
+        else:
+            with pytest.raises(ValueError, match=r"OCPP 2\.0\.1 and 2\.1 allow .*unless Lenient\(any_identity=True\)"):
+                ChargePoint(identity, **options)
 
 
 # Two threads at once.

@@ -25,6 +25,7 @@ def test_everything_is_off_by_default() -> None:
         ({"long_fractions": True}, False),
         ({"short_call_errors": True}, False),
         ({"numeric_ids": True}, False),
+        ({"any_identity": True}, False),
     ],
 )
 def test_the_options_that_change_payloads(switch: Any, normalizes: bool) -> None:

@@ -227,18 +227,18 @@ def test_the_methods_of_a_central_system_call_the_abstract_ones() -> None:
         central_system.send_request("CP1", "Reset", {"type": "Soft"}, timeout=5),
         central_system.send_request("CP1", "ClearCache", version="2.1"),
         central_system.submit_request("CP1", "Reset", {"type": "Immediate"}, version="2.0.1"),
-        central_system.submit_request("CP1", "ClearCache", timeout=1),
+        central_system.submit_request("CP1", "ClearCache", timeout=1, queue_timeout=2),
         central_system.send_request("CP1", PING),
     ]
     assert answers == ["answer", "answer", central_system.future, central_system.future, "answer"]
     central_system.send("CP1", PING, {"a": 1})
     central_system.send("CP1", PING, version="2.1")
     assert central_system.passed == [
-        ("CP1", "Reset", {"type": "Soft"}, 5, None),
-        ("CP1", "ClearCache", {}, None, "2.1"),
-        ("CP1", "Reset", {"type": "Immediate"}, None, "2.0.1"),
-        ("CP1", "ClearCache", {}, 1, None),
-        ("CP1", PING, {}, None, None),
+        ("CP1", "Reset", {"type": "Soft"}, 5, None, None),
+        ("CP1", "ClearCache", {}, None, None, "2.1"),
+        ("CP1", "Reset", {"type": "Immediate"}, None, None, "2.0.1"),
+        ("CP1", "ClearCache", {}, 1, 2, None),
+        ("CP1", PING, {}, None, None, None),
         ("CP1", PING, {"a": 1}, None),
         ("CP1", PING, {}, "2.1"),
     ]
@@ -248,7 +248,7 @@ def test_the_methods_of_a_charge_point_call_the_abstract_ones() -> None:
     charge_point = HookedChargePoint()
     answers: list[object] = [
         charge_point.send_request("Authorize", {"idTag": "T"}),
-        charge_point.send_request("Heartbeat", timeout=5, version="2.0.1"),
+        charge_point.send_request("Heartbeat", timeout=5, queue_timeout=3, version="2.0.1"),
         charge_point.submit_request("Authorize", {"idTag": "T"}, timeout=1),
         charge_point.submit_request("Heartbeat", version="2.1"),
         charge_point.send_request(PING, {"a": 1}),
@@ -257,11 +257,11 @@ def test_the_methods_of_a_charge_point_call_the_abstract_ones() -> None:
     charge_point.send("NotifyPeriodicEventStream", {"id": 1, "pending": 0, "basetime": "", "data": []})
     charge_point.send(PING, version="2.1")
     assert charge_point.passed == [
-        ("Authorize", {"idTag": "T"}, None, None),
-        ("Heartbeat", {}, 5, "2.0.1"),
-        ("Authorize", {"idTag": "T"}, 1, None),
-        ("Heartbeat", {}, None, "2.1"),
-        (PING, {"a": 1}, None, None),
+        ("Authorize", {"idTag": "T"}, None, None, None),
+        ("Heartbeat", {}, 5, 3, "2.0.1"),
+        ("Authorize", {"idTag": "T"}, 1, None, None),
+        ("Heartbeat", {}, None, None, "2.1"),
+        (PING, {"a": 1}, None, None, None),
         ("NotifyPeriodicEventStream", {"id": 1, "pending": 0, "basetime": "", "data": []}, None),
         (PING, {}, "2.1"),
     ]

@@ -15,7 +15,7 @@ from .models import Charger
 
 __all__ = ["cs"]
 
-cs = CentralSystem(port=None, protocols=["ocpp1.6"], request_timeout=10)
+cs = CentralSystem(port=None, protocols=["ocpp1.6"])
 
 
 def with_database(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -24,7 +24,7 @@ def overview(request: HttpRequest) -> HttpResponse:
 def reset(request: HttpRequest, identity: str) -> HttpResponse:
     """Reset a charger, and show the result as a message that the user can act on."""
     try:
-        answer = cs.send_request(identity, "Reset", {"type": "Soft"})
+        answer = cs.send_request(identity, "Reset", {"type": "Soft"}, timeout=10)
     except NotConnectedError:
         messages.error(request, f"{identity} is not connected; nothing was sent. Check its power and network.")
     except RequestTimeoutError:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+from concurrent.futures import Future
 from dataclasses import asdict
 from typing import Any
 
@@ -23,12 +25,13 @@ from ocppsync.rpc.engine import (
     Dispatch,
     Engine,
     Late,
-    OutgoingCall,
+    Overdue,
     Rejection,
     Reply,
     Settle,
 )
 from ocppsync.rpc.frame_codec import FrameCodec
+from ocppsync.rpc.outgoing import CallTimes, OutgoingCall
 
 SERVED = {"Heartbeat", "StartTransaction", "Beat"}
 START = '[2,"1","StartTransaction",{"connectorId":1}]'
@@ -47,8 +50,20 @@ def feed(engine: Engine, text: str) -> Any:
     return engine.receive(frame, text)
 
 
-def outgoing(message_id: str = "our-1", action: str = "Reset") -> OutgoingCall:
-    return OutgoingCall(message_id, action, frames.call(message_id, action, {}))
+TIMES = CallTimes(message=30, queue=60)
+
+
+def outgoing(
+    message_id: str = "our-1", action: str = "Reset", times: CallTimes = TIMES, asked_at: float = 0.0
+) -> OutgoingCall:
+    return OutgoingCall(message_id, action, frames.call(message_id, action, {}), {}, Future(), times, asked_at)
+
+
+def written(engine: Engine, call: OutgoingCall) -> OutgoingCall:
+    """Let a CALL be outstanding, and write it at the time 0."""
+    assert engine.submit(call) is call
+    assert engine.begin_writing(call, 0.0) is call
+    return call
 
 
 def counted(engine: Engine) -> dict[str, int]:
@@ -194,9 +209,8 @@ def test_a_malformed_answer_settles_its_call_with_the_fault(answer: str) -> None
 @pytest.mark.parametrize("answer", ['[3,"our-1",{}]', '[4,"our-1","GenericError","",{}]', '[3,"our-1"]'])
 def test_a_late_answer_is_counted_once_and_never_answered(answer: str) -> None:
     engine = serving()
-    call = outgoing()
-    engine.submit(call)
-    assert engine.withdraw(call) == (True, None)
+    call = written(engine, outgoing())
+    assert engine.look_at(call, 30.0) == Overdue(waited=30)
     assert feed(engine, answer) == Late(call)
     assert (engine.counters.late_answers, engine.counters.stray_answers) == (1, 0)
     assert feed(engine, answer) is None
@@ -281,24 +295,34 @@ def test_the_peers_calls_and_ours_do_not_wait_for_each_other() -> None:
     assert isinstance(feed(engine, '[3,"1",{}]'), Settle)
 
 
+def test_a_caller_who_has_given_up_is_told_once() -> None:
+    engine = serving()
+    call = written(engine, outgoing(times=CallTimes(message=30, queue=60, whole=10)))
+    assert engine.look_at(call, 9.0) == Overdue(look_again=10)
+    assert engine.look_at(call, 10.0) == Overdue(look_again=30, waited=10)
+    assert engine.look_at(call, 11.0) == Overdue(look_again=30)
+    assert engine.look_at(call, 30.0) == Overdue(waited=30)
+    assert engine.look_at(call, 31.0) == Overdue()
+
+
 def test_a_withdrawn_call_makes_room() -> None:
     engine = serving()
     first, second, third = (outgoing(f"our-{number}") for number in range(3))
     for call in (first, second, third):
         engine.submit(call)
-    assert engine.withdraw(second) == (True, None), "it was not its turn"
-    assert engine.withdraw(first) == (True, third), "whose turn it is now"
+    assert engine.withdraw(second) is None, "it was not its turn"
+    assert engine.withdraw(first) is third, "which has its turn now"
     for call in (first, second):
-        assert engine.withdraw(call) == (False, None), "only once"
-    assert feed(engine, '[3,"our-1",{}]') is None
-    assert counted(engine) == {"stray_answers": 1}, "the second was never written, so no answer can be late"
+        assert engine.withdraw(call) is None, "only once"
+    for number in range(2):
+        assert feed(engine, f'[3,"our-{number}",{{}}]') is None
+    assert counted(engine) == {"stray_answers": 2}, "they were never written, so no answer can be late"
 
 
 def test_a_late_answer_satisfies_a_retry_with_the_same_id() -> None:
     engine = serving()
-    first, retry = outgoing(), outgoing()
-    engine.submit(first)
-    engine.withdraw(first)
+    first, retry = written(engine, outgoing()), outgoing()
+    engine.look_at(first, 30.0)
     engine.submit(retry)
     event = feed(engine, '[3,"our-1",{}]')
     assert isinstance(event, Settle)
@@ -308,8 +332,7 @@ def test_a_late_answer_satisfies_a_retry_with_the_same_id() -> None:
 def test_timeouts_are_not_remembered_without_bound() -> None:
     engine = serving()
     for number in range(65):
-        engine.submit(call := outgoing(f"our-{number}"))
-        engine.withdraw(call)
+        engine.look_at(written(engine, outgoing(f"our-{number}")), 30.0)
     assert feed(engine, '[3,"our-0",{}]') is None
     assert isinstance(feed(engine, '[3,"our-1",{}]'), Late)
     assert counted(engine) == {"stray_answers": 1, "late_answers": 1}
@@ -323,7 +346,8 @@ def test_the_end_gives_up_all_in_order() -> None:
         engine.submit(call)
     assert engine.end(ConnectionState.CLOSED) == calls
     assert engine.end(ConnectionState.CLOSED) == []
-    assert [engine.withdraw(call) for call in calls] == [(False, None)] * 3
+    assert [engine.withdraw(call) for call in calls] == [None] * 3
+    assert [engine.look_at(call, 99.0) for call in calls] == [Overdue()] * 3
     assert feed(engine, '[3,"our-0",{}]') is None
     assert engine.submit(outgoing()) is Rejection.CLOSED
     assert engine.state is ConnectionState.CLOSED
@@ -342,7 +366,7 @@ def test_a_state_only_moves_forward() -> None:
 def test_a_call_that_timed_out_before_it_was_submitted_is_not_taken() -> None:
     engine = serving()
     call = outgoing()
-    assert engine.withdraw(call) == (True, None)
+    assert engine.look_at(call, 60.0) == Overdue(waited=60)
     assert engine.submit(call) is Rejection.GIVEN_UP
 
 
@@ -363,8 +387,8 @@ def test_a_call_that_is_rejected_or_times_out_before_that_ends_once(rejection: R
             engine.submit(outgoing(f"our-{number}"))
     rejected, timed_out = outgoing("our-8"), outgoing("our-9")
     assert engine.submit(rejected) is rejection
-    assert engine.withdraw(rejected) == (False, None), "it has its error from the thread that submitted it"
-    assert engine.withdraw(timed_out) == (True, None)
+    assert engine.look_at(rejected, 60.0) == Overdue(), "it has its error from the thread that submitted it"
+    assert engine.look_at(timed_out, 60.0) == Overdue(waited=60)
     assert engine.submit(timed_out) is Rejection.GIVEN_UP, "it has its error from the timer"
 
 
@@ -385,7 +409,10 @@ class Calls(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.number = 0
+        self.now = 0.0
         self.settled: dict[OutgoingCall, int] = {}
+        self.written_at: dict[OutgoingCall, float] = {}
+        self.abandoned: set[OutgoingCall] = set()
         self.late: list[str] = []
         self.expected = Counters()
 
@@ -400,16 +427,18 @@ class Calls(RuleBasedStateMachine):
     def write(self, call: OutgoingCall | None) -> None:
         if call is not None:
             assert call is self.waiting[0], "the calls go out in order"
+            assert self.engine.begin_writing(call, self.now) is call
+            self.written_at[call] = self.now
             self.written.append(call)
 
     def settle(self, call: OutgoingCall) -> None:
         self.waiting.remove(call)
         self.settled[call] += 1
 
-    @rule(target=submitted)
-    def submit(self) -> OutgoingCall:
+    @rule(target=submitted, queue=st.sampled_from([20, 60]), whole=st.sampled_from([None, 10, 40, 100]))
+    def submit(self, queue: int, whole: int | None) -> OutgoingCall:
         self.number += 1
-        call = outgoing(f"our-{self.number}")
+        call = outgoing(f"our-{self.number}", times=CallTimes(30, queue, whole), asked_at=self.now)
         self.settled[call] = 0
         self.waiting.append(call)
         self.write(self.engine.submit(call))
@@ -424,19 +453,50 @@ class Calls(RuleBasedStateMachine):
         assert event.call is call
         assert isinstance(event.answer, ProtocolError) == (template in ('[3,"%s"]', '[4,"%s",null]'))
         self.expected.malformed_messages += isinstance(event.answer, ProtocolError)
+        self.expected.late_answers += call.abandoned
         self.settle(call)
         self.write(event.next)
 
     @rule(call=submitted)
-    def withdraw(self, call: OutgoingCall) -> None:
-        place = self.waiting.index(call) if call in self.waiting else None
-        given_up, following = self.engine.withdraw(call)
-        assert given_up == (place is not None)
-        if place is not None:
+    def cancel(self, call: OutgoingCall) -> None:
+        if call not in self.waiting:
+            return
+        cancelled = call.future.cancel()
+        assert cancelled == (call not in self.written), "it was not written"
+        if cancelled:
+            assert self.engine.withdraw(call) is None
             self.settle(call)
-        if place == 0:
-            self.late.append(call.message_id)
-        self.write(following)
+
+    @rule(seconds=st.sampled_from([1, 10, 30, 60]))
+    def wait(self, seconds: int) -> None:
+        self.now += seconds
+
+    @rule(call=submitted)
+    def look(self, call: OutgoingCall) -> None:
+        overdue = self.engine.look_at(call, self.now)
+        if call not in self.waiting:
+            assert overdue == Overdue()
+            return
+        place, whole = self.waiting.index(call), call.times.whole
+        given_up = math.inf if whole is None else call.asked_at + whole
+        if place > 0:
+            due = min(call.asked_at + (call.times.queue or 0), given_up)
+        else:
+            due = max(self.written_at[call] + 30, 0 if whole is None else given_up)
+        ended = self.now >= due
+        if ended:
+            assert overdue.look_again is None
+            self.settle(call)
+            self.late += [call.message_id] * (place == 0)
+        elif place > 0:
+            assert overdue.look_again == min(due, self.now + 30), "what is written now has its time from now on"
+        else:
+            assert overdue.look_again == (due if self.now >= given_up else min(due, given_up))
+        abandoned = place == 0 and not ended and self.now >= given_up
+        assert (overdue.waited is not None) == (ended or (abandoned and call not in self.abandoned))
+        self.abandoned |= {call} if abandoned else set()
+        assert call.abandoned == (call in self.abandoned)
+        self.write(overdue.next)
 
     @precondition(lambda self: self.late)
     @rule(data=st.data())

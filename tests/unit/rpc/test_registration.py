@@ -98,8 +98,10 @@ HANDLED, SECURITY, REJECTED, SILENCE = "handle", "refuse", "reject", "ignore"
                 "CertificateSigned": HANDLED,
                 "RequestStartTransaction": REJECTED,
                 "RequestStopTransaction": REJECTED,
-                "Reset": SECURITY,
-                "DataTransfer": SECURITY,
+                "Reset": HANDLED,
+                "DataTransfer": HANDLED,
+                "InstallCertificate": HANDLED,
+                "SetNetworkProfile": HANDLED,
             }.items()
         ),
     ],

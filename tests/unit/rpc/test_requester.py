@@ -206,14 +206,14 @@ def test_a_station_that_was_not_accepted_sends_nothing() -> None:
 
 
 def test_a_request_during_a_close_cuts_off_nothing_that_went_before_it() -> None:
-    with serving() as cs, dial(cs.port, receive_buffer=65536) as peer:
+    with serving(request_timeout=0.1) as cs, dial(cs.port, receive_buffer=65536) as peer:
         events = connected(cs)
         peer.upgrade()
         events.wait(1)
         # More than the system takes while the peer does not read; the Close waits behind it.
         data = "x" * 16_000_000
         with pytest.raises(RequestTimeoutError):
-            cs.send_request("CP1", "DataTransfer", {"vendorId": "a", "data": data}, timeout=0.1)
+            cs.send_request("CP1", "DataTransfer", {"vendorId": "a", "data": data})
         cs.close_connection("CP1", 4000, "enough")
         with pytest.raises(ConnectionLostError) as lost:
             cs.send_request("CP1", "ClearCache")

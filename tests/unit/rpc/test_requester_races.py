@@ -82,7 +82,7 @@ def test_what_is_half_cancelled_at_the_end_stays_cancelled() -> None:
 
 def test_what_times_out_just_before_it_is_written_is_not_sent() -> None:
     with Lone() as lone:
-        lone.lock.after_release = lambda: lone.clock.advance(30)
+        lone.lock.after_release = lambda: lone.clock.advance(60)
         assert failure(lone.ask(), RequestTimeoutError) == "not_sent"
         assert lone.actions() == []
 
@@ -112,13 +112,16 @@ def test_what_is_cancelled_just_before_it_is_written_is_not_sent_and_the_next_on
 def test_what_is_cancelled_while_its_turn_comes_lets_the_next_go() -> None:
     with Lone() as lone:
         lone.ask("Reset", {"type": "Soft"})
-        second, third = lone.ask(), lone.ask("GetLocalListVersion")
+        second, third, fourth = lone.ask(), lone.ask("GetLocalListVersion"), lone.ask("GetConfiguration")
         assert Future.cancel(second), "the first half of its cancel"
         assert lone.accept() == "Reset"
-        assert lone.actions() == ["GetLocalListVersion"]
+        (call,) = lone.came()
+        assert call[2] == "GetLocalListVersion"
         assert second.cancel(), "both halves"
-        assert not third.done()
-        assert lone.actions() == []
+        assert lone.actions() == [], "the third has the turn"
+        lone.say([3, call[1], {"listVersion": 1}])
+        assert third.result(0) == {"listVersion": 1}
+        assert not fourth.done()
 
 
 def test_the_next_goes_out_before_the_answer_is_given_out() -> None:
@@ -159,12 +162,15 @@ def test_the_engine_uses_its_fields_under_its_lock_alone() -> None:
     lone.engine.__class__ = GuardedEngine
     with lone:
         assert lone.connection.state is ConnectionState.OPEN
-        answered, half, cancelled, late, ended = [lone.ask(timeout=number) for number in (10, 30, 20, 30, 50)]
+        answered, half, cancelled, late, queued, ended = [
+            lone.ask(timeout=number) for number in (9, 50, 20, 10, 20, 90)
+        ]
         assert Future.cancel(half), "the first half of its cancel"
         assert cancelled.cancel()
         lone.accept()
         lone.say([3])
         lone.clock.advance(40)
+        assert failure(queued, RequestTimeoutError) == "not_sent"
         lone.drop()
         assert answered.result(0) == ACCEPTED
         assert failure(late, RequestTimeoutError) == "unknown"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -118,6 +119,25 @@ def test_an_identity_that_no_central_system_takes_is_refused(identity: str) -> N
         Endpoint("ws://127.0.0.1", identity)
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("identity", ["x" * 48, "RDAM|123", "azAZ09*-_=+|@."])
+def test_an_identity_of_2x(identity: str) -> None:
+    assert Endpoint("ws://127.0.0.1", identity, any_identity=False).charge_point_id == identity
+
+
+@pytest.mark.parametrize(
+    ("identity", "fault"),
+    [
+        ("x" * 49, "has 49 characters; OCPP 2.0.1 and 2.1 allow 48"),
+        *((f"CP{odd}1", f"contains {odd!r}; OCPP 2.0.1 and 2.1 allow letters") for odd in ":/ %~ä#?\U0001f50c"),
+        ("CP1\n", "contains control characters"),
+        ("", "is empty"),
+    ],
+)
+def test_what_is_no_identity_of_2x(identity: str, fault: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"the identity of the charge point {fault}")):
+        Endpoint("ws://127.0.0.1", identity, any_identity=False)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
-"""The security cases of the certification tests for a CSMS (2.0.1 Part 6 §3), each over a real connection.
+"""The cases of block A for a CSMS, OCPP 2.0.1 Part 6 §3.2: passwords, TLS, certificates and security profiles.
 
-They are of 2.0.1; where 1.6 and 2.1 have the like it is held against these as well. A charge point stands for the test
-tool: ours where it does what it should, and bare sockets where it does not.
+They are of 2.0.1; where 1.6 and 2.1 have the like, they are tested too. The charge point is a `ChargePoint` where it
+does what it should, and bare sockets where it does not.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from typing import Any
 
 import pytest
 from certificates import Authority, Certificate, signing_request
-from support import DEADLINE, Recorder, accept_boots, basic, connected, serving
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from support import DEADLINE, Recorder, basic, connected, serving
 from wire import dial
 
 from ocppsync import (
@@ -28,7 +30,9 @@ from ocppsync import (
     ServerTLS,
     client_context,
     hash_password,
+    utc_now,
 )
+from ocppsync.answers import CentralSystemAnswers
 
 VERSIONS = ("1.6", "2.0.1", "2.1")
 KEY = bytes.fromhex("0001020304050607ffffffffffffffffffffffff")
@@ -38,13 +42,10 @@ BOOTS: dict[str, Any] = {
     "2.0.1": {"reason": "PowerUp", "chargingStation": {"vendorName": "Acme", "model": "One"}},
 }
 BOOTS["2.1"] = BOOTS["2.0.1"]
+STATUS_16 = {"connectorId": 1, "errorCode": "NoError", "status": "Available"}
+STATUS_2X = {"timestamp": "2026-01-01T00:00:00Z", "connectorStatus": "Available", "evseId": 1, "connectorId": 1}
 quick = functools.partial(hash_password, n=2)
 by_version = pytest.mark.parametrize("version", VERSIONS)
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("ca"))
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +72,7 @@ def profiles(**options: Any) -> SecurityProfiles:
 
 @contextlib.contextmanager
 def csms(security: SecurityProfiles | None = None, **options: Any) -> Iterator[CentralSystem]:
-    with serving(security=security or profiles(), **options) as cs:
-        accept_boots(cs)
+    with serving(CentralSystemAnswers(), security=security or profiles(), **options) as cs:
         yield cs
 
 
@@ -84,10 +84,12 @@ def station(
 
 
 def boots(cp: ChargePoint, version: str = "2.0.1") -> bool:
-    """Connect, if it is not, and send a BootNotification; return whether it was accepted."""
+    """Connect, if it is not, boot and report a connector; return whether the boot was accepted."""
     if not cp.connected:
         cp.connect()
     answer: Any = cp.send_request("BootNotification", BOOTS[version])
+    status: Any = STATUS_16 if version == "1.6" else STATUS_2X
+    assert cp.send_request("StatusNotification", status) == {}
     return bool(answer["status"] == "Accepted")
 
 
@@ -145,8 +147,11 @@ def test_tc_a_04_csms_tls_server_side(
         assert isinstance(peer.sock, ssl.SSLSocket)
         cipher = peer.sock.cipher()
         assert (peer.sock.version(), cipher and cipher[0], peer.sock.compression()) == ("TLSv1.2", suite, None)
-        subject = (peer.sock.getpeercert() or {})["subject"]
-        assert subject == ((("commonName", "localhost"),),)
+        shown = x509.load_der_x509_certificate(peer.sock.getpeercert(binary_form=True) or b"")
+        assert shown.subject.rfc4514_string() == "CN=localhost"
+        assert shown.serial_number > 0
+        key: Any = shown.public_key()
+        assert key.key_size >= (2048 if isinstance(key, rsa.RSAPublicKey) else 224)
         get_in(station(cs, tls=client, password=None if profile == 3 else KEY))
 
 
@@ -291,49 +296,109 @@ def test_tc_a_10_csms_password_change_rejected(version: str) -> None:
 
 
 class Renewal:
-    """A charge point and a central system that renew the charge point's certificate."""
+    """A charging station and a central system that renew a certificate of the station."""
 
-    def __init__(self, cs: CentralSystem, cp: ChargePoint, authority: Authority, directory: Path, status: str) -> None:
+    def __init__(
+        self,
+        cs: CentralSystem,
+        cp: ChargePoint,
+        authority: Authority,
+        directory: Path,
+        status: str = "Accepted",
+        kind: str | None = "ChargingStationCertificate",
+    ) -> None:
         self.files = Certificate(directory / "renewed.pem", directory / "renewed.key")
-        self.done = Recorder()
+        self.seen = Recorder()
         self._cs, self._authority, self._status = cs, authority, status
-        cs.on("SignCertificate", version="2.0.1")(lambda payload, metadata: {"status": "Accepted"})
+        self._type = {} if kind is None else {"certificateType": kind}
+        cs.on("SignCertificate", version="2.0.1")(self._on_request)
         cs.after("SignCertificate", version="2.0.1")(self._sign)
-        cp.on("TriggerMessage", version="2.0.1")(lambda payload, metadata: {"status": "Accepted"})
+        cp.on("TriggerMessage", version="2.0.1")(self._on_trigger)
         cp.after("TriggerMessage", version="2.0.1")(lambda payload, metadata: self._ask(cp))
         cp.on("CertificateSigned", version="2.0.1")(self._take)
 
-    def begin(self) -> None:
-        wanted: Any = {"requestedMessage": "SignChargingStationCertificate"}
-        self._cs.send_request("CP1", "TriggerMessage", wanted, version="2.0.1")
+    def run(self, message: str = "SignChargingStationCertificate") -> None:
+        """Trigger the renewal, and check its messages in their order."""
+        wanted: Any = {"requestedMessage": message}
+        assert self._cs.send_request("CP1", "TriggerMessage", wanted, version="2.0.1") == {"status": "Accepted"}
+        self.seen.wait(5)
+        assert [action for action, _ in self.seen.items] == [
+            "TriggerMessage",
+            "SignCertificate",
+            "answer to SignCertificate",
+            "CertificateSigned",
+            "answer to CertificateSigned",
+        ]
+        seen = dict(self.seen.items)
+        assert seen["TriggerMessage"] == wanted
+        assert seen["answer to SignCertificate"] == {"status": "Accepted"}
+        assert seen["answer to CertificateSigned"] == {"status": self._status}
+        signed = seen["CertificateSigned"]
+        assert {name: signed[name] for name in signed if name != "certificateChain"} == self._type
+        request = x509.load_pem_x509_csr(seen["SignCertificate"]["csr"].encode())
+        certificate = x509.load_pem_x509_certificate(signed["certificateChain"].encode())
+        assert certificate.public_key() == request.public_key()
+        assert certificate.subject == request.subject
+
+    def _on_trigger(self, payload: Any, metadata: Any) -> Any:
+        self.seen(("TriggerMessage", payload))
+        return {"status": "Accepted"}
 
     def _ask(self, cp: ChargePoint) -> None:
-        request = signing_request("SN1", "Acme", self.files.key)
-        cp.send_request("SignCertificate", {"csr": request}, version="2.0.1")
+        request: Any = {"csr": signing_request("SN1", "Acme", self.files.key), **self._type}
+        answer = cp.send_request("SignCertificate", request, version="2.0.1")
+        self.seen(("answer to SignCertificate", answer))
+
+    def _on_request(self, payload: Any, metadata: Any) -> Any:
+        self.seen(("SignCertificate", payload))
+        return {"status": "Accepted"}
 
     def _sign(self, payload: Any, metadata: Any) -> None:
-        chain = {"certificateChain": self._authority.sign(payload["csr"])}
-        self.done(self._cs.send_request("CP1", "CertificateSigned", chain, version="2.0.1")["status"])
+        # The station has the answer to its request before this.
+        self.seen.wait_until(lambda items: any(action == "answer to SignCertificate" for action, _ in items))
+        chain: Any = {"certificateChain": self._authority.sign(payload["csr"]), **self._type}
+        answer = self._cs.send_request("CP1", "CertificateSigned", chain, version="2.0.1")
+        self.seen(("answer to CertificateSigned", answer))
 
     def _take(self, payload: Any, metadata: Any) -> Any:
+        self.seen(("CertificateSigned", payload))
         self.files.certificate.write_text(payload["certificateChain"])
         return {"status": self._status}
 
 
-def test_tc_a_11_csms_certificate_renewal(
+def test_tc_a_11_csms_renewal_of_the_station_certificate(
     authority: Authority, tls: ServerTLS, good: Certificate, tmp_path: Path
 ) -> None:
     with csms(ssl_context=tls) as cs:
         cp = station(cs, tls=client_context(authority.certificate, certificate=good))
-        renewal = Renewal(cs, cp, authority, tmp_path, "Accepted")
+        renewal = Renewal(cs, cp, authority, tmp_path)
         with contextlib.closing(cp):
             assert boots(cp)
-            cs.send_request(
-                "CP1", "TriggerMessage", {"requestedMessage": "SignChargingStationCertificate"}, version="2.0.1"
-            )
-            assert renewal.done.wait() == ["Accepted"]
+            renewal.run()
             cp.disconnect()
             cp.set_credentials(ssl_context=client_context(authority.certificate, certificate=renewal.files))
+            assert boots(cp)
+            assert cs.charge_points == ["CP1"]
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        pytest.param("SignV2GCertificate", "V2GCertificate", id="TC_A_12_CSMS"),
+        pytest.param("SignCombinedCertificate", None, id="TC_A_13_CSMS"),
+    ],
+)
+def test_renewal_of_a_certificate_for_vehicles(
+    authority: Authority, tls: ServerTLS, good: Certificate, tmp_path: Path, message: str, kind: str | None
+) -> None:
+    """A combined certificate has no type of its own."""
+    v2g = Authority(tmp_path, name="V2G")
+    with csms(ssl_context=tls) as cs:
+        cp = station(cs, tls=client_context(authority.certificate, certificate=good))
+        renewal = Renewal(cs, cp, v2g, tmp_path, kind=kind)
+        with contextlib.closing(cp):
+            assert boots(cp)
+            renewal.run(message)
             assert boots(cp)
 
 
@@ -341,20 +406,44 @@ def test_tc_a_14_csms_the_station_refuses_the_certificate(
     authority: Authority, tls: ServerTLS, good: Certificate, tmp_path: Path
 ) -> None:
     with csms(ssl_context=tls) as cs:
-        cs.on("SecurityEventNotification", version="2.0.1")(lambda payload, metadata: {})
         events = connected(cs)
         cp = station(cs, tls=client_context(authority.certificate, certificate=good))
         renewal = Renewal(cs, cp, authority, tmp_path, "Rejected")
         with contextlib.closing(cp):
             assert boots(cp)
-            cs.send_request(
-                "CP1", "TriggerMessage", {"requestedMessage": "SignChargingStationCertificate"}, version="2.0.1"
-            )
-            assert renewal.done.wait() == ["Rejected"]
-            event = {"type": "InvalidChargingStationCertificate", "timestamp": "2024-01-01T00:00:00Z"}
+            renewal.run()
+            event: Any = {"type": "InvalidChargingStationCertificate", "timestamp": utc_now()}
             assert cp.send_request("SecurityEventNotification", event, version="2.0.1") == {}
             assert boots(cp)
             assert events.wait() == [("CP1", "connected")], "it is the same session"
+
+
+# Security profiles.
+
+
+def raise_profile(cs: CentralSystem, cp: ChargePoint, profile: int) -> None:
+    """Set a network profile with a higher security profile, make it the first, and reset the station."""
+    received = Recorder()
+    cp.on("SetNetworkProfile")(lambda payload, metadata: received(payload) or {"status": "Accepted"})
+    answering(cp, "SetVariables", "Accepted")
+    cp.on("Reset")(lambda payload, metadata: received(payload) or {"status": "Accepted"})
+    data: Any = {
+        "messageTimeout": 30,
+        "ocppCsmsUrl": "wss://localhost",
+        "ocppInterface": "Wired0",
+        "ocppTransport": "JSON",
+        "ocppVersion": "OCPP20",
+        "securityProfile": profile,
+    }
+    slot: Any = {"configurationSlot": 2, "connectionData": data}
+    assert cs.send_request("CP1", "SetNetworkProfile", slot) == {"status": "Accepted"}
+    variable: Any = {"component": {"name": "OCPPCommCtrlr"}, "variable": {"name": "NetworkConfigurationPriority"}}
+    priority: Any = {"setVariableData": [variable | {"attributeValue": "2,1"}]}
+    answer: Any = cs.send_request("CP1", "SetVariables", priority)
+    assert answer == {"setVariableResult": [variable | {"attributeStatus": "Accepted"}]}
+    reset: Any = {"type": "Immediate"}
+    assert cs.send_request("CP1", "Reset", reset) == {"status": "Accepted"}
+    assert received.items == [slot, reset]
 
 
 @by_version
@@ -375,3 +464,9 @@ def test_tc_a_19_csms_raised_profile_is_never_lowered(
             get_in(with_profile(profile), version)
             for lower in range(1, profile):
                 assert refused(with_profile(lower)) == 401
+            if profile < 3 and version != "1.6":
+                cp = with_profile(profile)
+                with contextlib.closing(cp):
+                    assert boots(cp, version)
+                    raise_profile(secure if profile > 1 else plain, cp, profile + 1)
+        get_in(with_profile(3), version)
