@@ -2,54 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..request import Request, RequestMetadata
-from .table import Answer, StationState, Table, answer_from, status
+from .availability import CONNECTOR, STATION, Part
+from .local_authorization import LocalList, token
+from .settings_16 import default_settings
+from .station_state import StationState
+from .table import Answer, Table, answer_from, status
+from .value_types import members
 
-__all__ = ["ChargePointAnswers", "Setting"]
+__all__ = ["ChargePointAnswers"]
 
 
-@dataclass
-class Setting:
-    """A configuration key of a charge point; the fields are those of KeyValue (C16 §7.29, §9)."""
-
-    key: str
-    value: str = field(repr=False)
-    readonly: bool = False
-
-    def suits(self, value: str) -> bool:
-        """Return whether ``value`` has the type of the current value: a boolean, a number or a string."""
-        if self.value in ("true", "false"):
-            return value.lower() in ("true", "false")
-        return value.isascii() and value.isdigit() if self.value.isdigit() else True
+# The messages of TriggerMessage that concern one connector; the others ignore connectorId (C16 §5.17).
+_ABOUT_A_CONNECTOR = frozenset({"MeterValues", "StatusNotification"})
+_CONNECTORS = (0, 1)
+# C16 §5.2: connector 0 stands for the charge point and all its connectors.
+_PARTS: Mapping[int, Sequence[Part]] = {0: (STATION, CONNECTOR), 1: (CONNECTOR,)}
 
 
 class ChargePointAnswers(StationState):
     """A handler for `ChargePoint` that answers as a charge point with one connector, for OCPP 1.6.
 
     It serves the profiles Core, RemoteTrigger and LocalAuthListManagement, and declines the messages of the others with
-    their own status. It only answers: your program carries out what was accepted, and keeps the attributes up to date.
+    their own status. It stores settings, the local list and the availability itself; your program carries out the rest
+    of what was accepted, and keeps the attributes up to date.
 
     Args:
         overrides: fixed answers that replace its own, by action: ``{"Reset": {"status": "Rejected"}}``.
 
     Attributes:
         configuration: every `Setting`, by its case-folded key.
-        transaction_id, attended, registered, operative, local_list_version: see `StationState`.
+        transaction_id, attended, registered, operative, availability, local_list, cache: see `StationState`.
     """
 
     def __init__(self, overrides: Mapping[str, Answer] | None = None) -> None:
-        super().__init__(overrides)
-        self.configuration = {setting.key.casefold(): setting for setting in _settings()}
+        super().__init__(LocalList(empty_has_version=False), overrides)  # C16 §5.10: version 0 is the empty list
+        self.configuration = {setting.key.casefold(): setting for setting in default_settings()}
         self._answers: Table = {
             "CancelReservation": status("Rejected"),
             "CertificateSigned": status("Rejected"),
             "ChangeAvailability": self._change_availability,
             "ChangeConfiguration": self._change_configuration,
-            "ClearCache": status("Accepted"),
+            "ClearCache": self.clear_cache,
             "ClearChargingProfile": status("Unknown"),
             "DataTransfer": status("UnknownVendorId"),
             "DeleteCertificate": status("NotFound"),
@@ -58,14 +55,14 @@ class ChargePointAnswers(StationState):
             "GetConfiguration": self._get_configuration,
             "GetDiagnostics": {},  # without a file name: no diagnostics to upload (C16 §6.26)
             "GetInstalledCertificateIds": status("NotFound"),
-            "GetLocalListVersion": lambda payload: {"listVersion": self.local_list_version},
+            "GetLocalListVersion": lambda payload: {"listVersion": self._list_version()},
             "GetLog": status("Rejected"),
             "InstallCertificate": status("Rejected"),
             "RemoteStartTransaction": self._remote_start,
             "RemoteStopTransaction": self._remote_stop,
             "ReserveNow": status("Rejected"),
             "Reset": lambda payload: status("Accepted" if self.attended else "Rejected"),
-            "SendLocalList": lambda payload: self.take_local_list(payload["listVersion"], payload["updateType"]),
+            "SendLocalList": self._send_local_list,
             "SetChargingProfile": status("NotSupported"),
             "SignedUpdateFirmware": status("Rejected"),
             "TriggerMessage": self._trigger,
@@ -78,12 +75,16 @@ class ChargePointAnswers(StationState):
         """Return the answer; None for an action that 1.6 does not have."""
         return answer_from(self._answers, request)
 
+    def setting(self, key: str) -> str:
+        """Return the value of a configuration key."""
+        return self.configuration[key.casefold()].value
+
     def _change_availability(self, payload: Any) -> Answer:
-        if payload["connectorId"] not in (0, 1):
+        parts, operative = _PARTS.get(payload["connectorId"]), payload["type"] == "Operative"
+        # A connector cannot be in service while the charge point is not.
+        if parts is None or (operative and STATION not in parts and not self.availability.is_operative(STATION)):
             return status("Rejected")
-        # C16 §5.2: a connector in use goes out of service after the transaction.
-        in_use = self.transaction_id is not None and payload["type"] == "Inoperative"
-        return status("Scheduled" if in_use else "Accepted")
+        return status(self.change_availability(parts, operative))
 
     def _change_configuration(self, payload: Any) -> Answer:
         setting = self.configuration.get(payload["key"].casefold())
@@ -97,12 +98,29 @@ class ChargePointAnswers(StationState):
     def _get_configuration(self, payload: Any) -> Answer:
         keys = payload.get("key") or [setting.key for setting in self.configuration.values()]
         unknown = [key for key in keys if key.casefold() not in self.configuration]
-        known = [asdict(self.configuration[key.casefold()]) for key in keys if key not in unknown]
+        known = [self.configuration[key.casefold()].key_value for key in keys if key not in unknown]
         answer = {"configurationKey": known, "unknownKey": unknown}
         return {name: entries for name, entries in answer.items() if entries}
 
+    def _list_version(self) -> int:
+        # C16 §5.10: -1 stands for a charge point without a list.
+        if not self._has_local_list():
+            return -1
+        return self.local_list.version if self.flag("LocalAuthListEnabled") else 0
+
+    def _send_local_list(self, payload: Any) -> Answer:
+        if not (self._has_local_list() and self.flag("LocalAuthListEnabled")):
+            return status("NotSupported")
+        changes = [
+            (token(entry["idTag"]), entry.get("idTagInfo")) for entry in payload.get("localAuthorizationList", ())
+        ]
+        return status(self.local_list.take(payload["listVersion"], payload["updateType"], changes))
+
+    def _has_local_list(self) -> bool:
+        return "LocalAuthListManagement" in members(self.setting("SupportedFeatureProfiles"))
+
     def _remote_start(self, payload: Any) -> Answer:
-        free = self.transaction_id is None and self.operative and payload.get("connectorId", 1) == 1
+        free = not self.in_use and self.operative and payload.get("connectorId", 1) == 1
         return status("Accepted" if free and self.attended else "Rejected")
 
     def _remote_stop(self, payload: Any) -> Answer:
@@ -112,40 +130,10 @@ class ChargePointAnswers(StationState):
         requested = payload["requestedMessage"]
         if requested == "SignChargePointCertificate":
             return status("NotImplemented")
+        if requested in _ABOUT_A_CONNECTOR and payload.get("connectorId", 0) not in _CONNECTORS:
+            return status("Rejected")
         # CE16 3.40: after it was accepted, a charge point sends no BootNotification until it reboots.
-        refused = requested == "BootNotification" and self.registered
-        return status("Rejected" if refused or payload.get("connectorId", 1) not in (0, 1) else "Accepted")
-
-
-def _settings() -> list[Setting]:
-    # The keys that C16 §9.1 requires of every charge point, and those of the served profiles (§9.2).
-    return [
-        Setting("AuthorizeRemoteTxRequests", "false"),
-        Setting("ClockAlignedDataInterval", "0"),
-        Setting("ConnectionTimeOut", "60"),
-        Setting("ConnectorPhaseRotation", "1.RST"),
-        Setting("GetConfigurationMaxKeys", "50", readonly=True),
-        Setting("HeartbeatInterval", "300"),
-        Setting("LocalAuthorizeOffline", "true"),
-        Setting("LocalPreAuthorize", "false"),
-        Setting("MeterValuesAlignedData", ""),
-        Setting(
-            "MeterValuesSampledData",
-            "Energy.Active.Import.Register,Power.Active.Import,Current.Import,Voltage,SoC",
-            readonly=True,
-        ),
-        Setting("MeterValueSampleInterval", "60"),
-        Setting("NumberOfConnectors", "1", readonly=True),
-        Setting("ResetRetries", "1"),
-        Setting("StopTransactionOnEVSideDisconnect", "true", readonly=True),
-        Setting("StopTransactionOnInvalidId", "true", readonly=True),
-        Setting("StopTxnAlignedData", ""),
-        Setting("StopTxnSampledData", ""),
-        Setting("SupportedFeatureProfiles", "Core,RemoteTrigger,LocalAuthListManagement", readonly=True),
-        Setting("TransactionMessageAttempts", "3"),
-        Setting("TransactionMessageRetryInterval", "60"),
-        Setting("UnlockConnectorOnEVSideDisconnect", "true", readonly=True),
-        Setting("LocalAuthListEnabled", "true"),
-        Setting("LocalAuthListMaxLength", "100", readonly=True),
-        Setting("SendLocalListMaxLength", "100", readonly=True),
-    ]
+        refused = (requested == "BootNotification" and self.registered) or (
+            requested == "MeterValues" and not self.measurands("MeterValuesSampledData")
+        )
+        return status("Rejected" if refused else "Accepted")

@@ -7,8 +7,12 @@ from typing import Any
 
 from ..clock import utc_now
 from ..request import Request, RequestMetadata
-from .device_model import DeviceModel, Variable, matches
-from .table import Answer, StationState, Table, answer_from, status
+from .availability import CONNECTOR, EVSE, STATION, Part
+from .device_model import DeviceModel, Variable, has_criterion, matches
+from .local_authorization import LocalList, token
+from .station_state import StationState
+from .table import Answer, Table, answer_from, status
+from .variables_2x import VARIABLE_OF_KEY, default_variables
 
 __all__ = ["ChargingStationAnswers", "ConnectorStatus"]
 
@@ -22,6 +26,7 @@ _NEVER_SENT = frozenset(
         *("SignCombinedCertificate", "SignV2G20Certificate", "SignV2GCertificate"),
     }
 )
+_PARTS: Mapping[str, Part] = {"ChargingStation": STATION, "EVSE": EVSE, "Connector": CONNECTOR}
 # The answers to messages for functions that it does not have.
 _DECLINED: Table = {
     "AFRRSignal": status("Rejected"),
@@ -75,26 +80,26 @@ class ChargingStationAnswers(StationState):
     """A handler for `ChargePoint` that answers as a charging station with one EVSE, for OCPP 2.0.1 and 2.1.
 
     It has a device model, a local list, remote control and triggers, and declines everything else with the status that
-    the message has for that. It only answers: your program carries out what was accepted, sends `reports`, and keeps
-    the attributes up to date.
+    the message has for that. It stores variables, the local list and the availability itself; your program carries out
+    the rest of what was accepted, sends `reports`, and keeps the attributes up to date.
 
     Args:
         overrides: fixed answers that replace its own, by action: ``{"Reset": {"status": "Rejected"}}``.
 
     Attributes:
         device_model: the variables of the charging station.
-        transaction_id, attended, registered, operative, local_list_version: see `StationState`.
+        transaction_id, attended, registered, operative, availability, local_list, cache: see `StationState`.
     """
 
     def __init__(self, overrides: Mapping[str, Answer] | None = None) -> None:
-        super().__init__(overrides)
-        self.device_model = DeviceModel(_variables())
+        super().__init__(LocalList(), overrides)
+        self.device_model = DeviceModel(default_variables(self.local_list))
         self._answers: Table = {
             **_DECLINED,
             "ChangeAvailability": self._change_availability,
-            "ClearCache": status("Accepted"),
+            "ClearCache": self.clear_cache,
             "GetBaseReport": self._accept_report,
-            "GetLocalListVersion": lambda payload: {"versionNumber": self.local_list_version},
+            "GetLocalListVersion": lambda payload: {"versionNumber": self._list_version()},
             "GetReport": self._accept_report,
             "GetTransactionStatus": self._transaction_status,
             "GetVariables": lambda payload: {
@@ -103,7 +108,7 @@ class ChargingStationAnswers(StationState):
             "RequestStartTransaction": self._remote_start,
             "RequestStopTransaction": self._remote_stop,
             "Reset": self._reset,
-            "SendLocalList": lambda payload: self.take_local_list(payload["versionNumber"], payload["updateType"]),
+            "SendLocalList": self._send_local_list,
             "SetVariableMonitoring": lambda payload: {
                 "setMonitoringResult": [self._monitoring(entry) for entry in payload["setMonitoringData"]]
             },
@@ -120,16 +125,25 @@ class ChargingStationAnswers(StationState):
         """Return the answer; None for an action that neither version has."""
         return answer_from(self._answers, request)
 
+    def setting(self, key: str) -> str:
+        """Return the value of the variable that replaces a configuration key of 1.6."""
+        return self.device_model[VARIABLE_OF_KEY[key]].actual
+
     def show(self, connector: ConnectorStatus) -> None:
-        """Store the state of the connector in the device model."""
+        """Store the state of the connector in the device model; a part that is out of service is Unavailable."""
         for variable in self.device_model:
             if variable.name == "AvailabilityState":
-                whole_station = variable.evse is None and connector == "Occupied"
-                variable.value = "Available" if whole_station else connector
+                part = _PARTS[variable.component]
+                if not self.availability.is_operative(part):
+                    variable.value = "Unavailable"
+                elif part == CONNECTOR or (part == EVSE and connector != "Unavailable"):
+                    variable.value = connector
+                else:
+                    variable.value = "Available"
 
     def reports(self, payload: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return the NotifyReport messages that answer a GetBaseReport or a GetReport (2/201 B07, B08)."""
-        entries = self.device_model.report(lambda variable: _is_requested(payload, variable))
+        entries = self.device_model.report(lambda variable: self._is_requested(payload, variable))
         parts = [entries[start : start + _ENTRIES_PER_REPORT] for start in range(0, len(entries), _ENTRIES_PER_REPORT)]
         return [
             {
@@ -146,11 +160,34 @@ class ChargingStationAnswers(StationState):
         return status("Accepted" if self.reports(payload) else "EmptyResultSet")
 
     def _change_availability(self, payload: Any) -> Answer:
-        if not _is_known_evse(payload.get("evse")):
+        evse = payload.get("evse")
+        if not _is_known_evse(evse):
             return status("Rejected")
-        # 2/201 G03.FR: a connector in use goes out of service after the transaction.
-        in_use = self.transaction_id is not None and payload["operationalStatus"] == "Inoperative"
-        return status("Scheduled" if in_use else "Accepted")
+        part = STATION if evse is None else CONNECTOR if "connectorId" in evse else EVSE
+        return status(self.change_availability([part], payload["operationalStatus"] == "Operative"))
+
+    def _list_version(self) -> int:
+        # 2/201 D02.FR.02-03: 0 if there is no list, or if it is disabled.
+        return self.local_list.version if self.flag("LocalAuthListEnabled") else 0
+
+    def _send_local_list(self, payload: Any) -> Answer:
+        if not self.flag("LocalAuthListEnabled"):
+            return status("Failed")
+        changes = [
+            (token(entry["idToken"]["idToken"], entry["idToken"]["type"]), entry.get("idTokenInfo"))
+            for entry in payload.get("localAuthorizationList", ())
+        ]
+        return status(self.local_list.take(payload["versionNumber"], payload["updateType"], changes))
+
+    def _is_requested(self, payload: Mapping[str, Any], variable: Variable) -> bool:
+        base = payload.get("reportBase")
+        if base is not None:
+            return _BASES[base](variable)
+        criteria = payload.get("componentCriteria")
+        if criteria is not None and not any(has_criterion(self.device_model, variable, one) for one in criteria):
+            return False
+        entries = payload.get("componentVariable")
+        return entries is None or any(matches(entry, variable) for entry in entries)
 
     def _transaction_status(self, payload: Any) -> Answer:
         # 2/201 E14.FR: ongoingIndicator answers a request with a transactionId only.
@@ -159,7 +196,7 @@ class ChargingStationAnswers(StationState):
         return {**ongoing, "messagesInQueue": False}
 
     def _remote_start(self, payload: Any) -> Answer:
-        free = self.transaction_id is None and self.operative and payload.get("evseId", 1) == 1
+        free = not self.in_use and self.operative and payload.get("evseId", 1) == 1
         return status("Accepted" if free and self.attended else "Rejected")
 
     def _remote_stop(self, payload: Any) -> Answer:
@@ -169,7 +206,7 @@ class ChargingStationAnswers(StationState):
         # Supports neither the reset of a single EVSE (2/201 B11.FR) nor the resumption of a transaction.
         if not self.attended or "evseId" in payload or payload["type"] not in ("Immediate", "OnIdle"):
             return status("Rejected")
-        waits = payload["type"] == "OnIdle" and self.transaction_id is not None
+        waits = payload["type"] == "OnIdle" and self.in_use
         return status("Scheduled" if waits else "Accepted")
 
     def _monitoring(self, entry: Any) -> Answer:
@@ -181,32 +218,32 @@ class ChargingStationAnswers(StationState):
         requested = payload["requestedMessage"]
         if requested in _NEVER_SENT:
             return status("NotImplemented")
-        # 2/201 F06.FR: after it was accepted, a charging station sends no BootNotification until it reboots.
-        refused = (requested == "BootNotification" and self.registered) or (
-            requested == "TransactionEvent" and self.transaction_id is None
+        # 2/201 F06.FR.17: after it was accepted, a charging station sends no BootNotification until it reboots.
+        refused = (
+            (requested == "BootNotification" and self.registered)
+            or (requested == "TransactionEvent" and self.transaction_id is None)
+            or (requested == "MeterValues" and not self.measurands("MeterValuesAlignedData"))
         )
-        return status("Rejected" if refused or not _is_known_evse(payload.get("evse")) else "Accepted")
+        return status("Rejected" if refused or not _can_concern(requested, payload.get("evse")) else "Accepted")
 
     def _unlock(self, payload: Any) -> Answer:
         if (payload["evseId"], payload["connectorId"]) != (1, 1):
             return status("UnknownConnector")
         # 2/201 F05.FR: the connector stays locked during a transaction.
-        return status("Unlocked" if self.transaction_id is None else "OngoingAuthorizedTransaction")
+        return status("Unlocked" if not self.in_use else "OngoingAuthorizedTransaction")
 
 
 def _is_known_evse(evse: Mapping[str, Any] | None) -> bool:
     return evse is None or (evse["id"] == 1 and evse.get("connectorId", 1) == 1)
 
 
-def _is_requested(payload: Mapping[str, Any], variable: Variable) -> bool:
-    base = payload.get("reportBase")
-    if base is not None:
-        return _BASES[base](variable)
-    # 2/201 B08.FR: no component has a problem; by default a component is active, available and enabled.
-    if "componentCriteria" in payload and set(payload["componentCriteria"]) == {"Problem"}:
-        return False
-    criteria = payload.get("componentVariable")
-    return criteria is None or any(matches(entry, variable) for entry in criteria)
+def _can_concern(requested: str, evse: Mapping[str, Any] | None) -> bool:
+    """Return whether a message can be triggered for an EVSE; one that is about none ignores it (2/201 F06.FR.03)."""
+    if evse is None or requested == "StatusNotification":
+        return _is_known_evse(evse)
+    if requested == "TransactionEvent":
+        return bool(evse["id"] == 1)
+    return requested != "MeterValues" or evse["id"] in (0, 1)
 
 
 _BASES: Mapping[str, Callable[[Variable], bool]] = {
@@ -214,38 +251,3 @@ _BASES: Mapping[str, Callable[[Variable], bool]] = {
     "FullInventory": lambda variable: True,
     "SummaryInventory": lambda variable: variable.name == "AvailabilityState",
 }
-
-
-def _variables() -> list[Variable]:
-    # Some of the variables that every charging station has (2/201, referenced components and variables), and those of
-    # the functions served here.
-    return [
-        Variable("AlignedDataCtrlr", "Interval", "0", "integer", writable=True),
-        Variable("AuthCtrlr", "AuthorizeRemoteStart", "false", "boolean", writable=True),
-        Variable("AuthCtrlr", "LocalAuthorizeOffline", "true", "boolean", writable=True),
-        Variable("AuthCtrlr", "LocalPreAuthorize", "false", "boolean", writable=True),
-        Variable("ChargingStation", "AvailabilityState", "Available", "OptionList"),
-        Variable("ChargingStation", "Model", "Simulator"),
-        Variable("ChargingStation", "VendorName", "ocppsync"),
-        Variable("Connector", "AvailabilityState", "Available", "OptionList", evse=1, connector=1),
-        Variable("DeviceDataCtrlr", "ItemsPerMessage", "50", "integer", instance="GetVariables"),
-        Variable("DeviceDataCtrlr", "ItemsPerMessage", "50", "integer", instance="SetVariables"),
-        Variable("EVSE", "AvailabilityState", "Available", "OptionList", evse=1),
-        Variable("EVSE", "Power", "7400", "decimal", evse=1),
-        Variable("LocalAuthListCtrlr", "Enabled", "true", "boolean", writable=True),
-        Variable("OCPPCommCtrlr", "HeartbeatInterval", "300", "integer", writable=True),
-        Variable("OCPPCommCtrlr", "MessageAttempts", "3", "integer", writable=True, instance="TransactionEvent"),
-        Variable("OCPPCommCtrlr", "MessageTimeout", "30", "integer", instance="Default"),
-        Variable("SampledDataCtrlr", "TxUpdatedInterval", "60", "integer", writable=True),
-        Variable(
-            "SampledDataCtrlr",
-            "TxUpdatedMeasurands",
-            "Energy.Active.Import.Register,Power.Active.Import,Current.Import,Voltage,SoC",
-            "MemberList",
-        ),
-        Variable("SecurityCtrlr", "SecurityProfile", "0", "integer"),
-        Variable("TxCtrlr", "EVConnectionTimeOut", "60", "integer", writable=True),
-        Variable("TxCtrlr", "StopTxOnInvalidId", "true", "boolean"),
-        Variable("TxCtrlr", "TxStartPoint", "Authorized", "MemberList"),
-        Variable("TxCtrlr", "TxStopPoint", "Authorized", "MemberList"),
-    ]

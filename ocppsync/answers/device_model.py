@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["DeviceModel", "Variable", "matches"]
+from .value_types import DataType, ValueType
+
+__all__ = ["DeviceModel", "Variable", "has_criterion", "matches"]
 
 
 @dataclass
@@ -20,22 +22,34 @@ class Variable:
         writable: whether SetVariables may change it.
         instance: distinguishes variables of the same name.
         evse, connector: the ids of the component's EVSE and connector; None: it belongs to the charging station.
+        unit: the unit of a number, such as ``"s"``.
+        minimum, maximum: the limits of a number; ``maximum`` is the largest length of a text or a list.
+        choices: the values, or the members of a list; none: anything.
+        live: returns the value of Actual, instead of ``value``.
     """
 
     component: str
     name: str
     value: str = field(repr=False)
-    data_type: str = "string"
+    data_type: DataType = "string"
     writable: bool = False
     instance: str | None = None
     evse: int | None = None
     connector: int | None = None
+    unit: str | None = None
+    minimum: int | None = None
+    maximum: int | None = None
+    choices: tuple[str, ...] = ()
+    live: Callable[[], str] | None = field(default=None, repr=False)
 
     def suits(self, value: str) -> bool:
-        """Return whether ``value`` has the variable's type."""
-        if self.data_type == "boolean":
-            return value.lower() in ("true", "false")
-        return value.isascii() and value.isdigit() if self.data_type == "integer" else True
+        """Return whether ``value`` has the variable's type, and is within its limits (2/201 B05.FR.07-08)."""
+        return ValueType(self.data_type, self.minimum, self.maximum, self.choices).suits(value)
+
+    @property
+    def actual(self) -> str:
+        """The value of Actual now."""
+        return self.value if self.live is None else self.live()
 
     @property
     def wire_names(self) -> dict[str, Any]:
@@ -50,11 +64,20 @@ class Variable:
     @property
     def report(self) -> dict[str, Any]:
         """The entry of a NotifyReport."""
-        mutability = "ReadWrite" if self.writable else "ReadOnly"
+        characteristics = {
+            "unit": self.unit,
+            "dataType": self.data_type,
+            "minLimit": self.minimum,
+            "maxLimit": self.maximum,
+            "valuesList": ",".join(self.choices) or None,
+            "supportsMonitoring": False,
+        }
+        attribute = {"type": "Actual", "value": self.actual, "mutability": "ReadWrite" if self.writable else "ReadOnly"}
         return {
             **self.wire_names,
-            "variableAttribute": [{"value": self.value, "mutability": mutability}],
-            "variableCharacteristics": {"dataType": self.data_type, "supportsMonitoring": False},
+            # What can be written survives a reboot (2/201, referenced components and variables).
+            "variableAttribute": [{**attribute, "persistent": True} if self.writable else attribute],
+            "variableCharacteristics": {name: value for name, value in characteristics.items() if value is not None},
         }
 
 
@@ -75,10 +98,11 @@ class DeviceModel:
     def __iter__(self) -> Iterator[Variable]:
         return iter(self._variables.values())
 
-    def __getitem__(self, names: tuple[str, str]) -> Variable:
-        """Return a variable of the charging station itself, by the names of its component and variable."""
-        component, variable = names
-        return self._variables[_key({"name": component}, {"name": variable})]
+    def __getitem__(self, names: tuple[str, ...]) -> Variable:
+        """Return a variable of the charging station itself, by its component, its name and, if any, its instance."""
+        component, variable, *instance = names
+        instances = {"instance": instance[0]} if instance else {}
+        return self._variables[_key({"name": component}, {"name": variable, **instances})]
 
     def find(self, component: Mapping[str, Any], variable: Mapping[str, Any]) -> Variable | str:
         """Return the variable named by a message, or ``"UnknownVariable"`` or ``"UnknownComponent"``."""
@@ -93,7 +117,7 @@ class DeviceModel:
         found = self._look_up(requested)
         if isinstance(found, str):
             return {"attributeStatus": found, **_echo(requested)}
-        return {"attributeStatus": "Accepted", **_echo(requested), "attributeValue": found.value}
+        return {"attributeStatus": "Accepted", **_echo(requested), "attributeValue": found.actual}
 
     def set(self, requested: Mapping[str, Any]) -> dict[str, Any]:
         """Set a variable, and return the entry of the SetVariables response (2/201 B05)."""
@@ -107,6 +131,10 @@ class DeviceModel:
         """Return the entries of a report on the variables for which ``included`` returns True."""
         return [variable.report for variable in self if included(variable)]
 
+    def sibling(self, variable: Variable, name: str) -> Variable | None:
+        """Return the variable of another name in the same component, or None."""
+        return self._variables.get(_key(variable.wire_names["component"], {"name": name}))
+
     def _look_up(self, requested: Mapping[str, Any]) -> Variable | str:
         found = self.find(requested["component"], requested["variable"])
         unsupported = isinstance(found, Variable) and requested.get("attributeType", "Actual") != "Actual"
@@ -114,15 +142,47 @@ class DeviceModel:
 
 
 def matches(requested: Mapping[str, Any], variable: Variable) -> bool:
-    """Return whether an entry of GetReport includes a variable; without a variable it includes the whole component."""
+    """Return whether an entry of GetReport includes a variable (2/201 B08.FR.20-25).
+
+    What the entry leaves out stands for all: every variable of the component, every instance of the variable, every
+    EVSE and connector.
+    """
     names = variable.wire_names
-    if _component_key(requested["component"]) != _component_key(names["component"]):
-        return False
-    return "variable" not in requested or _key(**names) == _key(requested["component"], requested["variable"])
+    return _covers(requested["component"], names["component"]) and _covers(
+        requested.get("variable", {}), names["variable"]
+    )
+
+
+def has_criterion(model: DeviceModel, variable: Variable, criterion: str) -> bool:
+    """Return whether a componentCriterion includes a variable's component (2/201 B08.FR.07-10).
+
+    The component has the variable of that name, and it is true. Without it, the component is active, available and
+    enabled, and has no problem.
+    """
+    found = model.sibling(variable, criterion)
+    return criterion != "Problem" if found is None else found.actual.lower() == "true"
+
+
+def _covers(requested: Mapping[str, Any], names: Mapping[str, Any]) -> bool:
+    """Return whether each name or id in a part of a request is that of the variable."""
+    for field_name, value in requested.items():
+        if field_name == "customData":
+            continue
+        known = names.get(field_name, {} if isinstance(value, Mapping) else "")
+        same = _covers(value, known) if isinstance(value, Mapping) else str(value).casefold() == str(known).casefold()
+        # An empty instance counts as none.
+        if not same and value != "":
+            return False
+    return True
 
 
 def _echo(requested: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: requested[name] for name in ("component", "variable", "attributeType") if name in requested}
+    # 2/201 B05.FR.12, B06.FR.11: the attribute is Actual where none is named.
+    return {
+        "component": requested["component"],
+        "variable": requested["variable"],
+        "attributeType": requested.get("attributeType", "Actual"),
+    }
 
 
 _Key = tuple[str, ...]

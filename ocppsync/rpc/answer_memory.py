@@ -29,8 +29,11 @@ _AS_IT_CAME = frames.FrameRules(numeric_ids=True)
 
 # Charge points queue these while they are offline, and repeat them over the next connection (C16 §3.7). Every other
 # CALL over another connection is new, even with a known id: ids are unique within one connection only (J16 §4.1.4),
-# charge points restart their counters, and a stored answer to a Heartbeat would set a clock wrong.
+# charge points restart their counters.
 _KEPT_ACROSS_CONNECTIONS = frozenset({"StartTransaction", "StopTransaction", "MeterValues", "TransactionEvent"})
+# The answers to these hold the current time (2/201 G02.FR.03, B01.FR.06; C16 §4.2, §4.6), and a charge point sets its
+# clock by it: a stored answer would set it wrong. Their handlers run again; both are sent often, so that is harmless.
+_TELLING_THE_TIME = frozenset({"Heartbeat", "BootNotification"})
 
 
 class CallKind(Enum):
@@ -38,7 +41,7 @@ class CallKind(Enum):
 
     NEW = auto()
     REPEATED = auto()
-    """It was answered; send the same answer again."""
+    """It was answered; send the same answer again. Never a CALL that asks for the time."""
     IN_PROGRESS = auto()
     """It is being handled; there is one answer for both."""
     CONFLICT = auto()
@@ -130,7 +133,7 @@ class AnswerMemory:
         if entry.reply_to is not self._newest:
             entry.reply_to = reply_to
         if entry.answer is not None:
-            return CallKind.REPEATED
+            return CallKind.NEW if call.action in _TELLING_THE_TIME else CallKind.REPEATED
         entry.asked_at = self._clock()
         return CallKind.IN_PROGRESS
 

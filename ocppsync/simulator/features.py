@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ..answers.charge_point_16 import ChargePointAnswers, Setting
+from ..answers.charge_point_16 import ChargePointAnswers
 from ..answers.charging_station_2x import ChargingStationAnswers
 from ..answers.device_model import DeviceModel, Variable
+from ..answers.settings_16 import Setting
 from ..answers.table import Answer
 from .charging_profiles import MAX_INSTALLED, MAX_PERIODS, MAX_STACK_LEVEL
 from .driver import Effects
@@ -33,7 +34,6 @@ class Features:
     """
 
     def __init__(self, link: Link, answers: ChargePointAnswers | ChargingStationAnswers) -> None:
-        self._answers = answers
         self.smart_charging = (SmartCharging16 if link.is_16 else SmartCharging2x)(answers, link.log, link.signal)
         self.firmware = FirmwareUpdates(link)
         self.uploads = Uploads(link)
@@ -41,14 +41,12 @@ class Features:
         if isinstance(answers, ChargePointAnswers):
             configuration = _configure_16(answers)
             zero = configuration["reserveconnectorzerosupported"]
-            self.reservations = Reservations16(link, self.in_service, lambda: _is_true(zero.value))
+            self.reservations = Reservations16(link, lambda: _is_true(zero.value))
             remote_start = "RemoteStartTransaction"
         else:
             model = _configure_2x(answers)
             some, enabled = model["ReservationCtrlr", "NonEvseSpecific"], model["ReservationCtrlr", "Enabled"]
-            self.reservations = Reservations2x(
-                link, self.in_service, lambda: _is_true(some.value), lambda: _is_true(enabled.value)
-            )
+            self.reservations = Reservations2x(link, lambda: _is_true(some.value), lambda: _is_true(enabled.value))
             remote_start = "RequestStartTransaction"
         self.effects: Effects = {
             **self.smart_charging.effects(link.send),
@@ -61,10 +59,6 @@ class Features:
         answers.check_first(remote_start, self.smart_charging.refusal_of_remote_start)
         answers.check_first(remote_start, self.reservations.refusal)
         answers.check_first(remote_start, self.firmware.refusal)
-
-    def in_service(self) -> bool:
-        """Return whether the connector is in service, and no firmware is being installed."""
-        return self._answers.operative and not self.firmware.installing
 
     def status_notification(self, action: str) -> Answer:
         """Return the payload of a status notification of a firmware update or an upload, for TriggerMessage."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..answers.table import Answer, Table, status
 from ..clock import milliseconds, now_ms
+from ..errors import OCPPError
 from . import signatures
 from .driver import Effects
 from .jobs import Job
@@ -69,15 +70,10 @@ def version_in(firmware: Download) -> str | None:
 
 
 class FirmwareUpdates:
-    """Downloads and installs firmware on a thread of its own, one update at a time.
-
-    Attributes:
-        installing: whether the connector is out of service for an installation.
-    """
+    """Downloads and installs firmware on a thread of its own, one update at a time."""
 
     def __init__(self, link: Link) -> None:
         self._link = link
-        self.installing = False
         # Guards the fields below.
         self._lock = threading.Lock()
         self._job: Job | None = None
@@ -118,7 +114,7 @@ class FirmwareUpdates:
 
     def refusal(self, payload: Any) -> Answer | None:
         """Return the answer to a remote start during an installation; None if there is none."""
-        return status("Rejected") if self.installing else None
+        return status("Rejected") if self._link.state.installing else None
 
     def stop(self) -> None:
         """Cancel the update, and wait a moment for its thread to end."""
@@ -205,7 +201,7 @@ class FirmwareUpdates:
         """Wait for the time of the installation and the end of the transaction; return whether it may begin."""
         if update.install_at is not None and not self._wait_for(job, update.install_at, update, "InstallScheduled"):
             return False
-        self.installing = True  # L01.FR.07: no session begins any more
+        self._link.state.installing = True  # L01.FR.07: no session begins any more
         self._link.signal()
         if self._link.is_busy():
             self._report(update, "InstallScheduled")  # L01.FR.34
@@ -228,8 +224,12 @@ class FirmwareUpdates:
             return
         self._report(update, "InstallRebooting")
         self._link.state.registered = False
-        self.installing = False  # it boots as usual
-        self._link.restart(version)
+        self._link.state.installing = False  # it boots as usual
+        try:
+            self._link.restart(version)
+        except (OCPPError, RuntimeError) as error:
+            # The program may boot the charge point again.
+            self._link.log.log(_logger, "restart", "cannot boot with the new firmware: %s", type(error).__name__)
         if self._link.wait_until(job, lambda: self._link.state.registered):
             self._report(update, "Installed")
             if update.is_secure:
@@ -255,7 +255,7 @@ class FirmwareUpdates:
     def _release(self) -> None:
         """Put the connector back into service."""
         with self._lock:
-            self.installing = self._committed = False
+            self._link.state.installing = self._committed = False
         self._link.signal()
         self._link.settle()
 

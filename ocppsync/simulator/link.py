@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from ..answers.table import StationState
+from ..answers.station_state import StationState
 from ..clock import utc_now
 from ..errors import OCPPError
 from ..throttled_log import ThrottledLog
@@ -28,9 +28,6 @@ class Link:
     is_16: bool
     pace: float
     state: StationState
-    log: ThrottledLog
-    """The log of what the central system causes."""
-    messages: MessageLog
     send: Callable[[Any, Any], Any]
     """Sends a request and returns the answer."""
     signal: Callable[[], object]
@@ -46,6 +43,13 @@ class Link:
     is_stopping: Callable[[], bool]
     """Whether the charge point was stopped."""
     ssl_context: ssl.SSLContext | None = None
+    messages: MessageLog = field(default_factory=MessageLog)
+    log: ThrottledLog = field(init=False)
+    """The log of what the central system causes."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "log", ThrottledLog(self.charge_point_id))
+        self.messages.add_security_event("StartupOfTheDevice")
 
     def notify(self, action: str, payload: Any) -> None:
         """Send a message that nothing else depends on; if that fails, only log it."""

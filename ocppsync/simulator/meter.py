@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 from typing import Literal
 
@@ -49,15 +50,17 @@ class Meter:
         highest = rounded_down(limit * min(1.0, LINE_VOLTAGE / self._voltage))
         self._current = min(round(MAX_CURRENT * share, 1), highest)
 
-    def readings(self) -> list[tuple[Measurand, float, Unit]]:
-        """Return the current readings, the register first."""
-        return [
+    def readings(self, measurands: Sequence[str]) -> list[tuple[Measurand, float, Unit]]:
+        """Return the current readings of some measurands, in their order."""
+        every: list[tuple[Measurand, float, Unit]] = [
             ("Energy.Active.Import.Register", self.register, "Wh"),
             ("Power.Active.Import", int(self._current * self._voltage), "W"),
             ("Current.Import", self._current, "A"),
             ("Voltage", self._voltage, "V"),
             ("SoC", round(100 * self._charge / _BATTERY_WH), "Percent"),
         ]
+        by_name: dict[str, tuple[Measurand, float, Unit]] = {reading[0]: reading for reading in every}
+        return [by_name[measurand] for measurand in measurands if measurand in by_name]
 
 
 def power_curve(samples: int, random: Random) -> list[float]:

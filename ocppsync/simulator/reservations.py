@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..answers.table import Answer, Table, status
@@ -48,6 +48,10 @@ class Admission:
     authorized: bool = False
     """Whether the driver was authorized to find out the group."""
 
+    def admitted(self, driver: EVDriver) -> EVDriver:
+        """Return the driver with the id of the reservation."""
+        return driver if self.reservation is None else replace(driver, reservation_id=self.reservation.id)
+
 
 class Reservations:
     """The reservation of the one connector; its two subclasses answer the requests. Thread-safe.
@@ -56,9 +60,8 @@ class Reservations:
     service.
     """
 
-    def __init__(self, link: Link, in_service: Callable[[], bool]) -> None:
+    def __init__(self, link: Link) -> None:
         self._link = link
-        self._in_service = in_service
         self._lock = threading.Lock()  # guards both
         self._reservation: Reservation | None = None
         self._expiry: Job | None = None
@@ -131,7 +134,7 @@ class Reservations:
     def end_if_out_of_service(self) -> None:
         """End the reservation if the connector is out of service (C16 §5.13; 2/201 H01.FR.17)."""
         reservation = self.current
-        if reservation is not None and not self._in_service() and self._remove(reservation.id) is not None:
+        if reservation is not None and not self._link.state.operative and self._remove(reservation.id) is not None:
             self._tell(reservation, "Removed")
 
     def stop(self) -> None:
@@ -147,7 +150,7 @@ class Reservations:
         reservation = self._read(payload)
         if reservation is None or reservation.expires_at <= now_ms():
             return "Rejected"
-        if not self._in_service():
+        if not self._link.state.operative:
             return "Unavailable"
         with self._lock:
             other = self._reservation
@@ -170,14 +173,14 @@ class Reservations:
 
     def _forget(self) -> None:
         assert self._lock.locked()
-        self._reservation = None
+        self._reservation, self._link.state.reserved = None, False
         if self._expiry is not None:
             self._expiry.cancel()
             self._expiry = None
 
     def _keep(self, reservation: Reservation) -> None:
         assert self._lock.locked()
-        self._reservation = reservation
+        self._reservation, self._link.state.reserved = reservation, True
         self._expiry = Job(self._link.thread_name("reservation"), lambda job: self._expire(job, reservation))
         self._expiry.start()
 
@@ -188,7 +191,7 @@ class Reservations:
         with self._lock:
             if self._reservation is not reservation:  # it has ended meanwhile
                 return
-            self._reservation = self._expiry = None
+            self._reservation, self._expiry, self._link.state.reserved = None, None, False
         self._link.signal()
         self._tell(reservation, "Expired")
         self._link.settle()
@@ -210,12 +213,11 @@ class Reservations16(Reservations):
 
     Args:
         link: the connection to the charge point.
-        in_service: whether the connector is in service.
         allows_any: whether ReserveConnectorZeroSupported is true.
     """
 
-    def __init__(self, link: Link, in_service: Callable[[], bool], allows_any: Callable[[], bool]) -> None:
-        super().__init__(link, in_service)
+    def __init__(self, link: Link, allows_any: Callable[[], bool]) -> None:
+        super().__init__(link)
         self._allows_any = allows_any
 
     def _read(self, payload: Mapping[str, Any]) -> Reservation | None:
@@ -239,19 +241,12 @@ class Reservations2x(Reservations):
 
     Args:
         link: the connection to the charge point.
-        in_service: whether the connector is in service.
         allows_any: whether ReservationCtrlr.NonEvseSpecific is true.
         enabled: whether ReservationCtrlr.Enabled is true.
     """
 
-    def __init__(
-        self,
-        link: Link,
-        in_service: Callable[[], bool],
-        allows_any: Callable[[], bool],
-        enabled: Callable[[], bool],
-    ) -> None:
-        super().__init__(link, in_service)
+    def __init__(self, link: Link, allows_any: Callable[[], bool], enabled: Callable[[], bool]) -> None:
+        super().__init__(link)
         self._allows_any = allows_any
         self._enabled = enabled
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
-from ..answers.table import Answer, StationState, Table, status
+from ..answers.station_state import StationState
+from ..answers.table import Answer, Table, status
 from ..clock import as_text, now_ms
 from ..errors import CallError
 from ..throttled_log import ThrottledLog
@@ -34,9 +35,6 @@ class SmartCharging:
         state: the state of the charge point.
         log: the log of what the central system causes.
         on_change: called when the limit may have changed.
-
-    Attributes:
-        revision: a number that grows with each change of the profiles.
     """
 
     is_16: bool
@@ -47,7 +45,7 @@ class SmartCharging:
         self._on_change = on_change
         self._profiles = Profiles(self._changed, is_16=self.is_16)
         self._transaction_start: int | None = None
-        self.revision = 0
+        self._revision = 0  # grows with each change of the profiles
         # Notified when a transaction has got its id; guards _starting.
         self._started = threading.Condition()
         self._starting = False
@@ -64,12 +62,17 @@ class SmartCharging:
         layers, now = self._layers(), now_ms()
         return limit_at(layers, now, "A"), (next_change(layers, now) - now) / 1000
 
+    def watch(self) -> Callable[[], bool]:
+        """Return a function that says whether the profiles have changed since now."""
+        before = self._revision
+        return lambda: self._revision != before
+
     def _layers(self) -> list[Layer]:
         start = now_ms() // 1000 * 1000 if self._transaction_start is None else self._transaction_start
         return [profile.layer(start) for profile in self._profiles.installed]
 
     def _changed(self) -> None:
-        self.revision += 1
+        self._revision += 1
         self._on_change()
 
     # The transaction.

@@ -26,6 +26,7 @@ DIRECT = {
     "security.profiles.SecurityProfiles._raise": "three times for each charge point that proved itself",
     "security.profiles._apply_outcome": "once for each password that the application sent",
     "server.listener.Listener._run": "counts by itself: the system fails, and has no peer yet",
+    "simulator.delivery.Delivery.post": "waits between its attempts",
     "simulator.charge_point.SimulatedChargePoint._run": "waits between its attempts",
     "threads.pool.log_failure": "callbacks of our own requests, and faults of the library",
     "threads.stuck_handlers.StuckHandlerDetector._check": "asks the throttle first, since the line must stay whole",

@@ -24,7 +24,7 @@ KNOWN = {
     "ocppsync.rpc.frame_codec._Rules.longest_description",  # a number
     "ocppsync.rpc.engine.Settle.answer",  # a frame, which hides its own
     "ocppsync.server.admission.UpgradeDecision.key",  # the Sec-WebSocket-Key
-    "ocppsync.answers.charge_point_16.Setting.key",  # a name
+    "ocppsync.answers.settings_16.Setting.key",  # a name
     "ocppsync.testing.script.ReceivedCall.payload",  # a test is to show what came
     "ocppsync.testing.script.Expectation.payload",
 }

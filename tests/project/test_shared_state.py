@@ -36,8 +36,9 @@ CONSTANT = frozenset(
         "auto",  # a member of an enumeration
         "field",  # of a dataclass: each of its objects gets its own
         "Route",  # nothing changes it once it is made
-        "frames.FrameRules",  # frozen, as are the next two
+        "frames.FrameRules",  # frozen, as are the next three
         "FrameRules",
+        "ValueType",
         "Lenient",
         "json.JSONDecoder",  # have settings and nothing else
         "json.JSONEncoder",

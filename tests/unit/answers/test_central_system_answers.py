@@ -155,6 +155,17 @@ def test_the_configuration_is_returned_whole_or_by_key(answers: ChargePointAnswe
         ("LocalPreAuthorize", "TRUE", "Accepted"),
         ("LocalPreAuthorize", "1", "Rejected"),
         ("ConnectorPhaseRotation", "1.RTS", "Accepted"),
+        ("ConnectorPhaseRotation", "2.RTS", "Rejected"),
+        ("HeartbeatInterval", "2147483648", "Rejected"),
+        ("MeterValueSampleInterval", "0", "Accepted"),
+        ("MeterValueSampleInterval", "-1", "Rejected"),
+        ("MeterValuesSampledData", "Voltage, SoC", "Accepted"),
+        ("MeterValuesSampledData", "", "Accepted"),
+        ("MeterValuesSampledData", "Voltage,Frequency", "Rejected"),
+        ("MeterValuesAlignedData", "Nonsense", "Rejected"),
+        ("StopTxnAlignedData", "Nonsense", "Rejected"),
+        ("StopTxnSampledData", "Voltage.L1-N", "Rejected"),
+        ("StopTransactionOnInvalidId", "false", "Accepted"),
         ("NumberOfConnectors", "2", "Rejected"),
         ("Nonsense", "1", "NotSupported"),
     ],
@@ -180,7 +191,8 @@ def test_a_setting_accepts_values_of_its_type(answers: ChargePointAnswers, key: 
 def test_a_remote_start_requires_a_free_connector(
     answers: ChargePointAnswers, state: dict[str, Any], payload: Any, status: str
 ) -> None:
-    vars(answers).update(state)
+    for name, value in state.items():
+        setattr(answers, name, value)
     assert ask(answers, "RemoteStartTransaction", payload) == {"status": status}
 
 
@@ -199,24 +211,71 @@ def test_a_reset_requires_an_attended_charge_point(answers: ChargePointAnswers) 
 
 def test_a_change_of_availability_waits_for_the_transaction(answers: ChargePointAnswers) -> None:
     down, up = {"connectorId": 0, "type": "Inoperative"}, {"connectorId": 1, "type": "Operative"}
-    assert ask(answers, "ChangeAvailability", down) == {"status": "Accepted"}
-    answers.transaction_id = 7
+    assert answers.begin_transaction()
     assert ask(answers, "ChangeAvailability", down) == {"status": "Scheduled"}
-    assert ask(answers, "ChangeAvailability", up) == {"status": "Accepted"}
+    assert ask(answers, "ChangeAvailability", up) == {"status": "Accepted"}, "it is so already"
     assert ask(answers, "ChangeAvailability", {**up, "connectorId": 2}) == {"status": "Rejected"}
+    assert answers.operative
+    answers.end_transaction()
+    assert not answers.operative
+    assert not answers.begin_transaction()
+    assert ask(answers, "ChangeAvailability", down) == {"status": "Accepted"}
+    assert ask(answers, "ChangeAvailability", up) == {"status": "Rejected"}, "the charge point is out of service"
+    assert ask(answers, "ChangeAvailability", {**up, "connectorId": 0}) == {"status": "Accepted"}
+    assert answers.operative
 
 
-def test_the_version_of_the_local_list_is_stored(answers: ChargePointAnswers) -> None:
-    def send(version: int, kind: str) -> Any:
-        return ask(answers, "SendLocalList", {"listVersion": version, "updateType": kind})["status"]
+def test_a_scheduled_change_can_be_taken_back(answers: ChargePointAnswers) -> None:
+    assert answers.begin_transaction()
+    for kind, status in (("Inoperative", "Scheduled"), ("Operative", "Accepted")):
+        assert ask(answers, "ChangeAvailability", {"connectorId": 1, "type": kind}) == {"status": status}
+    answers.end_transaction()
+    assert answers.operative
 
-    assert ask(answers, "GetLocalListVersion", {}) == {"listVersion": 0}
-    assert send(5, "Full") == "Accepted"
-    assert send(5, "Differential") == "VersionMismatch"
-    assert ask(answers, "GetLocalListVersion", {}) == {"listVersion": 5}
-    assert send(6, "Differential") == "Accepted"
-    assert send(2, "Full") == "Accepted"
-    assert ask(answers, "GetLocalListVersion", {}) == {"listVersion": 2}
+
+def test_connector_0_stands_for_all_connectors(answers: ChargePointAnswers) -> None:
+    for connector_id, kind, operative in (
+        (1, "Inoperative", False),
+        (0, "Operative", True),
+        (0, "Inoperative", False),
+        (0, "Operative", True),
+    ):
+        request = {"connectorId": connector_id, "type": kind}
+        assert ask(answers, "ChangeAvailability", request) == {"status": "Accepted"}
+        assert answers.operative is operative
+
+
+def test_the_local_list_is_stored_with_its_version(answers: ChargePointAnswers) -> None:
+    def send(version: int, kind: str, *tags: str) -> Any:
+        entries = [{"idTag": tag, "idTagInfo": {"status": "Accepted"}} for tag in tags]
+        request = {"listVersion": version, "updateType": kind, "localAuthorizationList": entries}
+        return ask(answers, "SendLocalList", request)["status"]
+
+    def version() -> Any:
+        return ask(answers, "GetLocalListVersion", {})["listVersion"]
+
+    assert version() == 0
+    assert (send(0, "Full", "A"), send(-1, "Full", "A"), version()) == ("Failed", "Failed", 0)
+    assert (send(5, "Full", "A"), version()) == ("Accepted", 5)
+    assert (send(5, "Differential", "B"), version()) == ("VersionMismatch", 5)
+    assert (send(6, "Differential", "B"), version(), len(answers.local_list)) == ("Accepted", 6, 2)
+    assert (send(2, "Full", "C"), version(), len(answers.local_list)) == ("Accepted", 2, 1)
+    answers.configuration["localauthlistenabled"].value = "false"
+    assert (send(7, "Full", "D"), version(), len(answers.local_list)) == ("NotSupported", 0, 1)
+    answers.configuration["localauthlistenabled"].value = "true"
+    assert (version(), send(3, "Full"), version()) == (2, "Accepted", 0), "an empty list has the version 0"
+    answers.configuration["supportedfeatureprofiles"].value = "Core,RemoteTrigger"
+    assert (send(7, "Full", "D"), version()) == ("NotSupported", -1)
+
+
+def test_the_cache_is_cleared_if_there_is_one(answers: ChargePointAnswers) -> None:
+    answers.learn(("x",), {"status": "Accepted"})
+    assert len(answers.cache) == 1
+    answers.configuration["authorizationcacheenabled"].value = "false"
+    assert ask(answers, "ClearCache", {}) == {"status": "Rejected"}
+    answers.configuration["authorizationcacheenabled"].value = "true"
+    assert ask(answers, "ClearCache", {}) == {"status": "Accepted"}
+    assert len(answers.cache) == 0
 
 
 @pytest.mark.parametrize(
@@ -224,7 +283,12 @@ def test_the_version_of_the_local_list_is_stored(answers: ChargePointAnswers) ->
     [
         ("TriggerMessage", {"requestedMessage": "MeterValues", "connectorId": 1}, "Accepted"),
         ("TriggerMessage", {"requestedMessage": "MeterValues", "connectorId": 9}, "Rejected"),
+        ("TriggerMessage", {"requestedMessage": "MeterValues", "connectorId": 0}, "Accepted"),
+        ("TriggerMessage", {"requestedMessage": "StatusNotification", "connectorId": 2}, "Rejected"),
         ("TriggerMessage", {"requestedMessage": "BootNotification"}, "Accepted"),
+        ("TriggerMessage", {"requestedMessage": "BootNotification", "connectorId": 9}, "Accepted"),
+        ("TriggerMessage", {"requestedMessage": "Heartbeat", "connectorId": 9}, "Accepted"),
+        ("ExtendedTriggerMessage", {"requestedMessage": "LogStatusNotification", "connectorId": 9}, "Accepted"),
         ("ExtendedTriggerMessage", {"requestedMessage": "SignChargePointCertificate"}, "NotImplemented"),
         ("UnlockConnector", {"connectorId": 1}, "Unlocked"),
         ("UnlockConnector", {"connectorId": 2}, "NotSupported"),

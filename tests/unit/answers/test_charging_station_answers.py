@@ -8,6 +8,7 @@ import pytest
 
 from ocppsync import Headers, HttpRequest, Request, RequestMetadata
 from ocppsync.answers import ChargingStationAnswers
+from ocppsync.answers.availability import CONNECTOR, EVSE
 from ocppsync.validation.validators import validator
 
 METADATA = RequestMetadata("CP1", "2.0.1", HttpRequest("GET", "/CP1", "", Headers(), ("127.0.0.1", 1)), "1")
@@ -19,6 +20,11 @@ def ask(answers: ChargingStationAnswers, action: str, payload: Any, version: str
     answer = answers(Request(action, payload, version), METADATA)
     assert validator(version).check(action, "response", answer) is None
     return answer
+
+
+def put(answers: ChargingStationAnswers, state: dict[str, Any]) -> None:
+    for name, value in state.items():
+        setattr(answers, name, value)
 
 
 @pytest.fixture
@@ -64,7 +70,7 @@ def named(component: str, variable: str, **more: Any) -> dict[str, Any]:
 def test_a_variable_is_read(answers: ChargingStationAnswers, requested: Any, status: str, value: str | None) -> None:
     (result,) = ask(answers, "GetVariables", {"getVariableData": [requested]})["getVariableResult"]
     assert (result["attributeStatus"], result.get("attributeValue")) == (status, value)
-    assert requested.items() <= result.items()
+    assert {"attributeType": "Actual", **requested}.items() <= result.items(), "B06.FR.11"
 
 
 @pytest.mark.parametrize(
@@ -72,6 +78,17 @@ def test_a_variable_is_read(answers: ChargingStationAnswers, requested: Any, sta
     [
         ("OCPPCommCtrlr", "HeartbeatInterval", "60", "Accepted"),
         ("OCPPCommCtrlr", "HeartbeatInterval", "-60", "Rejected"),
+        ("OCPPCommCtrlr", "HeartbeatInterval", "0", "Rejected"),
+        ("OCPPCommCtrlr", "OfflineThreshold", "0", "Accepted"),
+        ("OCPPCommCtrlr", "OfflineThreshold", "2147483648", "Rejected"),
+        ("OCPPCommCtrlr", "NetworkConfigurationPriority", "1,2", "Rejected"),
+        ("OCPPCommCtrlr", "NetworkConfigurationPriority", "", "Rejected"),
+        ("ClockCtrlr", "TimeSource", "NTP", "Rejected"),
+        ("ClockCtrlr", "DateTime", "2026-01-01T00:00:00Z", "Rejected"),
+        ("SecurityCtrlr", "OrganizationName", "x" * 65, "Rejected"),
+        ("SampledDataCtrlr", "TxUpdatedMeasurands", "Voltage,SoC", "Accepted"),
+        ("SampledDataCtrlr", "TxUpdatedMeasurands", "", "Accepted"),
+        ("SampledDataCtrlr", "TxUpdatedMeasurands", "Voltage,Frequency", "Rejected"),
         ("AuthCtrlr", "AuthorizeRemoteStart", "TRUE", "Accepted"),
         ("AuthCtrlr", "AuthorizeRemoteStart", "1", "Rejected"),
         ("TxCtrlr", "TxStartPoint", "EVConnected", "Rejected"),
@@ -84,7 +101,7 @@ def test_a_variable_accepts_values_of_its_type(
     before = {id(one): one.value for one in answers.device_model}
     setting = named(component, variable, attributeValue=value)
     (result,) = ask(answers, "SetVariables", {"setVariableData": [setting]})["setVariableResult"]
-    assert result == {"attributeStatus": status, **named(component, variable)}
+    assert result == {"attributeStatus": status, **named(component, variable), "attributeType": "Actual"}, "B05.FR.12"
     changed = [one.value for one in answers.device_model if one.value != before[id(one)]]
     assert changed == ([value] if status == "Accepted" else [])
 
@@ -114,14 +131,39 @@ def test_a_base_report_has_the_variables_of_its_base(answers: ChargingStationAns
     ("requested", "found"),
     [
         ({"componentVariable": [{"component": {"name": "txctrlr"}, "variable": {"name": "TxStopPoint"}}]}, 1),
-        ({"componentVariable": [{"component": {"name": "TxCtrlr"}}]}, 4),
+        ({"componentVariable": [{"component": {"name": "TxCtrlr"}}]}, 5),
         ({"componentVariable": [{"component": {"name": "Nonsense"}}]}, 0),
-        ({"componentVariable": [{"component": {"name": "TxCtrlr"}}], "componentCriteria": ["Enabled"]}, 4),
+        ({"componentVariable": [{"component": {"name": "TxCtrlr"}}], "componentCriteria": ["Enabled"]}, 5),
         ({"componentCriteria": ["Problem"]}, 0),
+        # B08.FR.21: every instance.
+        ({"componentVariable": [named("DeviceDataCtrlr", "ItemsPerMessage")]}, 3),
+        (
+            {
+                "componentVariable": [
+                    {**named("DeviceDataCtrlr", ""), "variable": {"name": "ItemsPerMessage", "instance": "GetReport"}}
+                ]
+            },
+            1,
+        ),
+        # B08.FR.22: every connector of the EVSE, and B08.FR.23: every EVSE.
+        ({"componentVariable": [{"component": {"name": "Connector", "evse": {"id": 1}}}]}, 4),
+        ({"componentVariable": [{"component": {"name": "Connector"}}]}, 4),
+        ({"componentVariable": [named("EVSE", "AvailabilityState")]}, 1),
+        ({"componentVariable": [{"component": {"name": "EVSE", "evse": {"id": 2}}}]}, 0),
+        ({"componentVariable": [{"component": {"name": "EVSE", "evse": {"id": 1, "connectorId": 1}}}]}, 0),
     ],
 )
 def test_a_report_has_the_requested_variables(answers: ChargingStationAnswers, requested: Any, found: int) -> None:
     assert len(report(answers, "GetReport", requested)) == found
+
+
+def test_a_report_leaves_out_disabled_components(answers: ChargingStationAnswers) -> None:
+    request = {"componentVariable": [{"component": {"name": "AuthCacheCtrlr"}}], "componentCriteria": ["Enabled"]}
+    assert report(answers, "GetReport", request) == ["Available", "Enabled"]
+    answers.device_model["AuthCacheCtrlr", "Enabled"].value = "False"
+    assert report(answers, "GetReport", request) == []
+    request["componentCriteria"] = ["Enabled", "Active"]
+    assert report(answers, "GetReport", request) == ["Available", "Enabled"], "one of the criteria is enough"
 
 
 def test_the_device_model_shows_the_state_of_the_connector(answers: ChargingStationAnswers) -> None:
@@ -130,8 +172,18 @@ def test_the_device_model_shows_the_state_of_the_connector(answers: ChargingStat
 
     answers.show("Occupied")
     assert states() == ["Available", "Occupied", "Occupied"]  # the station, its connector, its EVSE
+    answers.availability.change([CONNECTOR], operative=False, in_use=False)
+    answers.show("Unavailable")
+    assert states() == ["Available", "Unavailable", "Available"]
+    answers.availability.change([EVSE], operative=False, in_use=False)
+    answers.show("Unavailable")
+    assert states() == ["Available", "Unavailable", "Unavailable"]
+    answers.operative = False
     answers.show("Unavailable")
     assert states() == ["Unavailable"] * 3
+    answers.operative = True
+    answers.show("Available")
+    assert states() == ["Available"] * 3
 
 
 def test_variables_are_not_monitored(answers: ChargingStationAnswers) -> None:
@@ -161,7 +213,7 @@ def test_variables_are_not_monitored(answers: ChargingStationAnswers) -> None:
 def test_a_remote_start_requires_a_free_evse(
     answers: ChargingStationAnswers, state: dict[str, Any], payload: Any, status: str
 ) -> None:
-    vars(answers).update(state)
+    put(answers, state)
     request = {"idToken": TOKEN, "remoteStartId": 1, **payload}
     assert ask(answers, "RequestStartTransaction", request) == {"status": status}
 
@@ -196,17 +248,36 @@ def test_the_status_of_a_transaction_is_returned_by_its_id(answers: ChargingStat
 def test_only_the_whole_station_is_reset(
     answers: ChargingStationAnswers, state: dict[str, Any], payload: Any, status: str
 ) -> None:
-    vars(answers).update(state)
+    put(answers, state)
     assert ask(answers, "Reset", payload, "2.1") == {"status": status}
 
 
 def test_a_change_of_availability_waits_for_the_transaction(answers: ChargingStationAnswers) -> None:
     down, up = {"operationalStatus": "Inoperative"}, {"operationalStatus": "Operative"}
-    assert ask(answers, "ChangeAvailability", down) == {"status": "Accepted"}
-    answers.transaction_id = "T"
+    connector = {"evse": {"id": 1, "connectorId": 1}}
+    assert answers.begin_transaction()
     assert ask(answers, "ChangeAvailability", down) == {"status": "Scheduled"}
-    assert ask(answers, "ChangeAvailability", {**up, "evse": {"id": 1, "connectorId": 1}}) == {"status": "Accepted"}
+    assert ask(answers, "ChangeAvailability", {**up, **connector}) == {"status": "Accepted"}, "it is so already"
     assert ask(answers, "ChangeAvailability", {**up, "evse": {"id": 2}}) == {"status": "Rejected"}
+    assert answers.operative
+    answers.end_transaction()
+    assert not answers.operative
+    assert not answers.begin_transaction()
+
+
+def test_parts_return_to_the_state_that_they_had(answers: ChargingStationAnswers) -> None:
+    def change(status: str, **evse: int) -> bool:
+        where = {"evse": evse} if evse else {}
+        assert ask(answers, "ChangeAvailability", {"operationalStatus": status, **where}) == {"status": "Accepted"}
+        return answers.operative
+
+    assert not change("Inoperative", id=1, connectorId=1)
+    assert not change("Inoperative")
+    assert not change("Operative"), "G04.FR.08: the connector is still out of service"
+    assert change("Operative", id=1, connectorId=1)
+    assert not change("Inoperative", id=1)
+    assert not change("Operative", id=1, connectorId=1), "G03.FR.06: the EVSE is out of service"
+    assert change("Operative", id=1)
 
 
 def test_a_connector_in_use_stays_locked(answers: ChargingStationAnswers) -> None:
@@ -221,21 +292,44 @@ def test_a_connector_in_use_stays_locked(answers: ChargingStationAnswers) -> Non
 # Other messages.
 
 
-def test_the_version_of_the_local_list_is_stored(answers: ChargingStationAnswers) -> None:
-    def send(version: int, kind: str) -> Any:
-        return ask(answers, "SendLocalList", {"versionNumber": version, "updateType": kind})["status"]
+def test_the_local_list_is_stored_with_its_version(answers: ChargingStationAnswers) -> None:
+    def send(version: int, kind: str, **more: Any) -> Any:
+        return ask(answers, "SendLocalList", {"versionNumber": version, "updateType": kind, **more})["status"]
 
-    assert (send(5, "Full"), send(5, "Differential"), send(6, "Differential")) == (
-        *("Accepted", "VersionMismatch", "Accepted"),
-    )
-    assert ask(answers, "GetLocalListVersion", {}) == {"versionNumber": 6}
+    def version() -> Any:
+        return ask(answers, "GetLocalListVersion", {})["versionNumber"]
+
+    entry = {"idToken": TOKEN, "idTokenInfo": {"status": "Accepted"}}
+    assert (send(0, "Full"), send(-1, "Full"), version()) == ("Failed", "Failed", 0)
+    assert (send(5, "Full", localAuthorizationList=[entry]), version()) == ("Accepted", 5)
+    assert answers.device_model["LocalAuthListCtrlr", "Entries"].actual == "1"
+    assert (send(5, "Differential"), send(6, "Differential"), version()) == ("VersionMismatch", "Accepted", 6)
+    assert (send(7, "Full"), version(), len(answers.local_list)) == ("Accepted", 7, 0), "D01.FR.04"
+    answers.device_model["LocalAuthListCtrlr", "Enabled"].value = "false"
+    assert (send(8, "Full"), version()) == ("Failed", 0)
+
+
+def test_the_cache_is_cleared_if_there_is_one(answers: ChargingStationAnswers) -> None:
+    answers.learn(("x", "central"), {"status": "Accepted"})
+    assert len(answers.cache) == 1
+    answers.device_model["AuthCacheCtrlr", "Enabled"].value = "false"
+    assert ask(answers, "ClearCache", {}) == {"status": "Rejected"}
+    answers.device_model["AuthCacheCtrlr", "Enabled"].value = "true"
+    assert ask(answers, "ClearCache", {}) == {"status": "Accepted"}
+    assert len(answers.cache) == 0
 
 
 @pytest.mark.parametrize(
     ("state", "payload", "status"),
     [
         ({}, {"requestedMessage": "MeterValues", "evse": {"id": 1}}, "Accepted"),
+        ({}, {"requestedMessage": "MeterValues", "evse": {"id": 0}}, "Accepted"),
         ({}, {"requestedMessage": "MeterValues", "evse": {"id": 2}}, "Rejected"),
+        ({}, {"requestedMessage": "MeterValues", "evse": {"id": 1, "connectorId": 2}}, "Accepted"),
+        ({}, {"requestedMessage": "StatusNotification", "evse": {"id": 1, "connectorId": 2}}, "Rejected"),
+        ({}, {"requestedMessage": "Heartbeat", "evse": {"id": 2}}, "Accepted"),
+        ({}, {"requestedMessage": "BootNotification", "evse": {"id": 2, "connectorId": 9}}, "Accepted"),
+        ({"transaction_id": "T"}, {"requestedMessage": "TransactionEvent", "evse": {"id": 2}}, "Rejected"),
         ({}, {"requestedMessage": "BootNotification"}, "Accepted"),
         ({"registered": True}, {"requestedMessage": "BootNotification"}, "Rejected"),
         ({}, {"requestedMessage": "TransactionEvent"}, "Rejected"),
@@ -246,7 +340,7 @@ def test_the_version_of_the_local_list_is_stored(answers: ChargingStationAnswers
 def test_a_message_that_it_never_sends_cannot_be_triggered(
     answers: ChargingStationAnswers, state: dict[str, Any], payload: Any, status: str
 ) -> None:
-    vars(answers).update(state)
+    put(answers, state)
     assert ask(answers, "TriggerMessage", payload) == {"status": status}
 
 

@@ -99,7 +99,7 @@ def test_simulated_charge_points_take_the_versions_in_turn() -> None:
             program.wait_for(line + r"→ Authorize +idToken=ISO14443:[0-9A-F]{14}$")
             program.wait_for(line + r"→ TransactionEvent +eventType=Started \d+ Wh idToken=ISO14443:[0-9A-F]{14} ")
             program.wait_for(line + r"→ TransactionEvent +eventType=Updated \d+ Wh, \d+ W, .* transactionId=\w{8}…")
-            program.wait_for(line + r"→ TransactionEvent +eventType=Ended \d+ Wh stoppedReason=Local ")
+            program.wait_for(line + r"→ TransactionEvent +eventType=Ended \d+ Wh \| \d+ Wh stoppedReason=Local ")
             program.wait_for(line + r"←   TransactionEvent +idTokenInfo\.status=Accepted$")
         program.wait_for(r"SIM-1  → StopTransaction")
         status, errors = program.end(signal.SIGINT)

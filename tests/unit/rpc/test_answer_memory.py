@@ -14,7 +14,7 @@ from ocppsync.rpc.answer_memory import KEPT_ANSWERS, KEPT_SECONDS, AnswerMemory,
 
 ANSWER = '[3,"1",{"transactionId":5}]'
 START = '[2,"1","StartTransaction",{"connectorId":1,"idTag":"A"}]'
-HEARTBEAT = '[2,"1","Heartbeat",{}]'
+AUTHORIZE = '[2,"1","Authorize",{}]'
 LARGE = '[2,"1","StartTransaction",{"data":"%s"}]' % ("x" * 5000)
 
 
@@ -47,7 +47,7 @@ def remember(
     return entry
 
 
-@pytest.mark.parametrize("text", [START, HEARTBEAT, LARGE])
+@pytest.mark.parametrize("text", [START, AUTHORIZE, LARGE])
 def test_a_call_is_new_then_swallowed_then_replayed(text: str) -> None:
     memory = AnswerMemory()
     what, entry = admit(memory, text)
@@ -66,6 +66,21 @@ def test_a_call_that_was_answered_with_an_error_is_handled_anew() -> None:
     assert kind_of(memory, START) is CallKind.NEW
 
 
+@pytest.mark.parametrize("action", ["Heartbeat", "BootNotification"])
+def test_a_call_that_asks_for_the_time_is_answered_anew(action: str) -> None:
+    memory = AnswerMemory()
+    text = f'[2,"1","{action}",{{}}]'
+    entry = admit(memory, text)[1]
+    assert admit(memory, text) == (CallKind.IN_PROGRESS, entry), "there is one answer while it is being handled"
+    memory.finish(entry, ANSWER)
+    for _ in range(2):
+        what, again = admit(memory, text)
+        assert (what, again.answer) == (CallKind.NEW, None)
+        memory.finish(again, ANSWER)
+        assert memory.answered("1") == action
+    assert kind_of(memory, text.replace("{}", '{"a":1}')) is CallKind.CONFLICT
+
+
 @pytest.mark.parametrize(
     ("first", "second", "same"),
     [
@@ -73,7 +88,7 @@ def test_a_call_that_was_answered_with_an_error_is_handled_anew() -> None:
         (START, '[2, "1", "StartTransaction",\n{"connectorId": 1, "idTag": "A"}]', True),
         (START, '[2,"1","StartTransaction",{"idTag":"A","connectorId":1}]', True),
         (START, r'[2,"1","StartTransaction",{"connectorId":1,"idTag":"\u0041"}]', True),
-        ('[2,"1","Heartbeat",null]', HEARTBEAT, True),
+        ('[2,"1","Authorize",null]', AUTHORIZE, True),
         (LARGE, LARGE, True),
         (START, '[2,"1","StartTransaction",{"connectorId":2,"idTag":"A"}]', False),
         (START, '[2,"1","StartTransaction",{"connectorId":1}]', False),
@@ -123,7 +138,7 @@ def test_anything_else_is_new_over_another_connection(action: str, answered: boo
     assert kind_of(memory, text, "new") is CallKind.NEW
 
 
-@pytest.mark.parametrize("other", [HEARTBEAT, START.replace('"A"', '"B"')])
+@pytest.mark.parametrize("other", [AUTHORIZE, START.replace('"A"', '"B"')])
 def test_another_connection_may_use_an_id_again(other: str) -> None:
     memory = AnswerMemory()
     remember(memory, START, "old")
@@ -149,17 +164,17 @@ def test_the_answer_stays_with_the_newest_connection() -> None:
 
 def test_the_answer_to_an_id_that_was_taken_over_goes_to_its_own_connection() -> None:
     memory = AnswerMemory()
-    old = admit(memory, HEARTBEAT, "old")[1]
-    new = admit(memory, HEARTBEAT, "new")[1]
+    old = admit(memory, AUTHORIZE, "old")[1]
+    new = admit(memory, AUTHORIZE, "new")[1]
     assert memory.finish(old, None) == "old"
-    assert kind_of(memory, HEARTBEAT, "new") is CallKind.IN_PROGRESS, "the newer one is still being handled"
+    assert kind_of(memory, AUTHORIZE, "new") is CallKind.IN_PROGRESS, "the newer one is still being handled"
     assert memory.finish(new, ANSWER) == "new"
 
 
 def test_links_are_told_apart_by_identity() -> None:
     memory = AnswerMemory()
-    remember(memory, HEARTBEAT, [1])
-    assert kind_of(memory, HEARTBEAT, [1]) is CallKind.NEW
+    remember(memory, AUTHORIZE, [1])
+    assert kind_of(memory, AUTHORIZE, [1]) is CallKind.NEW
 
 
 # For how long.
@@ -184,7 +199,7 @@ def test_a_call_that_is_being_handled_does_not_age() -> None:
 
 
 def numbered(number: int) -> str:
-    return f'[2,"{number}","Heartbeat",{{}}]'
+    return f'[2,"{number}","Authorize",{{}}]'
 
 
 def test_only_the_last_few_are_kept() -> None:
@@ -222,10 +237,10 @@ def test_a_call_that_is_being_handled_is_not_forgotten_for_later_ones() -> None:
 @pytest.mark.parametrize("answer", [ANSWER, None])
 def test_a_call_whose_id_was_taken_over_can_still_be_answered(answer: Any) -> None:
     memory = AnswerMemory()
-    first = admit(memory, HEARTBEAT, "old")[1]
-    assert kind_of(memory, HEARTBEAT, "new") is CallKind.NEW
+    first = admit(memory, AUTHORIZE, "old")[1]
+    assert kind_of(memory, AUTHORIZE, "new") is CallKind.NEW
     assert memory.finish(first, answer) == "old"
-    assert kind_of(memory, HEARTBEAT, "new") is CallKind.IN_PROGRESS
+    assert kind_of(memory, AUTHORIZE, "new") is CallKind.IN_PROGRESS
 
 
 # How many bytes it takes.
@@ -336,7 +351,7 @@ def test_an_error_is_no_answer_that_could_be_refused() -> None:
 def test_a_number_and_its_text_are_two_ids() -> None:
     memory = AnswerMemory()
     rules = frames.FrameRules(numeric_ids=True)
-    for text in ('[2,1,"Heartbeat",{}]', '[2,"1","Heartbeat",{}]'):
+    for text in ('[2,1,"Authorize",{}]', '[2,"1","Authorize",{}]'):
         call = frames.parse(text, rules)
         assert isinstance(call, frames.CallFrame)
         what, entry = memory.remember(call, text, "reply_to")
@@ -344,7 +359,7 @@ def test_a_number_and_its_text_are_two_ids() -> None:
         memory.finish(entry, ANSWER)
         # The same, with a blank in it.
         assert memory.remember(call, text.replace(",", ", "), "reply_to")[0] is CallKind.REPEATED
-    assert memory.answered(1) == memory.answered("1") == "Heartbeat"
+    assert memory.answered(1) == memory.answered("1") == "Authorize"
 
 
 # Two connections of one station at once.
@@ -387,14 +402,14 @@ class _Interrupted(dict[frames.MessageId, IncomingCall]):
 
 def test_an_error_forgets_no_call_that_takes_its_id_over_at_that_moment() -> None:
     memory = AnswerMemory()
-    _, entry = admit(memory, HEARTBEAT, "earlier")
-    intruder = Intruder(lambda: kind_of(memory, HEARTBEAT, "later"))
+    _, entry = admit(memory, AUTHORIZE, "earlier")
+    intruder = Intruder(lambda: kind_of(memory, AUTHORIZE, "later"))
     entries = _Interrupted(memory._open)
     entries.come = intruder.come
     memory._lock, memory._open = intruder.lock, entries
     assert memory.finish(entry, None) == "earlier"
     assert intruder.result() is CallKind.NEW
-    assert kind_of(memory, HEARTBEAT, "later") is CallKind.IN_PROGRESS, "it is being handled"
+    assert kind_of(memory, AUTHORIZE, "later") is CallKind.IN_PROGRESS, "it is being handled"
 
 
 class _Read(IncomingCall):
@@ -417,7 +432,7 @@ class _Read(IncomingCall):
 
 def test_a_call_is_claimed_by_one_of_two_threads_that_come_at_once() -> None:
     memory = AnswerMemory()
-    entry = _Read("1", "Heartbeat", "", "reply_to", 0.0)
+    entry = _Read("1", "Authorize", "", "reply_to", 0.0)
     intruder = Intruder(lambda: memory.claim(entry))
     memory._lock = intruder.lock
     entry.come = intruder.come

@@ -235,9 +235,9 @@ def test_long_fractions_are_tolerated_in_2_x() -> None:
 def test_numeric_ids_are_tolerated_and_echoed() -> None:
     ids = Recorder()
     with met(lenient=Lenient(numeric_ids=True)) as (cs, peer):
-        cs.on("Heartbeat")(lambda payload, metadata: ids(metadata.message_id) or HEARTBEAT)
+        cs.on("DataTransfer")(lambda payload, metadata: ids(metadata.message_id) or {"status": "Accepted"})
         for _ in range(2):
-            assert peer.ask([2, 7, "Heartbeat", {}]) == [3, 7, HEARTBEAT]
+            assert peer.ask([2, 7, "DataTransfer", {"vendorId": "A"}]) == [3, 7, {"status": "Accepted"}]
         assert peer.ask([2, 8, "Reset", {}])[:3] == [4, 8, "NotSupported"]
     assert ids.items == ["7"], "a repeat is answered from memory"
 

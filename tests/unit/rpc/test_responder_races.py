@@ -128,12 +128,12 @@ def test_a_deadline_that_passes_just_before_the_handler_answers_sends_nothing_mo
         expire(incoming)
 
     deadlines._expire = expire_late
-    line.come("1")
+    line.come("1", "StartTransaction", START)
     station.clock.advance(60)
-    assert line.answers() == [[3, "1", HEARTBEAT]]
+    assert line.answers() == [[3, "1", STARTED]]
     assert not [event for event in told if isinstance(event, HandlerFailed)]
-    line.come("1")
-    assert line.answers() == [[3, "1", HEARTBEAT]], "the answer that was given is the one that is kept"
+    line.come("1", "StartTransaction", START)
+    assert line.answers() == [[3, "1", STARTED]], "the answer that was given is the one that is kept"
 
 
 # What waits is counted.

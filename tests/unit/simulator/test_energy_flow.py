@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from random import Random
 
 import pytest
@@ -61,101 +60,106 @@ def test_never_more_flows_than_the_limit_lets(
 
 
 class Limits:
-    """Limits that change after so many waits."""
+    """A limit in A that the test sets, and the seconds until it changes."""
 
-    def __init__(self, *limits: float) -> None:
-        self.left = list(limits)
-        self.revision = 0
+    def __init__(self, limit: float = 32.0, seconds: float = math.inf) -> None:
+        self.limit = limit
+        self.seconds = seconds
 
     def in_force(self) -> tuple[float, float]:
-        return self.left[0], math.inf
-
-    def step(self) -> None:
-        if len(self.left) > 1:
-            self.left.pop(0)
-            self.revision += 1
+        return self.limit, self.seconds
 
 
 class Reports:
+    """What was reported, with the current that the meter shows just then."""
+
     def __init__(self, meter: Meter) -> None:
-        self.meter = meter
+        self._meter = meter
         self.items: list[object] = []
 
     def resume(self) -> None:
         self.items.append("resume")
 
     def suspend(self) -> None:
-        self.items.append("suspend")
+        self.items.append(("suspend", current(self._meter)))
 
     def change_rate(self, before: float, now: float) -> None:
-        self.items.append((before, now, dict(self.readings())["Current.Import"]))
-
-    def report_meter(self) -> None:
-        self.items.append(self.meter.register - self.start)
-
-    def readings(self) -> list[tuple[str, float]]:
-        return [(name, value) for name, value, _ in self.meter.readings()]
-
-    start = 0
+        self.items.append((before, now, current(self._meter)))
 
 
-def deliver(
-    limits: Limits, curve: list[float], wait: Callable[[float, Callable[[], bool]], bool]
-) -> tuple[list[object], Meter]:
+def current(meter: Meter) -> float:
+    ((_, value, _),) = meter.readings(["Current.Import"])
+    return value
+
+
+@pytest.fixture
+def meter() -> Meter:
     meter = Meter(Random(1))
     meter.plug_in()
-    reports = Reports(meter)
-    reports.start = meter.register
-    EnergyFlow(Demand(1000, curve), meter, limits, reports, sample=1.0, wait=wait).run()
-    return reports.items, meter
+    return meter
 
 
-def test_a_sample_follows_the_change_of_the_limit() -> None:
-    limits = Limits(32, 0, 16)
-
-    def wait(seconds: float, changed: Callable[[], bool]) -> bool:
-        limits.step()  # at once: no time has passed under the old limit
-        return False
-
-    items, meter = deliver(limits, [1.0], wait)
-    assert items == ["resume", "suspend", "resume", 500, 1000]
-    assert {name: value for name, value, _ in meter.readings()}["Current.Import"] <= 16
-
-
-def test_a_lower_limit_is_reported_with_the_lower_current() -> None:
-    limits = Limits(32, 8)
-
-    def wait(seconds: float, changed: Callable[[], bool]) -> bool:
-        limits.step()
-        return False
-
-    items, _ = deliver(limits, [0.5, 0.5], wait)
-    assert items[0] == "resume"
-    before, now, current = items[1]  # type: ignore[misc]
-    assert (before, now) == (16, 8)
-    assert current <= 8
-    assert items[2:] == [250, 500, 750, 1000]
+def test_energy_flows_by_the_curve(meter: Meter) -> None:
+    start = meter.register
+    flow = EnergyFlow(Demand(100, [0.5, 1.0, 0.5]), meter, Limits(), Reports(meter), 2.0)
+    assert flow.follow() == math.inf
+    seen = []
+    for _ in range(6):
+        flow.advance(1.0)
+        seen.append((meter.register - start, round(current(meter)), round(flow.seconds_left)))
+    assert seen == [(12, 16, 5), (25, 16, 4), (50, 32, 3), (75, 32, 2), (88, 16, 1), (100, 16, 0)]
+    assert flow.elapsed == 6
 
 
-def test_an_announced_change_divides_the_sample() -> None:
-    class Announced(Limits):
-        def in_force(self) -> tuple[float, float]:
-            return self.left[0], 0.25 if len(self.left) > 1 else math.inf
-
-    limits = Announced(32, 16)
-    waits = []
-
-    def wait(seconds: float, changed: Callable[[], bool]) -> bool:
-        waits.append(seconds)
-        assert not changed()
-        limits.left = limits.left[-1:]
-        return False
-
-    items, _ = deliver(limits, [1.0], wait)
-    assert waits == [0.25, 0.75, 1.0]
-    assert items[2:] == [625, 1000]
+def test_a_limit_holds_the_meter_and_takes_longer(meter: Meter) -> None:
+    start, demand = meter.register, Demand(1000, [1.0])
+    flow = EnergyFlow(demand, meter, Limits(8), Reports(meter), 2.0)
+    flow.follow()
+    assert flow.seconds_left == 8
+    flow.advance(2.0)
+    assert meter.register - start == 250
+    assert 0 < current(meter) <= 8
+    flow.advance(6.0)
+    assert (meter.register - start, demand.satisfied) == (1000, True)
 
 
-def test_it_ends_when_the_session_is_to_end() -> None:
-    items, _ = deliver(Limits(0), [1.0], lambda seconds, changed: True)
-    assert items == ["suspend"]
+def test_changes_of_the_limit_are_reported_with_the_new_current(meter: Meter) -> None:
+    limits, reports = Limits(32, 0.5), Reports(meter)
+    flow = EnergyFlow(Demand(1000, [0.5, 0.5]), meter, limits, reports, 2.0)
+    assert flow.follow() == 0.5
+    flow.advance(1.0)
+    for limit in (32, 20, 8, 0, 0, 4):
+        limits.limit = limit
+        flow.follow()
+    kinds = [item if isinstance(item, str) else item[:-1] for item in reports.items]  # type: ignore[index]
+    assert kinds == ["resume", (16, 16), (16, 8), ("suspend",), "resume"]
+    assert [item[-1] for item in reports.items[2:4]] <= [8.0, 0.0]  # type: ignore[index]
+    assert flow.seconds_left == pytest.approx(4 * 4 - 4)
+
+
+def test_nothing_flows_at_a_limit_of_0(meter: Meter) -> None:
+    start = meter.register
+    flow = EnergyFlow(Demand(1000, [1.0]), meter, Limits(0), Reports(meter), 2.0)
+    flow.follow()
+    flow.advance(1000.0)
+    assert (meter.register, current(meter), flow.seconds_left) == (start, 0, math.inf)
+
+
+def test_a_change_is_never_waited_for_without_end(meter: Meter) -> None:
+    flow = EnergyFlow(Demand(1000, [1.0]), meter, Limits(32, -1.0), Reports(meter), 2.0)
+    assert flow.follow() > 0
+
+
+@pytest.mark.parametrize("limit", [0, 32])
+def test_without_energy_only_time_passes(meter: Meter, limit: float) -> None:
+    limits, reports, start = Limits(limit), Reports(meter), meter.register
+    demand = Demand(0, [0.5, 1.0])
+    flow = EnergyFlow(demand, meter, limits, reports, 2.0)
+    flow.follow()
+    flow.advance(3.0)
+    assert (meter.register, current(meter), flow.seconds_left) == (start, 0, 1)
+    limits.limit = 16
+    flow.follow()
+    flow.advance(1.0)
+    assert demand.satisfied
+    assert reports.items == [("suspend", 0.0)]

@@ -9,8 +9,6 @@ import pytest
 from ocppsync.answers import ChargePointAnswers, ChargingStationAnswers
 from ocppsync.simulator.features import Features
 from ocppsync.simulator.link import Link
-from ocppsync.simulator.message_log import MessageLog
-from ocppsync.throttled_log import ThrottledLog
 
 
 def features(answers: Any) -> Features:
@@ -19,8 +17,6 @@ def features(answers: Any) -> Features:
         is_16=isinstance(answers, ChargePointAnswers),
         pace=1.0,
         state=answers,
-        log=ThrottledLog("SIM-1"),
-        messages=MessageLog(),
         send=lambda action, payload: None,
         signal=lambda: None,
         wait_until=lambda job, predicate: True,

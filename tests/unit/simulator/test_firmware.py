@@ -229,7 +229,7 @@ def test_no_session_begins_while_it_waits_for_the_installation(
         charging.start()
         wait_until(lambda: station.answers.transaction_id is not None)
         csms.update(server.url("/fw"))
-        wait_until(lambda: not station._features.in_service())
+        wait_until(lambda: not station.answers.operative)
         assert start_remotely(csms) == "Rejected"
         charging.join(DEADLINE)
         assert station.charge(samples=1) is None

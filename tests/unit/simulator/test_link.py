@@ -7,12 +7,10 @@ from typing import Any
 
 import pytest
 
-from ocppsync.answers import StationState
+from ocppsync.answers import ChargePointAnswers
 from ocppsync.rpc.requester import not_connected
 from ocppsync.simulator.jobs import Job
 from ocppsync.simulator.link import Link
-from ocppsync.simulator.message_log import MessageLog
-from ocppsync.throttled_log import ThrottledLog
 
 
 def link(send: Callable[[Any, Any], Any], *, stopping: bool = False) -> Link:
@@ -20,9 +18,7 @@ def link(send: Callable[[Any, Any], Any], *, stopping: bool = False) -> Link:
         charge_point_id="SIM-1",
         is_16=True,
         pace=1000.0,
-        state=StationState(),
-        log=ThrottledLog("SIM-1"),
-        messages=MessageLog(),
+        state=ChargePointAnswers(),
         send=send,
         signal=lambda: None,
         wait_until=lambda job, predicate: True,

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from simulated import PACE, RecordingCentralSystem, recording_central_system, refuse, simulated
-from support import DEADLINE, Recorder, connected, serving
+from support import DEADLINE, Recorder, connected, serving, wait_until
 
-from ocppsync import CallError, CallErrorReceived, CentralSystem, HandshakeError, NotConnectedError
+from ocppsync import CallError, CallErrorReceived, CentralSystem, HandshakeError, NotConnectedError, OCPPRequestError
 from ocppsync.answers import CentralSystemAnswers
 from ocppsync.simulator import Session, SimulatedChargePoint
 
@@ -146,23 +146,34 @@ def test_failures_are_raised_to_the_caller(central_system: RecordingCentralSyste
         with pytest.raises(NotConnectedError):
             station.charge()
         station.boot()
-        central_system.answers["MeterValues"] = refuse("InternalError")
+        central_system.answers["StartTransaction"] = refuse("InternalError")
         with pytest.raises(CallErrorReceived):
-            station.charge(samples=3)
+            station.charge()
+        assert station.answers.operative
+        assert not station.answers.in_use
+        del central_system.answers["StartTransaction"]
+        assert station.charge(samples=1) is not None
+    assert "StopTransaction" in central_system.actions()
+
+
+def test_the_next_boot_stops_an_interrupted_transaction(central_system: RecordingCentralSystem) -> None:
+    def meter_values(payload: Any) -> Any:
+        del central_system.answers["MeterValues"]
+        central_system.cs.close_connection("SIM-1")
+        return {}
+
+    central_system.answers["MeterValues"] = meter_values
+    with simulated(central_system) as station:
         station.boot()
+        with pytest.raises(OCPPRequestError):
+            station.charge(samples=3)
+        assert station.answers.in_use
+        wait_until(lambda: not station._charge_point.connected)
+        station.boot()
+        assert not station.answers.in_use
     stop = central_system.payloads("StopTransaction")[0]
     assert stop["reason"] == "Other"
     assert stop["meterStop"] == registers(central_system.payloads("MeterValues"))[0]
-
-
-def test_a_stop_that_was_refused_is_not_repeated(central_system: RecordingCentralSystem) -> None:
-    central_system.answers["StopTransaction"] = refuse("InternalError")
-    with simulated(central_system) as station:
-        station.boot()
-        with pytest.raises(CallErrorReceived):
-            station.charge(samples=1)
-        station.boot()
-    assert central_system.actions().count("StopTransaction") == 1
 
 
 def test_without_the_scenario_a_reset_is_rejected(central_system: RecordingCentralSystem) -> None:

@@ -11,10 +11,10 @@ from random import Random
 from typing import Any
 
 import pytest
-from simulated import RecordingCentralSystem, recording_central_system, refuse, simulated
-from support import connected
+from simulated import RecordingCentralSystem, recording_central_system, simulated
+from support import connected, wait_until
 
-from ocppsync import CallErrorReceived
+from ocppsync import OCPPRequestError
 from ocppsync.answers import ChargingStationAnswers
 from ocppsync.simulator import Session, SimulatedChargePoint
 
@@ -41,7 +41,7 @@ def events(central_system: RecordingCentralSystem) -> list[tuple[str, str]]:
 
 
 def registers(payloads: list[Any]) -> list[int]:
-    return [payload["meterValue"][0]["sampledValue"][0]["value"] for payload in payloads if "meterValue" in payload]
+    return [payload["meterValue"][-1]["sampledValue"][0]["value"] for payload in payloads if "meterValue" in payload]
 
 
 # Step by step.
@@ -147,21 +147,23 @@ def test_the_same_seed_gives_the_same_charge_point(central_system: RecordingCent
 
 def test_the_next_boot_ends_an_interrupted_transaction(central_system: RecordingCentralSystem, version: Any) -> None:
     def answer(payload: Any) -> Any:
-        return refuse("InternalError")(payload) if payload["triggerReason"] == "MeterValuePeriodic" else {}
+        if payload["triggerReason"] == "MeterValuePeriodic":
+            central_system.cs.close_connection("SIM-1")
+        return {}
 
     central_system.answers["TransactionEvent"] = answer
     with simulated(central_system, version=version) as station:
         station.boot()
-        with pytest.raises(CallErrorReceived):
+        with pytest.raises(OCPPRequestError):
             station.charge(samples=3)
+        wait_until(lambda: not station._charge_point.connected)
         station.boot()
     ended = central_system.payloads("TransactionEvent")[-1]
     assert (ended["eventType"], ended["triggerReason"], ended["seqNo"]) == ("Ended", "AbnormalCondition", 3)
     assert ended["transactionInfo"]["stoppedReason"] == "Other"
-    assert (
-        registers(central_system.payloads("TransactionEvent"))[-2:]
-        == [ended["meterValue"][0]["sampledValue"][0]["value"]] * 2
-    )
+    begin, end = ended["meterValue"]
+    assert begin["sampledValue"][0]["context"] == "Transaction.Begin"
+    assert registers(central_system.payloads("TransactionEvent"))[-2:] == [end["sampledValue"][0]["value"]] * 2
 
 
 def test_without_the_scenario_a_reset_is_rejected(central_system: RecordingCentralSystem, version: Any) -> None:

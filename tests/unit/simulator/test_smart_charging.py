@@ -14,7 +14,7 @@ from simulated import RecordingCentralSystem, recording_central_system, simulate
 from support import DEADLINE, wait_until
 
 from ocppsync import CallErrorReceived, OCPPError
-from ocppsync.answers.table import StationState
+from ocppsync.answers import ChargePointAnswers
 from ocppsync.clock import as_text, milliseconds, now_ms
 from ocppsync.simulator import SimulatedChargePoint
 from ocppsync.simulator.smart_charging import SmartCharging16
@@ -385,7 +385,7 @@ def test_a_profile_may_follow_the_start_at_once(
 
 
 def test_a_request_waits_until_the_transaction_has_its_id() -> None:
-    state = StationState()
+    state = ChargePointAnswers()
     charging = SmartCharging16(state, ThrottledLog("SIM-1"), lambda: None)
     csms = CSMS(cast("Any", None), "1.6")
     request = {"connectorId": 1, "csChargingProfiles": csms.profile(1, purpose="TxProfile", transactionId=5)}

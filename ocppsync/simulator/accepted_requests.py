@@ -1,37 +1,40 @@
-"""Carries out what a simulated charge point has accepted, after its answer was sent."""
+"""Answers the requests of the central system, and carries out those that were accepted."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
-from ..answers import Answer, ChargePointAnswers, ChargingStationAnswers
+from ..answers.table import Answer
 from ..charge_point import ChargePoint
 from ..request import Request, RequestMetadata
 from .driver import Effects
 
-__all__ = ["Execution"]
+__all__ = ["AcceptedRequests"]
 
 # InvalidCertificate is carried out with a security event.
 _ACCEPTING_STATUSES = frozenset({"Accepted", "AcceptedCanceled", "InvalidCertificate", "Scheduled", "Unlocked"})
 
+Handler = Callable[[Request[str, Any], RequestMetadata], "Answer | None"]
 
-class Execution:
-    """The handler of a charge point; what it accepts is carried out on the handler pool, once the answer is sent.
+
+class AcceptedRequests:
+    """A handler for `ChargePoint`, and what follows its answers. Thread-safe.
 
     Args:
-        answers: makes the answers.
-        effects: the functions that carry out accepted requests.
+        answers: answers each request.
+        effects: what to do when a request was accepted, by action.
     """
 
-    def __init__(self, answers: ChargePointAnswers | ChargingStationAnswers, effects: Effects) -> None:
+    def __init__(self, answers: Handler, effects: Effects) -> None:
         self._answers = answers
         self._effects = effects
         self._lock = threading.Lock()  # guards _accepted
-        self._accepted: set[str] = set()  # the message ids of accepted requests
+        self._accepted: set[str] = set()  # message ids
 
     def __call__(self, request: Request[str, Any], metadata: RequestMetadata) -> Answer | None:
-        """Return the answer; None for an action that the version does not have."""
+        """Return the answer, and remember whether it accepts."""
         answer = self._answers(request, metadata)
         accepted = answer is not None and answer.get("status", "Accepted") in _ACCEPTING_STATUSES
         if accepted and request.action in self._effects:
@@ -39,13 +42,13 @@ class Execution:
                 self._accepted.add(metadata.message_id)
         return answer
 
-    def watch(self, charge_point: ChargePoint) -> None:
-        """Carry out the requests to a charge point."""
+    def carry_out_for(self, charge_point: ChargePoint) -> None:
+        """Carry out accepted requests once their answers are sent."""
         for action in self._effects:
             self._watch(charge_point, action)
 
     def forget(self) -> None:
-        """Forget what was accepted over an earlier connection and never answered."""
+        """Forget the requests of the last connection."""
         with self._lock:
             self._accepted.clear()
 
