@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import threading
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -49,7 +48,9 @@ class Entry:
 
 
 class LocalList:
-    """The local authorization list; only SendLocalList changes it (C16 §3.5.2; 2/201 D01.FR.09). Thread-safe.
+    """The local authorization list; only SendLocalList changes it (C16 §3.5.2; 2/201 D01.FR.09).
+
+    One thread may change it while others read it.
 
     Args:
         max_entries: the largest number of tokens in the list, and in one SendLocalList.
@@ -60,8 +61,7 @@ class LocalList:
         self.max_entries = max_entries
         self._empty_has_version = empty_has_version
         self._version = 0
-        self._entries: dict[Token, Entry] = {}
-        self._lock = threading.Lock()  # guards the entries and the version
+        self._entries: Mapping[Token, Entry] = {}  # replaced as a whole
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -73,8 +73,7 @@ class LocalList:
 
     def get(self, key: Token) -> Entry | None:
         """Return the entry of a token."""
-        with self._lock:
-            return self._entries.get(key)
+        return self._entries.get(key)
 
     def take(self, version: int, update: str, changes: Sequence[tuple[Token, Mapping[str, Any] | None]]) -> str:
         """Carry out a SendLocalList, and return its status: Accepted, Failed or VersionMismatch.
@@ -89,25 +88,24 @@ class LocalList:
         repeated = len({key for key, _ in changes}) < len(changes)  # no token twice: 2/201 D01.FR.06
         if version <= 0 or repeated or len(changes) > self.max_entries:
             return "Failed"
-        with self._lock:
-            if update == "Full":
-                # idTagInfo is required then (C16 §7.1; 2/201 AuthorizationData).
-                if any(info is None for _, info in changes):
-                    return "Failed"
-                entries: dict[Token, Entry] = {}
-            elif version <= self._version:
-                return "VersionMismatch"
-            else:
-                entries = dict(self._entries)
-            for key, info in changes:
-                if info is None:
-                    entries.pop(key, None)
-                else:
-                    entries[key] = Entry.of(info)
-            if len(entries) > self.max_entries:
+        if update == "Full":
+            # idTagInfo is required then (C16 §7.1; 2/201 AuthorizationData).
+            if any(info is None for _, info in changes):
                 return "Failed"
-            self._entries, self._version = entries, version if entries or self._empty_has_version else 0
-            return "Accepted"
+            entries: dict[Token, Entry] = {}
+        elif version <= self._version:
+            return "VersionMismatch"
+        else:
+            entries = dict(self._entries)
+        for key, info in changes:
+            if info is None:
+                entries.pop(key, None)
+            else:
+                entries[key] = Entry.of(info)
+        if len(entries) > self.max_entries:
+            return "Failed"
+        self._entries, self._version = entries, version if entries or self._empty_has_version else 0
+        return "Accepted"
 
 
 class AuthorizationCache:
@@ -119,16 +117,15 @@ class AuthorizationCache:
 
     def __init__(self, max_entries: int = _MAX_ENTRIES) -> None:
         self._max_entries = max_entries
-        self._entries: OrderedDict[Token, Entry] = OrderedDict()
-        self._lock = threading.Lock()  # guards the entries
+        self._entries: dict[Token, Entry] = {}  # the oldest first
+        self._lock = threading.Lock()  # guards changes of the entries
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def get(self, key: Token) -> Entry | None:
         """Return the entry of a token."""
-        with self._lock:
-            return self._entries.get(key)
+        return self._entries.get(key)
 
     def store(self, key: Token, info: Mapping[str, Any]) -> None:
         """Store an idTagInfo or an idTokenInfo from an answer."""

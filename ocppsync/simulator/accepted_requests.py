@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -30,16 +29,14 @@ class AcceptedRequests:
     def __init__(self, answers: Handler, effects: Effects) -> None:
         self._answers = answers
         self._effects = effects
-        self._lock = threading.Lock()  # guards _accepted
-        self._accepted: set[str] = set()  # message ids
+        self._accepted: set[str] = set()  # message ids; each change is one operation, so it needs no lock
 
     def __call__(self, request: Request[str, Any], metadata: RequestMetadata) -> Answer | None:
         """Return the answer, and remember whether it accepts."""
         answer = self._answers(request, metadata)
         accepted = answer is not None and answer.get("status", "Accepted") in _ACCEPTING_STATUSES
         if accepted and request.action in self._effects:
-            with self._lock:
-                self._accepted.add(metadata.message_id)
+            self._accepted.add(metadata.message_id)
         return answer
 
     def carry_out_for(self, charge_point: ChargePoint) -> None:
@@ -49,14 +46,12 @@ class AcceptedRequests:
 
     def forget(self) -> None:
         """Forget the requests of the last connection."""
-        with self._lock:
-            self._accepted.clear()
+        self._accepted.clear()
 
     def _watch(self, charge_point: ChargePoint, action: Any) -> None:
         @charge_point.after(action)
         def carry_out(payload: Any, metadata: RequestMetadata) -> None:
-            with self._lock:
-                accepted = metadata.message_id in self._accepted
-                self._accepted.discard(metadata.message_id)
+            accepted = metadata.message_id in self._accepted
+            self._accepted.discard(metadata.message_id)
             if accepted:
                 self._effects[action](payload)

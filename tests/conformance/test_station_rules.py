@@ -241,6 +241,25 @@ def an_unknown_connector_is_refused(version: str) -> None:
         assert here.charge() is not None
 
 
+@rule(ALL, "CE16 3.87", "F05.FR.03")
+def the_charge_point_itself_has_no_lock_and_no_session(version: str) -> None:
+    with bench(version, boot=False) as here:
+        here.start()
+        for connector_id in (0, 2):
+            if here.is_16:
+                assert here.status("UnlockConnector", {"connectorId": connector_id}) == "NotSupported"
+                start: Any = {"idTag": "T", "connectorId": connector_id}
+                assert here.status("RemoteStartTransaction", start) == "Rejected"
+            else:
+                where = {"evseId": connector_id, "connectorId": 1}
+                assert here.status("UnlockConnector", where) == "UnknownConnector"
+                token = {"idToken": "T", "type": "ISO14443"}
+                start = {"idToken": token, "remoteStartId": 1, "evseId": connector_id}
+                if connector_id:  # evseId is above 0: 2/201, RequestStartTransactionRequest
+                    assert here.status("RequestStartTransaction", start) == "Rejected"
+        assert here.begun() == []
+
+
 # Triggers.
 
 

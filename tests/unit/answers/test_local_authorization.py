@@ -6,6 +6,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from support import DEADLINE, WatchedLock
 
 from ocppsync.answers.local_authorization import AuthorizationCache, Entry, LocalList, token
 
@@ -116,3 +117,20 @@ def test_the_cache_makes_room_for_new_tokens() -> None:
     assert (entry.status, len(cache)) == ("Blocked", 3)
     cache.clear()
     assert (len(cache), cache.get(token("A"))) == (0, None)
+
+
+def test_tokens_are_stored_and_forgotten_in_turn() -> None:
+    cache = AuthorizationCache(max_entries=1)
+    lock: Any = WatchedLock()
+    cache._lock = lock
+    cache.store(token("A"), ACCEPTED)
+    with lock:
+        stored = lock.meanwhile(lambda: cache.store(token("B"), ACCEPTED))
+        assert cache.get(token("B")) is None
+        assert cache.get(token("A")) is not None
+    stored.result(DEADLINE)
+    with lock:
+        cleared = lock.meanwhile(cache.clear)
+        assert len(cache) == 1
+    cleared.result(DEADLINE)
+    assert len(cache) == 0

@@ -1,0 +1,76 @@
+"""Threads of a simulated charge point that meet: the session, requests of the central system, and `stop`."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+from station_bench import ALL, V2X, bench
+from support import DEADLINE, WatchedLock
+
+from ocppsync.answers.availability import CONNECTOR
+from ocppsync.simulator.driver_2x import Driver2x
+
+
+@pytest.mark.parametrize("version", ALL)
+def test_a_change_that_comes_at_the_end_of_a_session_is_reported(version: str) -> None:
+    with bench(version) as here:
+        driver = here.station._version_driver
+        rest = driver.rest
+
+        def rest_then_change() -> None:
+            driver.rest = rest  # type: ignore[method-assign]
+            rest()
+            # The session has reported that the connector is available, and still holds it.
+            assert here.station.answers.change_availability([CONNECTOR], operative=False) == "Accepted"
+            effect = threading.Thread(target=here.station._settle)
+            effect.start()
+            effect.join(DEADLINE)
+            assert here.statuses()[-1] == "Available"
+
+        driver.rest = rest_then_change  # type: ignore[method-assign]
+        assert here.charge(samples=1) is not None
+        assert here.statuses()[-1] == "Unavailable"
+
+
+@pytest.mark.parametrize("version", ALL)
+def test_stop_ends_a_session_at_once(version: str) -> None:
+    with bench(version, boot=False, pace=5) as here:
+        here.start()
+        assert here.start_remotely() == "Accepted"
+        here.wait_for_transaction()
+        here.station._waiting._pace = 0.01  # what is left takes minutes
+        here.station._signal()
+        began = time.monotonic()
+        here.station.stop()
+        assert time.monotonic() - began < 3
+        assert not here.station._thread.is_alive()
+
+
+@pytest.mark.parametrize("version", ALL)
+def test_the_last_status_that_is_sent_is_the_last_one(version: str) -> None:
+    with bench(version) as here:
+        driver: Any = here.station._version_driver
+        lock = driver._reporting = WatchedLock()
+        with lock:
+            report = lock.meanwhile(lambda: driver.report_status(1))
+            driver.phase = "Preparing"
+        report.result(DEADLINE)
+        assert here.statuses()[-1] == ("Preparing" if here.is_16 else "Occupied")
+
+
+@pytest.mark.parametrize("version", V2X)
+def test_no_event_is_made_after_the_end_of_the_transaction(version: str) -> None:
+    with bench(version) as here:
+        driver: Any = here.station._version_driver
+        assert isinstance(driver, Driver2x)
+        here.station.answers.transaction_id = "T"
+        lock: Any = WatchedLock()
+        driver._events = lock
+        with lock:
+            event = lock.meanwhile(lambda: driver._send_event("Updated", "Trigger"))
+            here.station.answers.transaction_id = None
+        assert event.result(DEADLINE) == {}
+        assert here.sent("TransactionEvent") == []
