@@ -77,6 +77,7 @@ class FirmwareUpdates:
         # Guards the fields below.
         self._lock = threading.Lock()
         self._job: Job | None = None
+        self._active: Update | None = None  # the one whose end was not reported yet
         self._update: Update | None = None  # the one that the status belongs to
         self._status: str | None = None  # the last one that was sent
         self._committed = False  # an installation has begun, and cannot be cancelled any more
@@ -133,9 +134,10 @@ class FirmwareUpdates:
         if not _is_certificate_valid(firmware):
             return status("InvalidCertificate")
         with self._lock:
-            running = self._job is not None and self._job.alive
+            if self._active is None:
+                return status("Accepted")
             # L01.FR.24, .27: what is being installed cannot be cancelled any more.
-            return status("Rejected" if self._committed else "AcceptedCanceled" if running else "Accepted")
+            return status("Rejected" if self._committed else "AcceptedCanceled")
 
     def _start_signed(self, action: str, payload: Any) -> None:
         if not _is_certificate_valid(payload["firmware"]):
@@ -148,6 +150,7 @@ class FirmwareUpdates:
             before = self._job
             if self._committed:
                 return
+            self._active = update
             job = self._job = Job(self._link.thread_name("firmware"), lambda job: self._run(job, update, before))
             if before is not None:
                 before.cancel()
@@ -249,6 +252,8 @@ class FirmwareUpdates:
             return False
         with self._lock:
             self._update, self._status = update, name
+            if name in _END_STATUSES and self._active is update:
+                self._active, self._committed = None, False
         self._link.notify(update.action, {"status": name, **update.identification})
         return True
 

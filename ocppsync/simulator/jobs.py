@@ -22,7 +22,7 @@ class Job:
     def __init__(self, name: str, run: Callable[[Job], object]) -> None:
         self._run = run
         self._cancelled = threading.Event()
-        self._lock = threading.Lock()  # guards _wake, and excludes that it is set after it was to be called
+        # `cancel` sets the event, then reads this; `on_cancel` sets this, then reads the event: one of them calls it.
         self._wake: Callable[[], object] | None = None
         self._thread = threading.Thread(target=lambda: self._run(self), name=name, daemon=True)
 
@@ -46,9 +46,8 @@ class Job:
 
     def cancel(self) -> None:
         """Tell the function to return; does not wait for that."""
-        with self._lock:
-            self._cancelled.set()
-            wake = self._wake
+        self._cancelled.set()
+        wake = self._wake
         if wake is not None:
             wake()
 
@@ -66,13 +65,10 @@ class Job:
     @contextlib.contextmanager
     def on_cancel(self, wake: Callable[[], object]) -> Iterator[None]:
         """While the body runs, `cancel` calls ``wake``, which makes it go on; if it is cancelled already, at once."""
-        with self._lock:
-            self._wake = wake
-            late = self.cancelled
-        if late:
+        self._wake = wake
+        if self.cancelled:
             wake()
         try:
             yield
         finally:
-            with self._lock:
-                self._wake = None
+            self._wake = None

@@ -50,9 +50,10 @@ class Uploads:
 
     def __init__(self, link: Link) -> None:
         self._link = link
-        self._lock = threading.Lock()  # guards both
+        self._lock = threading.Lock()  # guards the fields below
         self._prepared: dict[tuple[str, str], _Upload] = {}  # what was accepted and is not begun
-        self._running: dict[str, tuple[Job, _Upload]] = {}  # by the action that reports
+        self._jobs: dict[str, Job] = {}  # the last one, by the action that reports
+        self._active: dict[str, _Upload] = {}  # what is uploaded, until its end is reported
 
     # Requests.
 
@@ -76,15 +77,13 @@ class Uploads:
     def triggered(self, action: str) -> Answer:
         """Return the payload of a status notification that a TriggerMessage asks for."""
         with self._lock:
-            running = self._running.get(action)
-        if running is None or not running[0].alive:
-            return status("Idle")
-        return {"status": "Uploading", **running[1].identification}
+            active = self._active.get(action)
+        return status("Idle") if active is None else {"status": "Uploading", **active.identification}
 
     def stop(self) -> None:
         """Cancel the uploads, and wait a moment for their threads to end."""
         with self._lock:
-            jobs = [job for job, _ in self._running.values()]
+            jobs = list(self._jobs.values())
         for job in jobs:
             job.cancel()
         for job in jobs:
@@ -108,7 +107,7 @@ class Uploads:
         name, action = self._file_name(kind), "LogStatusNotification"
         identification = {"requestId": payload["requestId"]}
         with self._lock:
-            running = action in self._running and self._running[action][0].alive
+            running = action in self._active
         self._prepare(action, parameters["remoteLocation"], name, content, payload, identification)
         return {**status("AcceptedCanceled" if running else "Accepted"), "filename": name}
 
@@ -137,16 +136,18 @@ class Uploads:
             prepared = self._prepared.pop((action, location), None)
             if prepared is None:  # there was nothing to upload
                 return
-            before = self._running.get(action)
-            job = Job(self._link.thread_name("upload"), lambda job: self._run(job, prepared, before))
-            self._running[action] = job, prepared
+            before = self._jobs.get(action)
+            job = self._jobs[action] = Job(
+                self._link.thread_name("upload"), lambda job: self._run(job, prepared, before)
+            )
+            self._active[action] = prepared
             if before is not None:
-                before[0].cancel()
+                before.cancel()
             job.start()
 
-    def _run(self, job: Job, prepared: _Upload, before: tuple[Job, _Upload] | None) -> None:
+    def _run(self, job: Job, prepared: _Upload, before: Job | None) -> None:
         if before is not None:
-            before[0].join()
+            before.join()
         failure = None
         for attempt in range(prepared.retries + 1):
             if attempt and self._link.pause(job, prepared.retry_interval):
@@ -175,6 +176,9 @@ class Uploads:
         return _FAILURES.get(None if failure is None else failure.http_status, "UploadFailure")
 
     def _report(self, prepared: _Upload, name: str) -> None:
+        with self._lock:
+            if name != "Uploading" and self._active.get(prepared.action) is prepared:
+                del self._active[prepared.action]
         self._link.notify(prepared.action, {"status": name, **prepared.identification})
 
 

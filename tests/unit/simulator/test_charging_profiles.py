@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from support import DEADLINE, WatchedLock
 
 from ocppsync.simulator.charging_profiles import (
     MAX_INSTALLED,
@@ -227,3 +228,15 @@ def test_changes_are_told() -> None:
     assert len(changes) == 1
     assert profiles.remove(lambda profile: profile.id == 1) == 1
     assert (len(changes), profiles.installed) == (2, ())
+
+
+def test_two_threads_install_one_after_the_other() -> None:
+    profiles = Profiles(lambda: None, is_16=True)
+    lock: Any = WatchedLock()
+    profiles._lock = lock
+    with lock:
+        installing = lock.meanwhile(lambda: profiles.install(numbered(1)))
+        assert not installing.done()
+        profiles._profiles = (numbered(2, 0),)
+    installing.result(DEADLINE)
+    assert [profile.id for profile in profiles.installed] == [2, 1]

@@ -10,11 +10,12 @@ import pytest
 from certificates import Authority, Certificate, sign
 from file_server import FileServer, Gate, file_server
 from simulated import RecordingCentralSystem, recording_central_system, simulated
-from support import DEADLINE, wait_until
+from support import DEADLINE, WatchedLock, wait_until
 
 from ocppsync.clock import as_text, now_ms
 from ocppsync.simulator import SimulatedChargePoint, signatures
-from ocppsync.simulator.firmware import version_in
+from ocppsync.simulator.firmware import Update, version_in
+from ocppsync.simulator.jobs import Job
 from ocppsync.simulator.transfers import Download
 
 pytestmark = pytest.mark.slow
@@ -399,3 +400,31 @@ def test_in_16_the_extended_trigger_asks_about_the_signed_update(
 )
 def test_the_first_line_is_the_version(head: bytes, version: str | None) -> None:
     assert version_in(Download(len(head), head, b"")) == version
+
+
+# Threads that meet.
+
+
+def test_an_update_that_is_cancelled_just_before_its_installation_is_not_installed(
+    csms: CSMS, station: SimulatedChargePoint
+) -> None:
+    updates = station._features.firmware
+    update = Update("http://127.0.0.1/fw", 0, None, 0, 0, "FirmwareStatusNotification", None if csms.is_16 else 1)
+    job = Job("test-job", lambda job: None)
+    job.cancel()
+    updates._install(job, update, Download(3, b"2.0", b""))
+    assert csms.statuses() == []
+    assert not updates._committed
+
+
+def test_two_requests_start_one_after_the_other(csms: CSMS, station: SimulatedChargePoint, server: FileServer) -> None:
+    updates = station._features.firmware
+    lock: Any = WatchedLock()
+    updates._lock = lock
+    number = None if csms.is_16 else 1
+    update = Update(server.url("/fw"), 0, None, 0, 0, "FirmwareStatusNotification", number)
+    with lock:
+        starting = lock.meanwhile(lambda: updates._start(update))
+        assert not starting.done()
+    starting.result(DEADLINE)
+    wait_until(lambda: csms.statuses()[-1:] == ["Installed"])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from support import DEADLINE, WatchedLock
+
 from ocppsync.clock import milliseconds, now_ms
 from ocppsync.events import Connected, MessageReceived, MessageSent
 from ocppsync.simulator.message_log import MessageLog
@@ -59,3 +61,17 @@ def test_security_events_are_apart() -> None:
     log.add_security_event("StartupOfTheDevice")
     assert log.text() == ""
     assert log.text(security=True).endswith(" StartupOfTheDevice\n")
+
+
+def test_reading_and_writing_exclude_each_other() -> None:
+    log = MessageLog()
+    lock: Any = WatchedLock()
+    log._lock = lock
+    with lock:
+        writing = lock.meanwhile(lambda: log.add_security_event("StartupOfTheDevice"))
+        assert not writing.done()
+    writing.result(DEADLINE)
+    with lock:
+        reading = lock.meanwhile(lambda: log.text(security=True))
+        assert not reading.done()
+    assert "StartupOfTheDevice" in reading.result(DEADLINE)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from simulated import RecordingCentralSystem, recording_central_system, simulated
-from support import DEADLINE, wait_until
+from support import DEADLINE, WatchedLock, wait_until
 
 from ocppsync.clock import as_text, now_ms
 from ocppsync.simulator import SimulatedChargePoint
+from ocppsync.simulator.jobs import Job
 from ocppsync.simulator.reservations import Reservation
 
 pytestmark = pytest.mark.slow
@@ -319,3 +321,34 @@ def test_a_reservation_does_not_show_its_token() -> None:
     assert "ANNA" not in repr(reservation)
     assert "FLEET" not in repr(reservation)
     assert not Reservation(1, 1, 0, "ANNA").fits("BOB", None)
+
+
+# Threads that meet.
+
+
+def test_a_session_that_begins_during_a_request_sees_the_reservation(csms: CSMS, station: SimulatedChargePoint) -> None:
+    reservations = station._features.reservations
+    lock: Any = WatchedLock()
+    reservations._lock = lock
+    seen: list[Any] = []
+
+    def is_busy() -> bool:
+        # The session begins after the request has looked, and asks for the reservation.
+        seen.append(lock.meanwhile(lambda: reservations.current))
+        return False
+
+    reservations._link = dataclasses.replace(reservations._link, is_busy=is_busy)
+    assert csms.reserve(8) == "Accepted"
+    assert seen[0].result(DEADLINE).id == 8
+
+
+def test_an_expiry_that_comes_late_leaves_the_next_reservation(csms: CSMS, station: SimulatedChargePoint) -> None:
+    reservations = station._features.reservations
+    csms.reserve(1)
+    old = reservations.current
+    assert old is not None
+    csms.reserve(1, ms=HOUR)
+    reservations._expire(Job("test-job", lambda job: None), dataclasses.replace(old, expires_at=0))
+    assert reservations.current is not None
+    assert station.answers.reserved
+    assert csms.updates() == []

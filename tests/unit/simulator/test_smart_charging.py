@@ -430,3 +430,18 @@ def test_profiles_are_reported(
     for criteria in ({"stackLevel": 9}, {"chargingLimitSource": ["EMS"]}, {"chargingProfilePurpose": "TxProfile"}):
         payload = {"requestId": 9, "chargingProfile": criteria}
         assert csms.ask("GetChargingProfiles", payload) == {"status": "NoProfiles"}
+
+
+def test_a_suspended_session_can_be_stopped(central_system: RecordingCentralSystem, version: Any, csms: CSMS) -> None:
+    with simulated(central_system, version=version, sessions=0, pace=20) as station:
+        station.start()
+        central_system.wait("StatusNotification", 2 if version == "1.6" else 1)
+        csms.set(csms.profile(1, (0, 0.0)))
+        assert csms.start_remotely() == "Accepted"
+        csms.wait_for_state("SuspendedEVSE")
+        csms.stop_remotely(station.answers.transaction_id)
+        if version == "1.6":
+            stop = central_system.wait("StopTransaction", reason="Remote")
+            assert stop["meterStop"] == central_system.payloads("StartTransaction")[0]["meterStart"]
+        else:
+            central_system.wait("TransactionEvent", eventType="Ended", triggerReason="RemoteStop")

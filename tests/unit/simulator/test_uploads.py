@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from file_server import FileServer, file_server
 from simulated import RecordingCentralSystem, recording_central_system, simulated
-from support import wait_until
+from support import DEADLINE, WatchedLock, wait_until
 
 from ocppsync.simulator import SimulatedChargePoint
 from ocppsync.simulator.uploads import with_file_name
@@ -179,7 +179,7 @@ def test_stop_ends_an_upload(
     server.statuses["/a"] = [500]
     get_log(central_system, server.url("/a"), retries=1, retryInterval=10**6)
     wait_until(lambda: server.uploads.items)
-    (job, _) = station._features.uploads._running["LogStatusNotification"]
+    job = station._features.uploads._jobs["LogStatusNotification"]
     station.stop()
     assert not job.alive
 
@@ -195,3 +195,15 @@ def test_stop_ends_an_upload(
 )
 def test_a_directory_gets_the_name_of_the_file(location: str, expected: str) -> None:
     assert with_file_name(location, "a b.log") == expected
+
+
+def test_two_requests_start_one_after_the_other(
+    central_system: RecordingCentralSystem, station: SimulatedChargePoint, server: FileServer
+) -> None:
+    uploads = station._features.uploads
+    lock: Any = WatchedLock()
+    uploads._lock = lock
+    with lock:
+        starting = lock.meanwhile(lambda: uploads._start("LogStatusNotification", "http://127.0.0.1/"))
+        assert not starting.done()
+    starting.result(DEADLINE)
