@@ -12,7 +12,7 @@ import math
 import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from random import Random
 from types import TracebackType
@@ -30,8 +30,12 @@ from .delivery import Delivery
 from .driver import Controls, EVDriver, Session, VersionDriver
 from .driver_2x import Driver2x
 from .driver_16 import Driver16
-from .meter import Charging, Meter, power_curve
+from .energy_flow import Demand, EnergyFlow
+from .features import Features
+from .link import Link
+from .meter import Meter, power_curve
 from .timetable import Timetable, seconds_of_the_day
+from .waiting import Waiting
 
 if TYPE_CHECKING:
     from .. import v16, v201
@@ -47,7 +51,6 @@ _SAMPLES = 8
 _IDLE = (2.0, 6.0)
 _CONNECT_TIMEOUT = 10.0
 _DEFAULT_INTERVAL = 30
-_ROUNDING = 1e-6
 _MAX_INTERVAL = 86_400  # Condition.wait does not accept infinity
 
 
@@ -99,6 +102,8 @@ class SimulatedChargePoint:
         self.charge_point_id = charge_point_id
         self.version = version
         self._pace = pace
+        self._waiting = Waiting(pace)
+        self._pause = self._waiting.pause
         self._sessions_left = math.inf if sessions is None else sessions
         self._random = random or Random()  # noqa: S311 (nothing secret)
         self._meter = Meter(self._random)
@@ -116,15 +121,28 @@ class SimulatedChargePoint:
         self._heartbeat_at = 0.0
         self._connector = threading.Lock()  # held by the thread that charges, or reports the state of the connector
         # Guards the fields below; notified when the thread that charges or waits has to check them.
-        self._changed = threading.Condition()
-        self._stopping = False
+        self._changed = self._waiting.changed
         self._charging = False
         self._resetting = False
         self._boot_requested = False
-        self._news = 0  # how often something was signalled
-        self._interruption: v16.Reason | v201.ReasonEnumType | None = None
         self._remote_driver: EVDriver | None = None
-        effects = self._version_driver.effects(Controls(self._signal, self._settle, self._boot_on_request))
+        self._link = Link(
+            charge_point_id=charge_point_id,
+            is_16=version == "1.6",
+            pace=pace,
+            state=self.answers,
+            send=self._send,
+            signal=self._signal,
+            wait_until=self._waiting.until,
+            is_busy=lambda: self._charging,
+            settle=self._settle,
+            restart=self._restart,
+            is_stopping=lambda: self._waiting.stopping,
+            ssl_context=ssl_context,
+        )
+        self._features = Features(self._link, self.answers)
+        controls = Controls(self._signal, self._settle, self._boot_on_request, self._features.status_notification)
+        effects = {**self._version_driver.effects(controls), **self._features.effects}
         self._aligned = Timetable(self._version_driver.aligned(), lambda: seconds_of_the_day() * self._pace)
         self._requests = AcceptedRequests(self.answers, effects)
         self._charge_point = ChargePoint(
@@ -135,6 +153,7 @@ class SimulatedChargePoint:
             password=password,
             ssl_context=ssl_context,
             websocket_ping_interval=30.0,
+            observers=[self._link.messages],
         )
         self._charge_point.add_connection_listener(lambda status: self._signal())
         self._requests.carry_out_for(self._charge_point)
@@ -157,9 +176,8 @@ class SimulatedChargePoint:
 
     def stop(self) -> None:
         """Stop the scenario at once, close the connection, and end all threads."""
-        with self._changed:
-            self._stopping = True
-            self._changed.notify_all()
+        self._waiting.stop()
+        self._features.stop()
         self._charge_point.close()
         if self._thread.is_alive():
             self._thread.join(_CONNECT_TIMEOUT + 1)
@@ -187,6 +205,7 @@ class SimulatedChargePoint:
         if answer["status"] == "Accepted":
             self.answers.registered = True
             self._keep_interval(answer["interval"])
+            self._signal()
             self._report()
         return answer
 
@@ -200,7 +219,8 @@ class SimulatedChargePoint:
     ) -> Session | None:
         """Charge one vehicle, and return the finished session.
 
-        None if the idTag is not accepted, or if the connector is out of service.
+        None if the idTag is not accepted, or if the connector is out of service or reserved for another one. A charging
+        profile makes the session longer, since the vehicle takes all of its energy; while it allows none, it waits.
 
         Args:
             energy_wh: the energy in Wh; by default a random 6000 to 12000.
@@ -240,18 +260,22 @@ class SimulatedChargePoint:
     def _charge(self, driver: EVDriver, energy_wh: int, samples: int, authorize: bool) -> Session | None:
         with self._changed:
             if not self._resetting:
-                self._interruption = None
-        if not self.answers.operative:
+                self._waiting.interruption = None
+        admission = self._features.reservations.admit(driver, self._group_of) if self.answers.operative else None
+        if admission is None:
             return None
         self._version_driver.enter("Preparing")
         self._prepare()
-        accepted = not authorize or (self.answers.operative and self._version_driver.authorize(driver))
+        known = not authorize or admission.authorized
+        accepted = known or (self.answers.operative and self._version_driver.authorize(driver))
         if accepted:
             self._prepare()
         session = None
         began = accepted and self.answers.begin_transaction()
         if began:
-            session = self._transact(driver, energy_wh, samples)
+            session = self._transact(admission.admitted(driver), energy_wh, samples)
+        elif admission.reservation is not None:
+            self._features.reservations.give_back(admission.reservation)
         if began or not self.answers.operative:
             # C16 §4.9: from Preparing it does not go straight to Unavailable.
             self._version_driver.enter("Finishing")
@@ -259,11 +283,15 @@ class SimulatedChargePoint:
         self._version_driver.rest()
         return session
 
+    def _group_of(self, driver: EVDriver) -> str | None:
+        return self._version_driver.group if self._version_driver.authorize(driver, ask=True) else None
+
     def _transact(self, driver: EVDriver, energy_wh: int, samples: int) -> Session:
         self._meter.plug_in()
         start = self._meter.register
         try:
-            accepted = self._version_driver.begin(driver)
+            with self._features.smart_charging.transaction(driver.charging_profile):
+                accepted = self._version_driver.begin(driver)
         except BaseException:
             self.answers.end_transaction()
             raise
@@ -274,7 +302,6 @@ class SimulatedChargePoint:
         reason: v16.Reason | v201.ReasonEnumType = "DeAuthorized"
         if accepted or not self.answers.flag("StopTransactionOnInvalidId"):
             self._pause(_STEP)
-            self._version_driver.enter("Charging" if accepted else "SuspendedEVSE")
             reason = self._draw(energy_wh if accepted else 0, samples)
         session = Session(transaction_id, driver.id_tag, start, self._meter.register, reason)
         self._pause(_STEP)
@@ -283,13 +310,17 @@ class SimulatedChargePoint:
         return session
 
     def _draw(self, energy_wh: int, samples: int) -> v16.Reason | v201.ReasonEnumType:
-        charging = Charging(self._meter, energy_wh, power_curve(samples, self._random), _SAMPLE_PAUSE)
-        samples_due = Timetable(self._version_driver.samples(), lambda: charging.elapsed)
-        while charging.seconds_left > _ROUNDING:
-            wait = min(charging.seconds_left, samples_due.seconds_left(), self._aligned.seconds_left())
-            charging.advance(self._wait_for_news(wait))
-            if self._interruption is not None:
-                return self._interruption
+        demand = Demand(energy_wh, power_curve(samples, self._random))
+        limits = self._features.smart_charging
+        flow = EnergyFlow(demand, self._meter, limits, self._version_driver, _SAMPLE_PAUSE)
+        samples_due = Timetable(self._version_driver.samples(), lambda: flow.elapsed)
+        while not demand.satisfied:
+            is_new, change = limits.watch(), flow.follow() * self._pace
+            wait = min(flow.seconds_left, samples_due.seconds_left(), self._aligned.seconds_left(), change)
+            flow.advance(self._waiting.for_news(min(wait, _MAX_INTERVAL), is_new))
+            self._check_running("MeterValues")
+            if self._waiting.interruption is not None:
+                return self._waiting.interruption
             for job in (*samples_due.due(), *self._aligned.due()):
                 job.run()
         return "Local"
@@ -306,20 +337,21 @@ class SimulatedChargePoint:
     def _forget_transaction(self) -> None:
         self._unfinished = None
         self.answers.end_transaction()
+        self._features.smart_charging.end_transaction()
 
     # The scenario.
 
     def _run(self) -> None:
         # Ends: every wait checks _stopping, and close() fails every pending request.
         failures = 0
-        while not self._stopping:
+        while not self._waiting.stopping:
             try:
                 self._get_ready()
                 failures = 0
                 self._work()
             except (OCPPError, RuntimeError) as error:
                 # RuntimeError: closed between two steps.
-                if not self._stopping:
+                if not self._waiting.stopping:
                     log_line(_logger, logging.WARNING, "%s: %s; retrying", self.charge_point_id, error)
                 if isinstance(error, CallErrorReceived) and error.code == "SecurityError":
                     self.answers.registered = False  # it has to boot again: J16 table 7
@@ -332,7 +364,7 @@ class SimulatedChargePoint:
         self._connect()
         if self.answers.registered:
             self._report()
-        while not self.answers.registered and not self._stopping:
+        while not self.answers.registered and not self._waiting.stopping:
             with self._changed:
                 self._boot_requested = False
             answer = self.boot()
@@ -341,7 +373,7 @@ class SimulatedChargePoint:
                 self._pause(min(interval, _MAX_INTERVAL) * self._pace, until=lambda: self._boot_requested)
 
     def _work(self) -> None:
-        while self._charge_point.connected and not self._stopping:
+        while self._charge_point.connected and not self._waiting.stopping:
             self._idle(self._random.uniform(*_IDLE) / self._pace if self._sessions_left > 0 else math.inf)
             with self._changed:
                 driver, self._remote_driver = self._remote_driver, None
@@ -350,7 +382,11 @@ class SimulatedChargePoint:
                 return
             if driver is not None:
                 self._charge_for(driver, None, _SAMPLES, self._version_driver.authorizes_remote_starts)
-            elif self._sessions_left > 0 and self.answers.operative and not self._stopping:
+            elif (
+                self._sessions_left > 0
+                and self._version_driver.resting_phase == "Available"
+                and not self._waiting.stopping
+            ):
                 self._sessions_left -= 1
                 self.charge()
 
@@ -365,15 +401,16 @@ class SimulatedChargePoint:
                 job.run()
             aligned_at = now + self._aligned.seconds_left() / self._pace
             with self._changed:
-                if self._stopping or self._resetting or self._remote_driver is not None:
+                if self._waiting.stopping or self._resetting or self._remote_driver is not None:
                     return
                 self._changed.wait(max(0.0, min(until, self._heartbeat_at + self._interval, aligned_at) - now))
 
     def _shut_down(self) -> None:
+        self._link.messages.add_security_event("ResetOrReboot")
         self._charge_point.disconnect()
         self.answers.registered = False
         with self._changed:
-            self._resetting, self._interruption = False, None
+            self._resetting, self._waiting.interruption = False, None
 
     # Execution of accepted requests.
 
@@ -381,10 +418,10 @@ class SimulatedChargePoint:
         self, *, interruption: Any = None, driver: EVDriver | None = None, resetting: bool | None = None
     ) -> None:
         with self._changed:
-            self._interruption = interruption or self._interruption
+            self._waiting.interruption = interruption or self._waiting.interruption
             self._remote_driver = driver or self._remote_driver
             self._resetting = resetting or self._resetting
-            self._news += 1
+            self._waiting.news += 1
             self._changed.notify_all()
 
     def _boot_on_request(self) -> None:
@@ -397,7 +434,8 @@ class SimulatedChargePoint:
             self._changed.notify_all()
 
     def _settle(self) -> None:
-        """Report what ChangeAvailability has changed, unless a vehicle charges; then that is done at its end."""
+        """Report the state of the connector if it has changed, unless a vehicle charges; then later, at its end."""
+        self._features.reservations.end_if_out_of_service()
         self._signal()
         while self._is_due_to_settle() and self._connector.acquire(blocking=False):
             try:
@@ -405,8 +443,17 @@ class SimulatedChargePoint:
             finally:
                 self._connector.release()
 
+    def _restart(self, version: str) -> None:
+        """Reboot with a firmware version; the scenario does that itself if it runs."""
+        self._version_driver.install_firmware(version)
+        if self._thread.is_alive():
+            self._signal(resetting=True)
+        else:
+            self._shut_down()
+            self.boot()
+
     def _is_due_to_settle(self) -> bool:
-        able = self.answers.registered and self._charge_point.connected and not self._stopping
+        able = self.answers.registered and self._charge_point.connected and not self._waiting.stopping
         return able and self._unfinished is None and not self._version_driver.is_resting
 
     # Messages.
@@ -421,7 +468,7 @@ class SimulatedChargePoint:
         return self._charge_point.send_request(action, payload)
 
     def _check_running(self, action: str) -> None:
-        if self._stopping:
+        if self._waiting.stopping:
             raise not_connected("charge_point", self.charge_point_id, action)
 
     def _report(self) -> None:
@@ -440,23 +487,8 @@ class SimulatedChargePoint:
 
     # Time.
 
-    def _pause(self, seconds: float, *, until: Callable[[], bool] = lambda: False) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._stopping or until(), seconds / self._pace)
-
     def _prepare(self) -> None:
         self._pause(_STEP, until=lambda: not self.answers.operative)
-
-    def _wait_for_news(self, seconds: float) -> float:
-        """Wait for some seconds at pace 1 or the next signal; return how many have passed."""
-        began = time.monotonic()
-        with self._changed:
-            news = self._news
-            woken = self._changed.wait_for(
-                lambda: self._stopping or self._interruption is not None or self._news != news, seconds / self._pace
-            )
-        self._check_running("MeterValues")
-        return min(seconds, (time.monotonic() - began) * self._pace) if woken else seconds
 
     @property
     def _interval(self) -> float:

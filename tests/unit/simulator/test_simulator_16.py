@@ -445,14 +445,6 @@ def test_a_pending_charge_point_boots_when_triggered(central_system: RecordingCe
         assert central_system.cs.send_request("SIM-1", "TriggerMessage", payload) == {"status": "Rejected"}
 
 
-def test_a_firmware_update_reports_a_failure(
-    central_system: RecordingCentralSystem, waiting: SimulatedChargePoint
-) -> None:
-    update: Any = {"location": "https://example.com/fw.bin", "retrieveDate": "2026-01-01T00:00:00Z"}
-    assert central_system.cs.send_request("SIM-1", "UpdateFirmware", update) == {}
-    assert central_system.wait("FirmwareStatusNotification") == {"status": "DownloadFailed"}
-
-
 def test_heartbeats_follow_the_configured_interval(
     central_system: RecordingCentralSystem, waiting: SimulatedChargePoint
 ) -> None:
