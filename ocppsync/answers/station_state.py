@@ -18,6 +18,8 @@ __all__ = ["StationState"]
 class StationState(ABC):
     """The state that the answers of a charge point depend on in every version; the program keeps it up to date.
 
+    Before a transaction the program calls `begin_transaction`, after it `end_transaction`.
+
     Attributes:
         transaction_id: the id of the running transaction, or None.
         attended: whether the program carries out remote starts, resets and (2.x) firmware updates; if not, they

@@ -129,7 +129,7 @@ class Driver16(VersionDriver):
         accepted = bool(answer["idTagInfo"]["status"] == "Accepted")
         self._answers.learn(token(driver.id_tag), answer["idTagInfo"])
         listed = self._answers.local_list.get(token(driver.id_tag))
-        if listed is not None and listed.accepted is not accepted:
+        if listed is not None and listed.accepted is not accepted and self._answers.flag("LocalAuthListEnabled"):
             self.report_status(0, "LocalListConflict")  # C16 §3.5.2
         return accepted
 

@@ -357,6 +357,10 @@ def a_conflict_with_the_list_is_reported(version: str) -> None:
         assert here.charge() is not None
         conflict = here.wait("StatusNotification", errorCode="LocalListConflict")
         assert (conflict["connectorId"], conflict["status"]) == (0, "Available")
+        assert here.set("LocalAuthListEnabled", "false") == "Accepted"
+        assert here.charge() is not None
+        conflicts = [one for one in here.sent("StatusNotification") if one["errorCode"] != "NoError"]
+        assert conflicts == [conflict], "a disabled list is in conflict with nothing"
 
 
 # An invalid idTag.
