@@ -267,22 +267,21 @@ def test_a_limit_of_0_suspends_until_it_rises(station: SimulatedChargePoint, csm
 def test_the_schedule_changes_the_limit_in_real_seconds(
     central_system: RecordingCentralSystem, version: Any, csms: CSMS
 ) -> None:
-    # A sample lasts longer than a period of the schedule.
-    with simulated(central_system, version=version, pace=1.5) as station:
+    with simulated(central_system, version=version, pace=30) as station:
         station.boot()
-        csms.set(csms.profile(1, (0, 16), (2, 0.0), (3, 16), start=as_text(now_ms())))
-        charging = charge_aside(station)
+        csms.set(csms.profile(1, (0, 16), (2, 0.0), (3, 16), chargingProfileKind="Relative"))
+        charging = charge_aside(station, samples=1000)
         csms.wait_for_state("Charging", "SuspendedEVSE", "Charging")
     charging.join(DEADLINE)
     assert not charging.is_alive()
 
 
-def charge_aside(station: SimulatedChargePoint) -> threading.Thread:
+def charge_aside(station: SimulatedChargePoint, samples: int = 8) -> threading.Thread:
     """Charge on another thread, until the charge point is stopped."""
 
     def charge() -> None:
         with contextlib.suppress(OCPPError, RuntimeError):
-            station.charge(authorize=False)
+            station.charge(authorize=False, samples=samples)
 
     thread = threading.Thread(target=charge, name="test-charge")
     thread.start()
