@@ -58,7 +58,6 @@ class Features:
             answers.add_answers(feature.table())
         answers.check_first(remote_start, self.smart_charging.refusal_of_remote_start)
         answers.check_first(remote_start, self.reservations.refusal)
-        answers.check_first(remote_start, self.firmware.refusal)
 
     def status_notification(self, action: str) -> Answer:
         """Return the payload of a status notification of a firmware update or an upload, for TriggerMessage."""

@@ -113,10 +113,6 @@ class FirmwareUpdates:
             return status("Idle")
         return {"status": last, **update.identification}
 
-    def refusal(self, payload: Any) -> Answer | None:
-        """Return the answer to a remote start during an installation; None if there is none."""
-        return status("Rejected") if self._link.state.installing else None
-
     def stop(self) -> None:
         """Cancel the update, and wait a moment for its thread to end."""
         with self._lock:

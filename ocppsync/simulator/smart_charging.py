@@ -81,7 +81,8 @@ class SmartCharging:
     def transaction(self, profile: Mapping[str, Any] | None) -> Iterator[None]:
         """Start a transaction in the body, which stores its id; install the profile of its remote start.
 
-        A TxProfile may arrive before the thread that started the transaction has read its id; its request waits.
+        In 1.6 a TxProfile may arrive before the thread that started the transaction has read its id, which the central
+        system chooses; its request waits.
         """
         with self._started:
             self._starting = True
@@ -89,8 +90,10 @@ class SmartCharging:
             yield
             self._transaction_start = now_ms()
             if profile is not None:
-                with contextlib.suppress(ProfileError):  # it was checked when the remote start arrived
+                try:
                     self._install(profile, 1)
+                except ProfileError as error:  # another one has its place, or too many are installed
+                    self._refused(error)
         finally:
             with self._started:
                 self._starting = False
@@ -153,7 +156,8 @@ class SmartCharging:
 
     def _check_transaction(self, transaction_id: int | str | None) -> None:
         with self._started:
-            self._started.wait_for(lambda: not self._starting, _START_DEADLINE)
+            if self.is_16:
+                self._started.wait_for(lambda: not self._starting, _START_DEADLINE)
         if self._state.transaction_id is None:
             raise ProfileError("TxNotFound", "a TxProfile needs a running transaction")
         if transaction_id is None and not self.is_16:  # 2/201 K01.FR.03

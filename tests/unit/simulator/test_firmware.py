@@ -186,7 +186,7 @@ def test_what_is_no_firmware_is_not_installed(
 
 
 def test_it_waits_for_the_date(csms: CSMS, station: SimulatedChargePoint, server: FileServer) -> None:
-    moment = now_ms() + 400
+    moment = now_ms() + 1500
     csms.update(server.url("/fw"), retrieve=as_text(moment))
     csms.wait_for(*csms.known("DownloadScheduled", *STEPS))
     assert now_ms() >= moment
@@ -194,7 +194,7 @@ def test_it_waits_for_the_date(csms: CSMS, station: SimulatedChargePoint, server
 
 @pytest.mark.parametrize("version", ["2.0.1", "2.1"], indirect=True)
 def test_it_installs_at_the_date(csms: CSMS, station: SimulatedChargePoint, server: FileServer) -> None:
-    moment = now_ms() + 600
+    moment = now_ms() + 1500
     csms.update(server.url("/fw"), installDateTime=as_text(moment))
     csms.wait_for("Downloading", "Downloaded", "InstallScheduled", *STEPS[2:])
     assert now_ms() >= moment
@@ -210,6 +210,20 @@ def start_remotely(csms: CSMS) -> Any:
 def test_it_installs_after_the_transaction(
     csms: CSMS, waiting: SimulatedChargePoint, server: FileServer, central_system: RecordingCentralSystem
 ) -> None:
+    came = threading.Event()
+
+    def firmware_status(payload: Any) -> Any:
+        if payload["status"] == ("Downloaded" if csms.is_16 else "InstallScheduled"):
+            came.set()
+        return {}
+
+    def end(payload: Any) -> Any:
+        # The transaction lasts until then.
+        assert payload.get("eventType", "Ended") != "Ended" or came.wait(DEADLINE)
+        return {}
+
+    central_system.answers["FirmwareStatusNotification"] = firmware_status
+    central_system.answers["StopTransaction" if csms.is_16 else "TransactionEvent"] = end
     assert start_remotely(csms) == "Accepted"
     wait_until(lambda: waiting.answers.transaction_id is not None)
     csms.update(server.url("/fw"))
@@ -221,21 +235,26 @@ def test_it_installs_after_the_transaction(
     assert actions.index(ended) < actions.index(("FirmwareStatusNotification", "Installing"))
 
 
-def test_no_session_begins_while_it_waits_for_the_installation(
-    csms: CSMS, server: FileServer, central_system: RecordingCentralSystem, version: Any
+def test_no_session_begins_during_the_installation(
+    csms: CSMS, station: SimulatedChargePoint, server: FileServer, central_system: RecordingCentralSystem
 ) -> None:
-    with simulated(central_system, version=version, pace=10) as station:
-        station.boot()
-        charging = threading.Thread(target=station.charge, kwargs={"samples": 3}, name="test-charge")
-        charging.start()
-        wait_until(lambda: station.answers.transaction_id is not None)
-        csms.update(server.url("/fw"))
-        wait_until(lambda: not station.answers.operative)
-        assert start_remotely(csms) == "Rejected"
-        charging.join(DEADLINE)
-        assert station.charge(samples=1) is None
-        wait_until(lambda: "Installed" in csms.statuses())
-        assert station.charge(samples=1) is not None
+    began, go_on = threading.Event(), threading.Event()
+
+    def answer(payload: Any) -> Any:
+        if payload["status"] == "Installing":
+            began.set()
+            assert go_on.wait(DEADLINE)
+        return {}
+
+    central_system.answers["FirmwareStatusNotification"] = answer
+    csms.update(server.url("/fw"))
+    assert began.wait(DEADLINE)
+    station.answers.attended = True
+    assert start_remotely(csms) == "Rejected"
+    assert station.charge(samples=1) is None
+    go_on.set()
+    wait_until(lambda: "Installed" in csms.statuses())
+    assert station.charge(samples=1) is not None
 
 
 @pytest.mark.parametrize("version", ["2.0.1", "2.1"], indirect=True)

@@ -99,6 +99,9 @@ class CSMS:
     def wait_for_state(self, state: str) -> None:
         wait_until(lambda: self.states()[-1] == state)
 
+    def calls(self) -> list[tuple[str, Any]]:
+        return list(self.central_system.calls.items)
+
     def used(self) -> list[Any]:
         """Return the id of the reservation of each transaction that has begun."""
         if self.is_16:
@@ -154,10 +157,9 @@ def test_the_same_id_replaces_and_another_one_is_refused(csms: CSMS, station: Si
 
 def test_a_reservation_expires(csms: CSMS, station: SimulatedChargePoint) -> None:
     before = now_ms()
-    csms.reserve(3, ms=400)
-    csms.wait_for_state("Reserved")
-    csms.wait_for_state("Available")
-    assert now_ms() >= before + 400
+    csms.reserve(3, ms=1200)
+    wait_until(lambda: csms.states() == ["Available", "Reserved", "Available"])
+    assert now_ms() >= before + 1200
     wait_until(lambda: csms.updates() == ([] if csms.is_16 else [(3, "Expired")]))
     assert station.charge(id_tag="BOB", samples=1) is not None
     assert csms.used() == [None]
@@ -169,9 +171,9 @@ def test_an_expired_reservation_is_rejected(csms: CSMS, station: SimulatedCharge
 
 
 def test_a_replaced_reservation_expires_once(csms: CSMS, station: SimulatedChargePoint) -> None:
-    csms.reserve(1, ms=300)
-    csms.reserve(1, ms=600)
-    csms.wait_for_state("Available")
+    csms.reserve(1, ms=HOUR)
+    csms.reserve(1, ms=1200)
+    wait_until(lambda: csms.states() == ["Available", "Reserved", "Available"])
     wait_until(lambda: csms.is_16 or csms.updates() == [(1, "Expired")])
     assert station._features.reservations.current is None
 
@@ -300,12 +302,15 @@ def test_the_scenario_leaves_a_reserved_connector_alone(
 ) -> None:
     with simulated(central_system, version=version) as station:
         station.boot()
-        csms.reserve(1, ms=500)
+        csms.reserve(1, ms=1200)
         csms.wait_for_state("Reserved")
         station.start()
-        csms.wait_for_state("Available")
-        assert csms.used() == []
         wait_until(csms.used)
+    calls = [(action, payload.get("status", payload.get("connectorStatus"))) for action, payload in csms.calls()]
+    last = max(number for number, call in enumerate(calls) if call == ("StatusNotification", "Reserved"))
+    free = calls.index(("StatusNotification", "Available"), last)
+    first = next(number for number, call in enumerate(calls) if call[0] in ("StartTransaction", "TransactionEvent"))
+    assert free < first
 
 
 def test_stop_ends_the_wait_for_the_expiry(csms: CSMS, station: SimulatedChargePoint) -> None:

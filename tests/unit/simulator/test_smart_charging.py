@@ -17,6 +17,7 @@ from ocppsync import CallErrorReceived, OCPPError
 from ocppsync.answers import ChargePointAnswers
 from ocppsync.clock import as_text, milliseconds, now_ms
 from ocppsync.simulator import SimulatedChargePoint
+from ocppsync.simulator.charging_profiles import MAX_INSTALLED
 from ocppsync.simulator.smart_charging import SmartCharging16
 from ocppsync.throttled_log import ThrottledLog
 
@@ -267,22 +268,21 @@ def test_a_limit_of_0_suspends_until_it_rises(station: SimulatedChargePoint, csm
 def test_the_schedule_changes_the_limit_in_real_seconds(
     central_system: RecordingCentralSystem, version: Any, csms: CSMS
 ) -> None:
-    # A sample lasts longer than a period of the schedule.
-    with simulated(central_system, version=version, pace=1.5) as station:
+    with simulated(central_system, version=version, pace=30) as station:
         station.boot()
-        csms.set(csms.profile(1, (0, 16), (2, 0.0), (3, 16), start=as_text(now_ms())))
-        charging = charge_aside(station)
+        csms.set(csms.profile(1, (0, 16), (2, 0.0), (3, 16), chargingProfileKind="Relative"))
+        charging = charge_aside(station, samples=1000)
         csms.wait_for_state("Charging", "SuspendedEVSE", "Charging")
     charging.join(DEADLINE)
     assert not charging.is_alive()
 
 
-def charge_aside(station: SimulatedChargePoint) -> threading.Thread:
+def charge_aside(station: SimulatedChargePoint, samples: int = 8) -> threading.Thread:
     """Charge on another thread, until the charge point is stopped."""
 
     def charge() -> None:
         with contextlib.suppress(OCPPError, RuntimeError):
-            station.charge(authorize=False)
+            station.charge(authorize=False, samples=samples)
 
     thread = threading.Thread(target=charge, name="test-charge")
     thread.start()
@@ -445,3 +445,37 @@ def test_a_suspended_session_can_be_stopped(central_system: RecordingCentralSyst
             assert stop["meterStop"] == central_system.payloads("StartTransaction")[0]["meterStart"]
         else:
             central_system.wait("TransactionEvent", eventType="Ended", triggerReason="RemoteStop")
+
+
+@pytest.mark.parametrize("version", ["2.0.1", "2.1"], indirect=True)
+def test_in_2x_a_profile_may_come_before_the_answer_to_the_first_event(
+    central_system: RecordingCentralSystem, station: SimulatedChargePoint, csms: CSMS
+) -> None:
+    answers: list[Any] = []
+
+    def answer(payload: Any) -> Any:
+        if payload["eventType"] == "Started":
+            number = payload["transactionInfo"]["transactionId"]
+            began = time.monotonic()
+            answers.append(csms.set(csms.profile(1, (0, 6), purpose="TxProfile", transactionId=number)))
+            assert time.monotonic() - began < 1.5  # it does not wait for this answer
+        return {}
+
+    central_system.answers["TransactionEvent"] = answer
+    station.charge(samples=2)
+    assert [status(one) for one in answers] == ["Accepted"]
+    assert csms.samples()[0]["Current.Import"] <= 6
+
+
+def test_the_profile_of_a_remote_start_that_does_not_fit_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    state = ChargePointAnswers()
+    charging = SmartCharging16(state, ThrottledLog("SIM-1"), lambda: None)
+    csms = CSMS(cast("Any", None), "1.6")
+    set_profile: Any = charging.table()["SetChargingProfile"]
+    for number in range(MAX_INSTALLED):
+        profile = csms.profile(number, stackLevel=number // 2)
+        assert status(set_profile({"connectorId": number % 2, "csChargingProfiles": profile})) == "Accepted"
+    with charging.transaction(csms.profile(99, purpose="TxProfile")):
+        state.transaction_id = 5
+    assert [profile.id for profile in charging.profiles] == list(range(MAX_INSTALLED))
+    assert any("profiles are installed, and no more fit" in line for line in caplog.messages)
