@@ -46,7 +46,8 @@ class CentralSystemMethods(ABC):
             action: the OCPP action, such as ``"Reset"``, or a `VendorAction`.
             payload: the fields of the request; may be omitted if none is required.
             timeout: the longest time in seconds that the call may take, in the queue and for the answer; None: what the
-                other two times allow. A CALL that was written stays outstanding for ``request_timeout`` all the same.
+                other two times allow. A CALL that was written stays outstanding for ``request_timeout`` all the same,
+                or until this time is over if that is later.
             queue_timeout: the longest time in seconds in the queue; None: `Timeouts.queue`.
             version: the version of OCPP of the payload. None: that of the connection; for a type checker, the oldest
                 version that has the action.
@@ -237,7 +238,8 @@ class ChargePointMethods(ABC):
             action: the OCPP action, such as ``"BootNotification"``, or a `VendorAction`.
             payload: the fields of the request; may be omitted if none is required.
             timeout: the longest time in seconds that the call may take, in the queue and for the answer; None: what the
-                other two times allow. A CALL that was written stays outstanding for ``request_timeout`` all the same.
+                other two times allow. A CALL that was written stays outstanding for ``request_timeout`` all the same,
+                or until this time is over if that is later.
             queue_timeout: the longest time in seconds in the queue; None: `Timeouts.queue`.
             version: the version of OCPP of the payload. None: that of the connection; for a type checker, the oldest
                 version that has the action.

@@ -32,7 +32,7 @@ _AS_IT_CAME = frames.FrameRules(numeric_ids=True)
 # charge points restart their counters.
 _KEPT_ACROSS_CONNECTIONS = frozenset({"StartTransaction", "StopTransaction", "MeterValues", "TransactionEvent"})
 # The answers to these hold the current time (2/201 G02.FR.03, B01.FR.06; C16 §4.2, §4.6), and a charge point sets its
-# clock by it: a stored answer would set it wrong. Their handlers run again; both are sent often, so that is harmless.
+# clock by it: a stored answer would set it wrong. Their handlers run again, as for a new one.
 _TELLING_THE_TIME = frozenset({"Heartbeat", "BootNotification"})
 
 

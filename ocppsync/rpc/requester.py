@@ -266,9 +266,10 @@ class Requester:
 
     def cancelled(self, call: OutgoingCall) -> None:
         """Let the next CALL be written instead of one with a future that was cancelled."""
+        following = self._engine.withdraw(call)
+        # Only now: the timer may have been about to make another appointment, and sees from now on that it must not.
         if call.timer is not None:
             call.timer.cancel()
-        following = self._engine.withdraw(call)
         if following is not None:
             self.write(following)
         listener = self._engine.take_outcome_listener(call)

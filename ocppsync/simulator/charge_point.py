@@ -18,9 +18,9 @@ from random import Random
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ..answers import Answer, ChargePointAnswers, ChargingStationAnswers, StationState
+from ..answers import Answer, ChargePointAnswers, ChargingStationAnswers
 from ..charge_point import ChargePoint
-from ..errors import CallErrorReceived, InvalidResponseError, OCPPError
+from ..errors import CallErrorReceived, ConnectionLostError, InvalidResponseError, NotConnectedError, OCPPError
 from ..faults.log_lines import log_line
 from ..options import check_positive
 from ..rpc.requester import not_connected
@@ -32,8 +32,10 @@ from .driver_2x import Driver2x
 from .driver_16 import Driver16
 from .energy_flow import Demand, EnergyFlow
 from .features import Features
+from .heartbeats import Heartbeats
 from .link import Link
 from .meter import Meter, power_curve
+from .reconnection import Reconnection
 from .timetable import Timetable, seconds_of_the_day
 from .waiting import Waiting
 
@@ -107,18 +109,16 @@ class SimulatedChargePoint:
         self._sessions_left = math.inf if sessions is None else sessions
         self._random = random or Random()  # noqa: S311 (nothing secret)
         self._meter = Meter(self._random)
-        self.answers: ChargePointAnswers | ChargingStationAnswers
+        self.answers = ChargePointAnswers(answers) if version == "1.6" else ChargingStationAnswers(answers)
+        delivery = Delivery(charge_point_id, self._send, self._wait_to_repeat, self._reconnect, self.answers)
+        parts = (charge_point_id, self._send, delivery, self._meter, self._random)
         self._version_driver: VersionDriver
-        if version == "1.6":
-            self.answers = ChargePointAnswers(answers)
-            parts = (charge_point_id, self._send, self._delivery(self.answers), self._meter, self._random)
+        if isinstance(self.answers, ChargePointAnswers):
             self._version_driver = Driver16(*parts, self.answers)
         else:
-            self.answers = ChargingStationAnswers(answers)
-            parts = (charge_point_id, self._send, self._delivery(self.answers), self._meter, self._random)
             self._version_driver = Driver2x(*parts, self.answers)
         self._unfinished: Session | None = None
-        self._heartbeat_at = 0.0
+        self._heartbeats = Heartbeats(lambda: self.answers.number("HeartbeatInterval"))
         self._connector = threading.Lock()  # held by the thread that charges, or reports the state of the connector
         # Guards the fields below; notified when the thread that charges or waits has to check them.
         self._changed = self._waiting.changed
@@ -143,6 +143,9 @@ class SimulatedChargePoint:
         self._features = Features(self._link, self.answers)
         controls = Controls(self._signal, self._settle, self._boot_on_request, self._features.status_notification)
         effects = {**self._version_driver.effects(controls), **self._features.effects}
+        self._reconnection = Reconnection(
+            charge_point_id, self._connect, self._waiting, lambda: self._version_driver.back_off, self._random
+        )
         self._aligned = Timetable(self._version_driver.aligned(), lambda: seconds_of_the_day() * self._pace)
         self._requests = AcceptedRequests(self.answers, effects)
         self._charge_point = ChargePoint(
@@ -204,7 +207,9 @@ class SimulatedChargePoint:
         answer: v16.BootNotificationResponse | v201.BootNotificationResponse = self._version_driver.boot()
         if answer["status"] == "Accepted":
             self.answers.registered = True
-            self._keep_interval(answer["interval"])
+            if answer["interval"] > 0:
+                self._version_driver.keep_heartbeat_interval(answer["interval"])
+            self._heartbeats.restart()
             self._signal()
             self._report()
         return answer
@@ -356,8 +361,7 @@ class SimulatedChargePoint:
                     log_line(_logger, logging.WARNING, "%s: %s; retrying", self.charge_point_id, error)
                 if isinstance(error, CallErrorReceived) and error.code == "SecurityError":
                     self.answers.registered = False  # it has to boot again: J16 table 7
-            minimum, repeats, extra = self._version_driver.back_off
-            self._pause(minimum * 2 ** min(failures, repeats) + self._random.uniform(0, extra))
+            self._reconnection.pause(failures)
             failures += 1
 
     def _get_ready(self) -> None:
@@ -380,13 +384,11 @@ class SimulatedChargePoint:
             if self._resetting:
                 self._shut_down()
                 return
+            if self._waiting.stopping:
+                return
             if driver is not None:
                 self._charge_for(driver, None, _SAMPLES, self._version_driver.authorizes_remote_starts)
-            elif (
-                self._sessions_left > 0
-                and self._version_driver.resting_phase == "Available"
-                and not self._waiting.stopping
-            ):
+            elif self._sessions_left > 0 and self._version_driver.resting_phase == "Available":
                 self._sessions_left -= 1
                 self.charge()
 
@@ -394,8 +396,7 @@ class SimulatedChargePoint:
         """Wait for the next driver, and send the Heartbeats and the clock-aligned data that are due."""
         until = time.monotonic() + seconds
         while self._charge_point.connected and (now := time.monotonic()) < until:
-            if now >= self._heartbeat_at + self._interval:
-                self._heartbeat_at = now
+            if self._heartbeats.are_due():
                 self._send("Heartbeat", {})
             for job in self._aligned.due():
                 job.run()
@@ -403,7 +404,8 @@ class SimulatedChargePoint:
             with self._changed:
                 if self._waiting.stopping or self._resetting or self._remote_driver is not None:
                     return
-                self._changed.wait(max(0.0, min(until, self._heartbeat_at + self._interval, aligned_at) - now))
+                wait = min(until, self._heartbeats.next_at, aligned_at) - now
+                self._changed.wait(max(0.0, min(wait, _MAX_INTERVAL)))
 
     def _shut_down(self) -> None:
         self._link.messages.add_security_event("ResetOrReboot")
@@ -463,8 +465,22 @@ class SimulatedChargePoint:
             self._charge_point.connect(_CONNECT_TIMEOUT)
 
     def _send(self, action: Any, payload: Any) -> Any:
-        self._check_running(action)
-        return self._charge_point.send_request(action, payload)
+        while True:
+            self._check_running(action)
+            try:
+                return self._charge_point.send_request(action, payload)
+            except (ConnectionLostError, NotConnectedError):
+                # A status of a session waits for the next connection, as its transaction messages do.
+                if action != "StatusNotification" or not self._reconnect(report=False):
+                    raise
+
+    def _reconnect(self, *, report: bool = True) -> bool:
+        """Connect again if a vehicle charges; return False without one, and on other threads than the scenario's."""
+        own = threading.current_thread() is self._thread
+        connected = own and self.answers.in_use and self._reconnection.run()
+        if connected and report:
+            self._version_driver.report_all()
+        return connected
 
     def _check_running(self, action: str) -> None:
         if self._waiting.stopping:
@@ -474,26 +490,10 @@ class SimulatedChargePoint:
         if self._unfinished is not None:
             self._stop_transaction(replace(self._unfinished, meter_stop=self._meter.register))
         self._version_driver.phase = self._version_driver.resting_phase
-        for connector_id in self._version_driver.connectors:
-            self._pause(_STEP)
-            self._version_driver.report_status(connector_id)
+        self._version_driver.report_all(lambda: self._pause(_STEP))
 
-    def _delivery(self, state: StationState) -> Delivery:
-        def wait(seconds: float) -> None:
-            self._pause(seconds, until=lambda: not self._charge_point.connected)
-
-        return Delivery(self.charge_point_id, self._send, wait, state)
-
-    # Time.
+    def _wait_to_repeat(self, seconds: float) -> None:
+        self._pause(seconds, until=lambda: not self._charge_point.connected)
 
     def _prepare(self) -> None:
         self._pause(_STEP, until=lambda: not self.answers.operative)
-
-    @property
-    def _interval(self) -> float:
-        return min(self.answers.number("HeartbeatInterval") or math.inf, _MAX_INTERVAL)
-
-    def _keep_interval(self, interval: int) -> None:
-        self._heartbeat_at = time.monotonic()
-        if interval > 0:
-            self._version_driver.keep_heartbeat_interval(interval)

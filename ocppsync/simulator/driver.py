@@ -184,6 +184,12 @@ class VersionDriver(ABC):
     def enter(self, phase: Phase) -> None:
         """Change to a phase, and report it."""
 
+    def report_all(self, pause: Callable[[], object] = lambda: None) -> None:
+        """Send the status of each connector, after a pause before each."""
+        for connector_id in self.connectors:
+            pause()
+            self.report_status(connector_id)
+
     @abstractmethod
     def report_status(self, connector_id: int) -> None:
         """Send the status of a connector."""

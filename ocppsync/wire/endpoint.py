@@ -44,7 +44,7 @@ class Endpoint:
         fault = identity_fault(charge_point_id)
         if fault is None and not any_identity:
             fault = identifier_fault(charge_point_id)
-            fault = None if fault is None else f"{fault}, unless Lenient(any_identity=True) is given"
+            fault = None if fault is None else f"{fault}, unless a ChargePoint is given Lenient(any_identity=True)"
         if fault is not None:
             raise ValueError(f"the identity of the charge point {fault}: {charge_point_id[:50]!r}")
         self.charge_point_id = charge_point_id

@@ -27,8 +27,9 @@ def reset(request: HttpRequest, identity: str) -> HttpResponse:
         answer = cs.send_request(identity, "Reset", {"type": "Soft"}, timeout=10)
     except NotConnectedError:
         messages.error(request, f"{identity} is not connected; nothing was sent. Check its power and network.")
-    except RequestTimeoutError:
-        messages.warning(request, f"{identity} did not answer in time; it may still reset.")
+    except RequestTimeoutError as error:
+        effect = "nothing was sent" if error.delivery == "not_sent" else "it may still reset"
+        messages.warning(request, f"{identity} did not answer in time; {effect}.")
     except CallErrorReceived as error:
         messages.error(request, f"{identity} cannot reset: {error.code}. {error.description}")
     except OCPPRequestError as error:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import threading
 from concurrent.futures import Future
 from typing import Any
 
 import pytest
 from lone import Lone
+from support import DEADLINE
 
 from ocppsync import CallErrorReceived, ConnectionLostError, OCPPRequestError, RequestTimeoutError, Timeouts
 from ocppsync.events import MessageReceived, TimedOut
@@ -286,3 +288,31 @@ def test_an_answer_between_the_look_and_the_next_appointment_leaves_none() -> No
         lone.clock.advance(30)
         assert future.result(0) == ACCEPTED
         assert not lone.clock.jump()
+
+
+def test_a_cancel_while_the_next_appointment_is_made_leaves_none() -> None:
+    with Lone() as lone:
+        lone.ask(timeout=100)
+        waiting = lone.ask()
+        look, withdraw = lone.engine.look_at, lone.engine.withdraw
+        half_way, go_on = threading.Event(), threading.Event()
+        cancelling = threading.Thread(target=waiting.cancel, daemon=True)
+
+        def withdraw_later(call: Any) -> Any:
+            half_way.set()
+            assert go_on.wait(DEADLINE)
+            return withdraw(call)
+
+        def look_in_between(call: Any, now: float) -> Any:
+            if call is waiting.call and not half_way.is_set():
+                cancelling.start()
+                assert half_way.wait(DEADLINE)
+            return look(call, now)
+
+        lone.engine.look_at, lone.engine.withdraw = look_in_between, withdraw_later
+        lone.clock.advance(30)
+        go_on.set()
+        cancelling.join(DEADLINE)
+        assert waiting.cancelled()
+        lone.accept()
+        assert not lone.clock.jump(), "nothing is left to wait for"

@@ -285,7 +285,7 @@ def test_it_waits_for_its_registration(central_system: RecordingCentralSystem) -
     assert central_system.actions()[:3] == ["BootNotification"] * 3
 
 
-def test_it_reconnects_and_ends_the_interrupted_transaction(central_system: RecordingCentralSystem) -> None:
+def test_it_reconnects_and_goes_on_with_the_transaction(central_system: RecordingCentralSystem) -> None:
     events = connected(central_system.cs)
     lose = threading.Event()
 
@@ -301,7 +301,7 @@ def test_it_reconnects_and_ends_the_interrupted_transaction(central_system: Reco
         central_system.wait("StopTransaction", transactionId=1)
         central_system.wait("StartTransaction", 2)
     stops = [payload for payload in central_system.payloads("StopTransaction") if payload["transactionId"] == 1]
-    assert [payload["reason"] for payload in stops] == ["Other"]
+    assert [payload["reason"] for payload in stops] == ["Local"]
     assert central_system.actions().count("BootNotification") == 1
     assert events.items[:3] == [("SIM-1", "connected"), ("SIM-1", "disconnected"), ("SIM-1", "connected")]
 
