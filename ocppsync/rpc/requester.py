@@ -221,11 +221,15 @@ class Requester:
 
     def write(self, call: OutgoingCall) -> None:
         """Write a CALL that is next, or the one after it if it was cancelled; never waits."""
-        writable = self._engine.begin_writing(call, self._context.timer.now())
+        writable = self._engine.begin_writing(call)
         if writable is None:
             return
+        self._outbox.tell(writable.text, frames.CALL, writable.message_id, writable.action)
+        # Only now: observers may take so long that the CALL has ended, and another one is outstanding.
+        if not self._engine.note_writing(writable, self._context.timer.now()):
+            return
         try:
-            self._outbox.send(writable.text, frames.CALL, writable.message_id, writable.action)
+            self._outbox.transport.send_nowait(writable.text)
         except TransportClosedError as error:
             if error.written:
                 # The reader notices the abort, and fails all requests that wait.
