@@ -232,6 +232,16 @@ def test_a_patient_caller_has_the_line_as_long_as_it_waits() -> None:
         assert patient.result(0) == ACCEPTED
 
 
+def test_a_patient_caller_learns_how_long_it_has_waited_in_all() -> None:
+    with Lone() as lone:
+        lone.ask()
+        patient = lone.ask(timeout=100)
+        lone.clock.advance(99.9)
+        assert not patient.done()
+        lone.clock.advance(0.1)
+        assert timed_out(patient) == ("unknown", "no answer within 100 s")
+
+
 def test_the_answer_to_one_that_was_given_up_opens_the_line(caplog: pytest.LogCaptureFixture) -> None:
     with Lone() as lone, caplog.at_level(logging.WARNING, "ocppsync"):
         impatient = lone.ask(timeout=2)
