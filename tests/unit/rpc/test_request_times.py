@@ -308,6 +308,17 @@ def test_observers_are_told_once_and_when_the_caller_is() -> None:
         assert told == [(2, "unknown"), (5, "not_sent"), (6, "not_sent")]
 
 
+def test_observers_are_not_told_that_a_cancelled_request_timed_out() -> None:
+    events: list[object] = []
+    with Lone(observe=events.append) as lone:
+        lone.ask(timeout=100)
+        cancelled = lone.ask()
+        assert Future.cancel(cancelled), "the first half of its cancel"
+        lone.clock.advance(60)
+        assert cancelled.cancel(), "both halves"
+        assert not [event for event in events if isinstance(event, TimedOut)]
+
+
 def test_observers_see_how_long_the_answer_took() -> None:
     events: list[object] = []
     with Lone(observe=events.append) as lone:
