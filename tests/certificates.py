@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import functools
 import ipaddress
@@ -12,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import NameOID
 
 Kind = Literal["rsa", "ec"]
@@ -26,6 +27,14 @@ def signing_request(name: str, organization: str, key: Path) -> str:
     key.write_bytes(private.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
     request = x509.CertificateSigningRequestBuilder().subject_name(_name(name, organization))
     return request.sign(private, hashes.SHA256()).public_bytes(_PEM).decode()
+
+
+def sign(key: Path, content: bytes) -> str:
+    """Return the signature of a file by RSA-PSS with SHA-256, in base64."""
+    private = serialization.load_pem_private_key(key.read_bytes(), None)
+    assert isinstance(private, rsa.RSAPrivateKey)
+    scheme = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.MAX_LENGTH)
+    return base64.b64encode(private.sign(content, scheme, hashes.SHA256())).decode()
 
 
 class Certificate(NamedTuple):

@@ -39,7 +39,7 @@ class ChargePointAnswers(StationState):
     """
 
     def __init__(self, overrides: Mapping[str, Answer] | None = None) -> None:
-        super().__init__(LocalList(empty_has_version=False))  # C16 §5.10: version 0 is the empty list
+        super().__init__(LocalList(empty_has_version=False), overrides)  # C16 §5.10: version 0 is the empty list
         self.configuration = {setting.key.casefold(): setting for setting in default_settings()}
         self._answers: Table = {
             "CancelReservation": status("Rejected"),
@@ -68,7 +68,7 @@ class ChargePointAnswers(StationState):
             "TriggerMessage": self._trigger,
             "UnlockConnector": lambda payload: status("Unlocked" if payload["connectorId"] == 1 else "NotSupported"),
             "UpdateFirmware": {},
-            **(overrides or {}),
+            **self._fixed,
         }
 
     def __call__(self, request: Request[str, Any], metadata: RequestMetadata) -> Answer | None:

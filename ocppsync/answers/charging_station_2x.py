@@ -92,7 +92,7 @@ class ChargingStationAnswers(StationState):
     """
 
     def __init__(self, overrides: Mapping[str, Answer] | None = None) -> None:
-        super().__init__(LocalList())
+        super().__init__(LocalList(), overrides)
         self.device_model = DeviceModel(default_variables(self.local_list))
         self._answers: Table = {
             **_DECLINED,
@@ -118,7 +118,7 @@ class ChargingStationAnswers(StationState):
             "TriggerMessage": self._trigger,
             "UnlockConnector": self._unlock,
             "UpdateFirmware": lambda payload: status("Accepted" if self.attended else "Rejected"),
-            **(overrides or {}),
+            **self._fixed,
         }
 
     def __call__(self, request: Request[str, Any], metadata: RequestMetadata) -> Answer | None:

@@ -91,6 +91,10 @@ class DeviceModel:
     def __init__(self, variables: list[Variable]) -> None:
         self._variables = {_key(**variable.wire_names): variable for variable in variables}
 
+    def add(self, *variables: Variable) -> None:
+        """Add variables; one with the names of another replaces it."""
+        self._variables |= {_key(**variable.wire_names): variable for variable in variables}
+
     def __iter__(self) -> Iterator[Variable]:
         return iter(self._variables.values())
 

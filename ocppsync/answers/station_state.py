@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .availability import CONNECTOR, EVSE, STATION, Availability, Part
 from .local_authorization import AuthorizationCache, LocalList, Token
+from .table import Answer, Table
 from .value_types import is_true, members
 
 __all__ = ["StationState"]
@@ -17,6 +18,8 @@ __all__ = ["StationState"]
 class StationState(ABC):
     """The state that the answers of a charge point depend on in every version; the program keeps it up to date.
 
+    Before a transaction the program calls `begin_transaction`, after it `end_transaction`.
+
     Attributes:
         transaction_id: the id of the running transaction, or None.
         attended: whether the program carries out remote starts, resets and (2.x) firmware updates; if not, they
@@ -24,9 +27,16 @@ class StationState(ABC):
         registered: whether the central system has accepted the charge point since it booted.
         availability: which parts are in service.
         local_list, cache: the tokens that it knows.
+        reserved: whether the connector is kept for a driver.
+        installing: whether it is out of service for the installation of firmware.
     """
 
-    def __init__(self, local_list: LocalList) -> None:
+    _answers: Table
+
+    def __init__(self, local_list: LocalList, fixed: Mapping[str, Answer] | None = None) -> None:
+        self._fixed = fixed or {}
+        self.reserved = False
+        self.installing = False
         self.transaction_id: int | str | None = None
         self.attended = False
         self.registered = False
@@ -37,6 +47,24 @@ class StationState(ABC):
         # begin a transaction on it, exclude each other.
         self._lock = threading.Lock()
         self._reserved = False
+
+    # Answers.
+
+    def add_answers(self, table: Table) -> None:
+        """Answer the actions of a table as it says, except those with a fixed answer."""
+        self._answers = {**self._answers, **table, **self._fixed}
+
+    def check_first(self, action: str, refusal: Callable[[Any], Answer | None]) -> None:
+        """Before an action is answered, call ``refusal`` with the payload; what it returns is the answer, unless None.
+
+        A fixed answer stays.
+        """
+        usual = self._answers[action]
+
+        def answer(payload: Any) -> Answer:
+            return refusal(payload) or (usual(payload) if callable(usual) else usual)
+
+        self.add_answers({action: answer})
 
     # Settings.
 
@@ -61,7 +89,7 @@ class StationState(ABC):
     @property
     def operative(self) -> bool:
         """Whether the connector is in service; set it to take the whole charge point out of service or back."""
-        return self.availability.is_operative(CONNECTOR)
+        return self.availability.is_operative(CONNECTOR) and not self.installing
 
     @operative.setter
     def operative(self, value: bool) -> None:

@@ -12,7 +12,8 @@ from .driver import Effects
 
 __all__ = ["AcceptedRequests"]
 
-_ACCEPTING_STATUSES = frozenset({"Accepted", "Scheduled", "Unlocked"})
+# InvalidCertificate is carried out with a security event.
+_ACCEPTING_STATUSES = frozenset({"Accepted", "AcceptedCanceled", "InvalidCertificate", "Scheduled", "Unlocked"})
 
 Handler = Callable[[Request[str, Any], RequestMetadata], "Answer | None"]
 

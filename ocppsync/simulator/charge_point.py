@@ -12,15 +12,15 @@ import math
 import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from random import Random
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ..answers import Answer, ChargePointAnswers, ChargingStationAnswers, StationState
+from ..answers import Answer, ChargePointAnswers, ChargingStationAnswers
 from ..charge_point import ChargePoint
-from ..errors import CallErrorReceived, InvalidResponseError, OCPPError
+from ..errors import CallErrorReceived, ConnectionLostError, InvalidResponseError, NotConnectedError, OCPPError
 from ..faults.log_lines import log_line
 from ..options import check_positive
 from ..rpc.requester import not_connected
@@ -30,8 +30,14 @@ from .delivery import Delivery
 from .driver import Controls, EVDriver, Session, VersionDriver
 from .driver_2x import Driver2x
 from .driver_16 import Driver16
-from .meter import Charging, Meter, power_curve
+from .energy_flow import Demand, EnergyFlow
+from .features import Features
+from .heartbeats import Heartbeats
+from .link import Link
+from .meter import Meter, power_curve
+from .reconnection import Reconnection
 from .timetable import Timetable, seconds_of_the_day
+from .waiting import Waiting
 
 if TYPE_CHECKING:
     from .. import v16, v201
@@ -47,7 +53,6 @@ _SAMPLES = 8
 _IDLE = (2.0, 6.0)
 _CONNECT_TIMEOUT = 10.0
 _DEFAULT_INTERVAL = 30
-_ROUNDING = 1e-6
 _MAX_INTERVAL = 86_400  # Condition.wait does not accept infinity
 
 
@@ -99,32 +104,48 @@ class SimulatedChargePoint:
         self.charge_point_id = charge_point_id
         self.version = version
         self._pace = pace
+        self._waiting = Waiting(pace)
+        self._pause = self._waiting.pause
         self._sessions_left = math.inf if sessions is None else sessions
         self._random = random or Random()  # noqa: S311 (nothing secret)
         self._meter = Meter(self._random)
-        self.answers: ChargePointAnswers | ChargingStationAnswers
+        self.answers = ChargePointAnswers(answers) if version == "1.6" else ChargingStationAnswers(answers)
+        delivery = Delivery(charge_point_id, self._send, self._wait_to_repeat, self._reconnect, self.answers)
+        parts = (charge_point_id, self._send, delivery, self._meter, self._random)
         self._version_driver: VersionDriver
-        if version == "1.6":
-            self.answers = ChargePointAnswers(answers)
-            parts = (charge_point_id, self._send, self._delivery(self.answers), self._meter, self._random)
+        if isinstance(self.answers, ChargePointAnswers):
             self._version_driver = Driver16(*parts, self.answers)
         else:
-            self.answers = ChargingStationAnswers(answers)
-            parts = (charge_point_id, self._send, self._delivery(self.answers), self._meter, self._random)
             self._version_driver = Driver2x(*parts, self.answers)
         self._unfinished: Session | None = None
-        self._heartbeat_at = 0.0
+        self._heartbeats = Heartbeats(lambda: self.answers.number("HeartbeatInterval"))
         self._connector = threading.Lock()  # held by the thread that charges, or reports the state of the connector
         # Guards the fields below; notified when the thread that charges or waits has to check them.
-        self._changed = threading.Condition()
-        self._stopping = False
+        self._changed = self._waiting.changed
         self._charging = False
         self._resetting = False
         self._boot_requested = False
-        self._news = 0  # how often something was signalled
-        self._interruption: v16.Reason | v201.ReasonEnumType | None = None
         self._remote_driver: EVDriver | None = None
-        effects = self._version_driver.effects(Controls(self._signal, self._settle, self._boot_on_request))
+        self._link = Link(
+            charge_point_id=charge_point_id,
+            is_16=version == "1.6",
+            pace=pace,
+            state=self.answers,
+            send=self._send,
+            signal=self._signal,
+            wait_until=self._waiting.until,
+            is_busy=lambda: self._charging,
+            settle=self._settle,
+            restart=self._restart,
+            is_stopping=lambda: self._waiting.stopping,
+            ssl_context=ssl_context,
+        )
+        self._features = Features(self._link, self.answers)
+        controls = Controls(self._signal, self._settle, self._boot_on_request, self._features.status_notification)
+        effects = {**self._version_driver.effects(controls), **self._features.effects}
+        self._reconnection = Reconnection(
+            charge_point_id, self._connect, self._waiting, lambda: self._version_driver.back_off, self._random
+        )
         self._aligned = Timetable(self._version_driver.aligned(), lambda: seconds_of_the_day() * self._pace)
         self._requests = AcceptedRequests(self.answers, effects)
         self._charge_point = ChargePoint(
@@ -135,6 +156,7 @@ class SimulatedChargePoint:
             password=password,
             ssl_context=ssl_context,
             websocket_ping_interval=30.0,
+            observers=[self._link.messages],
         )
         self._charge_point.add_connection_listener(lambda status: self._signal())
         self._requests.carry_out_for(self._charge_point)
@@ -157,9 +179,8 @@ class SimulatedChargePoint:
 
     def stop(self) -> None:
         """Stop the scenario at once, close the connection, and end all threads."""
-        with self._changed:
-            self._stopping = True
-            self._changed.notify_all()
+        self._waiting.stop()
+        self._features.stop()
         self._charge_point.close()
         if self._thread.is_alive():
             self._thread.join(_CONNECT_TIMEOUT + 1)
@@ -186,7 +207,10 @@ class SimulatedChargePoint:
         answer: v16.BootNotificationResponse | v201.BootNotificationResponse = self._version_driver.boot()
         if answer["status"] == "Accepted":
             self.answers.registered = True
-            self._keep_interval(answer["interval"])
+            if answer["interval"] > 0:
+                self._version_driver.keep_heartbeat_interval(answer["interval"])
+            self._heartbeats.restart()
+            self._signal()
             self._report()
         return answer
 
@@ -200,7 +224,8 @@ class SimulatedChargePoint:
     ) -> Session | None:
         """Charge one vehicle, and return the finished session.
 
-        None if the idTag is not accepted, or if the connector is out of service.
+        None if the idTag is not accepted, or if the connector is out of service or reserved for another one. A charging
+        profile makes the session longer, since the vehicle takes all of its energy; while it allows none, it waits.
 
         Args:
             energy_wh: the energy in Wh; by default a random 6000 to 12000.
@@ -240,18 +265,22 @@ class SimulatedChargePoint:
     def _charge(self, driver: EVDriver, energy_wh: int, samples: int, authorize: bool) -> Session | None:
         with self._changed:
             if not self._resetting:
-                self._interruption = None
-        if not self.answers.operative:
+                self._waiting.interruption = None
+        admission = self._features.reservations.admit(driver, self._group_of) if self.answers.operative else None
+        if admission is None:
             return None
         self._version_driver.enter("Preparing")
         self._prepare()
-        accepted = not authorize or (self.answers.operative and self._version_driver.authorize(driver))
+        known = not authorize or admission.authorized
+        accepted = known or (self.answers.operative and self._version_driver.authorize(driver))
         if accepted:
             self._prepare()
         session = None
         began = accepted and self.answers.begin_transaction()
         if began:
-            session = self._transact(driver, energy_wh, samples)
+            session = self._transact(admission.admitted(driver), energy_wh, samples)
+        elif admission.reservation is not None:
+            self._features.reservations.give_back(admission.reservation)
         if began or not self.answers.operative:
             # C16 §4.9: from Preparing it does not go straight to Unavailable.
             self._version_driver.enter("Finishing")
@@ -259,11 +288,15 @@ class SimulatedChargePoint:
         self._version_driver.rest()
         return session
 
+    def _group_of(self, driver: EVDriver) -> str | None:
+        return self._version_driver.group if self._version_driver.authorize(driver, ask=True) else None
+
     def _transact(self, driver: EVDriver, energy_wh: int, samples: int) -> Session:
         self._meter.plug_in()
         start = self._meter.register
         try:
-            accepted = self._version_driver.begin(driver)
+            with self._features.smart_charging.transaction(driver.charging_profile):
+                accepted = self._version_driver.begin(driver)
         except BaseException:
             self.answers.end_transaction()
             raise
@@ -274,7 +307,6 @@ class SimulatedChargePoint:
         reason: v16.Reason | v201.ReasonEnumType = "DeAuthorized"
         if accepted or not self.answers.flag("StopTransactionOnInvalidId"):
             self._pause(_STEP)
-            self._version_driver.enter("Charging" if accepted else "SuspendedEVSE")
             reason = self._draw(energy_wh if accepted else 0, samples)
         session = Session(transaction_id, driver.id_tag, start, self._meter.register, reason)
         self._pause(_STEP)
@@ -283,13 +315,17 @@ class SimulatedChargePoint:
         return session
 
     def _draw(self, energy_wh: int, samples: int) -> v16.Reason | v201.ReasonEnumType:
-        charging = Charging(self._meter, energy_wh, power_curve(samples, self._random), _SAMPLE_PAUSE)
-        samples_due = Timetable(self._version_driver.samples(), lambda: charging.elapsed)
-        while charging.seconds_left > _ROUNDING:
-            wait = min(charging.seconds_left, samples_due.seconds_left(), self._aligned.seconds_left())
-            charging.advance(self._wait_for_news(wait))
-            if self._interruption is not None:
-                return self._interruption
+        demand = Demand(energy_wh, power_curve(samples, self._random))
+        limits = self._features.smart_charging
+        flow = EnergyFlow(demand, self._meter, limits, self._version_driver, _SAMPLE_PAUSE)
+        samples_due = Timetable(self._version_driver.samples(), lambda: flow.elapsed)
+        while not demand.satisfied:
+            is_new, change = limits.watch(), flow.follow() * self._pace
+            wait = min(flow.seconds_left, samples_due.seconds_left(), self._aligned.seconds_left(), change)
+            flow.advance(self._waiting.for_news(min(wait, _MAX_INTERVAL), is_new))
+            self._check_running("MeterValues")
+            if self._waiting.interruption is not None:
+                return self._waiting.interruption
             for job in (*samples_due.due(), *self._aligned.due()):
                 job.run()
         return "Local"
@@ -306,25 +342,25 @@ class SimulatedChargePoint:
     def _forget_transaction(self) -> None:
         self._unfinished = None
         self.answers.end_transaction()
+        self._features.smart_charging.end_transaction()
 
     # The scenario.
 
     def _run(self) -> None:
         # Ends: every wait checks _stopping, and close() fails every pending request.
         failures = 0
-        while not self._stopping:
+        while not self._waiting.stopping:
             try:
                 self._get_ready()
                 failures = 0
                 self._work()
             except (OCPPError, RuntimeError) as error:
                 # RuntimeError: closed between two steps.
-                if not self._stopping:
+                if not self._waiting.stopping:
                     log_line(_logger, logging.WARNING, "%s: %s; retrying", self.charge_point_id, error)
                 if isinstance(error, CallErrorReceived) and error.code == "SecurityError":
                     self.answers.registered = False  # it has to boot again: J16 table 7
-            minimum, repeats, extra = self._version_driver.back_off
-            self._pause(minimum * 2 ** min(failures, repeats) + self._random.uniform(0, extra))
+            self._reconnection.pause(failures)
             failures += 1
 
     def _get_ready(self) -> None:
@@ -332,7 +368,7 @@ class SimulatedChargePoint:
         self._connect()
         if self.answers.registered:
             self._report()
-        while not self.answers.registered and not self._stopping:
+        while not self.answers.registered and not self._waiting.stopping:
             with self._changed:
                 self._boot_requested = False
             answer = self.boot()
@@ -341,16 +377,18 @@ class SimulatedChargePoint:
                 self._pause(min(interval, _MAX_INTERVAL) * self._pace, until=lambda: self._boot_requested)
 
     def _work(self) -> None:
-        while self._charge_point.connected and not self._stopping:
+        while self._charge_point.connected and not self._waiting.stopping:
             self._idle(self._random.uniform(*_IDLE) / self._pace if self._sessions_left > 0 else math.inf)
             with self._changed:
                 driver, self._remote_driver = self._remote_driver, None
             if self._resetting:
                 self._shut_down()
                 return
+            if self._waiting.stopping:
+                return
             if driver is not None:
                 self._charge_for(driver, None, _SAMPLES, self._version_driver.authorizes_remote_starts)
-            elif self._sessions_left > 0 and self.answers.operative and not self._stopping:
+            elif self._sessions_left > 0 and self._version_driver.resting_phase == "Available":
                 self._sessions_left -= 1
                 self.charge()
 
@@ -358,22 +396,23 @@ class SimulatedChargePoint:
         """Wait for the next driver, and send the Heartbeats and the clock-aligned data that are due."""
         until = time.monotonic() + seconds
         while self._charge_point.connected and (now := time.monotonic()) < until:
-            if now >= self._heartbeat_at + self._interval:
-                self._heartbeat_at = now
+            if self._heartbeats.are_due():
                 self._send("Heartbeat", {})
             for job in self._aligned.due():
                 job.run()
             aligned_at = now + self._aligned.seconds_left() / self._pace
             with self._changed:
-                if self._stopping or self._resetting or self._remote_driver is not None:
+                if self._waiting.stopping or self._resetting or self._remote_driver is not None:
                     return
-                self._changed.wait(max(0.0, min(until, self._heartbeat_at + self._interval, aligned_at) - now))
+                wait = min(until, self._heartbeats.next_at, aligned_at) - now
+                self._changed.wait(max(0.0, min(wait, _MAX_INTERVAL)))
 
     def _shut_down(self) -> None:
+        self._link.messages.add_security_event("ResetOrReboot")
         self._charge_point.disconnect()
         self.answers.registered = False
         with self._changed:
-            self._resetting, self._interruption = False, None
+            self._resetting, self._waiting.interruption = False, None
 
     # Execution of accepted requests.
 
@@ -381,10 +420,10 @@ class SimulatedChargePoint:
         self, *, interruption: Any = None, driver: EVDriver | None = None, resetting: bool | None = None
     ) -> None:
         with self._changed:
-            self._interruption = interruption or self._interruption
+            self._waiting.interruption = interruption or self._waiting.interruption
             self._remote_driver = driver or self._remote_driver
             self._resetting = resetting or self._resetting
-            self._news += 1
+            self._waiting.news += 1
             self._changed.notify_all()
 
     def _boot_on_request(self) -> None:
@@ -397,7 +436,8 @@ class SimulatedChargePoint:
             self._changed.notify_all()
 
     def _settle(self) -> None:
-        """Report what ChangeAvailability has changed, unless a vehicle charges; then that is done at its end."""
+        """Report the state of the connector if it has changed, unless a vehicle charges; then later, at its end."""
+        self._features.reservations.end_if_out_of_service()
         self._signal()
         while self._is_due_to_settle() and self._connector.acquire(blocking=False):
             try:
@@ -405,8 +445,17 @@ class SimulatedChargePoint:
             finally:
                 self._connector.release()
 
+    def _restart(self, version: str) -> None:
+        """Reboot with a firmware version; the scenario does that itself if it runs."""
+        self._version_driver.install_firmware(version)
+        if self._thread.is_alive():
+            self._signal(resetting=True)
+        else:
+            self._shut_down()
+            self.boot()
+
     def _is_due_to_settle(self) -> bool:
-        able = self.answers.registered and self._charge_point.connected and not self._stopping
+        able = self.answers.registered and self._charge_point.connected and not self._waiting.stopping
         return able and self._unfinished is None and not self._version_driver.is_resting
 
     # Messages.
@@ -417,52 +466,35 @@ class SimulatedChargePoint:
             self._charge_point.connect(_CONNECT_TIMEOUT)
 
     def _send(self, action: Any, payload: Any) -> Any:
-        self._check_running(action)
-        return self._charge_point.send_request(action, payload)
+        while True:
+            self._check_running(action)
+            try:
+                return self._charge_point.send_request(action, payload)
+            except (ConnectionLostError, NotConnectedError):
+                # A status of a session waits for the next connection, as its transaction messages do.
+                if action != "StatusNotification" or not self._reconnect(report=False):
+                    raise
+
+    def _reconnect(self, *, report: bool = True) -> bool:
+        """Connect again if a vehicle charges; return False without one, and on other threads than the scenario's."""
+        own = threading.current_thread() is self._thread
+        connected = own and self.answers.in_use and self._reconnection.run()
+        if connected and report:
+            self._version_driver.report_all()
+        return connected
 
     def _check_running(self, action: str) -> None:
-        if self._stopping:
+        if self._waiting.stopping:
             raise not_connected("charge_point", self.charge_point_id, action)
 
     def _report(self) -> None:
         if self._unfinished is not None:
             self._stop_transaction(replace(self._unfinished, meter_stop=self._meter.register))
         self._version_driver.phase = self._version_driver.resting_phase
-        for connector_id in self._version_driver.connectors:
-            self._pause(_STEP)
-            self._version_driver.report_status(connector_id)
+        self._version_driver.report_all(lambda: self._pause(_STEP))
 
-    def _delivery(self, state: StationState) -> Delivery:
-        def wait(seconds: float) -> None:
-            self._pause(seconds, until=lambda: not self._charge_point.connected)
-
-        return Delivery(self.charge_point_id, self._send, wait, state)
-
-    # Time.
-
-    def _pause(self, seconds: float, *, until: Callable[[], bool] = lambda: False) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._stopping or until(), seconds / self._pace)
+    def _wait_to_repeat(self, seconds: float) -> None:
+        self._pause(seconds, until=lambda: not self._charge_point.connected)
 
     def _prepare(self) -> None:
         self._pause(_STEP, until=lambda: not self.answers.operative)
-
-    def _wait_for_news(self, seconds: float) -> float:
-        """Wait for some seconds at pace 1 or the next signal; return how many have passed."""
-        began = time.monotonic()
-        with self._changed:
-            news = self._news
-            woken = self._changed.wait_for(
-                lambda: self._stopping or self._interruption is not None or self._news != news, seconds / self._pace
-            )
-        self._check_running("MeterValues")
-        return min(seconds, (time.monotonic() - began) * self._pace) if woken else seconds
-
-    @property
-    def _interval(self) -> float:
-        return min(self.answers.number("HeartbeatInterval") or math.inf, _MAX_INTERVAL)
-
-    def _keep_interval(self, interval: int) -> None:
-        self._heartbeat_at = time.monotonic()
-        if interval > 0:
-            self._version_driver.keep_heartbeat_interval(interval)

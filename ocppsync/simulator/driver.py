@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Controls", "EVDriver", "Effects", "Phase", "Session", "VersionDriver"]
 
-Phase = Literal["Available", "Unavailable", "Preparing", "Charging", "SuspendedEVSE", "Finishing"]
+Phase = Literal["Available", "Unavailable", "Preparing", "Charging", "SuspendedEVSE", "Finishing", "Reserved"]
 """The state of the connector, as named in 1.6."""
 Effects = Mapping[str, Callable[[Any], object]]
 """The functions that carry out accepted requests, by action; each gets the request's payload."""
@@ -49,6 +49,12 @@ class EVDriver:
     """The type of the idToken (2.x)."""
     remote_start_id: int | None = None
     """The remoteStartId of the RequestStartTransaction (2.x)."""
+    charging_profile: Mapping[str, Any] | None = field(default=None, repr=False)
+    """The chargingProfile of the remote start."""
+    group: str | None = field(default=None, repr=False)
+    """The groupIdToken of the remote start (2.x)."""
+    reservation_id: int | None = None
+    """The id of the reservation that the session uses up."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,8 @@ class Controls:
     """Reports which parts have gone out of service or back, unless a vehicle charges."""
     boot: Callable[[], object]
     """Sends BootNotification, and the status once accepted."""
+    status_notification: Callable[[str], Mapping[str, Any]]
+    """Returns the payload of a status notification of an update or an upload, by its action."""
 
 
 class VersionDriver(ABC):
@@ -78,6 +86,8 @@ class VersionDriver(ABC):
     Attributes:
         connectors: the connector ids of a status report.
         phase: the state of the connector.
+        firmware_version: the version that BootNotification reports.
+        group: the parentIdTag or the groupIdToken of the driver that `authorize` has asked about last.
     """
 
     connectors: tuple[int, ...]
@@ -92,6 +102,8 @@ class VersionDriver(ABC):
         state: StationState,
     ) -> None:
         self.phase: Phase = "Available"
+        self.firmware_version = "1.0"
+        self.group: str | None = None
         self._charge_point_id = charge_point_id
         self._send = send
         self._delivery = delivery
@@ -110,7 +122,9 @@ class VersionDriver(ABC):
     @property
     def resting_phase(self) -> Phase:
         """The state of the connector while no vehicle charges."""
-        return "Available" if self._state.operative else "Unavailable"
+        if not self._state.operative:
+            return "Unavailable"
+        return "Reserved" if self._state.reserved else "Available"
 
     @property
     def is_resting(self) -> bool:
@@ -142,6 +156,21 @@ class VersionDriver(ABC):
     def effects(self, controls: Controls) -> Effects:
         """Return the functions that carry out accepted requests."""
 
+    def install_firmware(self, version: str) -> None:
+        """Report another firmware version from the next boot on."""
+        self.firmware_version = version
+
+    def resume(self) -> None:
+        """Report that energy flows."""
+        self.enter("Charging")
+
+    def suspend(self) -> None:
+        """Report that no energy flows: the limit is 0, or the driver is not accepted."""
+        self.enter("SuspendedEVSE")
+
+    def change_rate(self, before: float, now: float) -> None:  # noqa: B027 (1.6 has no message for that)
+        """Report that the limit has changed the current, in A."""
+
     @abstractmethod
     def boot(self) -> Any:
         """Send BootNotification; return the answer."""
@@ -150,13 +179,22 @@ class VersionDriver(ABC):
     def enter(self, phase: Phase) -> None:
         """Change to a phase, and report it."""
 
+    def report_all(self, pause: Callable[[], object] = lambda: None) -> None:
+        """Send the status of each connector, after a pause before each."""
+        for connector_id in self.connectors:
+            pause()
+            self.report_status(connector_id)
+
     @abstractmethod
     def report_status(self, connector_id: int) -> None:
         """Send the status of a connector."""
 
     @abstractmethod
-    def authorize(self, driver: EVDriver) -> bool:
-        """Return whether the driver is accepted; send Authorize unless the local list or the cache says so."""
+    def authorize(self, driver: EVDriver, *, ask: bool = False) -> bool:
+        """Return whether the driver is accepted.
+
+        Send Authorize unless the local list or the cache says so; with ``ask`` in any case, to find out the group.
+        """
 
     @abstractmethod
     def begin(self, driver: EVDriver) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -21,13 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Driver16"]
 
-# The messages of TriggerMessage that do not depend on the state: uploads and updates are never in progress.
-_TRIGGERED: Mapping[str, Answer] = {
-    "DiagnosticsStatusNotification": {"status": "Idle"},
-    "FirmwareStatusNotification": {"status": "Idle"},
-    "Heartbeat": {},
-    "LogStatusNotification": {"status": "Idle"},
-}
+_STATUS_NOTIFICATIONS = ("DiagnosticsStatusNotification", "FirmwareStatusNotification", "LogStatusNotification")
 
 
 class Driver16(VersionDriver):
@@ -74,20 +68,17 @@ class Driver16(VersionDriver):
 
     def effects(self, controls: Controls) -> Effects:
         """Return the functions that carry out accepted requests."""
-
-        def trigger(payload: Any) -> None:
-            self._trigger(payload, controls)
-
         return {
             "ChangeAvailability": lambda payload: controls.report_availability(),
             "ChangeConfiguration": lambda payload: controls.signal(),
-            "ExtendedTriggerMessage": trigger,
-            "RemoteStartTransaction": lambda payload: controls.signal(driver=EVDriver(payload["idTag"])),
+            "ExtendedTriggerMessage": lambda payload: self._trigger(payload, controls, extended=True),
+            "RemoteStartTransaction": lambda payload: controls.signal(
+                driver=EVDriver(payload["idTag"], charging_profile=payload.get("chargingProfile"))
+            ),
             "RemoteStopTransaction": lambda payload: controls.signal(interruption="Remote"),
             "Reset": lambda payload: controls.signal(interruption=f"{payload['type']}Reset", resetting=True),
-            "TriggerMessage": trigger,
+            "TriggerMessage": lambda payload: self._trigger(payload, controls),
             "UnlockConnector": lambda payload: controls.signal(interruption="UnlockCommand"),
-            "UpdateFirmware": lambda payload: self._send("FirmwareStatusNotification", {"status": "DownloadFailed"}),
         }
 
     def boot(self) -> BootNotificationResponse:
@@ -98,7 +89,7 @@ class Driver16(VersionDriver):
                 "chargePointVendor": "ocppsync",
                 "chargePointModel": "Simulator",
                 "chargePointSerialNumber": self._charge_point_id[:25],
-                "firmwareVersion": "1.0",
+                "firmwareVersion": self.firmware_version,
             },
         )
         return answer
@@ -118,24 +109,27 @@ class Driver16(VersionDriver):
             payload = {"connectorId": connector_id, "status": status, "errorCode": error, "timestamp": utc_now()}
             self._send("StatusNotification", payload)
 
-    def authorize(self, driver: EVDriver) -> bool:
-        """Return whether the driver is accepted; send Authorize unless the local list or the cache says so."""
-        if self._answers.knows_as_accepted(token(driver.id_tag)):
+    def authorize(self, driver: EVDriver, *, ask: bool = False) -> bool:
+        """Return whether the driver is accepted; see `VersionDriver.authorize`."""
+        if not ask and self._answers.knows_as_accepted(token(driver.id_tag)):
             return True
         info = self._send("Authorize", {"idTag": driver.id_tag})["idTagInfo"]
+        self.group = info.get("parentIdTag")
         self._answers.learn(token(driver.id_tag), info)
         return bool(info["status"] == "Accepted")
 
     def begin(self, driver: EVDriver) -> bool:
         """Start a transaction, and store its id in the answers; return whether the driver is accepted."""
         payload = {"connectorId": 1, "idTag": driver.id_tag, "meterStart": self._meter.register, "timestamp": utc_now()}
+        if driver.reservation_id is not None:
+            payload["reservationId"] = driver.reservation_id
         self._data.begin(self._answers.measurands("StopTxnSampledData"))
         answer = self._delivery.send("StartTransaction", payload)
         self._answers.transaction_id = answer["transactionId"]
         accepted = bool(answer["idTagInfo"]["status"] == "Accepted")
         self._answers.learn(token(driver.id_tag), answer["idTagInfo"])
         listed = self._answers.local_list.get(token(driver.id_tag))
-        if listed is not None and listed.accepted is not accepted:
+        if listed is not None and listed.accepted is not accepted and self._answers.flag("LocalAuthListEnabled"):
             self.report_status(0, "LocalListConflict")  # C16 §3.5.2
         return accepted
 
@@ -185,7 +179,7 @@ class Driver16(VersionDriver):
 
     # Accepted requests.
 
-    def _trigger(self, payload: Any, controls: Controls) -> None:
+    def _trigger(self, payload: Any, controls: Controls, *, extended: bool = False) -> None:
         requested = payload["requestedMessage"]
         # C16 §5.17: without a connector, for all of them.
         connectors = [payload["connectorId"]] if "connectorId" in payload else self.connectors
@@ -197,8 +191,12 @@ class Driver16(VersionDriver):
         elif requested == "StatusNotification":
             for connector_id in connectors:
                 self.report_status(connector_id)
-        elif requested in _TRIGGERED:
-            self._send(requested, _TRIGGERED[requested])
+        elif requested == "Heartbeat":
+            self._send(requested, {})
+        elif requested in _STATUS_NOTIFICATIONS:
+            # W16 §6.16: the extended message asks about the signed update.
+            prefix = "Signed" if extended and requested == "FirmwareStatusNotification" else ""
+            self._send(f"{prefix}{requested}", controls.status_notification(f"{prefix}{requested}"))
 
     def _trigger_meter_values(self, connector_id: int) -> None:
         value = self._meter_value(self._answers.measurands("MeterValuesSampledData"), "Trigger")

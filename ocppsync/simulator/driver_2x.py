@@ -37,6 +37,7 @@ _STATUSES: Mapping[Phase, ConnectorStatusEnumType] = {
     "Charging": "Occupied",
     "SuspendedEVSE": "Occupied",
     "Finishing": "Occupied",
+    "Reserved": "Reserved",
 }
 # The phases that begin with an event of their own: the chargingState changes.
 _CHARGING_STATES: Mapping[Phase, ChargingStateEnumType] = {"Charging": "Charging", "SuspendedEVSE": "SuspendedEVSE"}
@@ -47,12 +48,6 @@ _TRIGGERS: Mapping[str, TriggerReasonEnumType] = {
     "Local": "StopAuthorized",
     "Other": "AbnormalCondition",
     "Remote": "RemoteStop",
-}
-# The messages of TriggerMessage that do not depend on the state: uploads and updates are never in progress.
-_TRIGGERED: Mapping[str, Answer] = {
-    "FirmwareStatusNotification": {"status": "Idle"},
-    "Heartbeat": {},
-    "LogStatusNotification": {"status": "Idle"},
 }
 
 
@@ -123,16 +118,24 @@ class Driver2x(VersionDriver):
             "GetBaseReport": self._report,
             "GetReport": self._report,
             "RequestStartTransaction": lambda payload: controls.signal(
-                driver=EVDriver(payload["idToken"]["idToken"], payload["idToken"]["type"], payload["remoteStartId"])
+                driver=EVDriver(
+                    payload["idToken"]["idToken"],
+                    payload["idToken"]["type"],
+                    payload["remoteStartId"],
+                    charging_profile=payload.get("chargingProfile"),
+                    group=payload.get("groupIdToken", {}).get("idToken"),
+                )
             ),
             "RequestStopTransaction": lambda payload: controls.signal(interruption="Remote"),
             "Reset": lambda payload: self._reset(payload, controls),
             "SetVariables": lambda payload: controls.signal(),
             "TriggerMessage": lambda payload: self._trigger(payload, controls),
-            "UpdateFirmware": lambda payload: self._send(
-                "FirmwareStatusNotification", {"status": "DownloadFailed", "requestId": payload["requestId"]}
-            ),
         }
+
+    def install_firmware(self, version: str) -> None:
+        """Report another firmware version from the next boot on, and that it is the reason for that."""
+        super().install_firmware(version)
+        self._boot_reason = "FirmwareUpdate"
 
     def boot(self) -> BootNotificationResponse:
         """Send BootNotification; return the answer."""
@@ -145,7 +148,7 @@ class Driver2x(VersionDriver):
                     "vendorName": model["ChargingStation", "VendorName"].value,
                     "model": model["ChargingStation", "Model"].value,
                     "serialNumber": self._charge_point_id[:25],
-                    "firmwareVersion": "1.0",
+                    "firmwareVersion": self.firmware_version,
                 },
             },
         )
@@ -171,11 +174,12 @@ class Driver2x(VersionDriver):
                 {"evseId": 1, "connectorId": connector_id, "connectorStatus": status, "timestamp": utc_now()},
             )
 
-    def authorize(self, driver: EVDriver) -> bool:
-        """Return whether the driver is accepted; send Authorize unless the local list or the cache says so."""
-        if self._answers.knows_as_accepted(_key(driver)):
+    def authorize(self, driver: EVDriver, *, ask: bool = False) -> bool:
+        """Return whether the driver is accepted; see `VersionDriver.authorize`."""
+        if not ask and self._answers.knows_as_accepted(_key(driver)):
             return True
         info = self._send("Authorize", {"idToken": _token(driver)})["idTokenInfo"]
+        self.group = info.get("groupIdToken", {}).get("idToken")
         self._answers.learn(_key(driver), info)
         return bool(info["status"] == "Accepted")
 
@@ -193,11 +197,17 @@ class Driver2x(VersionDriver):
             state="EVConnected",
             idToken=_token(driver),
             evse={"id": 1, "connectorId": 1},
+            **({} if driver.reservation_id is None else {"reservationId": driver.reservation_id}),
             **self._readings("SampledTxStartedMeasurands", "Transaction.Begin"),
         )
-        self._answers.transaction_id = transaction_id
         info = answer.get("idTokenInfo", {"status": "Accepted"})
         return bool(info["status"] == "Accepted")
+
+    def change_rate(self, before: float, now: float) -> None:
+        """Report that the limit has changed the current, in A, if by more than LimitChangeSignificance (in percent)."""
+        significance = float(self._answers.device_model["SmartChargingCtrlr", "LimitChangeSignificance"].value)
+        if abs(now - before) * 100 > before * significance:
+            self._send_event("Updated", "ChargingRateChanged", **self._readings("MeterValuesSampledData", "Other"))
 
     def end(self, session: Session) -> None:
         """Stop a transaction."""
@@ -229,6 +239,9 @@ class Driver2x(VersionDriver):
             transaction_id = transaction_id or self._answers.transaction_id
             if transaction_id is None:
                 return {}
+            if kind == "Started":
+                # Requests about the transaction may arrive before the answer to this event.
+                self._answers.transaction_id = transaction_id
             self._charging_state = state or self._charging_state
             reported = state or (self._charging_state if trigger == "Trigger" else None)
             transaction = {
@@ -313,8 +326,10 @@ class Driver2x(VersionDriver):
             self.report_status(1)
         elif requested == "TransactionEvent":
             self._send_event("Updated", "Trigger", **self._readings("MeterValuesSampledData", "Trigger"))
-        elif requested in _TRIGGERED:
-            self._send(requested, _TRIGGERED[requested])
+        elif requested == "Heartbeat":
+            self._send(requested, {})
+        elif requested in ("FirmwareStatusNotification", "LogStatusNotification"):
+            self._send(requested, controls.status_notification(requested))
 
 
 def _token(driver: EVDriver) -> Answer:

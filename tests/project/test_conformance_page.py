@@ -49,7 +49,7 @@ def test_the_code_of_each_decision_exists() -> None:
 def test_each_decision_links_to_a_page_of_the_documentation() -> None:
     """That links lead somewhere is checked by test_docs.py."""
     for row in decisions():
-        assert re.fullmatch(r"\[[^\]]+\]\([\w.-]+\.md(#[\w-]+)?\)", row[3]), row[0]
+        assert re.fullmatch(r"\[[^\]]+\]\([\w./-]+\.md(#[\w-]+)?\)", row[3]), row[0]
 
 
 def test_the_documents_are_those_that_the_pages_cite() -> None:

@@ -41,3 +41,31 @@ def test_it_is_truncated_to_three_digits(monkeypatch: pytest.MonkeyPatch, moment
 
 def test_the_schemas_accept_it() -> None:
     assert validator("1.6").check("Heartbeat", "response", {"currentTime": utc_now()}) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("1970-01-01T00:00:00Z", 0),
+        ("1970-01-01t00:00:01.5z", 1_500),
+        ("1970-01-01T00:00:00,123999", 123),
+        ("1970-01-01T01:00:00+01:00", 0),
+        ("1970-01-01T00:00:00-0130", 5_400_000),
+        ("1970-01-01T02:00:00+02", 0),
+        ("2016-12-31T23:59:60Z", 1_483_228_800_000),
+        ("0000-02-29T00:00:00Z", -62_035_891_200_000),
+    ],
+)
+def test_times_of_messages_are_read(text: str, moment: int) -> None:
+    assert clock.milliseconds(text) == moment
+
+
+@pytest.mark.parametrize("text", ["", "2026-11-24", "2026-11-24T08:15:00Zulu", "2026-13-24T08:15:00Z"])
+def test_other_texts_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"expected a date|must be in"):
+        clock.milliseconds(text)
+
+
+def test_a_time_is_written_as_it_was_read() -> None:
+    assert clock.as_text(clock.milliseconds("2026-11-24T08:15:00.123Z")) == "2026-11-24T08:15:00.123Z"
+    assert abs(clock.now_ms() - clock.milliseconds(utc_now())) < 10_000

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ocppsync import CallErrorReceived, NotConnectedError, RequestTimeoutError
+from ocppsync import CallErrorReceived, ConnectionLostError, NotConnectedError, RequestTimeoutError
 from ocppsync.answers import ChargePointAnswers, ChargingStationAnswers, StationState
 from ocppsync.simulator.delivery import Delivery
 
@@ -22,13 +22,19 @@ def refused(code: str) -> CallErrorReceived:
 
 
 class Line:
-    """Fails as told, then answers; waits only in name."""
+    """Fails as told, then answers; waits only in name. It connects again so many times."""
 
-    def __init__(self, *failures: Exception, state: StationState | None = None) -> None:
+    def __init__(self, *failures: Exception, state: StationState | None = None, connections: int = 0) -> None:
         self.failures = list(failures)
         self.sent: list[Any] = []
         self.waits: list[float] = []
-        self.delivery = Delivery("CP1", self.send, self.waits.append, state or ChargePointAnswers())
+        self.connections = connections
+        answers = state or ChargePointAnswers()
+        self.delivery = Delivery("CP1", self.send, self.waits.append, self.reconnect, answers)
+
+    def reconnect(self) -> bool:
+        self.connections -= 1
+        return self.connections >= 0
 
     def send(self, action: Any, payload: Any) -> Any:
         self.sent.append((action, payload))
@@ -74,3 +80,29 @@ def test_without_connection_or_registration_there_is_no_attempt(failure: Excepti
     with pytest.raises(type(failure)):
         getattr(line.delivery, how)("StopTransaction", {})
     assert (len(line.sent), line.waits) == (1, [])
+
+
+LOST = ConnectionLostError("the connection ended", **IN_VAIN)
+
+
+@pytest.mark.parametrize("how", ["send", "post"])
+@pytest.mark.parametrize("failure", [OFFLINE, LOST])
+def test_a_lost_connection_is_no_attempt_and_the_message_goes_over_the_next_one(failure: Exception, how: str) -> None:
+    line = Line(failure, failure, failure, failure, connections=4)
+    assert getattr(line.delivery, how)("MeterValues", {"a": 1}) == {"n": 5}
+    assert line.sent == [("MeterValues", {"a": 1})] * 5
+    assert (line.waits, line.connections) == ([], 0)
+
+
+def test_attempts_are_counted_over_connections() -> None:
+    line = Line(TIMEOUT, LOST, TIMEOUT, LOST, TIMEOUT, connections=9)
+    assert line.delivery.post("MeterValues", {}) is None
+    assert (len(line.sent), line.waits) == (5, [60, 120])
+
+
+def test_an_event_that_met_a_lost_connection_is_marked_as_offline() -> None:
+    event = {"eventType": "Updated", "offline": False}
+    line = Line(TIMEOUT, LOST, TIMEOUT, connections=1)
+    line.delivery.post("TransactionEvent", event)
+    assert [payload["offline"] for _, payload in line.sent] == [False, False, True, True]
+    assert event == {"eventType": "Updated", "offline": False}

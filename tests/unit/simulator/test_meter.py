@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from ocppsync.answers.value_types import MEASURANDS
-from ocppsync.simulator.meter import Charging, Meter, power_curve
+from ocppsync.simulator.meter import Meter, power_curve
 
 
 def readings(meter: Meter) -> dict[str, float]:
@@ -51,24 +51,11 @@ def test_power_stays_within_the_limits_and_falls_at_the_end(samples: int) -> Non
     assert curve[-1] == min(curve)
 
 
-def test_energy_flows_by_the_curve() -> None:
+@pytest.mark.parametrize("limit", [0, 0.04, 6, 15.9, 16, 31.99])
+def test_a_limit_holds_in_amperes_and_in_watts(limit: float) -> None:
     meter = Meter(Random(1))
     meter.plug_in()
-    start = meter.register
-    charging = Charging(meter, 100, [0.5, 1.0, 0.5], 2.0)
-    seen = []
-    for _ in range(6):
-        charging.advance(1.0)
-        seen.append((meter.register - start, readings(meter)["Current.Import"], charging.seconds_left))
-    assert seen == [(12, 16, 5), (25, 16, 4), (50, 32, 3), (75, 32, 2), (88, 16, 1), (100, 16, 0)]
-    charging.advance(1.0)
-    assert (meter.register - start, charging.elapsed) == (100, 6)
-
-
-def test_no_energy_needs_no_current() -> None:
-    meter = Meter(Random(1))
-    meter.plug_in()
-    start = meter.register
-    charging = Charging(meter, 0, [0.5, 1.0], 2.0)
-    charging.advance(3.0)
-    assert (meter.register, readings(meter)["Current.Import"], charging.seconds_left) == (start, 0, 1)
+    for _ in range(50):
+        meter.advance(meter.register, 1, limit)
+        assert max(0, limit - 0.3) <= readings(meter)["Current.Import"] <= limit
+        assert readings(meter)["Power.Active.Import"] <= limit * 230

@@ -346,11 +346,3 @@ def test_a_report_follows_its_answer_in_parts(
     assert [part["seqNo"] for part in parts] == list(range(len(parts)))
     assert {part["requestId"] for part in parts} == {5}
     assert sum(len(part["reportData"]) for part in parts) == len(list(waiting.answers.device_model))
-
-
-def test_a_firmware_update_reports_a_failure(
-    central_system: RecordingCentralSystem, waiting: SimulatedChargePoint
-) -> None:
-    firmware = {"location": "https://example.com/fw.bin", "retrieveDateTime": "2026-01-01T00:00:00Z"}
-    assert ask(central_system, "UpdateFirmware", {"requestId": 9, "firmware": firmware}) == {"status": "Accepted"}
-    assert central_system.wait("FirmwareStatusNotification") == {"status": "DownloadFailed", "requestId": 9}

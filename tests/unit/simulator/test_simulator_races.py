@@ -41,7 +41,7 @@ def test_stop_ends_a_session_at_once(version: str) -> None:
         here.start()
         assert here.start_remotely() == "Accepted"
         here.wait_for_transaction()
-        here.station._pace = 0.01  # what is left takes minutes
+        here.station._waiting._pace = 0.01  # what is left takes minutes
         here.station._signal()
         began = time.monotonic()
         here.station.stop()

@@ -308,18 +308,18 @@ def test_calls_that_a_close_has_left_waiting_stay_unanswered(caplog: pytest.LogC
 
 
 def test_a_repeat_after_the_deadline_is_handled_anew() -> None:
-    hanging = Hanging(heartbeat)
+    hanging = Hanging(lambda: {"status": "Accepted"})
     with on_a_clock() as (cs, clock):
-        cs.on("Heartbeat")(hanging)
+        cs.on("DataTransfer")(hanging)
         with raw(cs) as peer:
-            peer.send([2, "1", "Heartbeat", {}])
+            peer.send([2, "1", "DataTransfer", {"vendorId": "A"}])
             assert hanging.started.acquire(timeout=DEADLINE)
             clock.advance(60)
             assert peer.read()[0] == 4
             hanging.release.release(2)
-            assert peer.call("1", "Heartbeat", {})[0] == 3
+            assert peer.call("1", "DataTransfer", {"vendorId": "A"})[0] == 3
             # That answer is the one that is kept.
-            assert peer.call("1", "Heartbeat", {})[0] == 3
+            assert peer.call("1", "DataTransfer", {"vendorId": "A"})[0] == 3
         assert hanging.calls == ["1", "1"]
 
 

@@ -1,0 +1,90 @@
+"""The waits of a simulated charge point, and what ends them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+from support import DEADLINE
+
+from ocppsync.simulator.jobs import Job
+from ocppsync.simulator.waiting import Waiting
+
+
+def ends(wait: Callable[[], object], act: Callable[[], object]) -> float:
+    """Wait on another thread, act, and return the seconds until the wait has ended."""
+    thread = threading.Thread(target=wait, name="test-wait")
+    thread.start()
+    thread.join(0.02)
+    assert thread.is_alive()
+    began = time.monotonic()
+    act()
+    thread.join(DEADLINE)
+    assert not thread.is_alive()
+    return time.monotonic() - began
+
+
+def notify(waiting: Waiting) -> None:
+    with waiting.changed:
+        waiting.changed.notify_all()
+
+
+def test_waits_follow_the_pace() -> None:
+    waiting = Waiting(1000)
+    began = time.monotonic()
+    waiting.pause(20)
+    assert waiting.for_news(20) == 20
+    assert 0.04 <= time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("wait", ["pause", "for_news"])
+def test_stop_ends_a_wait(wait: str) -> None:
+    waiting = Waiting(1)
+    ends(lambda: getattr(waiting, wait)(1000), waiting.stop)
+
+
+def test_a_pause_ends_with_its_condition() -> None:
+    waiting, done = Waiting(1), threading.Event()
+
+    def act() -> None:
+        done.set()
+        notify(waiting)
+
+    ends(lambda: waiting.pause(1000, until=done.is_set), act)
+
+
+@pytest.mark.parametrize("change", ["news", "interruption", "other"])
+def test_news_end_a_wait_and_it_says_how_long_it_was(change: str) -> None:
+    waiting, done, waited = Waiting(10), threading.Event(), []
+
+    def act() -> None:
+        with waiting.changed:
+            if change == "news":
+                waiting.news += 1
+            elif change == "interruption":
+                waiting.interruption = "Remote"
+            else:
+                done.set()
+            waiting.changed.notify_all()
+
+    ends(lambda: waited.append(waiting.for_news(1000, done.is_set)), act)
+    assert 0.1 < waited[0] < 1000
+
+
+def test_a_job_waits_for_the_state_or_its_end() -> None:
+    waiting, done = Waiting(1), threading.Event()
+    results: list[bool] = []
+
+    def act() -> None:
+        done.set()
+        notify(waiting)
+
+    job = Job("test-job", lambda job: None)
+    ends(lambda: results.append(waiting.until(job, done.is_set)), act)
+    done.clear()
+    ends(lambda: results.append(waiting.until(job, done.is_set)), job.cancel)
+    assert results == [True, False]
+    waiting.stop()
+    assert waiting.until(Job("test-job", lambda job: None), lambda: True) is False
