@@ -184,7 +184,8 @@ class Reservations:
         assert self._lock.locked()
         self._reservation, self._link.state.reserved = reservation, True
         self._expiry = Job(self._link.thread_name("reservation"), lambda job: self._expire(job, reservation))
-        self._expiry.start()
+        if not self._link.is_stopping():  # `stop` does not look for later jobs
+            self._expiry.start()
 
     def _expire(self, job: Job, reservation: Reservation) -> None:
         while (left := reservation.expires_at - now_ms()) > 0:
