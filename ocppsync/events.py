@@ -101,7 +101,9 @@ class MessageReceived(_Message):
 
 @dataclass(frozen=True)
 class MessageSent(_Message):
-    """A message was sent to the peer; `Closed` follows if the connection ends before the message arrives."""
+    """A message is sent to the peer, as soon as the observers return. `Closed` follows if the connection ends before it
+    arrives, and `TimedOut` with the delivery ``"not_sent"`` if a request runs out of time while they are told.
+    """
 
 
 @dataclass(frozen=True)

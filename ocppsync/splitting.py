@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from . import json_text
+from .options import check_whole
 
 __all__ = ["split_request"]
 
@@ -45,15 +46,15 @@ def split_request(
         bytes_per_message: the largest size of one request in bytes, as a whole CALL; None: any size.
 
     Raises:
-        ValueError: requests of the action cannot be split, a limit is less than 1, or one item alone is longer than
-            ``bytes_per_message``.
+        ValueError: requests of the action cannot be split, a limit is not a whole number above 0, or one item alone is
+            longer than ``bytes_per_message``.
         TypeError: the list of the payload is not a list, or its items cannot be written as JSON.
     """
     if action not in _LISTS:
         raise ValueError(f"requests for {action} cannot be split: expected one of {', '.join(_LISTS)}")
     for name, limit in (("items_per_message", items_per_message), ("bytes_per_message", bytes_per_message)):
-        if limit is not None and limit < 1:
-            raise ValueError(f"{name} is {limit}: expected at least 1, or None")
+        if limit is not None:
+            check_whole(**{name: limit})
     field = _LISTS[action]
     items = payload.get(field, [])
     if not isinstance(items, list):

@@ -234,17 +234,24 @@ class Engine:
             self._queue.append(call)
             return None
 
-    def begin_writing(self, call: OutgoingCall | None, now: float) -> OutgoingCall | None:
+    def begin_writing(self, call: OutgoingCall | None) -> OutgoingCall | None:
         """Return the CALL to write: this one, or the next if it was cancelled; None if another thread writes it."""
         with self._lock:
             while call is not None and call is self._outstanding:
                 if self._claim(call):
-                    call.delivery = "unknown"
-                    call.sent_at = now
                     return call
                 call.state = CallState.SETTLED
                 call = self._next()
             return None
+
+    def note_writing(self, call: OutgoingCall, now: float) -> bool:
+        """Note that a CALL is written now; return False if it has ended meanwhile, and must not be written."""
+        with self._lock:
+            if call.state is CallState.SETTLED:
+                return False
+            call.delivery = "unknown"
+            call.sent_at = now
+            return True
 
     def claim(self, call: OutgoingCall) -> bool:
         """Make the future impossible to cancel; return False if it was cancelled before."""

@@ -12,7 +12,7 @@ __all__ = ["Outbox"]
 
 
 class Outbox:
-    """Sends messages over a transport. Safe from any thread; never waits."""
+    """Sends messages over a transport. Safe from any thread; waits for nothing but observers."""
 
     __slots__ = ("_context", "_events", "transport")
 
@@ -24,7 +24,7 @@ class Outbox:
     def send(
         self, text: str, kind: int, message_id: frames.MessageId, action: str, asked_at: float | None = None
     ) -> None:
-        """Send a message.
+        """Tell the observers of a message, and send it.
 
         Args:
             text: the message.
@@ -36,6 +36,13 @@ class Outbox:
         Raises:
             TransportClosedError: the connection has ended.
         """
+        self.tell(text, kind, message_id, action, asked_at)
+        self.transport.send_nowait(text)
+
+    def tell(
+        self, text: str, kind: int, message_id: frames.MessageId, action: str, asked_at: float | None = None
+    ) -> None:
+        """Tell the observers of a message that is about to be sent; they may take their time. See `send`."""
         if self._events is not None:
             # Before it is sent: its answer may be received and reported before this thread continues.
             seconds = None if asked_at is None else self._context.timer.now() - asked_at
@@ -44,4 +51,3 @@ class Outbox:
             self._events.tell(
                 MessageSent(identity, version, KINDS[kind], str(message_id), action, text, seconds, number)
             )
-        self.transport.send_nowait(text)

@@ -221,11 +221,15 @@ class Requester:
 
     def write(self, call: OutgoingCall) -> None:
         """Write a CALL that is next, or the one after it if it was cancelled; never waits."""
-        writable = self._engine.begin_writing(call, self._context.timer.now())
+        writable = self._engine.begin_writing(call)
         if writable is None:
             return
+        self._outbox.tell(writable.text, frames.CALL, writable.message_id, writable.action)
+        # Only now: observers may take so long that the CALL has ended, and another one is outstanding.
+        if not self._engine.note_writing(writable, self._context.timer.now()):
+            return
         try:
-            self._outbox.send(writable.text, frames.CALL, writable.message_id, writable.action)
+            self._outbox.transport.send_nowait(writable.text)
         except TransportClosedError as error:
             if error.written:
                 # The reader notices the abort, and fails all requests that wait.
@@ -250,17 +254,17 @@ class Requester:
             self._time_out(call, overdue.waited, ended=overdue.look_again is None)
 
     def _time_out(self, call: OutgoingCall, seconds: float, *, ended: bool) -> None:
-        context, told = self._context, ended and call.abandoned
+        context, news = self._context, True
         written = call.delivery == "unknown"
         what = f"no answer within {seconds:g} s" if written else f"{seconds:g} s passed before its turn"
         if ended:
-            self._fail(call, RequestTimeoutError, what)
+            news = self._fail(call, RequestTimeoutError, what) and not call.abandoned
         else:
             # Only its caller gives up: its answer may still come, and tell the listener what the peer did.
             call.future.set_exception(
                 self.failure(RequestTimeoutError, call.action, call.message_id, what, call.delivery)
             )
-        if context.events is not None and not told:
+        if context.events is not None and news:
             charge_point_id, number = context.metadata.charge_point_id, context.number
             context.events.tell(TimedOut(charge_point_id, call.action, seconds, call.delivery, number))
 
@@ -277,14 +281,16 @@ class Requester:
             what = "it was cancelled before its turn"
             run_logged(listener, self.failure(OCPPRequestError, call.action, call.message_id, what, "not_sent"))
 
-    def _fail(self, call: OutgoingCall, kind: type[OCPPRequestError], what: str) -> None:
-        # Not if its owner has cancelled it: `cancelled` ends it then.
-        if self._engine.claim(call):
-            error = self.failure(kind, call.action, call.message_id, what, call.delivery)
-            if call.on_outcome is None:
-                _end(call, error)
-            else:
-                self._context.timer.call_aside(_end, call, error)
+    def _fail(self, call: OutgoingCall, kind: type[OCPPRequestError], what: str) -> bool:
+        """End a CALL with an error; return False if its owner has cancelled it: `cancelled` ends it then."""
+        if not self._engine.claim(call):
+            return False
+        error = self.failure(kind, call.action, call.message_id, what, call.delivery)
+        if call.on_outcome is None:
+            _end(call, error)
+        else:
+            self._context.timer.call_aside(_end, call, error)
+        return True
 
     # On the reader.
 

@@ -37,7 +37,7 @@ class ProfileError(Exception):
     """
 
     def __init__(self, reason_code: str, text: str) -> None:
-        super().__init__(text)
+        super().__init__(reason_code, text)
         self.reason_code = reason_code
         self.text = text
 

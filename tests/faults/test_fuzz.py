@@ -113,7 +113,8 @@ class Conversation(RuleBasedStateMachine):
 
     def write(self, call: OutgoingCall | None) -> None:
         if call is not None and call.sent_at is None:
-            assert self.engine.begin_writing(call, 0.0) is call
+            assert self.engine.begin_writing(call) is call
+            assert self.engine.note_writing(call, 0.0)
 
     @precondition(lambda self: self.ours)
     @rule(text=st.sampled_from(['[3,"%s",{}]', '[4,"%s","GenericError","",{}]', '[3,"%s"]', '[4,"%s",7,"",{}]']))

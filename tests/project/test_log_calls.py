@@ -28,6 +28,7 @@ DIRECT = {
     "server.listener.Listener._run": "counts by itself: the system fails, and has no peer yet",
     "simulator.delivery.Delivery.post": "waits between its attempts",
     "simulator.charge_point.SimulatedChargePoint._run": "waits between its attempts",
+    "simulator.reconnection.Reconnection.run": "waits between its attempts",
     "threads.pool.log_failure": "callbacks of our own requests, and faults of the library",
     "threads.stuck_handlers.StuckHandlerDetector._check": "asks the throttle first, since the line must stay whole",
     "threads.timer.TimerHandle.run": "faults of the library",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import uuid
 from typing import Any
 
@@ -83,11 +84,12 @@ def test_an_action_that_cannot_be_split(action: str) -> None:
         split_request(action, {}, items_per_message=1)
 
 
+@pytest.mark.parametrize("limit", [0, -1, 1.5, True, "4"])
 @pytest.mark.parametrize("name", ["items_per_message", "bytes_per_message"])
-def test_a_limit_below_one(name: str) -> None:
-    limits: dict[str, Any] = {name: 0}
-    with pytest.raises(ValueError, match=f"{name} is 0: expected at least 1, or None"):
-        split_request("GetVariables", {}, **limits)
+def test_a_limit_that_is_no_whole_number_above_0(name: str, limit: Any) -> None:
+    """A charge point reports its limits as texts, which are easily passed as they are."""
+    with pytest.raises(ValueError, match=re.escape(f"{name} must be a whole number above 0, not {limit!r}")):
+        split_request("GetVariables", {}, **{name: limit})
 
 
 def test_a_list_that_is_none() -> None:

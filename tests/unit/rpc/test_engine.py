@@ -62,7 +62,8 @@ def outgoing(
 def written(engine: Engine, call: OutgoingCall) -> OutgoingCall:
     """Let a CALL be outstanding, and write it at the time 0."""
     assert engine.submit(call) is call
-    assert engine.begin_writing(call, 0.0) is call
+    assert engine.begin_writing(call) is call
+    assert engine.note_writing(call, 0.0)
     return call
 
 
@@ -427,7 +428,8 @@ class Calls(RuleBasedStateMachine):
     def write(self, call: OutgoingCall | None) -> None:
         if call is not None:
             assert call is self.waiting[0], "the calls go out in order"
-            assert self.engine.begin_writing(call, self.now) is call
+            assert self.engine.begin_writing(call) is call
+            assert self.engine.note_writing(call, self.now)
             self.written_at[call] = self.now
             self.written.append(call)
 

@@ -12,7 +12,7 @@ from lone import Lone
 from support import DEADLINE
 
 from ocppsync import CallErrorReceived, ConnectionLostError, OCPPRequestError, RequestTimeoutError, Timeouts
-from ocppsync.events import MessageReceived, TimedOut
+from ocppsync.events import MessageReceived, MessageSent, TimedOut
 from ocppsync.rpc.registration import ChargePointPolicy, OutcomeListener, Registration
 
 ACCEPTED = {"status": "Accepted"}
@@ -77,6 +77,48 @@ def test_an_answer_after_it_is_late() -> None:
         assert lone.engine.counters.late_answers == 1
 
 
+@pytest.mark.parametrize("seconds", [29, 30, 59])
+def test_observers_who_take_their_time_do_not_shorten_it(seconds: int) -> None:
+    """They are told of a message before it is written, on the thread that writes it."""
+
+    def observe(event: object) -> None:
+        if isinstance(event, MessageSent) and event.action == "ClearCache":
+            lone.clock.advance(seconds)
+
+    with Lone(observe=observe) as lone:
+        first = lone.ask()
+        following = lone.ask("GetLocalListVersion")
+        lone.clock.advance(29.9)
+        assert lone.actions() == ["ClearCache"]
+        assert not first.done(), "its time began when it was written"
+        lone.clock.advance(0.1)
+        assert timed_out(first) == ("unknown", "no answer within 30 s")
+        assert lone.actions() == ["GetLocalListVersion"]
+        assert not following.done()
+
+
+@pytest.mark.parametrize("end", ["time", "takeover"])
+def test_what_ends_while_observers_are_told_is_not_written(end: str) -> None:
+    """Others may have the line by then."""
+
+    def observe(event: object) -> None:
+        if isinstance(event, MessageSent) and event.action == "ClearCache":
+            following.append(lone.ask("GetLocalListVersion"))
+            if end == "time":
+                lone.clock.advance(5)
+            else:
+                lone.connection.supersede()
+
+    following: list[Future[Any]] = []
+    with Lone(observe=observe) as lone:
+        first = lone.ask(timeout=5)
+        error = first.exception(0)
+        assert isinstance(error, RequestTimeoutError if end == "time" else ConnectionLostError)
+        assert error.delivery == "not_sent"
+        assert lone.actions() == (["GetLocalListVersion"] if end == "time" else [])
+        assert following[0].done() == (end == "takeover")
+
+
 # The wait in the queue.
 
 
@@ -93,6 +135,16 @@ def test_its_end_is_not_sent(default: float | None, given: float | None, bound: 
         lone.clock.advance(0.1)
         assert timed_out(waiting) == ("not_sent", f"{bound} s passed before its turn")
         assert lone.came() == []
+
+
+def test_its_end_comes_in_time_after_a_look_that_came_before() -> None:
+    with Lone(request_timeout=30) as lone:
+        lone.ask(timeout=100)
+        waiting = lone.ask(queue_timeout=40)
+        lone.clock.advance(39.9)
+        assert not waiting.done()
+        lone.clock.advance(0.1)
+        assert timed_out(waiting) == ("not_sent", "40 s passed before its turn")
 
 
 def test_without_a_bound_it_waits_for_its_turn() -> None:
@@ -180,6 +232,16 @@ def test_a_patient_caller_has_the_line_as_long_as_it_waits() -> None:
         assert patient.result(0) == ACCEPTED
 
 
+def test_a_patient_caller_learns_how_long_it_has_waited_in_all() -> None:
+    with Lone() as lone:
+        lone.ask()
+        patient = lone.ask(timeout=100)
+        lone.clock.advance(99.9)
+        assert not patient.done()
+        lone.clock.advance(0.1)
+        assert timed_out(patient) == ("unknown", "no answer within 100 s")
+
+
 def test_the_answer_to_one_that_was_given_up_opens_the_line(caplog: pytest.LogCaptureFixture) -> None:
     with Lone() as lone, caplog.at_level(logging.WARNING, "ocppsync"):
         impatient = lone.ask(timeout=2)
@@ -244,6 +306,17 @@ def test_observers_are_told_once_and_when_the_caller_is() -> None:
         lone.clock.advance(200)
         told = [(event.seconds, event.delivery) for event in events if isinstance(event, TimedOut)]
         assert told == [(2, "unknown"), (5, "not_sent"), (6, "not_sent")]
+
+
+def test_observers_are_not_told_that_a_cancelled_request_timed_out() -> None:
+    events: list[object] = []
+    with Lone(observe=events.append) as lone:
+        lone.ask(timeout=100)
+        cancelled = lone.ask()
+        assert Future.cancel(cancelled), "the first half of its cancel"
+        lone.clock.advance(60)
+        assert cancelled.cancel(), "both halves"
+        assert not [event for event in events if isinstance(event, TimedOut)]
 
 
 def test_observers_see_how_long_the_answer_took() -> None:

@@ -13,7 +13,15 @@ import pytest
 from simulated import PACE, RecordingCentralSystem, recording_central_system, refuse, simulated
 from support import DEADLINE, Recorder, connected, serving, wait_until
 
-from ocppsync import CallError, CallErrorReceived, CentralSystem, HandshakeError, NotConnectedError, OCPPRequestError
+from ocppsync import (
+    CallError,
+    CallErrorReceived,
+    CentralSystem,
+    HandshakeError,
+    NotConnectedError,
+    OCPPRequestError,
+    Request,
+)
 from ocppsync.answers import CentralSystemAnswers
 from ocppsync.simulator import Session, SimulatedChargePoint
 
@@ -285,25 +293,94 @@ def test_it_waits_for_its_registration(central_system: RecordingCentralSystem) -
     assert central_system.actions()[:3] == ["BootNotification"] * 3
 
 
-def test_it_reconnects_and_ends_the_interrupted_transaction(central_system: RecordingCentralSystem) -> None:
+@pytest.mark.parametrize(
+    ("action", "fields"),
+    [
+        ("StatusNotification", {"status": "Charging"}),
+        ("MeterValues", {}),
+        ("StopTransaction", {}),
+        ("StatusNotification", {"status": "Finishing"}),
+    ],
+)
+def test_it_reconnects_and_goes_on_with_the_session(
+    central_system: RecordingCentralSystem, action: str, fields: Any
+) -> None:
     events = connected(central_system.cs)
-    lose = threading.Event()
+    usual = CentralSystemAnswers()
+
+    def lose(payload: Any) -> Any:
+        if fields.items() <= payload.items() and len(events.items) == 1:
+            central_system.cs.close_connection("SIM-1")
+            events.wait(2)
+        return usual(Request(action, payload, "1.6"), None)  # type: ignore[arg-type]
+
+    central_system.answers[action] = lose
+    with simulated(central_system, sessions=1) as station:
+        station.start()
+        events.wait(3)
+        central_system.wait("StopTransaction", transactionId=1)
+        central_system.calls.wait_until(
+            lambda items: (
+                [payload.get("status") for name, payload in items if name == "StatusNotification"][-1] == "Available"
+                and any(name == "StopTransaction" for name, _ in items)
+            )
+        )
+    starts, stops = central_system.payloads("StartTransaction"), central_system.payloads("StopTransaction")
+    assert len(starts) == 1
+    assert {(stop["transactionId"], stop["reason"]) for stop in stops} == {(1, "Local")}
+    values = central_system.payloads("MeterValues")
+    assert len({str(payload) for payload in values}) == 8, "none is lost"
+    assert central_system.actions().count("BootNotification") == 1
+    assert events.items[:3] == [("SIM-1", "connected"), ("SIM-1", "disconnected"), ("SIM-1", "connected")]
+
+
+def test_it_waits_for_a_central_system_that_is_away(caplog: pytest.LogCaptureFixture) -> None:
+    first, second = RecordingCentralSystem(), RecordingCentralSystem()
+    seen = Recorder()
+    refused = "a vehicle is charging, so it tries again"
+
+    def see(record: logging.LogRecord) -> bool:
+        seen(record.getMessage())
+        return True
+
+    with serving(first) as first.cs:
+        port = first.cs.port
+        with simulated(first, sessions=1) as station:
+            logger = logging.getLogger("ocppsync.simulator.reconnection")
+            logger.addFilter(see)
+            station.start()
+            first.wait("MeterValues", 2)
+            first.cs.close()
+            seen.wait_until(lambda items: sum(refused in text for text in items) >= 2)
+            second.cs = CentralSystem(port, second, host="127.0.0.1")
+            with second.cs:
+                second.wait("StopTransaction", transactionId=1, reason="Local")
+            logger.removeFilter(see)
+    values = {str(payload) for side in (first, second) for payload in side.payloads("MeterValues")}
+    assert len(values) == 8, "none is lost"
+    assert "BootNotification" not in second.actions()
+
+
+def test_a_central_system_that_has_forgotten_it_gets_the_end_after_a_boot(
+    central_system: RecordingCentralSystem,
+) -> None:
+    events = connected(central_system.cs)
 
     def meter_values(payload: Any) -> Any:
-        if not lose.is_set():
-            lose.set()
+        if len(events.items) == 1:
             central_system.cs.close_connection("SIM-1")
+            return {}
+        if len(central_system.payloads("BootNotification")) == 1:
+            raise CallError("SecurityError")
         return {}
 
     central_system.answers["MeterValues"] = meter_values
     with simulated(central_system) as station:
         station.start()
-        central_system.wait("StopTransaction", transactionId=1)
         central_system.wait("StartTransaction", 2)
     stops = [payload for payload in central_system.payloads("StopTransaction") if payload["transactionId"] == 1]
     assert [payload["reason"] for payload in stops] == ["Other"]
-    assert central_system.actions().count("BootNotification") == 1
-    assert events.items[:3] == [("SIM-1", "connected"), ("SIM-1", "disconnected"), ("SIM-1", "connected")]
+    assert central_system.actions().count("BootNotification") == 2
 
 
 def test_it_boots_again_after_a_security_error(central_system: RecordingCentralSystem) -> None:
