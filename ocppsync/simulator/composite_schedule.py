@@ -120,7 +120,9 @@ def next_change(layers: Iterable[Layer], moment: int) -> float:
     return min((layer.schedule.next_change(moment) for layer in layers), default=math.inf)
 
 
-def composite_periods(layers: Sequence[Layer], start: int, duration: int, unit: Unit) -> list[tuple[int, float]]:
+def composite_periods(
+    layers: Sequence[Layer], start: int, duration: int, unit: Unit, now: int | None = None
+) -> list[tuple[int, float]]:
     """Return the second at which each period begins, counted from ``start``, and its limit, rounded down to 0.1.
 
     Only whole seconds count, since startPeriod has no fraction: a period that begins between two counts from the later.
@@ -131,11 +133,12 @@ def composite_periods(layers: Sequence[Layer], start: int, duration: int, unit: 
         start: the moment at which the first period begins.
         duration: the seconds to cover, 1 or more.
         unit: the unit of the limits.
+        now: the moment that counts for the first period, within its first second; by default ``start``.
     """
     periods: list[tuple[int, float]] = []
     second: float = 0
     while second < duration:
-        moment = start + int(second) * 1000
+        moment = max(start + int(second) * 1000, start if now is None else now)
         limit = rounded_down(limit_at(layers, moment, unit))
         if not periods or periods[-1][1] != limit:
             periods.append((int(second), limit))

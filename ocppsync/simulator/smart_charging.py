@@ -169,12 +169,13 @@ class SmartCharging:
         """
         if connector_id not in _CONNECTORS or not 0 < duration <= _MAX_COMPOSITE:
             return None
-        layers, start = self._layers(), now_ms() // 1000 * 1000
+        layers, now = self._layers(), now_ms()
+        start = now // 1000 * 1000
         units: set[Unit] = {layer.schedule.unit for layer in layers}
         chosen: Unit = unit or (units.pop() if len(units) == 1 else "W")
         periods = [
             {"startPeriod": second, "limit": limit, "numberPhases": 1}
-            for second, limit in composite_periods(layers, start, duration, chosen)
+            for second, limit in composite_periods(layers, start, duration, chosen, now)
         ]
         return {
             "scheduleStart": as_text(start),

@@ -101,6 +101,14 @@ def test_a_period_begins_at_a_whole_second() -> None:
     assert composite_periods(layers, NOON, 10, "A") == [(0, 32.0), (2, 6.0)]
 
 
+def test_the_first_period_has_the_limit_of_now() -> None:
+    # A transaction, or a profile, that began within the current second.
+    layers = [layer("TxProfile", schedule((0, 0), (2, 6), start=NOON + 300))]
+    assert composite_periods(layers, NOON, 10, "A") == [(0, 32.0), (1, 0.0), (3, 6.0)]
+    assert composite_periods(layers, NOON, 10, "A", NOON + 300) == [(0, 0.0), (3, 6.0)]
+    assert composite_periods(layers, NOON, 10, "A", NOON + 299) == [(0, 32.0), (1, 0.0), (3, 6.0)]
+
+
 def test_equal_neighbours_are_one_period() -> None:
     assert composite_periods([layer("TxProfile", schedule((0, 6), (5, 6.04), (9, 7)))], NOON, 10, "A") == [
         *((0, 6.0), (9, 7.0))
