@@ -24,11 +24,16 @@ class AcceptedRequests:
     Args:
         answers: answers each request.
         effects: what to do when a request was accepted, by action.
+        attempt: does some work, and logs what fails; it gets the words for that as well. A line that breaks and an
+            answer that is a CALLERROR are no faults of the charge point.
     """
 
-    def __init__(self, answers: Handler, effects: Effects) -> None:
+    def __init__(
+        self, answers: Handler, effects: Effects, attempt: Callable[[str, Callable[[], object]], object]
+    ) -> None:
         self._answers = answers
         self._effects = effects
+        self._attempt = attempt
         self._accepted: set[str] = set()  # message ids; each change is one operation, so it needs no lock
 
     def __call__(self, request: Request[str, Any], metadata: RequestMetadata) -> Answer | None:
@@ -54,4 +59,4 @@ class AcceptedRequests:
             accepted = metadata.message_id in self._accepted
             self._accepted.discard(metadata.message_id)
             if accepted:
-                self._effects[action](payload)
+                self._attempt(f"carry out {action}", lambda: self._effects[action](payload))

@@ -147,7 +147,7 @@ class SimulatedChargePoint:
             charge_point_id, self._connect, self._waiting, lambda: self._version_driver.back_off, self._random
         )
         self._aligned = Timetable(self._version_driver.aligned(), lambda: seconds_of_the_day() * self._pace)
-        self._requests = AcceptedRequests(self.answers, effects)
+        self._requests = AcceptedRequests(self.answers, effects, self._link.attempt)
         self._charge_point = ChargePoint(
             charge_point_id,
             self._requests,

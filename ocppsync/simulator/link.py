@@ -54,11 +54,20 @@ class Link:
 
     def notify(self, action: str, payload: Any) -> None:
         """Send a message that nothing else depends on; if that fails, only log it."""
+        self.attempt(f"send {action}", lambda: self.send(action, payload))
+
+    def attempt(self, what: str, work: Callable[[], object]) -> None:
+        """Do work that nothing else depends on; if a message of it fails, only log that.
+
+        Args:
+            what: what it is, for the log: ``"send Heartbeat"``.
+            work: the work.
+        """
         try:
-            self.send(action, payload)
+            work()
         except (OCPPError, RuntimeError) as error:
             if not self.is_stopping():
-                self.log.log(_logger, "notify", "cannot send %s: %s", action, type(error).__name__)
+                self.log.log(_logger, "attempt", "cannot %s: %s", what, type(error).__name__)
 
     def report_security_event(self, name: str) -> None:
         """Keep a security event in the log, and send it."""

@@ -16,7 +16,7 @@ class Met:
     def __init__(self) -> None:
         self.answer: Any = {"status": "Accepted"}
         self.carried_out = Recorder()
-        self.requests = AcceptedRequests(self.give, {"Reset": self.carried_out})
+        self.requests = AcceptedRequests(self.give, {"Reset": self.carried_out}, lambda what, work: work())
 
     def give(self, request: Request[str, Any], metadata: RequestMetadata) -> Any:
         return self.answer

@@ -7,6 +7,7 @@ import time
 from typing import Any, cast
 
 import pytest
+from simulated import refuse
 from station_bench import ALL, V2X, bench
 from support import DEADLINE, WatchedLock, wait_until
 
@@ -141,3 +142,15 @@ def test_an_event_that_is_triggered_just_before_the_session_waits_is_sent_at_onc
         assert here.set("MeterValueSampleInterval", "0") == "Accepted"  # nothing else wakes the session
         assert here.start_remotely() == "Accepted"
         here.wait("TransactionEvent", triggerReason="Trigger")
+
+
+@pytest.mark.parametrize("version", ALL)
+def test_a_triggered_message_that_is_refused_is_a_line_in_the_log(
+    version: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with bench(version) as here:
+        here.answers["MeterValues"] = refuse("InternalError")
+        assert here.trigger("MeterValues", 1) == "Accepted"
+        wait_until(lambda: caplog.messages)
+        assert caplog.messages == ["SIM-1: cannot carry out TriggerMessage: CallErrorReceived"]
+        assert caplog.records[0].exc_info is None
