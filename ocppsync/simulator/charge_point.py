@@ -112,9 +112,8 @@ class SimulatedChargePoint:
         self.answers = ChargePointAnswers(answers) if version == "1.6" else ChargingStationAnswers(answers)
         delivery = Delivery(charge_point_id, self._send, self._wait_to_repeat, self._reconnect, self.answers)
         parts = (charge_point_id, self._send, delivery, self._meter, self._random)
-        self._version_driver: VersionDriver
         if isinstance(self.answers, ChargePointAnswers):
-            self._version_driver = Driver16(*parts, self.answers)
+            self._version_driver: VersionDriver = Driver16(*parts, self.answers)
         else:
             self._version_driver = Driver2x(*parts, self.answers)
         self._unfinished: Session | None = None
@@ -135,6 +134,7 @@ class SimulatedChargePoint:
             signal=self._signal,
             wait_until=self._waiting.until,
             is_busy=lambda: self._charging,
+            is_away=lambda: not (self.answers.registered and self._charge_point.connected),
             settle=self._settle,
             restart=self._restart,
             is_stopping=lambda: self._waiting.stopping,

@@ -160,8 +160,8 @@ class FirmwareUpdates:
         firmware = self._fetch(job, update)
         if firmware is None or job.cancelled:
             return
-        self._report(update, "Downloaded")
-        if not self._link.pause(job, _STEP) and self._is_trusted(update, firmware):
+        self._report(job, update, "Downloaded")
+        if not self._link.pause(job, _STEP) and self._is_trusted(job, update, firmware):
             try:
                 if self._prepare(job, update):
                     self._install(job, update, firmware)
@@ -175,24 +175,24 @@ class FirmwareUpdates:
         for attempt in range(update.retries + 1):
             if attempt and self._link.pause(job, update.retry_interval):
                 return None
-            self._report(update, "Downloading")
+            self._report(job, update, "Downloading")
             try:
                 return download(update.location, job, self._link.ssl_context)
             except TransferError as error:
                 if job.cancelled:
                     return None
                 self._link.log.log(_logger, "download", "cannot download the firmware: %s", error.text)
-        self._report(update, "DownloadFailed")
+        self._report(job, update, "DownloadFailed")
         return None
 
-    def _is_trusted(self, update: Update, firmware: Download) -> bool:
+    def _is_trusted(self, job: Job, update: Update, firmware: Download) -> bool:
         if not update.is_secure:
             return True
         signature, certificate = update.signature, update.certificate
         if signature and certificate and signatures.is_signed(firmware.sha256, signature, certificate):
-            self._report(update, "SignatureVerified")
+            self._report(job, update, "SignatureVerified")
             return True
-        self._report(update, "InvalidSignature")
+        self._report(job, update, "InvalidSignature")
         self._link.report_security_event("InvalidFirmwareSignature")  # L01.FR.03
         return False
 
@@ -203,7 +203,7 @@ class FirmwareUpdates:
         self._link.state.installing = True  # L01.FR.07: no session begins any more
         self._link.signal()
         if self._link.is_busy():
-            self._report(update, "InstallScheduled")  # L01.FR.34
+            self._report(job, update, "InstallScheduled")  # L01.FR.34
         return self._link.wait_until(job, lambda: not self._link.is_busy())
 
     def _install(self, job: Job, update: Update, firmware: Download) -> None:
@@ -212,16 +212,18 @@ class FirmwareUpdates:
                 return
             self._committed = True
         self._link.settle()
-        self._report(update, "Installing")
+        self._report(job, update, "Installing")
         if self._link.pause(job, _STEP):
             return
         version = version_in(firmware)
         if version is None:
             self._link.log.log(_logger, "image", "cannot install the firmware: its first line is not a version")
-            if firmware.size or not self._report(update, "InstallVerificationFailed"):  # L01.FR.29
-                self._report(update, "InstallationFailed")
+            if firmware.size or not self._report(job, update, "InstallVerificationFailed"):  # L01.FR.29
+                self._report(job, update, "InstallationFailed")
             return
-        self._report(update, "InstallRebooting")
+        self._report(job, update, "InstallRebooting")
+        if not self._link.wait_until(job, lambda: not self._link.is_away()):  # a reset may have come between
+            return
         self._link.state.registered = False
         self._link.state.installing = False  # it boots as usual
         try:
@@ -230,19 +232,19 @@ class FirmwareUpdates:
             # The program may boot the charge point again.
             self._link.log.log(_logger, "restart", "cannot boot with the new firmware: %s", type(error).__name__)
         if self._link.wait_until(job, lambda: self._link.state.registered):
-            self._report(update, "Installed")
+            self._report(job, update, "Installed")
             if update.is_secure:
                 self._link.report_security_event("FirmwareUpdated")  # 2/201 L01.FR.31
 
     def _wait_for(self, job: Job, moment: int, update: Update, scheduled: str) -> bool:
         """Wait for a moment, and report so; return whether the job was not cancelled."""
         if moment > now_ms():
-            self._report(update, scheduled)
+            self._report(job, update, scheduled)
         while moment > now_ms() and not job.cancelled:
             job.wait((moment - now_ms()) / 1000)
         return not job.cancelled
 
-    def _report(self, update: Update, name: str) -> bool:
+    def _report(self, job: Job, update: Update, name: str) -> bool:
         """Send a status, if the action has it; return whether it has."""
         if update.action == "FirmwareStatusNotification" and self._link.is_16 and name not in _STATUSES_16:
             return False
@@ -250,7 +252,7 @@ class FirmwareUpdates:
             self._update, self._status = update, name
             if name in _END_STATUSES and self._active is update:
                 self._active, self._committed = None, False
-        self._link.notify(update.action, {"status": name, **update.identification})
+        self._link.report(job, update.action, {"status": name, **update.identification})
         return True
 
     def _release(self) -> None:

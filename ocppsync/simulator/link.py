@@ -11,7 +11,7 @@ from typing import Any
 
 from ..answers.station_state import StationState
 from ..clock import utc_now
-from ..errors import OCPPError
+from ..errors import ConnectionLostError, NotConnectedError, OCPPError
 from ..throttled_log import ThrottledLog
 from .jobs import Job
 from .message_log import MessageLog
@@ -37,6 +37,8 @@ class Link:
     """Waits until a function of the state returns True; returns whether it did before the job was cancelled."""
     is_busy: Callable[[], bool]
     """Whether a vehicle is at the connector."""
+    is_away: Callable[[], bool]
+    """Whether it has no connection, or no boot that was accepted; then nothing can be sent."""
     settle: Callable[[], object]
     """Reports the state of the connector, unless a vehicle is there."""
     restart: Callable[[str], object]
@@ -56,6 +58,22 @@ class Link:
         """Send a message that nothing else depends on; if that fails, only log it."""
         self.attempt(f"send {action}", lambda: self.send(action, payload))
 
+    def report(self, job: Job, action: str, payload: Any) -> None:
+        """Send a message of a job, as `notify` does; while the charge point is away, wait for it.
+
+        A message that meets a lost connection is sent again: the central system gets every status, some of them twice.
+        """
+        while self.wait_until(job, lambda: not self.is_away()):
+            try:
+                self.send(action, payload)
+                return
+            except (ConnectionLostError, NotConnectedError):
+                continue
+            except (OCPPError, RuntimeError) as error:
+                self._log_failure(f"send {action}", error)
+                return
+        self.notify(action, payload)  # the job was cancelled
+
     def attempt(self, what: str, work: Callable[[], object]) -> None:
         """Do work that nothing else depends on; if a message of it fails, only log that.
 
@@ -66,13 +84,16 @@ class Link:
         try:
             work()
         except (OCPPError, RuntimeError) as error:
-            if not self.is_stopping():
-                self.log.log(_logger, "attempt", "cannot %s: %s", what, type(error).__name__)
+            self._log_failure(what, error)
 
     def report_security_event(self, name: str) -> None:
         """Keep a security event in the log, and send it."""
         self.messages.add_security_event(name)
         self.notify("SecurityEventNotification", {"type": name, "timestamp": utc_now()})
+
+    def _log_failure(self, what: str, error: Exception) -> None:
+        if not self.is_stopping():
+            self.log.log(_logger, "attempt", "cannot %s: %s", what, type(error).__name__)
 
     def pause(self, job: Job, seconds: float) -> bool:
         """Wait for some seconds at pace 1; return whether the job was cancelled."""

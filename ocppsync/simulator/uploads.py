@@ -153,7 +153,7 @@ class Uploads:
         for attempt in range(prepared.retries + 1):
             if attempt and self._link.pause(job, prepared.retry_interval):
                 break
-            self._report(prepared, "Uploading")
+            self._report(job, prepared, "Uploading")
             if self._link.pause(job, _STEP):
                 break
             try:
@@ -164,23 +164,23 @@ class Uploads:
                     break
                 self._link.log.log(_logger, "upload", "cannot upload the log: %s", error.text)
             else:
-                self._report(prepared, "Uploaded")
+                self._report(job, prepared, "Uploaded")
                 return
         if not job.cancelled:
-            self._report(prepared, self._failed(prepared, failure))
+            self._report(job, prepared, self._failed(prepared, failure))
         elif not self._link.is_16:
-            self._report(prepared, "AcceptedCanceled")  # 2/201 N01.FR.20
+            self._report(job, prepared, "AcceptedCanceled")  # 2/201 N01.FR.20
 
     def _failed(self, prepared: _Upload, failure: TransferError | None) -> str:
         if prepared.action == "DiagnosticsStatusNotification":
             return "UploadFailed"
         return _FAILURES.get(None if failure is None else failure.http_status, "UploadFailure")
 
-    def _report(self, prepared: _Upload, name: str) -> None:
+    def _report(self, job: Job, prepared: _Upload, name: str) -> None:
         with self._lock:
             if name != "Uploading" and self._active.get(prepared.action) is prepared:
                 del self._active[prepared.action]
-        self._link.notify(prepared.action, {"status": name, **prepared.identification})
+        self._link.report(job, prepared.action, {"status": name, **prepared.identification})
 
 
 def with_file_name(location: str, name: str) -> str:

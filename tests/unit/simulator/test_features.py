@@ -21,6 +21,7 @@ def features(answers: Any) -> Features:
         signal=lambda: None,
         wait_until=lambda job, predicate: True,
         is_busy=lambda: False,
+        is_away=lambda: False,
         settle=lambda: None,
         restart=lambda version: None,
         is_stopping=lambda: False,

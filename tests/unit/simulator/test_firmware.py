@@ -447,3 +447,42 @@ def test_two_requests_start_one_after_the_other(csms: CSMS, station: SimulatedCh
         assert not starting.done()
     starting.result(DEADLINE)
     wait_until(lambda: csms.statuses()[-1:] == ["Installed"])
+
+
+# What comes between.
+
+
+@pytest.mark.parametrize("between", ["line", "reset"])
+@pytest.mark.parametrize("status", ["Downloading", "Downloaded", "Installing"])
+def test_no_status_is_lost_if_something_comes_between(
+    csms: CSMS,
+    central_system: RecordingCentralSystem,
+    waiting: SimulatedChargePoint,
+    server: FileServer,
+    version: Any,
+    status: str,
+    between: str,
+) -> None:
+    reset = {"type": "Soft" if csms.is_16 else "Immediate"}
+    done: list[None] = []
+
+    def interrupt(payload: Any) -> Any:
+        if payload["status"] == status and not done:
+            done.append(None)
+            if between == "line":
+                central_system.cs.close_connection("SIM-1")
+            else:
+                assert csms.ask("Reset", reset) == {"status": "Accepted"}
+        return {}
+
+    central_system.answers["FirmwareStatusNotification"] = interrupt
+    csms.update(server.url("/fw"))
+    wait_until(lambda: "Installed" in csms.statuses())
+    last = [] if csms.is_16 else ["InstallRebooting"]
+    assert list(dict.fromkeys(csms.statuses())) == ["Downloading", "Downloaded", "Installing", *last, "Installed"]
+    # Installed follows the boot with the new firmware.
+    actions = central_system.calls.items
+    first = next(n for n, (_, payload) in enumerate(actions) if payload.get("status") == "Installed")
+    boots = [str(payload) for action, payload in actions[:first] if action == "BootNotification"]
+    assert "2.0" in boots[-1]
+    assert boots[-1].count("FirmwareUpdate") == (0 if csms.is_16 else 1)

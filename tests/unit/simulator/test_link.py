@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ocppsync.answers import ChargePointAnswers
+from ocppsync.errors import OCPPError
 from ocppsync.rpc.requester import not_connected
 from ocppsync.simulator.jobs import Job
 from ocppsync.simulator.link import Link
@@ -23,6 +24,7 @@ def link(send: Callable[[Any, Any], Any], *, stopping: bool = False) -> Link:
         signal=lambda: None,
         wait_until=lambda job, predicate: True,
         is_busy=lambda: False,
+        is_away=lambda: False,
         settle=lambda: None,
         restart=lambda version: None,
         is_stopping=lambda: stopping,
@@ -38,6 +40,29 @@ def test_a_notification_that_fails_is_logged_without_its_content(caplog: pytest.
     assert caplog.messages == ["SIM-1: cannot send Heartbeat: NotConnectedError"]
     link(fail, stopping=True).notify("Heartbeat", {})
     assert len(caplog.messages) == 1
+
+
+def test_the_message_of_a_job_is_sent_until_it_has_arrived() -> None:
+    sent: list[Any] = []
+
+    def send(action: Any, payload: Any) -> Any:
+        sent.append(payload)
+        if len(sent) < 3:
+            fail(action, payload)
+
+    link(send).report(Job("test-job", lambda job: None), "Heartbeat", {})
+    assert sent == [{}, {}, {}]
+
+
+def test_the_message_of_a_job_that_is_refused_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    sent: list[Any] = []
+
+    def send(action: Any, payload: Any) -> Any:
+        sent.append(payload)
+        raise OCPPError("no")
+
+    link(send).report(Job("test-job", lambda job: None), "Heartbeat", {})
+    assert (sent, caplog.messages) == ([{}], ["SIM-1: cannot send Heartbeat: OCPPError"])
 
 
 def test_a_security_event_is_sent_and_kept() -> None:
