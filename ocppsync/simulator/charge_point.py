@@ -63,7 +63,7 @@ class SimulatedChargePoint:
     values and stop the transaction, again and again. Failures are logged and retried after increasing pauses. For a
     test with its own steps, call `boot` and `charge` instead of `start`. Timestamps are real, but energy flows faster:
     that of an hour within seconds. The settings that count seconds are obeyed: at pace 1 as they are, at pace 10 ten
-    times as fast. Only Heartbeats and the wait for the next BootNotification keep real seconds at every pace.
+    times as fast. Heartbeats, the wait for the next BootNotification, dates and charging schedules keep real time.
 
     Args:
         charge_point_id: the charge point's identity.
@@ -266,30 +266,31 @@ class SimulatedChargePoint:
         with self._changed:
             if not self._resetting:
                 self._waiting.interruption = None
-        admission = self._features.reservations.admit(driver, self._group_of) if self.answers.operative else None
+        if self.answers.registered:
+            self._version_driver.rest_if_due()  # a reservation may have ended just now
+        reservations = self._features.reservations
+        admission = reservations.admit(driver, self._version_driver.group_of) if self.answers.operative else None
         if admission is None:
             return None
-        self._version_driver.enter("Preparing")
-        self._prepare()
-        known = not authorize or admission.authorized
-        accepted = known or (self.answers.operative and self._version_driver.authorize(driver))
-        if accepted:
+        began = False
+        try:
+            self._version_driver.enter("Preparing")
             self._prepare()
-        session = None
-        began = accepted and self.answers.begin_transaction()
-        if began:
-            session = self._transact(admission.admitted(driver), energy_wh, samples)
-        elif admission.reservation is not None:
-            self._features.reservations.give_back(admission.reservation)
+            known = not authorize or admission.authorized
+            accepted = known or (self.answers.operative and self._version_driver.authorize(driver))
+            if accepted:
+                self._prepare()
+            began = accepted and self.answers.begin_transaction()
+        finally:
+            if not began:
+                reservations.give_back(admission.reservation)
+        session = self._transact(admission.admitted(driver), energy_wh, samples) if began else None
         if began or not self.answers.operative:
             # C16 §4.9: from Preparing it does not go straight to Unavailable.
             self._version_driver.enter("Finishing")
         self._pause(2 * _STEP)
         self._version_driver.rest()
         return session
-
-    def _group_of(self, driver: EVDriver) -> str | None:
-        return self._version_driver.group if self._version_driver.authorize(driver, ask=True) else None
 
     def _transact(self, driver: EVDriver, energy_wh: int, samples: int) -> Session:
         self._meter.plug_in()
@@ -369,8 +370,7 @@ class SimulatedChargePoint:
         if self.answers.registered:
             self._report()
         while not self.answers.registered and not self._waiting.stopping:
-            with self._changed:
-                self._boot_requested = False
+            self._boot_requested = False
             answer = self.boot()
             if answer["status"] != "Accepted":
                 interval = answer["interval"] if answer["interval"] > 0 else _DEFAULT_INTERVAL
@@ -431,9 +431,8 @@ class SimulatedChargePoint:
         if not self._thread.is_alive():
             self.boot()
             return
-        with self._changed:
-            self._boot_requested = True
-            self._changed.notify_all()
+        self._boot_requested = True
+        self._signal()
 
     def _settle(self) -> None:
         """Report the state of the connector if it has changed, unless a vehicle charges; then later, at its end."""
@@ -441,7 +440,7 @@ class SimulatedChargePoint:
         self._signal()
         while self._is_due_to_settle() and self._connector.acquire(blocking=False):
             try:
-                self._version_driver.rest()
+                self._version_driver.rest_if_due()
             finally:
                 self._connector.release()
 

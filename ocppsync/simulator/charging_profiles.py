@@ -19,6 +19,7 @@ MAX_INSTALLED = 20
 
 _PHASES = (1, 2, 3)
 _NO_LIMIT = 1e9  # above what any connector delivers, and a number that a float can hold
+_NEVER = 10**11  # seconds, about 3000 years: JSON has integers that no float can hold
 _RECURRENCES: Mapping[str, int] = {"Daily": 86_400, "Weekly": 7 * 86_400}
 _STATION_PURPOSES = ("ChargePointMaxProfile", "ChargingStationMaxProfile")
 _PURPOSES = (*_STATION_PURPOSES, "TxDefaultProfile", "TxProfile")
@@ -36,7 +37,7 @@ class ProfileError(Exception):
     """
 
     def __init__(self, reason_code: str, text: str) -> None:
-        super().__init__(text)
+        super().__init__(reason_code, text)
         self.reason_code = reason_code
         self.text = text
 
@@ -172,7 +173,7 @@ def _duration(schedule: Mapping[str, Any]) -> int | None:
     duration: int | None = schedule.get("duration")
     if duration is not None and duration < 0:
         raise ProfileError("InvalidSchedule", f"duration is {duration}: expected 0 or more seconds")
-    return duration
+    return None if duration is None else min(duration, _NEVER)
 
 
 def _periods(schedule: Mapping[str, Any]) -> list[tuple[int, float]]:
@@ -190,7 +191,7 @@ def _periods(schedule: Mapping[str, Any]) -> list[tuple[int, float]]:
         if number > 1 and period["startPeriod"] <= periods[number - 2]["startPeriod"]:
             raise ProfileError("InvalidSchedule", f"startPeriod of period {number} is not above that of the one before")
         _check_period(number, period)
-    return [(period["startPeriod"], float(min(period["limit"], _NO_LIMIT))) for period in periods]
+    return [(min(period["startPeriod"], _NEVER), float(min(period["limit"], _NO_LIMIT))) for period in periods]
 
 
 def _check_period(number: int, period: Mapping[str, Any]) -> None:

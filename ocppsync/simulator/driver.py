@@ -135,6 +135,11 @@ class VersionDriver(ABC):
         """Change to the resting phase, and report it."""
         self.enter(self.resting_phase)
 
+    def rest_if_due(self) -> None:
+        """Change to the resting phase, and report it, unless that is reported already."""
+        if not self.is_resting:
+            self.rest()
+
     @property
     def authorizes_remote_starts(self) -> bool:
         """Whether the charge point sends Authorize before a session that was started remotely."""
@@ -195,6 +200,10 @@ class VersionDriver(ABC):
 
         Send Authorize unless the local list or the cache says so; with ``ask`` in any case, to find out the group.
         """
+
+    def group_of(self, driver: EVDriver) -> str | None:
+        """Ask the central system for the group of a driver; None if it has none, or is not accepted."""
+        return self.group if self.authorize(driver, ask=True) else None
 
     @abstractmethod
     def begin(self, driver: EVDriver) -> bool:

@@ -144,7 +144,7 @@ class FirmwareUpdates:
     def _start(self, update: Update) -> None:
         with self._lock:
             before = self._job
-            if self._committed:
+            if self._committed or self._link.is_stopping():  # `stop` does not look for later jobs
                 return
             self._active = update
             job = self._job = Job(self._link.thread_name("firmware"), lambda job: self._run(job, update, before))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable
 
@@ -34,4 +35,5 @@ class Heartbeats:
     @property
     def next_at(self) -> float:
         """When the next one is due, by `time.monotonic`; infinity: never."""
-        return self._last + (self._interval() or math.inf)
+        interval = self._interval()
+        return self._last + min(interval, threading.TIMEOUT_MAX) if interval else math.inf

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import ssl
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -66,7 +67,7 @@ class Link:
 
     def pause(self, job: Job, seconds: float) -> bool:
         """Wait for some seconds at pace 1; return whether the job was cancelled."""
-        return job.wait(seconds / self.pace)
+        return job.wait(min(seconds, threading.TIMEOUT_MAX) / self.pace)
 
     def thread_name(self, work: str) -> str:
         """Return the name for the thread of a job."""

@@ -124,12 +124,14 @@ class Reservations:
         reservation = None if current.group is None else self.take(driver.id_tag, authorize(driver))
         return None if reservation is None else Admission(reservation, authorized=True)
 
-    def give_back(self, reservation: Reservation) -> None:
-        """Keep a reservation that was taken for a session which did not begin, unless it has expired."""
-        if reservation.expires_at > now_ms():
-            with self._lock:
-                if self._reservation is None:
-                    self._keep(reservation)
+    def give_back(self, reservation: Reservation | None) -> None:
+        """Keep a reservation, if there is one, that was taken for a session which did not begin.
+
+        Its expiry ends it as usual, also if it has come meanwhile.
+        """
+        with self._lock:
+            if reservation is not None and self._reservation is None:
+                self._keep(reservation)
 
     def end_if_out_of_service(self) -> None:
         """End the reservation if the connector is out of service (C16 §5.13; 2/201 H01.FR.17)."""
@@ -182,7 +184,8 @@ class Reservations:
         assert self._lock.locked()
         self._reservation, self._link.state.reserved = reservation, True
         self._expiry = Job(self._link.thread_name("reservation"), lambda job: self._expire(job, reservation))
-        self._expiry.start()
+        if not self._link.is_stopping():  # `stop` does not look for later jobs
+            self._expiry.start()
 
     def _expire(self, job: Job, reservation: Reservation) -> None:
         while (left := reservation.expires_at - now_ms()) > 0:

@@ -41,7 +41,7 @@ class TransferError(Exception):
     """
 
     def __init__(self, text: str, http_status: int | None = None) -> None:
-        super().__init__(text)
+        super().__init__(text, http_status)
         self.text = text
         self.http_status = http_status
 

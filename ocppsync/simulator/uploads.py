@@ -134,7 +134,8 @@ class Uploads:
     def _start(self, action: str, location: str) -> None:
         with self._lock:
             prepared = self._prepared.pop((action, location), None)
-            if prepared is None:  # there was nothing to upload
+            # There may be nothing to upload; and `stop` does not look for later jobs.
+            if prepared is None or self._link.is_stopping():
                 return
             before = self._jobs.get(action)
             job = self._jobs[action] = Job(

@@ -44,7 +44,7 @@ class Waiting:
     def pause(self, seconds: float, *, until: Callable[[], bool] = lambda: False) -> None:
         """Wait for some seconds at pace 1, or until a function of the state returns True."""
         with self.changed:
-            self.changed.wait_for(lambda: self.stopping or until(), seconds / self._pace)
+            self.changed.wait_for(lambda: self.stopping or until(), self._real(seconds))
 
     def for_news(self, seconds: float, changed: Callable[[], bool] = lambda: False) -> float:
         """Wait for some seconds at pace 1, the next signal or a change; return how many have passed."""
@@ -53,7 +53,7 @@ class Waiting:
             news = self.news
             woken = self.changed.wait_for(
                 lambda: self.stopping or self.interruption is not None or self.news != news or changed(),
-                seconds / self._pace,
+                self._real(seconds),
             )
         return min(seconds, (time.monotonic() - began) * self._pace) if woken else seconds
 
@@ -62,6 +62,10 @@ class Waiting:
         with job.on_cancel(self._look_again), self.changed:
             self.changed.wait_for(lambda: self.stopping or job.cancelled or predicate())
             return not (self.stopping or job.cancelled)
+
+    def _real(self, seconds: float) -> float:
+        # A Condition takes no more: what the central system sets may be longer, and is multiplied by the attempts.
+        return min(seconds / self._pace, threading.TIMEOUT_MAX)
 
     def _look_again(self) -> None:
         with self.changed:

@@ -551,6 +551,8 @@ def without_an_interval_there_are_no_heartbeats(version: str) -> None:
         assert here.set("HeartbeatInterval", "1") == "Accepted"
         here.wait("Heartbeat")
         assert here.set("HeartbeatInterval", "0") == "Accepted"
+        assert here.start_remotely() == "Accepted", "the scenario goes on without an interval to wait for"
+        wait_until(here.ended)
         assert here.station._heartbeats.next_at == math.inf
 
 

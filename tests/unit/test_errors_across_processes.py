@@ -30,6 +30,7 @@ SAMPLES: dict[str, Any] = {
     "error_code": "GenericError",
     "errors": [Violation("idTag", "too long", "maxLength")],
     "headers": [("Allow", "GET")],
+    "http_status": 404,
     "level": 10,
     "masked_description": "not h***",
     "message": "it failed",
@@ -39,7 +40,9 @@ SAMPLES: dict[str, Any] = {
     "peer": "the central system",
     "raw_code": "notsupported",
     "reason": "it is refused",
+    "reason_code": "InvalidProfile",
     "status": 401,
+    "text": "it is wrong",
     "validation_error": ValidationError("wrong", action="Reset", errors=[], error_code="GenericError"),
     "written": True,
 }

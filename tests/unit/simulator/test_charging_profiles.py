@@ -59,6 +59,17 @@ def test_a_profile_is_read(is_16: bool) -> None:
 
 
 @both
+def test_seconds_that_no_float_can_hold_are_far_away(is_16: bool) -> None:
+    far = {"startPeriod": 10**400, "limit": 10**400}
+    profile = read(is_16=is_16, schedule={"chargingSchedulePeriod": [{"startPeriod": 0, "limit": 6}, far]})
+    assert profile.schedule.limit_at(NOW) == 6
+    assert NOW + 10**13 < profile.schedule.next_change(NOW) < float("inf")
+    endless = read(is_16=is_16, schedule={"duration": 10**400})
+    assert endless.schedule.limit_at(NOW) == 16
+    assert (endless.schedule.next_change(NOW) - NOW) / 1000 > 10**10
+
+
+@both
 def test_a_relative_profile_starts_with_the_transaction(is_16: bool) -> None:
     profile = read(is_16=is_16, chargingProfileKind="Relative", schedule={"startSchedule": None})
     assert profile.layer(NOW + 7).schedule.start == NOW + 7

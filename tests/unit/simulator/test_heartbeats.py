@@ -38,3 +38,10 @@ def test_the_interval_may_change(clock: list[float]) -> None:
     assert not heartbeats.are_due(), "0 sends none"
     interval[0] = 10
     assert heartbeats.are_due()
+
+
+def test_an_interval_that_no_float_can_hold_is_never_over(clock: list[float]) -> None:
+    heartbeats = Heartbeats(lambda: 10**400)
+    heartbeats.restart()
+    assert not heartbeats.are_due()
+    assert heartbeats.next_at > 10**9

@@ -53,6 +53,8 @@ def test_pauses_follow_the_pace_and_end_with_the_job() -> None:
     assert one.pause(job, 1) is False
     job.cancel()
     assert one.pause(job, 10**9) is True
+    assert one.pause(job, 10**400) is True, "what a request says may be more than a float can hold"
+    assert one.pause(job, -1) is True
 
 
 def test_threads_have_names() -> None:

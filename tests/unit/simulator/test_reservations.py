@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from simulated import RecordingCentralSystem, recording_central_system, simulated
+from simulated import RecordingCentralSystem, recording_central_system, refuse, simulated
 from support import DEADLINE, WatchedLock, wait_until
 
+from ocppsync import CallErrorReceived
 from ocppsync.clock import as_text, now_ms
 from ocppsync.simulator import SimulatedChargePoint
 from ocppsync.simulator.jobs import Job
@@ -271,6 +272,36 @@ def test_a_refused_driver_leaves_the_reservation(
     assert station.charge(id_tag="ANNA") is None
     assert csms.states()[-1] == "Reserved"
     assert csms.cancel(5) == "Accepted"
+
+
+def test_a_failure_before_the_transaction_leaves_the_reservation(
+    csms: CSMS, station: SimulatedChargePoint, central_system: RecordingCentralSystem
+) -> None:
+    csms.reserve(5)
+    central_system.answers["Authorize"] = refuse("InternalError")
+    with pytest.raises(CallErrorReceived):
+        station.charge(id_tag="ANNA")
+    csms.wait_for_state("Reserved")
+    assert station.charge(id_tag="ANNA", samples=1, authorize=False) is not None
+    assert csms.used() == [5]
+
+
+def test_a_reservation_that_expires_while_its_driver_is_asked_about_ends(
+    csms: CSMS, station: SimulatedChargePoint, central_system: RecordingCentralSystem
+) -> None:
+    csms.reserve(5, ms=700)
+
+    def authorize(payload: Any) -> Any:
+        wait_until(lambda: now_ms() > expiry)
+        return {"idTagInfo" if csms.is_16 else "idTokenInfo": {"status": "Blocked"}}
+
+    current = station._features.reservations.current
+    assert current is not None
+    expiry = current.expires_at
+    central_system.answers["Authorize"] = authorize
+    assert station.charge(id_tag="ANNA") is None
+    csms.wait_for_state("Available")
+    wait_until(lambda: csms.updates() == ([] if csms.is_16 else [(5, "Expired")]))
 
 
 # The scenario.

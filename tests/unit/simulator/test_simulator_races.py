@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from station_bench import ALL, V2X, bench
 from support import DEADLINE, WatchedLock
 
+from ocppsync import Request, RequestMetadata
 from ocppsync.answers.availability import CONNECTOR
 from ocppsync.simulator.driver_2x import Driver2x
 
@@ -47,6 +48,29 @@ def test_stop_ends_a_session_at_once(version: str) -> None:
         here.station.stop()
         assert time.monotonic() - began < 3
         assert not here.station._thread.is_alive()
+
+
+@pytest.mark.parametrize("version", ALL)
+def test_a_request_that_meets_stop_leaves_no_thread(version: str) -> None:
+    far, location = "2099-01-01T00:00:00Z", "http://127.0.0.1:1/"
+    log = {"requestId": 1, "logType": "DiagnosticsLog", "log": {"remoteLocation": location}}
+    requests: dict[str, Any] = {"GetLog": log}
+    if version == "1.6":
+        requests["ReserveNow"] = {"connectorId": 1, "expiryDate": far, "idTag": "T", "reservationId": 1}
+        requests["UpdateFirmware"] = {"location": location, "retrieveDate": far}
+        requests["GetDiagnostics"] = {"location": location}
+    else:
+        requests["ReserveNow"] = {"id": 1, "expiryDateTime": far, "idToken": {"idToken": "T", "type": "Central"}}
+        requests["UpdateFirmware"] = {"requestId": 1, "firmware": {"location": location, "retrieveDateTime": far}}
+    before = set(threading.enumerate())
+    with bench(version) as here:
+        here.station.stop()
+        for action, payload in requests.items():
+            # The handler thread has got this far when the program calls `stop`.
+            here.station.answers(Request(action, payload), cast("RequestMetadata", None))
+            here.station._requests._effects[action](payload)
+        names = [thread.name for thread in set(threading.enumerate()) - before]
+        assert not [name for name in names if name.startswith("ocppsync-simulator-")]
 
 
 @pytest.mark.parametrize("version", ALL)

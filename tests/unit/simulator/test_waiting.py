@@ -45,6 +45,12 @@ def test_stop_ends_a_wait(wait: str) -> None:
     ends(lambda: getattr(waiting, wait)(1000), waiting.stop)
 
 
+@pytest.mark.parametrize("wait", ["pause", "for_news"])
+def test_a_wait_may_be_longer_than_a_condition_takes(wait: str) -> None:
+    waiting = Waiting(0.5)
+    ends(lambda: getattr(waiting, wait)(10.0 * threading.TIMEOUT_MAX), waiting.stop)
+
+
 def test_a_pause_ends_with_its_condition() -> None:
     waiting, done = Waiting(1), threading.Event()
 
