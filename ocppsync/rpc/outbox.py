@@ -36,7 +36,7 @@ class Outbox:
         Raises:
             TransportClosedError: the connection has ended.
         """
-        # On the way of each message, so without a call.
+        # On the way of each message, so without a call where nobody observes.
         if self._events is not None:
             self.tell(text, kind, message_id, action, asked_at)
         self.transport.send_nowait(text)

@@ -317,13 +317,15 @@ class SimulatedChargePoint:
 
     def _draw(self, energy_wh: int, samples: int) -> v16.Reason | v201.ReasonEnumType:
         demand = Demand(energy_wh, power_curve(samples, self._random))
-        limits = self._features.smart_charging
-        flow = EnergyFlow(demand, self._meter, limits, self._version_driver, _SAMPLE_PAUSE)
-        samples_due = Timetable(self._version_driver.samples(), lambda: flow.elapsed)
+        driver = self._version_driver
+        flow = EnergyFlow(demand, self._meter, self._features.smart_charging, driver, _SAMPLE_PAUSE)
+        samples_due = Timetable(driver.samples(), lambda: flow.elapsed)
         while not demand.satisfied:
-            is_new, change = limits.watch(), flow.follow() * self._pace
+            news = self._waiting.news
+            driver.send_triggered()
+            change = flow.follow() * self._pace
             wait = min(flow.seconds_left, samples_due.seconds_left(), self._aligned.seconds_left(), change)
-            flow.advance(self._waiting.for_news(min(wait, _MAX_INTERVAL), is_new))
+            flow.advance(self._waiting.for_news(min(wait, _MAX_INTERVAL), news))
             self._check_running("MeterValues")
             if self._waiting.interruption is not None:
                 return self._waiting.interruption

@@ -161,6 +161,9 @@ class VersionDriver(ABC):
     def effects(self, controls: Controls) -> Effects:
         """Return the functions that carry out accepted requests."""
 
+    def send_triggered(self) -> None:  # noqa: B027 (1.6 sends them at once)
+        """Send the messages about the transaction that were triggered, on the thread that charges."""
+
     def install_firmware(self, version: str) -> None:
         """Report another firmware version from the next boot on."""
         self.firmware_version = version

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import threading
 import uuid
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -74,9 +74,9 @@ class Driver2x(VersionDriver):
         self._driver: EVDriver | None = None
         self._sequence_numbers = itertools.count()
         self._charging_state: ChargingStateEnumType = "EVConnected"
-        # Held while an event is made, so that none is numbered after the one that ends the transaction: TriggerMessage
-        # makes events on a thread of the pool.
-        self._events = threading.Lock()
+        # An entry for each TransactionEvent that was triggered and is not sent. Only the thread that charges makes
+        # events: so they are sent in the order of their numbers, also after failures (2/201 E13.FR.02).
+        self._triggered: deque[None] = deque()
 
     @property
     def back_off(self) -> tuple[float, int, float]:
@@ -84,6 +84,12 @@ class Driver2x(VersionDriver):
         names = ("RetryBackOffWaitMinimum", "RetryBackOffRepeatTimes", "RetryBackOffRandomRange")
         minimum, repeats, extra = (int(self._answers.device_model["OCPPCommCtrlr", name].value) for name in names)
         return minimum, repeats, extra
+
+    def send_triggered(self) -> None:
+        """Send the TransactionEvents that were triggered (2/201 F06.FR.07)."""
+        while self._triggered:
+            self._triggered.popleft()
+            self._send_event("Updated", "Trigger", **self._readings("MeterValuesSampledData", "Trigger"))
 
     def keep_heartbeat_interval(self, seconds: int) -> None:
         """Store the seconds between Heartbeats from the answer to BootNotification."""
@@ -186,6 +192,7 @@ class Driver2x(VersionDriver):
     def begin(self, driver: EVDriver) -> bool:
         """Start a transaction, and store its id in the answers; return whether the driver is accepted."""
         self._sequence_numbers, self._driver = itertools.count(), driver
+        self._triggered.clear()
         transaction_id = str(uuid.UUID(int=self._random.getrandbits(128), version=4))
         remote = driver.remote_start_id is not None
         self._data.begin(self._answers.measurands("StopTxnSampledData"))
@@ -211,6 +218,7 @@ class Driver2x(VersionDriver):
 
     def end(self, session: Session) -> None:
         """Stop a transaction."""
+        self.send_triggered()
         # The idToken of the driver, if the driver ended the transaction.
         driver = {"idToken": _token(self._driver)} if self._driver is not None and session.reason == "Local" else {}
         data = self._data.end(self._answers.measurands("StopTxnSampledData"))
@@ -235,31 +243,30 @@ class Driver2x(VersionDriver):
         **fields: Any,
     ) -> Mapping[str, Any]:
         """Send an event of the transaction, and return the answer; nothing if it was discarded, or if none runs."""
-        with self._events:
-            transaction_id = transaction_id or self._answers.transaction_id
-            if transaction_id is None:
-                return {}
-            if kind == "Started":
-                # Requests about the transaction may arrive before the answer to this event.
-                self._answers.transaction_id = transaction_id
-            self._charging_state = state or self._charging_state
-            reported = state or (self._charging_state if trigger == "Trigger" else None)
-            transaction = {
-                "transactionId": transaction_id,
-                # Required after a change (2/201, TransactionType), and on request (F06.FR.07).
-                **({} if reported is None else {"chargingState": reported}),
-                **(information or {}),
-            }
-            event = {
-                "eventType": kind,
-                "timestamp": utc_now(),
-                "triggerReason": trigger,
-                "seqNo": next(self._sequence_numbers),
-                "offline": False,
-                "transactionInfo": transaction,
-            }
-            if kind == "Ended":
-                self._answers.transaction_id = None
+        transaction_id = transaction_id or self._answers.transaction_id
+        if transaction_id is None:
+            return {}
+        if kind == "Started":
+            # Requests about the transaction may arrive before the answer to this event.
+            self._answers.transaction_id = transaction_id
+        self._charging_state = state or self._charging_state
+        reported = state or (self._charging_state if trigger == "Trigger" else None)
+        transaction = {
+            "transactionId": transaction_id,
+            # Required after a change (2/201, TransactionType), and on request (F06.FR.07).
+            **({} if reported is None else {"chargingState": reported}),
+            **(information or {}),
+        }
+        event = {
+            "eventType": kind,
+            "timestamp": utc_now(),
+            "triggerReason": trigger,
+            "seqNo": next(self._sequence_numbers),
+            "offline": False,
+            "transactionInfo": transaction,
+        }
+        if kind == "Ended":
+            self._answers.transaction_id = None
         answer: Mapping[str, Any] = self._delivery.post("TransactionEvent", {**event, **fields}) or {}
         if "idToken" in fields and self._driver is not None:
             self._answers.learn(_key(self._driver), answer.get("idTokenInfo"))
@@ -325,7 +332,8 @@ class Driver2x(VersionDriver):
         elif requested == "StatusNotification":
             self.report_status(1)
         elif requested == "TransactionEvent":
-            self._send_event("Updated", "Trigger", **self._readings("MeterValuesSampledData", "Trigger"))
+            self._triggered.append(None)
+            controls.signal()
         elif requested == "Heartbeat":
             self._send(requested, {})
         elif requested in ("FirmwareStatusNotification", "LogStatusNotification"):

@@ -42,10 +42,8 @@ class SmartCharging:
     def __init__(self, state: StationState, log: ThrottledLog, on_change: Callable[[], object]) -> None:
         self._state = state
         self._log = log
-        self._on_change = on_change
-        self._profiles = Profiles(self._changed, is_16=self.is_16)
+        self._profiles = Profiles(on_change, is_16=self.is_16)
         self._transaction_start: int | None = None
-        self._revision = 0  # grows with each change of the profiles
         # Notified when a transaction has got its id; guards _starting.
         self._started = threading.Condition()
         self._starting = False
@@ -62,18 +60,9 @@ class SmartCharging:
         layers, now = self._layers(), now_ms()
         return limit_at(layers, now, "A"), (next_change(layers, now) - now) / 1000
 
-    def watch(self) -> Callable[[], bool]:
-        """Return a function that says whether the profiles have changed since now."""
-        before = self._revision
-        return lambda: self._revision != before
-
     def _layers(self) -> list[Layer]:
         start = now_ms() // 1000 * 1000 if self._transaction_start is None else self._transaction_start
         return [profile.layer(start) for profile in self._profiles.installed]
-
-    def _changed(self) -> None:
-        self._revision += 1
-        self._on_change()
 
     # The transaction.
 

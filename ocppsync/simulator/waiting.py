@@ -46,13 +46,12 @@ class Waiting:
         with self.changed:
             self.changed.wait_for(lambda: self.stopping or until(), self._real(seconds))
 
-    def for_news(self, seconds: float, changed: Callable[[], bool] = lambda: False) -> float:
-        """Wait for some seconds at pace 1, the next signal or a change; return how many have passed."""
+    def for_news(self, seconds: float, news: int) -> float:
+        """Wait for some seconds at pace 1, or a signal since ``news`` was read; return how many have passed."""
         began = time.monotonic()
         with self.changed:
-            news = self.news
             woken = self.changed.wait_for(
-                lambda: self.stopping or self.interruption is not None or self.news != news or changed(),
+                lambda: self.stopping or self.interruption is not None or self.news != news,
                 self._real(seconds),
             )
         return min(seconds, (time.monotonic() - began) * self._pace) if woken else seconds

@@ -5,13 +5,12 @@ Each row is a requirement and a version; test_station_settings.py has those abou
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import pytest
 from simulated import refuse
 from station_bench import ALL, V2X, V16, Bench, Rule, Rules, bench
-from support import BOOT, DEADLINE, raw, serving, wait_until
+from support import BOOT, raw, serving, wait_until
 
 from ocppsync import CallError, utc_now
 from ocppsync.answers import CentralSystemAnswers
@@ -323,24 +322,21 @@ def a_triggered_event_has_the_charging_state(version: str) -> None:
         assert numbers == sorted(set(numbers))
 
 
-@rule(V2X, "", "F06.FR.09")
-def no_triggered_event_follows_the_end_of_the_transaction(version: str) -> None:
-    """A trigger that is accepted just before the end must not number an event after it."""
+@rule(V2X, "", "F06.FR.10")
+def no_event_is_triggered_after_the_end_of_the_transaction(version: str) -> None:
+    """What is Accepted has to be sent, and no event may be numbered after the one that ends the transaction."""
     with bench(version) as here:
-        ended = threading.Event()
+        statuses: list[str] = []
 
         def event(payload: Any) -> Any:
             if payload["eventType"] == "Ended":
                 # The event is made, and its answer is awaited: the transaction is over.
-                here.station._version_driver.effects(None)["TriggerMessage"](  # type: ignore[arg-type]
-                    {"requestedMessage": "TransactionEvent"}
-                )
-                ended.set()
+                statuses.append(here.trigger("TransactionEvent"))
             return {}
 
         here.answers["TransactionEvent"] = event
         assert here.charge() is not None
-        assert ended.wait(DEADLINE)
+        assert statuses == ["Rejected"]
         assert here.sent("TransactionEvent")[-1]["eventType"] == "Ended"
         assert here.trigger("TransactionEvent") == "Rejected"
 

@@ -66,7 +66,7 @@ def test_a_deadline_that_passes_while_the_answer_is_taken_changes_nothing() -> N
         cp.expect("Reset", {"status": "Accepted"})
         cp.expect("ClearCache", {"status": "Accepted"})
         first = cs.submit_request("CP1", "Reset", {"type": "Soft"}, timeout=30)
-        second = cs.submit_request("CP1", "ClearCache", timeout=1000)
+        second = cs.submit_request("CP1", "ClearCache", queue_timeout=1000)
         assert first.result(DEADLINE) == {"status": "Accepted"}
         assert second.result(DEADLINE) == {"status": "Accepted"}
         assert cp.connected

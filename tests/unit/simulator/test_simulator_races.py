@@ -8,11 +8,10 @@ from typing import Any, cast
 
 import pytest
 from station_bench import ALL, V2X, bench
-from support import DEADLINE, WatchedLock
+from support import DEADLINE, WatchedLock, wait_until
 
-from ocppsync import Request, RequestMetadata
+from ocppsync import CallError, Request, RequestMetadata
 from ocppsync.answers.availability import CONNECTOR
-from ocppsync.simulator.driver_2x import Driver2x
 
 
 @pytest.mark.parametrize("version", ALL)
@@ -86,15 +85,59 @@ def test_the_last_status_that_is_sent_is_the_last_one(version: str) -> None:
 
 
 @pytest.mark.parametrize("version", V2X)
-def test_no_event_is_made_after_the_end_of_the_transaction(version: str) -> None:
+def test_a_triggered_event_waits_for_those_before_it(version: str) -> None:
+    taken: list[Any] = []
+
+    def take(payload: Any) -> Any:
+        if payload["seqNo"] == 2 and len(here.sent("TransactionEvent")) == 3:
+            raise CallError("InternalError")
+        taken.append((payload["seqNo"], payload["triggerReason"]))
+        return {}
+
+    with bench(version, boot=False, pace=50) as here:
+        here.answers["TransactionEvent"] = take
+        here.start()
+        assert here.start_remotely() == "Accepted"
+        here.wait("TransactionEvent", seqNo=2)
+        assert here.trigger("TransactionEvent") == "Accepted"
+        here.central_system.cs.close_connection("SIM-1")
+        here.wait("TransactionEvent", eventType="Ended")
+        wait_until(lambda: taken[-1][1] == "StopAuthorized")
+        assert [number for number, _ in taken] == list(range(len(taken)))
+        assert taken[3] == (3, "Trigger")
+
+
+@pytest.mark.parametrize("version", V2X)
+def test_an_event_that_was_triggered_before_the_end_is_sent_before_it(version: str) -> None:
     with bench(version) as here:
         driver: Any = here.station._version_driver
-        assert isinstance(driver, Driver2x)
-        here.station.answers.transaction_id = "T"
-        lock: Any = WatchedLock()
-        driver._events = lock
-        with lock:
-            event = lock.meanwhile(lambda: driver._send_event("Updated", "Trigger"))
-            here.station.answers.transaction_id = None
-        assert event.result(DEADLINE) == {}
-        assert here.sent("TransactionEvent") == []
+        enter = driver.enter
+
+        def enter_then_trigger(phase: Any) -> None:
+            enter(phase)
+            if phase == "Charging":
+                here.station._waiting.interruption = "Remote"
+                assert here.trigger("TransactionEvent") == "Accepted"
+                wait_until(lambda: driver._triggered)
+
+        driver.enter = enter_then_trigger
+        assert here.charge().reason == "Remote"
+        assert [one["triggerReason"] for one in here.sent("TransactionEvent")[-2:]] == ["Trigger", "RemoteStop"]
+
+
+@pytest.mark.parametrize("version", V2X)
+def test_an_event_that_is_triggered_just_before_the_session_waits_is_sent_at_once(version: str) -> None:
+    with bench(version, boot=False, pace=1) as here:
+        driver: Any = here.station._version_driver
+        send_triggered = driver.send_triggered
+
+        def send_then_trigger() -> None:
+            driver.send_triggered = send_triggered
+            send_triggered()
+            here.station._requests._effects["TriggerMessage"]({"requestedMessage": "TransactionEvent"})
+
+        driver.send_triggered = send_then_trigger
+        here.start()
+        assert here.set("MeterValueSampleInterval", "0") == "Accepted"  # nothing else wakes the session
+        assert here.start_remotely() == "Accepted"
+        here.wait("TransactionEvent", triggerReason="Trigger")
