@@ -244,6 +244,8 @@ class ChargePoint(ChargePointMethods):
             connection.close(code, reason)
         if reader is not None and reader is not threading.current_thread():
             reader.join(self._options.timeouts.close + 1)
+        if connection is not None:
+            connection.end_requests()
         self._pool.close(0.0 if self._pool.owns_this_thread else 1.0)
         self._timer.close()
 

@@ -270,6 +270,12 @@ class Connection:
         """Fail the requests that wait, and all later ones: a newer connection has taken over."""
         self._requester.end("another connection of the same identity has taken over", ConnectionState.CLOSING)
 
+    def end_requests(self) -> None:
+        """Fail the requests that wait, and all later ones: this end is closed, but a hook or observer holds its reader
+        up, and the timer runs no more.
+        """
+        self._requester.end("this end was closed", ConnectionState.CLOSING)
+
     def give_up(self) -> None:
         """Fail the requests that wait, and all later ones, without `run`: the connection could not be served."""
         self._requester.end("the connection could not be served", ConnectionState.CLOSED)

@@ -36,7 +36,9 @@ class Outbox:
         Raises:
             TransportClosedError: the connection has ended.
         """
-        self.tell(text, kind, message_id, action, asked_at)
+        # On the way of each message, so without a call where nobody observes.
+        if self._events is not None:
+            self.tell(text, kind, message_id, action, asked_at)
         self.transport.send_nowait(text)
 
     def tell(

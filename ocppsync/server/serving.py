@@ -346,6 +346,8 @@ class ConnectionServer:
         for connection in self._registry.connections():
             connection.abort()
         self._wait(deadline + 1)
+        for connection in self._registry.connections():
+            connection.end_requests()
 
     def _advance(self, state: ServingState) -> None:
         with self._changed:

@@ -519,3 +519,40 @@ def test_handshakes_that_are_under_way_end_with_it(sent: bytes) -> None:
         cs.close()
         peer.wait_for_end()
     assert own_threads() == []
+
+
+@pytest.mark.parametrize("end", ["central system", "charge point"])
+def test_requests_end_even_if_a_hook_holds_the_reader_up(end: str) -> None:
+    """After `close` no timer runs, and only the reader would end them."""
+    held, go_on = threading.Event(), threading.Event()
+
+    def hold(text: str, metadata: Any) -> None:
+        held.set()
+        assert go_on.wait(DEADLINE)
+
+    options: dict[str, Any] = {"on_raw_websocket_data": hold, "timeouts": Timeouts(close=0.1)}
+    with (
+        serving(**(options if end == "central system" else {})) as cs,
+        ChargePoint(
+            "CP1",
+            url=f"ws://127.0.0.1:{cs.port}",
+            enforce_registration=False,
+            **(options if end == "charge point" else {}),
+        ) as cp,
+    ):
+        try:
+            if end == "central system":
+                cp.submit_request("Heartbeat")
+                assert held.wait(DEADLINE)
+                futures = [cs.submit_request("CP1", "ClearCache") for _ in range(2)]
+                cs.close()
+            else:
+                cs.submit_request("CP1", "ClearCache")
+                assert held.wait(DEADLINE)
+                futures = [cp.submit_request("Heartbeat") for _ in range(2)]
+                cp.close()
+            errors = [future.exception(0) for future in futures]
+            assert [getattr(error, "delivery", None) for error in errors] == ["unknown", "not_sent"]
+            assert all(isinstance(error, ConnectionLostError) for error in errors)
+        finally:
+            go_on.set()

@@ -58,7 +58,7 @@ def test_a_deadline_that_passes_while_the_answer_is_taken_changes_nothing() -> N
     def pass_the_deadline(event: object) -> None:
         # On the reader, which has the answer to the first request, and writes the next before it gives it out.
         if isinstance(event, MessageSent) and event.action == "ClearCache":
-            clock.advance(60)
+            clock.advance(30)
 
     cs = CentralSystem(None, observers=[pass_the_deadline], websocket_ping_interval=None)
     cs.start(executor=HandlerPool(2, "test-handler"), timer=clock)
@@ -66,7 +66,7 @@ def test_a_deadline_that_passes_while_the_answer_is_taken_changes_nothing() -> N
         cp.expect("Reset", {"status": "Accepted"})
         cp.expect("ClearCache", {"status": "Accepted"})
         first = cs.submit_request("CP1", "Reset", {"type": "Soft"}, timeout=30)
-        second = cs.submit_request("CP1", "ClearCache", timeout=1000)
+        second = cs.submit_request("CP1", "ClearCache", queue_timeout=1000)
         assert first.result(DEADLINE) == {"status": "Accepted"}
         assert second.result(DEADLINE) == {"status": "Accepted"}
         assert cp.connected

@@ -147,6 +147,16 @@ def test_its_end_comes_in_time_after_a_look_that_came_before() -> None:
         assert timed_out(waiting) == ("not_sent", "40 s passed before its turn")
 
 
+def test_it_holds_beside_the_time_of_the_caller() -> None:
+    with Lone(timeouts=Timeouts(queue=20), request_timeout=1000) as lone:
+        lone.ask()
+        waiting = lone.ask(timeout=100)
+        lone.clock.advance(19.9)
+        assert not waiting.done()
+        lone.clock.advance(0.1)
+        assert timed_out(waiting) == ("not_sent", "20 s passed before its turn")
+
+
 def test_without_a_bound_it_waits_for_its_turn() -> None:
     with Lone(timeouts=Timeouts(queue=None), request_timeout=30) as lone:
         silent = [lone.ask() for _ in range(20)]
@@ -223,6 +233,21 @@ def test_a_caller_waits_no_longer_in_all_than_it_said() -> None:
         assert lone.actions() == ["GetConfiguration"]
 
 
+def test_the_time_that_a_new_password_takes_to_be_stored_counts() -> None:
+    class Slow(Checks):
+        def before_request(self, action: str, payload: Any) -> OutcomeListener | None:
+            lone.clock.advance(3)
+            return None
+
+    with Lone(security=Slow()) as lone:
+        lone.ask()
+        waiting = lone.ask(timeout=5)
+        lone.clock.advance(1.9)
+        assert not waiting.done()
+        lone.clock.advance(0.1)
+        assert timed_out(waiting) == ("not_sent", "5 s passed before its turn")
+
+
 def test_a_patient_caller_has_the_line_as_long_as_it_waits() -> None:
     with Lone() as lone:
         patient = lone.ask(timeout=100)
@@ -253,6 +278,7 @@ def test_the_answer_to_one_that_was_given_up_opens_the_line(caplog: pytest.LogCa
         assert timed_out(impatient)[0] == "unknown"
         assert lone.engine.counters.late_answers == 1
         assert "CP1 answered ClearCache after its caller had given up" in caplog.text
+        assert "answered Reset" not in caplog.text, "in time"
         assert not lone.clock.jump(), "nothing is left to wait for"
 
 
