@@ -6,6 +6,7 @@ Moments are whole milliseconds since 1970, so that the start of a period is exac
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -60,7 +61,7 @@ class Schedule:
         offset = moment - self._last_start(moment)
         if self.duration is not None and offset >= self.duration * 1000:
             return None
-        return next(limit for begin, limit in reversed(self.periods) if begin * 1000 <= offset)
+        return self.periods[self._next_period(offset) - 1][1]
 
     def next_change(self, moment: int) -> float:
         """Return the first later moment at which the limit may change; infinity if there is none."""
@@ -73,12 +74,16 @@ class Schedule:
             yield self.start
             return
         start = self._last_start(moment)
-        for begin, _ in self.periods:
+        for begin, _ in self.periods[self._next_period(moment - start) :][:1]:
             yield start + begin * 1000
         if self.duration is not None:
             yield start + self.duration * 1000
         if self.recurrence is not None:
             yield start + self.recurrence * 1000
+
+    def _next_period(self, offset: int) -> int:
+        """Return the number of the first period that begins after so many milliseconds since the start."""
+        return bisect_right(self.periods, offset, key=lambda period: period[0] * 1000)
 
     def _last_start(self, moment: int) -> int:
         if self.recurrence is None:
