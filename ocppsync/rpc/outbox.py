@@ -36,7 +36,7 @@ class Outbox:
         Raises:
             TransportClosedError: the connection has ended.
         """
-        # On the way of each message, so without a call where nobody observes.
+        # Saves a call for each message: most ends have no observers.
         if self._events is not None:
             self.tell(text, kind, message_id, action, asked_at)
         self.transport.send_nowait(text)

@@ -77,7 +77,7 @@ class FirmwareUpdates:
         # Guards the fields below.
         self._lock = threading.Lock()
         self._job: Job | None = None
-        self._active: Update | None = None  # the one whose end was not reported yet
+        self._active: Update | None = None  # the update in progress, until its end is reported
         self._update: Update | None = None  # the one that the status belongs to
         self._status: str | None = None  # the last one that was sent
         self._committed = False  # an installation has begun, and cannot be cancelled any more

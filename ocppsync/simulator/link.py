@@ -19,6 +19,7 @@ from .message_log import MessageLog
 __all__ = ["Link"]
 
 _logger = logging.getLogger(__name__)
+_RETRY_PAUSE = 1.0
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Link:
                 self.send(action, payload)
                 return
             except (ConnectionLostError, NotConnectedError):
-                continue
+                self.pause(job, _RETRY_PAUSE)  # until its end is known, the connection still seems to be there
             except (OCPPError, RuntimeError) as error:
                 self._log_failure(f"send {action}", error)
                 return

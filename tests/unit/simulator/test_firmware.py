@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from certificates import Authority, Certificate, sign
 from file_server import FileServer, Gate, file_server
-from simulated import RecordingCentralSystem, recording_central_system, simulated
+from simulated import RecordingCentralSystem, simulated
 from support import DEADLINE, WatchedLock, wait_until
 
 from ocppsync.clock import as_text, now_ms
@@ -29,25 +29,6 @@ def server() -> Iterator[FileServer]:
     with file_server() as server:
         server.files["/fw"] = FIRMWARE
         yield server
-
-
-@pytest.fixture
-def central_system() -> Iterator[RecordingCentralSystem]:
-    with recording_central_system() as central_system:
-        yield central_system
-
-
-@pytest.fixture(params=["1.6", "2.0.1", "2.1"])
-def version(request: Any) -> Any:
-    return request.param
-
-
-@pytest.fixture
-def station(central_system: RecordingCentralSystem, version: Any) -> Iterator[SimulatedChargePoint]:
-    """A charge point that has booted, and has no scenario."""
-    with simulated(central_system, version=version) as station:
-        station.boot()
-        yield station
 
 
 @pytest.fixture

@@ -31,6 +31,18 @@ def link(send: Callable[[Any, Any], Any], *, stopping: bool = False) -> Link:
     )
 
 
+class Waits(Job):
+    """Waits only in name."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.seconds: list[float] = []
+
+    def wait(self, seconds: float) -> bool:
+        self.seconds.append(seconds)
+        return self.cancelled
+
+
 def fail(action: Any, payload: Any) -> Any:
     raise not_connected("charge_point", "s3cret", action)
 
@@ -50,8 +62,10 @@ def test_the_message_of_a_job_is_sent_until_it_has_arrived() -> None:
         if len(sent) < 3:
             fail(action, payload)
 
-    link(send).report(Job("test-job", lambda job: None), "Heartbeat", {})
+    job = Waits("test-job", lambda job: None)
+    link(send).report(job, "Heartbeat", {})
     assert sent == [{}, {}, {}]
+    assert job.seconds == [0.001, 0.001], "it does not spin: a second at pace 1"
 
 
 def test_the_message_of_a_job_that_is_refused_is_logged(caplog: pytest.LogCaptureFixture) -> None:

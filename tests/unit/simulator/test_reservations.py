@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from simulated import RecordingCentralSystem, recording_central_system, refuse, simulated
+from simulated import RecordingCentralSystem, refuse, simulated
 from support import DEADLINE, WatchedLock, wait_until
 
 from ocppsync import CallErrorReceived
@@ -20,24 +19,6 @@ from ocppsync.simulator.reservations import Reservation
 pytestmark = pytest.mark.slow
 
 HOUR = 3_600_000
-
-
-@pytest.fixture(params=["1.6", "2.0.1", "2.1"])
-def version(request: Any) -> Any:
-    return request.param
-
-
-@pytest.fixture
-def central_system() -> Iterator[RecordingCentralSystem]:
-    with recording_central_system() as central_system:
-        yield central_system
-
-
-@pytest.fixture
-def station(central_system: RecordingCentralSystem, version: Any) -> Iterator[SimulatedChargePoint]:
-    with simulated(central_system, version=version) as station:
-        station.boot()
-        yield station
 
 
 class CSMS:

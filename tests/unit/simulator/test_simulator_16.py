@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from simulated import PACE, RecordingCentralSystem, recording_central_system, refuse, simulated
+from simulated import PACE, RecordingCentralSystem, refuse, simulated
 from support import DEADLINE, Recorder, connected, serving, wait_until
 
 from ocppsync import (
@@ -26,12 +26,6 @@ from ocppsync.answers import CentralSystemAnswers
 from ocppsync.simulator import Session, SimulatedChargePoint
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def central_system() -> Iterator[RecordingCentralSystem]:
-    with recording_central_system() as central_system:
-        yield central_system
 
 
 def registers(payloads: list[Any]) -> list[int]:

@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from simulated import RecordingCentralSystem, recording_central_system, simulated
+from simulated import RecordingCentralSystem, simulated
 from support import connected, wait_until
 
 from ocppsync import OCPPRequestError
@@ -27,12 +27,6 @@ APP = {"idToken": "APP-7", "type": "Central"}
 @pytest.fixture(params=["2.0.1", "2.1"])
 def version(request: Any) -> Any:
     return request.param
-
-
-@pytest.fixture
-def central_system() -> Iterator[RecordingCentralSystem]:
-    with recording_central_system() as central_system:
-        yield central_system
 
 
 def events(central_system: RecordingCentralSystem) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
-from simulated import RecordingCentralSystem, recording_central_system, simulated
+from simulated import RecordingCentralSystem, simulated
 from support import DEADLINE, wait_until
 
 from ocppsync import CallErrorReceived, OCPPError
@@ -24,25 +24,6 @@ from ocppsync.throttled_log import ThrottledLog
 pytestmark = pytest.mark.slow
 
 MINUTE = 60_000
-
-
-@pytest.fixture(params=["1.6", "2.0.1", "2.1"])
-def version(request: Any) -> Any:
-    return request.param
-
-
-@pytest.fixture
-def central_system() -> Iterator[RecordingCentralSystem]:
-    with recording_central_system() as central_system:
-        yield central_system
-
-
-@pytest.fixture
-def station(central_system: RecordingCentralSystem, version: Any) -> Iterator[SimulatedChargePoint]:
-    """A charge point that has booted, and charges when it is told to."""
-    with simulated(central_system, version=version) as station:
-        station.boot()
-        yield station
 
 
 class CSMS:

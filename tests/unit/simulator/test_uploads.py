@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from file_server import FileServer, file_server
-from simulated import RecordingCentralSystem, recording_central_system, simulated
+from simulated import RecordingCentralSystem
 from support import DEADLINE, WatchedLock, wait_until
 
 from ocppsync.simulator import SimulatedChargePoint
@@ -22,24 +22,6 @@ PAST, FUTURE = "2020-01-01T00:00:00Z", "2099-01-01T00:00:00Z"
 def server() -> Iterator[FileServer]:
     with file_server() as server:
         yield server
-
-
-@pytest.fixture
-def central_system() -> Iterator[RecordingCentralSystem]:
-    with recording_central_system() as central_system:
-        yield central_system
-
-
-@pytest.fixture(params=["1.6", "2.0.1", "2.1"])
-def version(request: Any) -> Any:
-    return request.param
-
-
-@pytest.fixture
-def station(central_system: RecordingCentralSystem, version: Any) -> Iterator[SimulatedChargePoint]:
-    with simulated(central_system, version=version) as station:
-        station.boot()
-        yield station
 
 
 def ask(central_system: RecordingCentralSystem, action: Any, payload: Any) -> Any:
