@@ -78,11 +78,11 @@ class FrameReader:
         start += self._mask_size
         if len(buffer) < start + size:
             return None
-        data = buffer[start : start + size]
+        payload = buffer[start : start + size]
         if self._mask_size:
-            data = mask(data, buffer[start - 4 : start])
+            payload = mask(payload, buffer[start - 4 : start])
         try:
-            text = data.decode()
+            text = payload.decode()
         except UnicodeDecodeError:
             return self._fall_back()
         self.buffer = buffer[start + size :]
