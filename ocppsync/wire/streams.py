@@ -421,7 +421,6 @@ class TLSStream(Stream):
         with self._tls_lock:
             if not self._outgoing.pending:
                 return
-        with self.lock:
-            with self._tls_lock:
-                self._waiting += self._outgoing.read()
+        with self.lock, self._tls_lock:
+            self._waiting += self._outgoing.read()
         self.flush_nowait()

@@ -151,7 +151,7 @@ class WebSocket:
                 if message is not None:
                     return message
                 continue
-            piece = frames.next(data)
+            piece = frames.next(data) if data or frames.buffer else None
             if isinstance(piece, str):
                 return piece
             data = b""
@@ -271,21 +271,20 @@ class WebSocket:
 
     def send_nowait(self, what: str | Control | Event) -> None:
         """Write a message, a control frame or an event of wsproto; never waits."""
-        stream = self._stream
         with self._lock:
-            # Two of the longest messages may wait behind a slow line: a CALL of ours, and the answer to a CALL.
-            overfull = stream.backlog > 2 * self._largest + _BACKLOG_LIMIT and not stream.aborted
-            written = overfull or self._put(what)
-        if overfull:
-            stream.warn(_logger, "%s does not read the answers to what it sends; its connection is aborted")
-            self.abort()
-            raise TransportClosedError("the peer does not read", written=False)
+            written = self._put(what)
         if not written:
             self._write_rest()
 
     def _write_rest(self) -> None:
+        stream = self._stream
+        # Three of the longest messages may wait for a slow line: two CALLs of ours, and the answer to a CALL.
+        if stream.backlog > 3 * self._largest + _BACKLOG_LIMIT and not stream.aborted:
+            stream.warn(_logger, "%s does not read the answers to what it sends; its connection is aborted")
+            self.abort()
+            raise TransportClosedError("the peer does not read", written=True)
         try:
-            self._stream.flush_rest()
+            stream.flush_rest()
         except OSError as error:
             raise TransportClosedError(f"the connection broke: {error}", written=True) from error
 
@@ -350,8 +349,7 @@ class WebSocket:
         if self._handshake_answer:
             # A request that another thread sends before `open`.
             data, self._handshake_answer = self._handshake_answer + data, b""
-        if len(data) > self._largest:
-            self._largest = len(data)
+        self._largest = max(self._largest, len(data))
         try:
             return self._stream.put(data)
         except OSError as error:
