@@ -22,7 +22,7 @@ from ..validation.tolerance import Normalizer, check_places, with_limits
 from ..validation.validators import Validator, validator
 from ..vendor import VendorAction
 from .frame_codec import FrameCodec
-from .route import always_sure, never_sure
+from .route import OwnAction, always_sure, never_sure
 
 __all__ = ["MessageSet", "MessageSets"]
 
@@ -60,6 +60,7 @@ class MessageSet:
         self._validator = _validator(entries, lenient)
         self._normalize = Normalizer(entries, lenient).normalize if lenient.normalizes else None
         self._is_send = {name: entries.is_send(name) for name in entries.actions if entries.may_send(role, name)}
+        self._own: dict[str, OwnAction] = {}  # at worst, two threads make the same one
         # Decimals for charge points have at most six digits (2/201 §2.1.4).
         self._throttle = LogThrottle()
         self._rounds = role == "central_system" and entries.version != "1.6"
@@ -127,6 +128,20 @@ class MessageSet:
         raise ValidationError(
             text, action=action, errors=[Violation("", text, "action")], error_code=self.codec.code(code)
         )
+
+    def own_action(self, action: str, *, send: bool) -> OwnAction:
+        """Return what is known of an action that this end sends, as a SEND or as a CALL.
+
+        Raises:
+            ValidationError: it does not send it so.
+        """
+        own = self._own.get(action)
+        if own is None or own.is_send is not send:
+            self.check_sender(action, send=send)
+            takes = never_sure if send else self.inbound_test(action, "response")
+            own = OwnAction(is_send=send, gives=self.outbound_test(action, "request"), takes=takes)
+            self._own[action] = own
+        return own
 
     # Writing.
 

@@ -1,4 +1,4 @@
-"""What is known of one action of the peer: its handler, its hooks, and how its payloads are checked."""
+"""What is known of one action: its handler and hooks, if the peer sends it, and how its payloads are checked."""
 
 from __future__ import annotations
 
@@ -9,7 +9,17 @@ from ..errors import CallError
 from ..request import RequestMetadata
 from ..validation.predicates import Predicate
 
-__all__ = ["NOT_SENT_BY_PEER", "UNKNOWN", "ActionHandler", "Handle", "Route", "Routes", "always_sure", "never_sure"]
+__all__ = [
+    "NOT_SENT_BY_PEER",
+    "UNKNOWN",
+    "ActionHandler",
+    "Handle",
+    "OwnAction",
+    "Route",
+    "Routes",
+    "always_sure",
+    "never_sure",
+]
 
 ActionHandler = Callable[[Any, RequestMetadata], Any]
 Handle = Callable[[Any, RequestMetadata], Any]
@@ -79,3 +89,20 @@ class Routes(dict[str, Route]):
 
     def __missing__(self, action: str) -> Route:
         return self._make(action)
+
+
+class OwnAction:
+    """One action that this end sends in one version of OCPP.
+
+    Attributes:
+        is_send: whether it is sent as a SEND.
+        gives, takes: whether a payload of ours, and the payload of the answer, is certainly valid; if not, a full
+            check decides.
+    """
+
+    __slots__ = ("gives", "is_send", "takes")
+
+    def __init__(self, *, is_send: bool, gives: Predicate, takes: Predicate) -> None:
+        self.is_send = is_send
+        self.gives = gives
+        self.takes = takes
