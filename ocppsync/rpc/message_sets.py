@@ -5,6 +5,7 @@ The schemas of a version are loaded when it is first needed: a program that only
 
 from __future__ import annotations
 
+import functools
 import logging
 import re
 import threading
@@ -22,7 +23,7 @@ from ..validation.tolerance import Normalizer, check_places, with_limits
 from ..validation.validators import Validator, validator
 from ..vendor import VendorAction
 from .frame_codec import FrameCodec
-from .route import OwnAction, always_sure, never_sure
+from .route import OwnAction, OwnActions, always_sure, never_sure
 
 __all__ = ["MessageSet", "MessageSets"]
 
@@ -49,6 +50,7 @@ class MessageSet:
         role: this end.
         catalogue: the actions of the version.
         codec: reads and writes the frames of the version.
+        calls, sends: what this end sends as CALLs, and as SENDs; raise what `check_sender` raises.
     """
 
     def __init__(self, entries: Catalogue, role: Role, lenient: Lenient, validation: Validation) -> None:
@@ -60,7 +62,8 @@ class MessageSet:
         self._validator = _validator(entries, lenient)
         self._normalize = Normalizer(entries, lenient).normalize if lenient.normalizes else None
         self._is_send = {name: entries.is_send(name) for name in entries.actions if entries.may_send(role, name)}
-        self._own: dict[str, OwnAction] = {}  # at worst, two threads make the same one
+        self.calls = OwnActions(functools.partial(self._own_action, send=False))
+        self.sends = OwnActions(functools.partial(self._own_action, send=True))
         # Decimals for charge points have at most six digits (2/201 §2.1.4).
         self._throttle = LogThrottle()
         self._rounds = role == "central_system" and entries.version != "1.6"
@@ -129,19 +132,10 @@ class MessageSet:
             text, action=action, errors=[Violation("", text, "action")], error_code=self.codec.code(code)
         )
 
-    def own_action(self, action: str, *, send: bool) -> OwnAction:
-        """Return what is known of an action that this end sends, as a SEND or as a CALL.
-
-        Raises:
-            ValidationError: it does not send it so.
-        """
-        own = self._own.get(action)
-        if own is None or own.is_send is not send:
-            self.check_sender(action, send=send)
-            takes = never_sure if send else self.inbound_test(action, "response")
-            own = OwnAction(is_send=send, gives=self.outbound_test(action, "request"), takes=takes)
-            self._own[action] = own
-        return own
+    def _own_action(self, action: str, *, send: bool) -> OwnAction:
+        self.check_sender(action, send=send)
+        takes = never_sure if send else self.inbound_test(action, "response")
+        return OwnAction(gives=self.outbound_test(action, "request"), takes=takes)
 
     # Writing.
 

@@ -144,7 +144,7 @@ class Requester:
             return failed(self._other_version(action, version))
         if timeout is not None or queue_timeout is not None:
             times = CallTimes(times.message, times.queue if queue_timeout is None else queue_timeout, timeout)
-        own = context.messages.own_action(action, send=False)
+        own = context.messages.calls[action]
         message_id = str(uuid.uuid4())
         text = self._text([frames.CALL, message_id, action, payload], own)
         future = RequestFuture()
@@ -179,7 +179,7 @@ class Requester:
         if version is not None and version != messages.version:
             raise self._other_version(action, version)
         message_id = str(uuid.uuid4())
-        text = self._text([frames.SEND, message_id, action, payload], messages.own_action(action, send=True))
+        text = self._text([frames.SEND, message_id, action, payload], messages.sends[action])
         error = self._context.policy.outbound_error(action)
         if error is not None:
             raise self.failure(NotRegisteredError, action, message_id, error, "not_sent")

@@ -15,6 +15,7 @@ __all__ = [
     "ActionHandler",
     "Handle",
     "OwnAction",
+    "OwnActions",
     "Route",
     "Routes",
     "always_sure",
@@ -95,14 +96,28 @@ class OwnAction:
     """One action that this end sends in one version of OCPP.
 
     Attributes:
-        is_send: whether it is sent as a SEND.
         gives, takes: whether a payload of ours, and the payload of the answer, is certainly valid; if not, a full
             check decides.
     """
 
-    __slots__ = ("gives", "is_send", "takes")
+    __slots__ = ("gives", "takes")
 
-    def __init__(self, *, is_send: bool, gives: Predicate, takes: Predicate) -> None:
-        self.is_send = is_send
+    def __init__(self, *, gives: Predicate, takes: Predicate) -> None:
         self.gives = gives
         self.takes = takes
+
+
+class OwnActions(dict[str, OwnAction]):
+    """The actions that this end sends, by name; each is made when it is first sent.
+
+    Args:
+        make: returns what is known of an action; raises if it cannot be sent. Two threads may make the same one.
+    """
+
+    def __init__(self, make: Callable[[str], OwnAction]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, action: str) -> OwnAction:
+        own = self[action] = self._make(action)
+        return own
