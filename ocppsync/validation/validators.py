@@ -119,13 +119,24 @@ class Validator:
         a SEND, which does not exist.
         """
         try:
-            predicate = self._predicates[action, kind]
+            predicate = self.predicate(action, kind)
         except KeyError:
-            if not self._catalogue.known(action):
-                return self._unknown(action)
-            predicate = compile_predicate(self._catalogue.schema(action, kind), self._formats)
-            self._predicates[action, kind] = predicate
+            if self._catalogue.known(action):
+                raise
+            return self._unknown(action)
         return None if predicate(payload) else self._report(action, kind, payload)
+
+    def predicate(self, action: str, kind: Kind) -> Predicate:
+        """Return the function that tells whether a payload is valid; the first call for a message compiles it.
+
+        `check` has the last word on a payload that it rejects. Raises KeyError for an unknown action, and for the
+        response to a SEND, which does not exist.
+        """
+        found = self._predicates.get((action, kind))
+        if found is None:
+            found = compile_predicate(self._catalogue.schema(action, kind), self._formats)
+            self._predicates[action, kind] = found
+        return found
 
     def validate(self, action: str, kind: Kind, payload: object) -> None:
         """Raise the ValidationError that `check` returns, if any."""
