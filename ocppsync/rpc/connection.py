@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-import weakref
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any
@@ -24,7 +23,8 @@ from ..threads.timer import TimerHandle
 from ..wire.http import RefusalError
 from ..wire.transport import CloseCode, Transport
 from .context import ConnectionContext
-from .engine import AnswerRejected, ConnectionState, Dispatch, Engine, Late, Reply, Settle
+from .engine import AnswerRejected, ConnectionState, Engine, Late, Reply, Settle
+from .incoming import IncomingCall
 from .observing import report_received
 from .outbox import Outbox
 from .requester import Requester, failed
@@ -48,14 +48,13 @@ class Connection:
         self._context = context
         outbox = Outbox(transport, context)
         self._responder = Responder(context, outbox)
-        self.reply_to: object = weakref.ref(self._responder)
+        self.reply_to = self._responder.reply_to
         """Stands for this connection in the answer memory."""
         self._engine = Engine(
             context.messages.codec,
             routes=context.router.routes(context.messages.version),
             refuses_at_once=self._refuses_at_once,
-            answers=context.answers,
-            reply_to=self.reply_to,
+            answered=context.calls.answered,
             throttled=context.peer_log,
             max_queued=context.options.limits.queued_requests,
         )
@@ -127,7 +126,7 @@ class Connection:
             steps.callback(self._tell_closed, opened)
             steps.callback(self._cancel_appointments)
             steps.callback(self._transport.release)
-            steps.callback(self._responder.end)
+            steps.callback(self._context.calls.settle)
             if failed:
                 steps.callback(self._transport.refuse, RefusalError(500, "the reader failed"), CloseCode.INTERNAL_ERROR)
             else:
@@ -160,11 +159,11 @@ class Connection:
             report_received(context, error, text, decision)
             self._check_malformed()
         else:
-            decision = engine.receive(frame, text)
+            decision = engine.receive(frame)
             if context.events is not None:
                 report_received(context, frame, text, decision)
-        if isinstance(decision, Dispatch):
-            self._responder.dispatch(decision, text)
+        if isinstance(decision, IncomingCall):
+            self._responder.dispatch(decision, text, came)
         elif isinstance(decision, Settle):
             self._requester.settle(decision)
             if decision.call.abandoned:
@@ -279,7 +278,7 @@ class Connection:
     def give_up(self) -> None:
         """Fail the requests that wait, and all later ones, without `run`: the connection could not be served."""
         self._requester.end("the connection could not be served", ConnectionState.CLOSED)
-        self._responder.end()
+        self._context.calls.settle()
 
     def close(self, code: int, reason: str = "") -> None:
         """Begin the closing handshake; never waits. The connection ends after the close timeout at the latest."""

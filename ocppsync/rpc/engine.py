@@ -5,17 +5,15 @@ ids (J16 §4.1.4): the id of a CALLRESULT or CALLERROR is one of ours, the id of
 
 Received                                             What to do
 ---------------------------------------------------  -------------------------------------------------------
-CALL, new, action has a handler                      Dispatch: run the handler
-CALL, repeat of one that was answered                Reply: the same answer again
-CALL, repeat of one that is being handled            nothing: there is one answer for both
-CALL, id used for another CALL of this connection    Reply: CALLERROR with the version's code for bad ids
-CALL, id longer than 36 characters                   the same; above 255 as for an unreadable id
+CALL, action has a handler                           the IncomingCall: have it handled
+CALL, id longer than 36 characters                   Reply: CALLERROR with the version's code for bad ids; above
+                                                     255 as for an unreadable id
 CALL, action unknown                                 Reply: CALLERROR NotImplemented
 CALL, action known but without handler, or a SEND's  Reply: CALLERROR NotSupported
 CALL, malformed, id readable                         Reply: CALLERROR with the code of the fault
 CALL or not a frame at all, id unreadable            2.x: Reply: CALLERROR with the id "-1"
 message type unknown                                 2.0.1: Reply: CALLERROR MessageTypeNotSupported
-SEND, action has a handler (2.1)                     Dispatch: run the handler, and drop its answer
+SEND, action has a handler (2.1)                     the IncomingCall: have it handled; it gets no answer
 CALLRESULT or CALLERROR to the outstanding CALL      Settle
 the same, malformed                                  Settle, with the ProtocolError
 ... to one that its caller has given up              Settle; count it as late
@@ -37,11 +35,11 @@ from ..errors import ProtocolError
 from ..masking.messages import masked
 from ..throttled_log import ThrottledLog
 from . import frames
-from .answer_memory import AnswerMemory, CallKind, IncomingCall
 from .frame_codec import UNREADABLE_ID, FrameCodec
+from .incoming import IncomingCall, MessageId
 from .outgoing import CallState, OutgoingCall
 from .registration import OutcomeListener
-from .router import Route
+from .route import Route
 
 _logger = logging.getLogger(__name__)
 _MAX_TIMED_OUT = 64
@@ -71,25 +69,13 @@ class Rejection(Enum):
 
 
 @dataclass(slots=True)
-class Dispatch:
-    """Run the handler. ``incoming`` gets the answer; it is None for a SEND, which has no answer."""
-
-    frame: frames.CallFrame | frames.SendFrame
-    incoming: IncomingCall | None
-    route: Route
-    """May be a route without a handler, if the policy decides first what happens to the message."""
-    size: int = 0
-    """About how many bytes it takes; set by the responder."""
-
-
-@dataclass(slots=True)
 class Reply:
     """Send this text."""
 
     text: str = field(repr=False)
     kind: int
     """CALLRESULT or CALLERROR."""
-    message_id: frames.MessageId
+    message_id: MessageId
     action: str = ""
 
 
@@ -129,7 +115,7 @@ class AnswerRejected:
     error: frames.CallResultErrorFrame
 
 
-Decision = Dispatch | Reply | Settle | Late | AnswerRejected | None
+Decision = IncomingCall | Reply | Settle | Late | AnswerRejected | None
 
 
 @dataclass(slots=True)
@@ -140,7 +126,6 @@ class Counters:
     stray_answers: int = 0
     unknown_types: int = 0
     malformed_messages: int = 0
-    repeated_calls: int = 0
     dropped_sends: int = 0
 
 
@@ -154,8 +139,7 @@ class Engine:
         routes: the handler of each action of the peer; read without the lock.
         refuses_at_once: called without the lock with an action that has no handler: whether its CALL is refused at
             once. If not, it waits for its turn, when the policy decides first.
-        answers: the last CALLs of the charge point.
-        reply_to: stands for this connection in ``answers``.
+        answered: called with the id of a CALL of the peer: returns its action, if it was answered a short time ago.
         throttled: the log of the peer's faults.
         max_queued: how many of our CALLs may wait for their turn; None: no limit.
     """
@@ -166,16 +150,14 @@ class Engine:
         *,
         routes: Mapping[str, Route],
         refuses_at_once: Callable[[str], bool] = lambda action: True,
-        answers: AnswerMemory,
-        reply_to: object,
+        answered: Callable[[MessageId], str | None],
         throttled: ThrottledLog,
         max_queued: int | None = None,
     ) -> None:
         self._codec = codec
         self._routes = routes
         self._refuses_at_once = refuses_at_once
-        self._answers = answers
-        self._reply_to = reply_to
+        self._answered = answered
         self._throttled = throttled
         self._max_queued = max_queued
         self.counters = Counters()
@@ -330,12 +312,10 @@ class Engine:
 
     # Messages of the peer, on the reader.
 
-    def receive(self, frame: frames.Frame, text: str) -> Decision:
-        """Return what to do about a frame that was received as ``text``."""
-        if isinstance(frame, frames.CallFrame):
-            return self._receive_call(frame, text)
-        if isinstance(frame, frames.SendFrame):
-            return self._receive_send(frame)
+    def receive(self, frame: frames.Frame) -> Decision:
+        """Return what to do about a frame."""
+        if isinstance(frame, IncomingCall):
+            return self._receive_send(frame) if frame.is_send else self._receive_call(frame)
         if isinstance(frame, frames.CallResultErrorFrame):
             return self._receive_rejection(frame)
         return self._receive_answer(frame.message_id, frame)
@@ -398,7 +378,7 @@ class Engine:
 
     def _receive_rejection(self, error: frames.CallResultErrorFrame) -> AnswerRejected | None:
         # Its id is that of a CALL of the peer that was answered a short time ago (4/21 §4.2.3).
-        action = self._answers.answered(error.message_id)
+        action = self._answered(error.message_id)
         if action is not None:
             return AnswerRejected(action, error)
         self.counters.stray_answers += 1
@@ -406,41 +386,31 @@ class Engine:
         self._throttled.log(_logger, "stray rejection", text, error.message_id)
         return None
 
-    def _receive_send(self, send: frames.SendFrame) -> Dispatch | None:
+    def _receive_send(self, send: IncomingCall) -> IncomingCall | None:
         # A SEND never gets an answer, not even an error (4/21 §4.2.4).
-        route = self._routes[send.action]
-        fault = route.send_refusal
+        send.route = self._routes[send.action]
+        fault = send.route.send_refusal
         if fault is not None and not self._refuses_at_once(send.action):
             fault = None
         if len(str(send.message_id)) > frames.MAX_MESSAGE_ID:
             fault = "the message id is longer than 36 characters"
         if fault is None:
-            return Dispatch(send, None, route)
+            return send
         self.counters.dropped_sends += 1
         self._throttled.log(_logger, "send", "its SEND %.50r is dropped: %s", send.action, fault)
         return None
 
-    def _receive_call(self, call: frames.CallFrame, text: str) -> Decision:
+    def _receive_call(self, call: IncomingCall) -> Decision:
         message_id = call.message_id
         if len(message_id if isinstance(message_id, str) else str(message_id)) > frames.MAX_MESSAGE_ID:
             return self._refuse(message_id, self._codec.bad_id, "the message id is longer than 36 characters")
-        route = self._routes[call.action]
-        refusal = route.call_refusal
+        call.route = self._routes[call.action]
+        refusal = call.route.call_refusal
         if refusal is not None and self._refuses_at_once(call.action):
             return self._refuse(message_id, refusal, refusal_text(refusal, call.action), call.action)
-        kind, incoming = self._answers.remember(call, text, self._reply_to)
-        if kind is CallKind.NEW:
-            return Dispatch(call, incoming, route)
-        self.counters.repeated_calls += 1
-        if kind is CallKind.CONFLICT:
-            return self._refuse(message_id, self._codec.bad_id, "the message id was used for another CALL", call.action)
-        self._throttled.log(_logger, "repeat", "repeated %s %r", call.action, message_id, level=logging.INFO)
-        # Only for REPEATED: an answer that was made since then is sent by the handler's thread.
-        if kind is CallKind.REPEATED and incoming.answer is not None:
-            return Reply(incoming.answer, frames.CALLRESULT, message_id, call.action)
-        return None
+        return call
 
-    def _refuse(self, message_id: frames.MessageId, code: str, description: str, action: str = "") -> Reply | None:
+    def _refuse(self, message_id: MessageId, code: str, description: str, action: str = "") -> Reply | None:
         # One kind per known action: each may be a handler that was forgotten.
         kind = description if code == "NotSupported" else code
         self._throttled.log(_logger, kind, "its CALL %.40r is refused: %s %s", message_id, code, description)

@@ -123,7 +123,7 @@ class Requester:
         context, times = self._context, self._times
         if timeout is not None or queue_timeout is not None:
             times = CallTimes(times.message, times.queue if queue_timeout is None else queue_timeout, timeout)
-        message_id, text = self._make_text(frames.call, action, payload)
+        message_id, text = self._make_text(frames.CALL, action, payload)
         future = RequestFuture()
         future.requester = self
         call = future.call = OutgoingCall(message_id, action, text, payload, future, times, context.timer.now())
@@ -147,7 +147,7 @@ class Requester:
 
     def send(self, action: str, payload: Any) -> None:
         """Write a SEND at once, even if a CALL is outstanding; see `Connection.send`."""
-        message_id, text = self._make_text(frames.send, action, payload)
+        message_id, text = self._make_text(frames.SEND, action, payload)
         error = self._context.policy.outbound_error(action)
         if error is not None:
             raise self.failure(NotRegisteredError, action, message_id, error, "not_sent")
@@ -200,7 +200,7 @@ class Requester:
         for call in self._engine.end(state):
             self._fail(call, ConnectionLostError, reason)
 
-    def _make_text(self, write: Callable[[str, str, Any], str], action: str, payload: Any) -> tuple[str, str]:
+    def _make_text(self, kind: int, action: str, payload: Any) -> tuple[str, str]:
         messages = self._context.messages
         fault = messages.check_outbound(action, "request", payload)
         if fault is not None:
@@ -208,7 +208,7 @@ class Requester:
             raise fault
         message_id = str(uuid.uuid4())
         try:
-            return message_id, messages.text(write, message_id, action, payload)
+            return message_id, messages.text([kind, message_id, action, payload])
         except (TypeError, ValueError) as error:
             raise ValidationError(
                 f"{action} request: {error}",

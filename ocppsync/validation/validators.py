@@ -118,19 +118,15 @@ class Validator:
         An unknown action gets the code NotImplemented (J16 table 7, 4/201 table 8). Raises KeyError for the response to
         a SEND, which does not exist.
         """
-        try:
-            predicate = self.predicate(action, kind)
-        except KeyError:
-            if self._catalogue.known(action):
-                raise
+        if (action, kind) not in self._predicates and not self._catalogue.known(action):
             return self._unknown(action)
-        return None if predicate(payload) else self._report(action, kind, payload)
+        return None if self.predicate(action, kind)(payload) else self._report(action, kind, payload)
 
     def predicate(self, action: str, kind: Kind) -> Predicate:
-        """Return the function that tells whether a payload is valid; the first call for a message compiles it.
+        """Return the function that accepts valid payloads; of what it rejects, `check` decides.
 
-        `check` has the last word on a payload that it rejects. Raises KeyError for an unknown action, and for the
-        response to a SEND, which does not exist.
+        Raises:
+            KeyError: there is no such message.
         """
         found = self._predicates.get((action, kind))
         if found is None:
