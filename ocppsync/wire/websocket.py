@@ -310,13 +310,8 @@ class WebSocket:
             if self._closing:
                 return
             self._closing = True
-            try:
+            with contextlib.suppress(TransportClosedError):
                 written = self._put(CloseConnection(code=code, reason=reason))
-            except TransportClosedError as error:
-                closing = error.written
-            else:
-                closing = True
-            if closing:
                 self.close_code, self.close_reason = code, reason
         with contextlib.suppress(TransportClosedError):
             if not written:
@@ -350,12 +345,11 @@ class WebSocket:
         if self._handshake_answer:
             # A request that another thread sends before `open`.
             data, self._handshake_answer = self._handshake_answer + data, b""
-        if len(data) > self._largest:
-            self._largest = len(data)
+        self._largest = max(self._largest, len(data))
         try:
             return self._stream.put(data)
         except OSError as error:
-            raise TransportClosedError(f"the connection broke: {error}", written=True) from error
+            raise TransportClosedError(f"the connection broke: {error}", written=False) from error
 
     def _make_frame(self, what: str | Control | Event) -> bytes:
         if isinstance(what, Control):
