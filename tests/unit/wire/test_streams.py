@@ -417,9 +417,10 @@ def test_a_closed_stream_is_gone_without_a_collection_of_garbage(
     gc.disable()
     try:
         if encrypted:
-            assert use(TLSStream(sock, context=authority.server_context(), write_timeout=1))() is None
+            left = use(TLSStream(sock, context=authority.server_context(), write_timeout=1))
         else:
-            assert use(Stream(sock, write_timeout=1))() is None
+            left = use(Stream(sock, write_timeout=1))
+        assert left() is None
     finally:
         gc.enable()
 
