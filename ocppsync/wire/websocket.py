@@ -309,13 +309,8 @@ class WebSocket:
             if self._closing:
                 return
             self._closing = True
-            try:
+            with contextlib.suppress(TransportClosedError):
                 written = self._put(CloseConnection(code=code, reason=reason))
-            except TransportClosedError as error:
-                closing = error.written
-            else:
-                closing = True
-            if closing:
                 self.close_code, self.close_reason = code, reason
         with contextlib.suppress(TransportClosedError):
             if not written:
@@ -353,7 +348,7 @@ class WebSocket:
         try:
             return self._stream.put(data)
         except OSError as error:
-            raise TransportClosedError(f"the connection broke: {error}", written=True) from error
+            raise TransportClosedError(f"the connection broke: {error}", written=False) from error
 
     def _make_frame(self, what: str | Control | Event) -> bytes:
         if isinstance(what, Control):
