@@ -150,10 +150,11 @@ class Requester:
         future = RequestFuture()
         future.requester = self
         call = future.call = OutgoingCall(message_id, action, own, text, payload, future, times, context.timer.now())
-        error = context.policy.outbound_error(action)
-        if error is not None:
-            self._fail(call, NotRegisteredError, error)
-            return future
+        if context.policy.restricts_requests:
+            error = context.policy.outbound_error(action)
+            if error is not None:
+                self._fail(call, NotRegisteredError, error)
+                return future
         if context.security is not None:
             call.on_outcome = context.security.before_request(action, payload)
         turn = self._engine.submit(call)
