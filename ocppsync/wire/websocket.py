@@ -152,21 +152,24 @@ class WebSocket:
                 if message is not None:
                     return message
                 continue
-            piece = frames.next(data)
+            piece = frames.next(data) if data or frames.buffer else None
             if isinstance(piece, str):
                 return piece
             data = b""
-            if piece is None:
-                if self._is_lent or len(frames.buffer) + len(self._parts) > _FREE:
-                    self._count_unfinished()
-                data = self._read()
-                self._ended = not data
-                if self._discarding:
-                    data = b""
-            elif isinstance(piece, bytes):
-                self._ended = not self._hand_over(piece)
-            elif piece.opcode == PING:
-                self._answer(Control(PONG, piece.payload))
+            if piece is not None:
+                self._take_odd(piece)
+                continue
+            if self._is_lent or len(frames.buffer) + len(self._parts) > _FREE:
+                self._count_unfinished()
+            try:
+                data = self._stream.recv(self._read_size)
+            except OSError:
+                data = b""
+            self._ended = not data
+            self._read_size = _READ_SIZE if len(data) < self._read_size else _LARGE_READ_SIZE
+            self.last_heard = time.monotonic()
+            if self._discarding:
+                data = b""
         if self.close_code is None:
             self.close_code = CloseCode.ABNORMAL
         return None
@@ -182,14 +185,11 @@ class WebSocket:
         self._stream.warn(_logger, text)
         self.fail(CloseCode.TRY_AGAIN_LATER, "too many long messages at once")
 
-    def _read(self) -> bytes:
-        try:
-            data = self._stream.recv(self._read_size)
-        except OSError:
-            return b""
-        self._read_size = _READ_SIZE if len(data) < self._read_size else _LARGE_READ_SIZE
-        self.last_heard = time.monotonic()
-        return data
+    def _take_odd(self, piece: Control | bytes) -> None:
+        if isinstance(piece, bytes):
+            self._ended = not self._hand_over(piece)
+        elif piece.opcode == PING:
+            self._answer(Control(PONG, piece.payload))
 
     def _hand_over(self, data: bytes) -> bool:
         with self._lock:
@@ -272,21 +272,20 @@ class WebSocket:
 
     def send_nowait(self, what: str | Control | Event) -> None:
         """Write a message, a control frame or an event of wsproto; never waits."""
-        stream = self._stream
         with self._lock:
-            # Two of the longest messages may wait behind a slow line: a CALL of ours, and the answer to a CALL.
-            overfull = stream.backlog > 2 * self._largest + _BACKLOG_LIMIT and not stream.aborted
-            written = overfull or self._put(what)
-        if overfull:
-            stream.warn(_logger, "%s does not read the answers to what it sends; its connection is aborted")
-            self.abort()
-            raise TransportClosedError("the peer does not read", written=False)
+            written = self._put(what)
         if not written:
             self._write_rest()
 
     def _write_rest(self) -> None:
+        stream = self._stream
+        # Three of the longest messages may wait for a slow line: two CALLs of ours, and the answer to a CALL.
+        if stream.backlog > 3 * self._largest + _BACKLOG_LIMIT and not stream.aborted:
+            stream.warn(_logger, "%s does not read the answers to what it sends; its connection is aborted")
+            self.abort()
+            raise TransportClosedError("the peer does not read", written=True)
         try:
-            self._stream.flush_rest()
+            stream.flush_rest()
         except OSError as error:
             raise TransportClosedError(f"the connection broke: {error}", written=True) from error
 
