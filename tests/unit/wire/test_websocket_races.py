@@ -352,8 +352,10 @@ def test_what_is_dropped_is_not_kept(connected: Connected) -> None:
         assert peer.read_close() == (1008, "enough")
         for _ in range(100):
             peer.send_text("another")
+        peer.send(frame(TEXT, "half of one")[:-1])
         peer.sock.close()
         assert end.wait_for_end() == 1008
+        assert end.messages.items == ["one too many"]
         assert end.websocket._frames.buffer == b""
 
 
