@@ -95,6 +95,8 @@ class AnswerMemory:
                 return kind, entry
             if entry.answer is not None:
                 self._drop(message_id)
+        if len(call.text) > _LARGE:
+            call.text = _digest(call.text)  # at once: its size counts the payload alone
         self._open[message_id] = call
         return CallKind.NEW, call
 
@@ -123,8 +125,6 @@ class AnswerMemory:
         del self._open[message_id]
         if answer is not None:
             call.answer = answer
-            if len(call.text) > _LARGE:
-                call.text = _digest(call.text)
             call.kept_size = _PER_CALL + sys.getsizeof(call.text) + sys.getsizeof(answer)
             self._answered[message_id] = call
             before = self._used

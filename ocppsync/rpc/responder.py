@@ -47,7 +47,7 @@ class Responder:
     def dispatch(self, call: IncomingCall, text: str, came: float) -> None:
         """Have a CALL or SEND that was received as ``text``, at the time ``came``, handled; never waits."""
         calls = self._context.calls
-        call.text = text
+        call.text = "" if call.is_send else text
         call.size = parsed_size(text)
         call.asked_at = came
         call.due = None if self._seconds is None or call.is_send else came + self._seconds
@@ -111,7 +111,8 @@ class Responder:
         try:
             text, kind, metadata, answer = self._outcome(call)
         finally:
-            del context.detector.running[thread]
+            # It is gone already if this thread has run another handler while this one waited (`InlineExecutor`).
+            context.detector.running.pop(thread, None)
         handled = metadata is not None
         reply_to = context.calls.finish(call, text if handled else None)
         if reply_to is None:
