@@ -20,7 +20,7 @@ KEPT_SECONDS = 300.0
 _LARGE = 4096
 _FREE = 8 * 1024
 """Bytes of each memory that do not count toward the total, so that ordinary answers need no lock that all share."""
-_PER_CALL = 520
+_PER_CALL = 570
 """About how many bytes a remembered CALL takes besides its texts."""
 # The remembered text was parsed before, so its id may be a number.
 _AS_IT_CAME = frames.FrameRules(numeric_ids=True)
