@@ -61,17 +61,14 @@ class IncomingCalls:
         state = "closed" if self.closed else "open"
         return f"<IncomingCalls {state} queued={len(self._queue)} {self._memory!r}>"  # no lock: it may be held
 
-    def __len__(self) -> int:
-        """How many CALLs and SENDs wait; the one that is being handled does not count."""
-        with self._lock:
-            return self._waiting()
-
     @property
     def busy(self) -> bool:
         """Whether a CALL is being handled, or waits."""
         return len(self._queue) > 0
 
     def _waiting(self) -> int:
+        """Return how many CALLs and SENDs wait; the one that is being handled does not count."""
+        assert self._lock.locked()
         queue = self._queue
         return len(queue) - (len(queue) > 0 and queue[0].thread is not None)
 
@@ -119,13 +116,11 @@ class IncomingCalls:
 
     def prefer(self, reply_to: object) -> None:
         """Note the newest connection."""
-        with self._lock:
-            self._memory.prefer(reply_to)
+        self._memory.prefer(reply_to)  # no lock: one reference
 
     def answered(self, message_id: MessageId) -> str | None:
         """Return the action of a CALL that got its CALLRESULT a short time ago, or None."""
-        with self._lock:
-            return self._memory.answered(message_id)
+        return self._memory.answered(message_id)  # no lock: it looks at one entry
 
     def settle(self) -> None:
         """Keep no appointment of the timer once all CALLs are handled: a connection has ended.

@@ -55,7 +55,7 @@ class Responder:
         call.received_by = self
         call.reply_to = self.reply_to
         if self._flooded:
-            self._flooded = len(calls) > 0  # logged again only after all of them were handled
+            self._flooded = calls.busy  # logged again only after all of them were handled
         kind, known = calls.receive(call)
         if kind is not CallKind.NEW:
             self._take_odd(kind, call, known)
