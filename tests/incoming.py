@@ -8,7 +8,6 @@ from ocppsync.rpc import frames
 from ocppsync.rpc.incoming import IncomingCall
 from ocppsync.rpc.route import Route
 
-
 ROUTE = Route(None)
 """The route of all of them."""
 
