@@ -149,7 +149,7 @@ class IncomingCalls:
                 except BaseException as error:
                     log_failure(call.received_by.handle, error)
             with self._lock:
-                if queue and queue[0] is call:
+                if queue:  # not if `close` took it
                     self._forget(queue.popleft())
                 if not queue:
                     if self._settling:
@@ -220,7 +220,7 @@ class IncomingCalls:
 
     def _rest(self) -> None:
         assert self._lock.locked()
-        if self._settling and not self._queue:
+        if not self._queue:
             self._settling = False
             if self._watch is not None:
                 self._watch.cancel()

@@ -237,8 +237,8 @@ class Responder:
         codec = self._context.messages.codec
         try:
             return codec.call_error(call.message_id, error.code, error.description, error.details)
-        except (TypeError, ValueError) as fault:
-            # JSON cannot represent the details that the handler gave.
+        except Exception as fault:
+            # JSON cannot represent the details that the handler gave, or it raised a class of its own that lacks some.
             text, action = "the CallError of %s failed", call.action
             self._context.own_log.log(_logger, ("details", action), text, action, level=logging.ERROR, error=fault)
             return codec.call_error(call.message_id, "InternalError", "internal error")

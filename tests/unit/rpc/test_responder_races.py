@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from contexts import make_context, share_of
 
-from ocppsync import Limits, Timeouts
+from ocppsync import CallError, Limits, Timeouts
 from ocppsync.events import Connected, HandlerFailed, Observer
 from ocppsync.rpc.answer_memory import AnswerMemory
 from ocppsync.rpc.connection import Connection
@@ -571,6 +571,27 @@ def test_a_handler_that_exits_is_answered_for(station: Station) -> None:
     line.come("2")
     station.run()
     assert [answer[:3] for answer in line.answers()] == [[4, "1", "InternalError"], [3, "2", HEARTBEAT]]
+
+
+class _Bare(CallError):
+    """A class of the application which has forgotten what it derives from."""
+
+    def __init__(self) -> None:
+        pass
+
+
+def test_a_call_error_that_cannot_be_sent_is_answered_for(station: Station, caplog: pytest.LogCaptureFixture) -> None:
+    def fail(payload: Any, metadata: Any) -> Any:
+        raise errors.pop()
+
+    errors = [_Bare(), CallError("GenericError", details={"when": object()})]
+    station.router.on("DataTransfer", "1.6")(fail)
+    line = Line(station)
+    for message_id in ("1", "2"):
+        line.come(message_id, "DataTransfer", {"vendorId": "x"})
+    station.run()
+    assert [answer[1:4] for answer in line.answers()] == [[n, "InternalError", "internal error"] for n in ("1", "2")]
+    assert caplog.text.count("the CallError of DataTransfer failed") == 2
 
 
 def test_a_handler_of_a_send_that_exits_is_told_of(station: Station) -> None:
