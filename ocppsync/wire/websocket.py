@@ -36,7 +36,7 @@ _logger = logging.getLogger(__name__)
 # one is larger.
 _READ_SIZE = 2048
 _LARGE_READ_SIZE = 65536
-# Bytes of pongs and refusals that are buffered for a peer that does not read, in addition to two of our messages.
+# Bytes of pongs and refusals that are buffered for a peer that does not read, in addition to three of our messages.
 _BACKLOG_LIMIT = 256 * 1024
 # Bytes of an unfinished message that do not count toward what all connections share.
 _FREE = 16 * 1024
