@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from typing import Any
 
 import pytest
-from ends import BIG, Connected, End, open_connection, plain, wait_for_no_flusher
+from ends import BIG, MIB, Connected, End, open_connection, plain, wait_for_no_flusher
 from interleaved import Made, MeetingLock, once, watch_field
 from support import Recorder, wait_until
 from wire import BINARY, CONTINUATION, DEADLINE, PING, TEXT, frame
@@ -212,13 +212,14 @@ def test_what_was_begun_when_the_connection_ended_may_have_gone_out(
 
 def test_what_comes_after_the_connection_has_ended_is_not_put(connected: Connected) -> None:
     with connected() as (end, _):
+        end.websocket._stream.buffer(b"waits")
         end.websocket._stream.abort()
         with pytest.raises(TransportClosedError) as caught:
             end.websocket.send_nowait("too late")
         assert not caught.value.written
         assert not end.websocket.ping()
         end.websocket.close(1001)
-        assert end.websocket._stream.backlog == 0
+        assert end.websocket._stream.backlog == len(b"waits")
         assert end.wait_for_end() == 1006
 
 
@@ -229,6 +230,27 @@ def test_what_has_no_room_behind_what_a_peer_does_not_read_ends_the_connection(c
                 end.websocket.send_nowait(BIG)
         assert caught.value.written, "a thread that writes what waits may have come to it"
         assert end.wait_for_end() == 1006
+
+
+def test_too_much_that_waits_when_the_connection_has_ended_is_not_reported(
+    connected: Connected, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The thread that ended it has reported why."""
+    with connected(small=True) as (end, _):
+        stream = end.websocket._stream
+        put = stream.put
+
+        def end_behind_it(data: bytes) -> bool:
+            stream._waiting += bytes(2 * MIB)
+            written = put(data)
+            stream.abort()
+            return written
+
+        monkeypatch.setattr(stream, "put", end_behind_it)
+        end.websocket.send_nowait("x")
+        assert end.wait_for_end() == 1006
+        wait_for_no_flusher()
+        assert not caplog.records
 
 
 def test_a_close_that_could_not_go_out_ends_the_connection_all_the_same(
