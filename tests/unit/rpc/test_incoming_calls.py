@@ -524,23 +524,25 @@ def test_a_close_drops_what_waits_and_lets_the_one_that_is_handled_be_answered(p
     assert (peer.used, peer.calls.busy, peer.calls.closed) == (0, False, True)
 
 
-def test_a_close_drops_all_if_none_is_handled(peer: Peer) -> None:
+def test_a_close_drops_all_if_none_is_handled(peer: Peer, caplog: pytest.LogCaptureFixture) -> None:
     for number in range(3):
         peer.come(str(number))
     peer.calls.close()
     assert (peer.used, peer.calls.busy) == (0, False)
     assert not peer.clock.jump()
     peer.run()
-    assert peer.handled == []
+    assert (peer.handled, caplog.text) == ([], "")
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_a_call_that_a_thread_takes_as_a_close_begins_is_dropped_once(peer: Peer, count: int) -> None:
+def test_a_call_that_a_thread_takes_as_a_close_begins_is_dropped_once(
+    peer: Peer, caplog: pytest.LogCaptureFixture, count: int
+) -> None:
     for number in range(count):
         peer.come(str(number))
     torn(peer, peer.calls.close)
     peer.run()
-    assert (peer.handled, peer.used, peer.calls.busy) == ([], 0, False)
+    assert (peer.handled, peer.used, peer.calls.busy, caplog.text) == ([], 0, False, "")
     assert repr(peer.memory).startswith("<AnswerMemory open=0 ")
 
 
