@@ -123,9 +123,20 @@ class Validator:
         except KeyError:
             if not self._catalogue.known(action):
                 return self._unknown(action)
+            predicate = self.predicate(action, kind)
+        return None if predicate(payload) else self._report(action, kind, payload)
+
+    def predicate(self, action: str, kind: Kind) -> Predicate:
+        """Return the compiled predicate of a message, which says whether a payload is valid.
+
+        Raises KeyError for an unknown action, and for the response to a SEND.
+        """
+        try:
+            return self._predicates[action, kind]
+        except KeyError:
             predicate = compile_predicate(self._catalogue.schema(action, kind), self._formats)
             self._predicates[action, kind] = predicate
-        return None if predicate(payload) else self._report(action, kind, payload)
+            return predicate
 
     def validate(self, action: str, kind: Kind, payload: object) -> None:
         """Raise the ValidationError that `check` returns, if any."""
