@@ -67,10 +67,10 @@ def _split(data: bytes) -> tuple[bytes, bytes] | None:
     if len(data) < 8:
         return None  # no CALL is that short
     size, start = data[1] & 0x7F, 6
-    if size == 126:
-        size, start = data[2] << 8 | data[3], 8
     if data[0] != _WHOLE_TEXT or size == 127:
         raise ConnectionError("the client sent a frame that load.py does not send")
+    if size == 126:
+        size, start = data[2] << 8 | data[3], 8
     end = start + size
     if len(data) < end:
         return None
