@@ -95,7 +95,7 @@ class Pair:
 
     @property
     def verdict(self) -> str:
-        """Whether the installed one is better or worse; unclear if not all repetitions say the same."""
+        """Whether the installed one was better or worse in all repetitions: three may agree by chance."""
         if min(self.ratios) <= 1 <= max(self.ratios):
-            return "the same" if min(self.ratios) == max(self.ratios) else "unclear"
-        return "better" if (self.median > 1) == self.more_is_better else "**worse**"
+            return "the same" if min(self.ratios) == max(self.ratios) else "mixed"
+        return "better every time" if (self.median > 1) == self.more_is_better else "**worse** every time"

@@ -56,7 +56,7 @@ _OTHER_RELEASE = "#4db6ac"
 _MORE_COLOURS = ("#6d4c41", "#ad1457", "#9e9d24", "#0277bd")
 _BOUNDS = {peer.name for peer in (BARE_THREADS, *ECHOES)}
 _MARKERS = {ECHO_SIMPLE_WEBSOCKET.name: "s", ECHO_WEBSOCKETS_SYNC.name: "^", ECHO_WEBSOCKETS_ASYNCIO.name: "D"}
-_VERDICTS = {"better": "#00796b", "**worse**": "#c62828"}
+_VERDICTS = {"better every time": "#00796b", "**worse** every time": "#c62828"}
 _RATIOS = (1 / 4, 4.0)
 """The ends of the axis of a comparison with another ocppsync; what lies beyond is drawn at the end."""
 _CUT_OFF_FACTOR = 20.0
@@ -214,12 +214,12 @@ def _bar_part(axes: Axes, figures: Sequence[Figure], palette: Mapping[str, str],
     axes.set_xlim(0, longest * 1.15)
     for position, figure in zip(positions, figures, strict=True):
         axes.annotate(
-            _readable(figure.median),
+            _readable(figure.median) + (" \N{RIGHTWARDS ARROW}" if figure.median > longest else ""),
             (min(max(figure.values), longest), position),
             (6, 0),
             textcoords="offset points",
             va="center",
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1} if figure.median > longest else None,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1} if max(figure.values) > longest else None,
         )
     axes.xaxis.set_major_formatter(FuncFormatter(_readable))
     axes.set_xlabel(_better(figures[0]))

@@ -21,6 +21,7 @@ from servers import ECHO_RAW, OURS
 from targets import TARGETS
 
 _NONE = "\N{EN DASH}"
+_PAIR_HEADS = ("scenario", "variant", "unit", "ratio", "lowest", "highest", "repetitions", "")
 _TIMES = "\N{MULTIPLICATION SIGN}"
 
 
@@ -110,10 +111,10 @@ def _page(run: Run, plots: Mapping[str, str]) -> Iterator[str]:
     yield from _table(["target", "bound", "reached", ""], _target_rows(run.figures), "lrrl")
     if run.pairs:
         yield f"\n## Compared with {run.other}\n"
-        yield "The ratio of the installed ocppsync to it, repetition by repetition.\n"
+        yield "What the installed ocppsync reached, divided by what this one did in the same repetition.\n"
         if run.other in plots:
             yield f"![the ratios]({plots[run.other]})\n"
-        yield from _table(["scenario", "variant", "unit", "ratio", "lowest", "highest", ""], _pair_rows(run), "lllrrrl")
+        yield from _table(_PAIR_HEADS, _pair_rows(run), "lllrrrrl")
     for scenario, figures in run.scenarios().items():
         yield f"\n## {title(scenario)}\n"
         if scenario in plots:
@@ -140,7 +141,7 @@ def _ceilings(run: Run) -> Iterator[tuple[str, str]]:
 def _pair_rows(run: Run) -> Iterator[list[str]]:
     for pair in run.pairs:
         ratios = [f"{number(ratio)} {_TIMES}" for ratio in (pair.median, min(pair.ratios), max(pair.ratios))]
-        yield [pair.scenario, pair.variant or _NONE, pair.unit, *ratios, pair.verdict]
+        yield [pair.scenario, pair.variant or _NONE, pair.unit, *ratios, str(len(pair.ratios)), pair.verdict]
 
 
 def _target_rows(figures: Sequence[Figure]) -> Iterator[list[str]]:

@@ -182,9 +182,9 @@ found = pairs(figures, "ocppsync at v1")
 print(json.dumps([[pair.scenario, pair.ratios, pair.median, pair.verdict] for pair in found]))
 """)
     assert pairs == [
-        ["rate", [2, 0.5], 1.25, "unclear"],
-        ["time", [0.5, 0.25], 0.375, "better"],
-        ["more time", [1.5], 1.5, "**worse**"],
+        ["rate", [2, 0.5], 1.25, "mixed"],
+        ["time", [0.5, 0.25], 0.375, "better every time"],
+        ["more time", [1.5], 1.5, "**worse** every time"],
     ]
 
 
