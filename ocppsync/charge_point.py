@@ -24,9 +24,9 @@ from .request import CallResultErrorReceived, ConnectionMetadata
 from .rpc.answer_memory import AnswerMemory
 from .rpc.connection import Connection
 from .rpc.context import ConnectionContext, ConnectionOptions, log_fields, peer_name
+from .rpc.incoming_calls import IncomingCalls
 from .rpc.local_end import LocalEnd
 from .rpc.registration import ChargePointPolicy, MessagePolicy, Registration
-from .rpc.responder import drain
 from .rpc.shares import Shares
 from .threads.bounded import BoundedExecutor
 from .threads.forks import check_process, is_foreign
@@ -164,8 +164,9 @@ class ChargePoint(ChargePointMethods):
         self._pool = HandlerPool(handler_threads, f"ocppsync-handler-{charge_point_id}")
         self._timer = Timer(f"ocppsync-timer-{charge_point_id}")
         self._detector = StuckHandlerDetector(self._pool, self._timer)
-        self._answers = AnswerMemory(limit=self._options.limits.answer_bytes)
         self._share = Shares(self._pool, handler_threads, self._options.limits).share()
+        memory = AnswerMemory(limit=self._options.limits.answer_bytes)
+        self._calls = IncomingCalls(self._pool, self._share, memory, self._timer)
         self._events = BoundedExecutor(self._share.others)
         self._listeners: Listeners[ChargePointListener] = Listeners()
         self._process: int | None = None  # the process that called connect(); set before the lock is taken
@@ -239,7 +240,7 @@ class ChargePoint(ChargePointMethods):
         with self._lock:
             self._state = ChargePointState.CLOSED
             connection, reader = self._connection, self._reader
-        drain(self._share)  # also without a connection: CALLs of the last one may wait
+        self._calls.close()  # also without a connection: CALLs of the last one may wait
         if connection is not None:
             connection.close(code, reason)
         if reader is not None and reader is not threading.current_thread():
@@ -365,7 +366,7 @@ class ChargePoint(ChargePointMethods):
             router=self._end.router,
             share=self._share,
             timer=self._timer,
-            answers=self._answers,
+            calls=self._calls,
             detector=self._detector,
             options=self._options,
             number=number,

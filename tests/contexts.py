@@ -11,9 +11,12 @@ from ocppsync.rpc.answer_memory import AnswerMemory
 from ocppsync.rpc.context import ConnectionContext, ConnectionOptions
 from ocppsync.rpc.engine import Engine
 from ocppsync.rpc.frame_codec import FrameCodec
+from ocppsync.rpc.incoming import MessageId
+from ocppsync.rpc.incoming_calls import IncomingCalls
 from ocppsync.rpc.message_sets import MessageSets
 from ocppsync.rpc.registration import MessagePolicy
-from ocppsync.rpc.router import Route, Router, Routes
+from ocppsync.rpc.route import Route, Routes
+from ocppsync.rpc.router import Router
 from ocppsync.rpc.shares import PeerShare, Shares
 from ocppsync.threads.stuck_handlers import StuckHandlerDetector
 from ocppsync.throttled_log import ThrottledLog
@@ -36,14 +39,15 @@ def make_context(
     message_sets = MessageSets(role)
     known_options = options or ConnectionOptions()
     request = http_request or HttpRequest("GET", f"/{charge_point_id}", "", Headers(), ("127.0.0.1", 1))
+    share = parts.get("share") or share_of(executor, known_options.limits)
     known: dict[str, Any] = {
         "metadata": ConnectionMetadata(charge_point_id, version, request),
         "messages": message_sets.messages(version),
         "policy": MessagePolicy(),
         "router": Router(message_sets),
-        "share": share_of(executor, known_options.limits),
+        "share": share,
+        "calls": IncomingCalls(executor, share, AnswerMemory(timer.now), timer),
         "timer": timer,
-        "answers": AnswerMemory(timer.now),
         "detector": StuckHandlerDetector(executor, timer),
         "options": known_options,
         "number": 1,
@@ -71,16 +75,14 @@ def make_engine(
     codec: FrameCodec,
     refusal: Callable[[str, bool], str | None] = lambda action, send: None,
     *,
-    answers: AnswerMemory | None = None,
-    reply_to: object = "reply_to",
+    answered: Callable[[MessageId], str | None] = lambda message_id: None,
     max_queued: int | None = None,
 ) -> Engine:
     """Return the engine of a connection that does not exist, for which nothing was sent yet."""
     return Engine(
         codec,
         routes=routes(refusal),
-        answers=answers or AnswerMemory(),
-        reply_to=reply_to,
+        answered=answered,
         throttled=ThrottledLog("CP1"),
         max_queued=max_queued,
     )

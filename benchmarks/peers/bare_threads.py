@@ -34,7 +34,8 @@ _HANDLERS: Mapping[str, Callable[[Any], Any]] = {
     "MeterValues": lambda payload: {},
     "TransactionEvent": lambda payload: {"idTokenInfo": {"status": "Accepted"}},
 }
-_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode
+# With the options of ocppsync.
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, ensure_ascii=False, check_circular=False).encode
 
 Call = tuple[socket.socket, str, str, Any]
 """The connection of a CALL, its message id, its action and its payload."""

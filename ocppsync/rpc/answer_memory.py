@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import sys
-import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Any
 
 from ..budget import Budget, Loan
 from . import frames
+from .incoming import IncomingCall, MessageId
 
 KEPT_ANSWERS = 8
 """How many answered CALLs of a charge point are remembered."""
@@ -37,7 +35,7 @@ _TELLING_THE_TIME = frozenset({"Heartbeat", "BootNotification"})
 
 
 class CallKind(Enum):
-    """What a CALL is to the memory."""
+    """What a CALL is when it comes."""
 
     NEW = auto()
     REPEATED = auto()
@@ -46,35 +44,19 @@ class CallKind(Enum):
     """It is being handled; there is one answer for both."""
     CONFLICT = auto()
     """Its id was used for another CALL of the same connection."""
-
-
-@dataclass(slots=True, eq=False)
-class IncomingCall:
-    """A CALL of the peer, from its arrival to its answer, and later for its repeats."""
-
-    message_id: frames.MessageId
-    action: str
-    text: str | bytes = field(repr=False)
-    """The CALL as it was received; of a long one only the digest."""
-    reply_to: Any
-    """Stands for the connection that gets the answer."""
-    asked_at: float
-    """When it, or its last repeat while it was being handled, was received."""
-    answer: str | None = field(default=None, repr=False)
-    """Its CALLRESULT."""
-    claimed: bool = False
-    """Whether a thread is about to answer it."""
-    thread: int | None = None
-    """The thread that runs its handler."""
-    size: int = 0
-    """How many bytes it takes while its answer is kept."""
+    EXCESS = auto()
+    """It is new, but there is no room for it; its repeat will be new."""
+    DROPPED = auto()
+    """It is new, but no more CALLs are handled; it gets no answer."""
 
 
 class AnswerMemory:
     """The last CALLs of one charge point and their answers, over all its connections.
 
-    ``reply_to`` stands for the connection of a CALL: a weak reference, since the memory outlives connections. The
+    ``reply_to`` of a CALL stands for its connection: a weak reference, since the memory outlives connections. The
     answer goes to the connection that sent the CALL last, but never from the newest connection back to an older one.
+
+    Not thread-safe: its owner has a lock.
 
     Args:
         clock: the time in seconds.
@@ -82,7 +64,7 @@ class AnswerMemory:
         budget: the bytes that all memories share.
     """
 
-    __slots__ = ("_answered", "_clock", "_free", "_limit", "_loan", "_lock", "_newest", "_open", "_used")
+    __slots__ = ("_answered", "_clock", "_free", "_limit", "_loan", "_newest", "_open", "_used")
 
     def __init__(
         self, clock: Callable[[], float] = time.monotonic, limit: int = 64 * 1024, budget: Budget | None = None
@@ -90,11 +72,8 @@ class AnswerMemory:
         self._clock = clock
         self._limit = limit
         self._free = min(_FREE, limit)
-        # Guards everything below and every IncomingCall: two connections of one charge point may be open at once, and a
-        # handler may finish just when its deadline passes.
-        self._lock = threading.Lock()
-        self._open: dict[frames.MessageId, IncomingCall] = {}  # being handled, or waiting for that
-        self._answered: OrderedDict[frames.MessageId, IncomingCall] = OrderedDict()
+        self._open: dict[MessageId, IncomingCall] = {}  # being handled, or waiting for that
+        self._answered: OrderedDict[MessageId, IncomingCall] = OrderedDict()
         self._newest: object = None
         self._used = 0  # bytes of the answered CALLs
         self._loan = Loan(budget or Budget(), self._free)
@@ -104,87 +83,74 @@ class AnswerMemory:
 
     def prefer(self, reply_to: object) -> None:
         """Note the newest connection."""
-        with self._lock:
-            self._newest = reply_to
+        self._newest = reply_to
 
-    def remember(self, call: frames.CallFrame, text: str, reply_to: object) -> tuple[CallKind, IncomingCall]:
-        """Return whether ``call``, received as ``text``, is new. For REPEATED, the `IncomingCall` holds the answer."""
+    def remember(self, call: IncomingCall) -> tuple[CallKind, IncomingCall]:
+        """Return whether a CALL is new, and the CALL that is remembered. For REPEATED, that one holds the answer."""
         message_id = call.message_id
-        with self._lock:
-            entry = self._open.get(message_id) or self._answered.get(message_id)
-            if entry is not None:
-                kind = self._compare(entry, call, text, reply_to)
-                if kind is not CallKind.NEW:
-                    return kind, entry
-                if entry.answer is not None:
-                    self._forget(message_id)
-            kept = text if len(text) <= _LARGE else _digest(text)
-            entry = self._open[message_id] = IncomingCall(message_id, call.action, kept, reply_to, self._clock())
-            return CallKind.NEW, entry
+        entry = self._open.get(message_id) or self._answered.get(message_id)
+        if entry is not None:
+            kind = self._compare(entry, call)
+            if kind is not CallKind.NEW:
+                return kind, entry
+            if entry.answer is not None:
+                self._drop(message_id)
+        self._open[message_id] = call
+        return CallKind.NEW, call
 
-    def _compare(self, entry: IncomingCall, call: frames.CallFrame, text: str, reply_to: object) -> CallKind:
-        assert self._lock.locked()
-        same_connection = entry.reply_to is reply_to
+    def _compare(self, entry: IncomingCall, call: IncomingCall) -> CallKind:
+        same_connection = entry.reply_to is call.reply_to
         if self._is_forgotten(entry) or not (same_connection or call.action in _KEPT_ACROSS_CONNECTIONS):
             return CallKind.NEW
-        if entry.action != call.action or not _same_content(entry.text, text, call):
+        if entry.action != call.action or not _same_content(entry.text, call):
             return CallKind.CONFLICT if same_connection else CallKind.NEW
         # A message of an older connection may be read after its repeat over the newest.
         if entry.reply_to is not self._newest:
-            entry.reply_to = reply_to
+            entry.reply_to = call.reply_to
         if entry.answer is not None:
             return CallKind.NEW if call.action in _TELLING_THE_TIME else CallKind.REPEATED
-        entry.asked_at = self._clock()
+        entry.asked_at = call.asked_at
         return CallKind.IN_PROGRESS
 
-    def claim(self, entry: IncomingCall) -> bool:
-        """Return whether the caller is the first to claim a CALL; only that one answers it."""
-        with self._lock:
-            first, entry.claimed = not entry.claimed, True
-        return first
-
-    def finish(self, entry: IncomingCall, answer: str | None) -> Any:
-        """Store the CALLRESULT of a CALL, and return the connection to send it over.
+    def finish(self, call: IncomingCall, answer: str | None) -> None:
+        """Keep the CALLRESULT of a CALL.
 
         ``answer`` None forgets the CALL: after an error its repeat is handled as a new CALL.
         """
-        message_id = entry.message_id
-        with self._lock:
-            if self._open.get(message_id) is entry:
-                del self._open[message_id]
-                if answer is not None:
-                    entry.answer = answer
-                    entry.size = _PER_CALL + sys.getsizeof(entry.text) + sys.getsizeof(answer)
-                    self._answered[message_id] = entry
-                    before = self._used
-                    self._used += entry.size
-                    if len(self._answered) > KEPT_ANSWERS:
-                        self._used -= self._answered.popitem(last=False)[1].size
-                    if self._used > self._free or before > self._free:
-                        self._settle()
-            return entry.reply_to
+        message_id = call.message_id
+        if self._open.get(message_id) is not call:
+            return
+        del self._open[message_id]
+        if answer is not None:
+            call.answer = answer
+            if len(call.text) > _LARGE:
+                call.text = _digest(call.text)
+            call.kept_size = _PER_CALL + sys.getsizeof(call.text) + sys.getsizeof(answer)
+            self._answered[message_id] = call
+            before = self._used
+            self._used += call.kept_size
+            if len(self._answered) > KEPT_ANSWERS:
+                self._used -= self._answered.popitem(last=False)[1].kept_size
+            if self._used > self._free or before > self._free:
+                self._settle()
 
     def clear(self) -> None:
         """Forget all answers. CALLs that are being handled stay."""
-        with self._lock:
-            self._answered.clear()
-            self._used = 0
-            self._settle()
+        self._answered.clear()
+        self._used = 0
+        self._settle()
 
-    def _forget(self, message_id: frames.MessageId) -> None:
-        assert self._lock.locked()
-        self._used -= self._answered.pop(message_id).size
+    def _drop(self, message_id: MessageId) -> None:
+        self._used -= self._answered.pop(message_id).kept_size
         self._settle()
 
     def _settle(self) -> None:
         """Borrow or give back bytes; forget the oldest answers until the others are within the limits."""
-        assert self._lock.locked()
         while self._used > self._limit or not self._loan.cover(self._used):
-            self._used -= self._answered.popitem(last=False)[1].size
+            self._used -= self._answered.popitem(last=False)[1].kept_size
 
-    def answered(self, message_id: frames.MessageId) -> str | None:
+    def answered(self, message_id: MessageId) -> str | None:
         """Return the action of a CALL that got its CALLRESULT a short time ago, or None."""
-        # Without the lock: it only reads one entry.
         entry = self._answered.get(message_id)
         return None if entry is None or self._is_forgotten(entry) else entry.action
 
@@ -192,15 +158,16 @@ class AnswerMemory:
         return entry.answer is not None and self._clock() - entry.asked_at > KEPT_SECONDS
 
 
-def _digest(text: str) -> bytes:
+def _digest(text: str | bytes) -> bytes:
     # Not hash(), which differs in each process. A text may hold half a surrogate pair.
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    encoded = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    return hashlib.blake2b(encoded, digest_size=16).digest()
 
 
-def _same_content(kept: str | bytes, text: str, call: frames.CallFrame) -> bool:
+def _same_content(kept: str | bytes, call: IncomingCall) -> bool:
     if isinstance(kept, bytes):
-        return kept == _digest(text)
-    if kept == text:
+        return kept == _digest(call.text)
+    if kept == call.text:
         return True
     before = frames.parse(kept, _AS_IT_CAME)
-    return isinstance(before, frames.CallFrame) and before.payload == call.payload
+    return isinstance(before, IncomingCall) and before.payload == call.payload

@@ -9,9 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-import weakref
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from typing import Any
 
 from ..errors import ProtocolError
@@ -24,10 +22,11 @@ from ..threads.timer import TimerHandle
 from ..wire.http import RefusalError
 from ..wire.transport import CloseCode, Transport
 from .context import ConnectionContext
-from .engine import AnswerRejected, ConnectionState, Dispatch, Engine, Late, Reply, Settle
+from .engine import AnswerRejected, ConnectionState, Engine, Late, Reply, Settle
+from .incoming import IncomingCall
 from .observing import report_received
 from .outbox import Outbox
-from .requester import Requester, failed
+from .requester import Requester
 from .responder import Responder
 from .shares import parsed_size
 
@@ -40,6 +39,9 @@ class Connection:
     Args:
         transport: carries the messages.
         context: shared by its parts.
+
+    Attributes:
+        request, send: those of its `Requester`.
     """
 
     def __init__(self, transport: Transport, context: ConnectionContext) -> None:
@@ -48,18 +50,21 @@ class Connection:
         self._context = context
         outbox = Outbox(transport, context)
         self._responder = Responder(context, outbox)
-        self.reply_to: object = weakref.ref(self._responder)
+        self.reply_to = self._responder.reply_to
         """Stands for this connection in the answer memory."""
         self._engine = Engine(
             context.messages.codec,
             routes=context.router.routes(context.messages.version),
             refuses_at_once=self._refuses_at_once,
-            answers=context.answers,
-            reply_to=self.reply_to,
+            answered=context.calls.answered,
             throttled=context.peer_log,
+            call_at=lambda due: context.timer.call_at(due, requester.look),
             max_queued=context.options.limits.queued_requests,
         )
-        self._requester = Requester(context, self._engine, outbox)
+        requester = self._requester = Requester(context, self._engine, outbox)
+        # From any thread, without a method in between for each message.
+        self.request = requester.request
+        self.send = requester.send
         self._rejections: BoundedExecutor | None = None
         if context.options.on_call_result_error is not None:
             # Limited, since a peer may reject one answer any number of times.
@@ -127,7 +132,7 @@ class Connection:
             steps.callback(self._tell_closed, opened)
             steps.callback(self._cancel_appointments)
             steps.callback(self._transport.release)
-            steps.callback(self._responder.end)
+            steps.callback(self._context.calls.settle)
             if failed:
                 steps.callback(self._transport.refuse, RefusalError(500, "the reader failed"), CloseCode.INTERNAL_ERROR)
             else:
@@ -160,11 +165,11 @@ class Connection:
             report_received(context, error, text, decision)
             self._check_malformed()
         else:
-            decision = engine.receive(frame, text)
+            decision = engine.receive(frame)
             if context.events is not None:
                 report_received(context, frame, text, decision)
-        if isinstance(decision, Dispatch):
-            self._responder.dispatch(decision, text)
+        if isinstance(decision, IncomingCall):
+            self._responder.dispatch(decision, text, came)
         elif isinstance(decision, Settle):
             self._requester.settle(decision)
             if decision.call.abandoned:
@@ -222,48 +227,6 @@ class Connection:
                 _logger, "on_call_result_error", "on_call_result_error failed", level=logging.ERROR, error=error
             )
 
-    # Our CALLs, from any thread.
-
-    def request(
-        self,
-        action: str,
-        payload: Any,
-        timeout: float | None,
-        queue_timeout: float | None = None,
-        version: str | None = None,
-    ) -> Future[Any]:
-        """Send a CALL in its turn, and return the future of its answer.
-
-        The future raises all other errors, also if the connection uses another version than ``version``. The times, in
-        seconds, count from now; see `CallTimes`.
-
-        Raises:
-            ValidationError: the payload violates its schema, or this end may not send the action; nothing is sent.
-            RuntimeError: the calling thread is the reader, which could never read the answer, or the timer's, on which
-                the timeouts run.
-        """
-        context = self._context
-        if threading.get_ident() in (self._requester.reader, context.timer.thread_id):
-            raise RuntimeError(f"cannot send {action}: {self._requester.why_not_wait()}; send it on another thread")
-        if version is not None and version != context.messages.version:
-            return failed(self._requester.other_version(action, version))
-        context.messages.check_sender(action, send=False)
-        return self._requester.request(action, payload, timeout, queue_timeout)
-
-    def send(self, action: str, payload: Any, version: str | None = None) -> None:
-        """Send a SEND at once: it has no answer, and does not wait for other messages (4/21 §4.2.4).
-
-        Raises:
-            ValidationError: the payload violates its schema; nothing is sent.
-            NotRegisteredError: the central system has not accepted this charge point; nothing is sent.
-            ConnectionLostError: the connection has ended.
-            VersionMismatchError: the connection uses another version than ``version``; nothing is sent.
-        """
-        if version is not None and version != self._context.messages.version:
-            raise self._requester.other_version(action, version)
-        self._context.messages.check_sender(action, send=True)
-        self._requester.send(action, payload)
-
     # The end.
 
     def supersede(self) -> None:
@@ -279,7 +242,7 @@ class Connection:
     def give_up(self) -> None:
         """Fail the requests that wait, and all later ones, without `run`: the connection could not be served."""
         self._requester.end("the connection could not be served", ConnectionState.CLOSED)
-        self._responder.end()
+        self._context.calls.settle()
 
     def close(self, code: int, reason: str = "") -> None:
         """Begin the closing handshake; never waits. The connection ends after the close timeout at the latest."""

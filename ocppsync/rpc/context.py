@@ -14,9 +14,9 @@ from ..threads.stuck_handlers import StuckHandlerDetector
 from ..threads.timer import Timer
 from ..throttled_log import LogThrottle, ThrottledLog
 from ..validation.catalogue import Role
-from .answer_memory import AnswerMemory
 from .connection_events import ConnectionEvents
 from .connection_observer import ConnectionObserver
+from .incoming_calls import IncomingCalls
 from .message_sets import MessageSet
 from .registration import MessagePolicy, OutcomeListener
 from .router import Router
@@ -72,9 +72,9 @@ class ConnectionContext:
         policy: which messages may be sent before the charge point is registered.
         security: the checks of the security profile; None: none.
         router: the handlers.
-        share: runs the handlers, within what this peer may occupy, also over earlier connections.
+        share: what this peer may occupy, also over earlier connections; runs hooks and listeners.
+        calls: handles the peer's CALLs, and remembers the last ones, also over earlier connections.
         timer: for deadlines and pings.
-        answers: the charge point's last CALLs, also over earlier connections.
         detector: knows which handlers run.
         options: the options of this end.
         number: the number of the connection, counted from 1 by this end.
@@ -91,8 +91,8 @@ class ConnectionContext:
     security: SecurityChecks | None = None
     router: Router
     share: PeerShare
+    calls: IncomingCalls
     timer: Timer
-    answers: AnswerMemory
     detector: StuckHandlerDetector
     options: ConnectionOptions
     number: int

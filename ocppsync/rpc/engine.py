@@ -5,17 +5,15 @@ ids (J16 §4.1.4): the id of a CALLRESULT or CALLERROR is one of ours, the id of
 
 Received                                             What to do
 ---------------------------------------------------  -------------------------------------------------------
-CALL, new, action has a handler                      Dispatch: run the handler
-CALL, repeat of one that was answered                Reply: the same answer again
-CALL, repeat of one that is being handled            nothing: there is one answer for both
-CALL, id used for another CALL of this connection    Reply: CALLERROR with the version's code for bad ids
-CALL, id longer than 36 characters                   the same; above 255 as for an unreadable id
+CALL, action has a handler                           the IncomingCall: have it handled
+CALL, id longer than 36 characters                   Reply: CALLERROR with the version's code for bad ids; above
+                                                     255 as for an unreadable id
 CALL, action unknown                                 Reply: CALLERROR NotImplemented
 CALL, action known but without handler, or a SEND's  Reply: CALLERROR NotSupported
 CALL, malformed, id readable                         Reply: CALLERROR with the code of the fault
 CALL or not a frame at all, id unreadable            2.x: Reply: CALLERROR with the id "-1"
 message type unknown                                 2.0.1: Reply: CALLERROR MessageTypeNotSupported
-SEND, action has a handler (2.1)                     Dispatch: run the handler, and drop its answer
+SEND, action has a handler (2.1)                     the IncomingCall: have it handled; it gets no answer
 CALLRESULT or CALLERROR to the outstanding CALL      Settle
 the same, malformed                                  Settle, with the ProtocolError
 ... to one that its caller has given up              Settle; count it as late
@@ -28,6 +26,7 @@ anything else                                        count it, log it, do not an
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -35,13 +34,14 @@ from enum import Enum, IntEnum, auto
 
 from ..errors import ProtocolError
 from ..masking.messages import masked
+from ..threads.timer import TimerHandle
 from ..throttled_log import ThrottledLog
 from . import frames
-from .answer_memory import AnswerMemory, CallKind, IncomingCall
 from .frame_codec import UNREADABLE_ID, FrameCodec
+from .incoming import IncomingCall, MessageId
 from .outgoing import CallState, OutgoingCall
 from .registration import OutcomeListener
-from .router import Route
+from .route import Route
 
 _logger = logging.getLogger(__name__)
 _MAX_TIMED_OUT = 64
@@ -66,20 +66,6 @@ class Rejection(Enum):
 
     CLOSED = auto()
     FULL = auto()
-    GIVEN_UP = auto()
-    """It timed out before it was submitted; its future is done."""
-
-
-@dataclass(slots=True)
-class Dispatch:
-    """Run the handler. ``incoming`` gets the answer; it is None for a SEND, which has no answer."""
-
-    frame: frames.CallFrame | frames.SendFrame
-    incoming: IncomingCall | None
-    route: Route
-    """May be a route without a handler, if the policy decides first what happens to the message."""
-    size: int = 0
-    """About how many bytes it takes; set by the responder."""
 
 
 @dataclass(slots=True)
@@ -89,7 +75,7 @@ class Reply:
     text: str = field(repr=False)
     kind: int
     """CALLRESULT or CALLERROR."""
-    message_id: frames.MessageId
+    message_id: MessageId
     action: str = ""
 
 
@@ -111,8 +97,9 @@ class Late:
 
 @dataclass(slots=True)
 class Overdue:
-    """What to do about one of our CALLs at the time of an appointment."""
+    """What to do about one of our CALLs when its times are looked at."""
 
+    call: OutgoingCall
     look_again: float | None = None
     """When to look at it again; None: it has ended."""
     waited: float | None = None
@@ -129,7 +116,7 @@ class AnswerRejected:
     error: frames.CallResultErrorFrame
 
 
-Decision = Dispatch | Reply | Settle | Late | AnswerRejected | None
+Decision = IncomingCall | Reply | Settle | Late | AnswerRejected | None
 
 
 @dataclass(slots=True)
@@ -140,7 +127,6 @@ class Counters:
     stray_answers: int = 0
     unknown_types: int = 0
     malformed_messages: int = 0
-    repeated_calls: int = 0
     dropped_sends: int = 0
 
 
@@ -154,9 +140,9 @@ class Engine:
         routes: the handler of each action of the peer; read without the lock.
         refuses_at_once: called without the lock with an action that has no handler: whether its CALL is refused at
             once. If not, it waits for its turn, when the policy decides first.
-        answers: the last CALLs of the charge point.
-        reply_to: stands for this connection in ``answers``.
+        answered: called with the id of a CALL of the peer: returns its action, if it was answered a short time ago.
         throttled: the log of the peer's faults.
+        call_at: has the times of our CALLs looked at, with `look`, at a time; called with the lock.
         max_queued: how many of our CALLs may wait for their turn; None: no limit.
     """
 
@@ -166,17 +152,17 @@ class Engine:
         *,
         routes: Mapping[str, Route],
         refuses_at_once: Callable[[str], bool] = lambda action: True,
-        answers: AnswerMemory,
-        reply_to: object,
+        answered: Callable[[MessageId], str | None],
         throttled: ThrottledLog,
+        call_at: Callable[[float], TimerHandle],
         max_queued: int | None = None,
     ) -> None:
         self._codec = codec
         self._routes = routes
         self._refuses_at_once = refuses_at_once
-        self._answers = answers
-        self._reply_to = reply_to
+        self._answered = answered
         self._throttled = throttled
+        self._call_at = call_at
         self._max_queued = max_queued
         self.counters = Counters()
         self._lock = threading.Lock()  # guards everything below, and the changing fields of every OutgoingCall
@@ -185,6 +171,8 @@ class Engine:
         # Lists, since a deque needs more memory in every connection, and few CALLs wait.
         self._queue: list[OutgoingCall] = []
         self._timed_out: list[OutgoingCall] = []
+        self._watch: TimerHandle | None = None  # the appointment at which their times are looked at
+        self._watch_due = math.inf
 
     def __repr__(self) -> str:
         waiting = self._outstanding.action if self._outstanding else None
@@ -211,34 +199,46 @@ class Engine:
             self._queue.clear()
             for call in calls:
                 call.state = CallState.SETTLED
+            self._watch_until(math.inf)
             return calls
 
     # Our CALLs.
 
     def submit(self, call: OutgoingCall) -> OutgoingCall | Rejection | None:
-        """Queue a CALL. Return it if it is its turn now, None if it waits, or why it is not accepted."""
+        """Queue a CALL. Return it if it is its turn now, None if it waits, or why it is not accepted.
+
+        Raises:
+            RuntimeError: its times cannot be watched; it is not queued.
+        """
+        first_look = call.asked_at + call.times.first_look
         with self._lock:
-            if call.state is CallState.SETTLED:
-                return Rejection.GIVEN_UP
             if self._state >= ConnectionState.CLOSING:
-                call.state = CallState.SETTLED  # its deadline may pass now, and must not end it again
                 return Rejection.CLOSED
-            if self._outstanding is None:
+            is_next = self._outstanding is None
+            if not is_next and self._max_queued is not None and len(self._queue) >= self._max_queued:
+                return Rejection.FULL
+            if first_look < self._watch_due:
+                self._watch_until(first_look)
+            if is_next:
                 self._outstanding = call
                 call.state = CallState.OUTSTANDING
                 return call
-            if self._max_queued is not None and len(self._queue) >= self._max_queued:
-                call.state = CallState.SETTLED
-                return Rejection.FULL
             call.state = CallState.QUEUED
             self._queue.append(call)
             return None
 
-    def begin_writing(self, call: OutgoingCall | None) -> OutgoingCall | None:
-        """Return the CALL to write: this one, or the next if it was cancelled; None if another thread writes it."""
+    def begin_writing(self, call: OutgoingCall | None, now: float | None = None) -> OutgoingCall | None:
+        """Return the CALL to write: this one, or the next if it was cancelled; None if another thread writes it.
+
+        Args:
+            call: the one whose turn it is.
+            now: the time, if it is written at once; None: `note_writing` follows.
+        """
         with self._lock:
             while call is not None and call is self._outstanding:
                 if self._claim(call):
+                    if now is not None:
+                        call.delivery, call.sent_at = "unknown", now
                     return call
                 call.state = CallState.SETTLED
                 call = self._next()
@@ -272,14 +272,31 @@ class Engine:
             before, call.state = call.state, CallState.SETTLED
             return self._leave(call, before)
 
-    def look_at(self, call: OutgoingCall, now: float) -> Overdue:
-        """Return what to do about a CALL at the time ``now``; one that has no answer in time gives up its turn."""
+    def look(self, now: float) -> list[Overdue]:
+        """Return what to do about our CALLs at the time ``now``; one that has no answer in time gives up its turn."""
         with self._lock:
-            if call.state is CallState.SETTLED:
-                return Overdue()
-            if call.sent_at is None:
-                return self._look_at_waiting(call, now)
-            return self._look_at_written(call, call.sent_at, now)
+            self._watch, self._watch_due = None, math.inf
+            calls = [self._outstanding, *self._queue] if self._outstanding else []
+            found = [self._look_at(call, now) for call in calls]
+            again = [overdue.look_again for overdue in found if overdue.look_again is not None]
+            if again:
+                self._watch_until(min(again))
+        return [overdue for overdue in found if overdue.waited is not None]
+
+    def _watch_until(self, due: float) -> None:
+        """Have the times looked at when the first one may be over; infinity: never."""
+        assert self._lock.locked()
+        if self._watch is not None:
+            self._watch.cancel()
+        self._watch, self._watch_due = None, math.inf
+        if due < math.inf:
+            self._watch, self._watch_due = self._call_at(due), due
+
+    def _look_at(self, call: OutgoingCall, now: float) -> Overdue:
+        assert self._lock.locked()
+        if call.sent_at is None:
+            return self._look_at_waiting(call, now)
+        return self._look_at_written(call, call.sent_at, now)
 
     def _look_at_waiting(self, call: OutgoingCall, now: float) -> Overdue:
         assert self._lock.locked()
@@ -287,9 +304,9 @@ class Engine:
         if limit is None or now < call.asked_at + limit:
             # Once it is written, it has this much time at least.
             written_now = now + call.times.message
-            return Overdue(written_now if limit is None else min(call.asked_at + limit, written_now))
+            return Overdue(call, written_now if limit is None else min(call.asked_at + limit, written_now))
         before, call.state = call.state, CallState.SETTLED
-        return Overdue(waited=limit, next=self._leave(call, before))
+        return Overdue(call, waited=limit, next=self._leave(call, before))
 
     def _look_at_written(self, call: OutgoingCall, sent_at: float, now: float) -> Overdue:
         assert self._lock.locked()
@@ -297,14 +314,15 @@ class Engine:
         if now >= due:
             call.state = CallState.SETTLED
             self._timed_out = [*self._timed_out[1 - _MAX_TIMED_OUT :], call]
-            return Overdue(waited=due - sent_at if call.abandoned else whole or call.times.message, next=self._next())
+            waited = due - sent_at if call.abandoned else whole or call.times.message
+            return Overdue(call, waited=waited, next=self._next())
         if call.abandoned or whole is None:
-            return Overdue(due)
+            return Overdue(call, due)
         given_up = call.asked_at + whole
         if now < given_up:
-            return Overdue(given_up)
+            return Overdue(call, given_up)
         call.abandoned = True
-        return Overdue(due, whole)
+        return Overdue(call, due, whole)
 
     def _leave(self, call: OutgoingCall, before: CallState) -> OutgoingCall | None:
         """Take a CALL that was not written from its place; return the CALL to write now."""
@@ -330,12 +348,10 @@ class Engine:
 
     # Messages of the peer, on the reader.
 
-    def receive(self, frame: frames.Frame, text: str) -> Decision:
-        """Return what to do about a frame that was received as ``text``."""
-        if isinstance(frame, frames.CallFrame):
-            return self._receive_call(frame, text)
-        if isinstance(frame, frames.SendFrame):
-            return self._receive_send(frame)
+    def receive(self, frame: frames.Frame) -> Decision:
+        """Return what to do about a frame."""
+        if isinstance(frame, IncomingCall):
+            return self._receive_send(frame) if frame.is_send else self._receive_call(frame)
         if isinstance(frame, frames.CallResultErrorFrame):
             return self._receive_rejection(frame)
         return self._receive_answer(frame.message_id, frame)
@@ -374,7 +390,8 @@ class Engine:
             if call is not None and call.message_id == message_id:
                 call.state = CallState.SETTLED
                 self.counters.late_answers += call.abandoned
-                return Settle(call, answer, self._next())
+                self._outstanding = None
+                return Settle(call, answer, self._next() if self._queue else None)
             late = next((call for call in self._timed_out if call.message_id == message_id), None)
             if late is not None:
                 self._timed_out.remove(late)
@@ -398,7 +415,7 @@ class Engine:
 
     def _receive_rejection(self, error: frames.CallResultErrorFrame) -> AnswerRejected | None:
         # Its id is that of a CALL of the peer that was answered a short time ago (4/21 §4.2.3).
-        action = self._answers.answered(error.message_id)
+        action = self._answered(error.message_id)
         if action is not None:
             return AnswerRejected(action, error)
         self.counters.stray_answers += 1
@@ -406,41 +423,31 @@ class Engine:
         self._throttled.log(_logger, "stray rejection", text, error.message_id)
         return None
 
-    def _receive_send(self, send: frames.SendFrame) -> Dispatch | None:
+    def _receive_send(self, send: IncomingCall) -> IncomingCall | None:
         # A SEND never gets an answer, not even an error (4/21 §4.2.4).
-        route = self._routes[send.action]
-        fault = route.send_refusal
+        send.route = self._routes[send.action]
+        fault = send.route.send_refusal
         if fault is not None and not self._refuses_at_once(send.action):
             fault = None
         if len(str(send.message_id)) > frames.MAX_MESSAGE_ID:
             fault = "the message id is longer than 36 characters"
         if fault is None:
-            return Dispatch(send, None, route)
+            return send
         self.counters.dropped_sends += 1
         self._throttled.log(_logger, "send", "its SEND %.50r is dropped: %s", send.action, fault)
         return None
 
-    def _receive_call(self, call: frames.CallFrame, text: str) -> Decision:
+    def _receive_call(self, call: IncomingCall) -> Decision:
         message_id = call.message_id
         if len(message_id if isinstance(message_id, str) else str(message_id)) > frames.MAX_MESSAGE_ID:
             return self._refuse(message_id, self._codec.bad_id, "the message id is longer than 36 characters")
-        route = self._routes[call.action]
-        refusal = route.call_refusal
+        call.route = self._routes[call.action]
+        refusal = call.route.call_refusal
         if refusal is not None and self._refuses_at_once(call.action):
             return self._refuse(message_id, refusal, refusal_text(refusal, call.action), call.action)
-        kind, incoming = self._answers.remember(call, text, self._reply_to)
-        if kind is CallKind.NEW:
-            return Dispatch(call, incoming, route)
-        self.counters.repeated_calls += 1
-        if kind is CallKind.CONFLICT:
-            return self._refuse(message_id, self._codec.bad_id, "the message id was used for another CALL", call.action)
-        self._throttled.log(_logger, "repeat", "repeated %s %r", call.action, message_id, level=logging.INFO)
-        # Only for REPEATED: an answer that was made since then is sent by the handler's thread.
-        if kind is CallKind.REPEATED and incoming.answer is not None:
-            return Reply(incoming.answer, frames.CALLRESULT, message_id, call.action)
-        return None
+        return call
 
-    def _refuse(self, message_id: frames.MessageId, code: str, description: str, action: str = "") -> Reply | None:
+    def _refuse(self, message_id: MessageId, code: str, description: str, action: str = "") -> Reply | None:
         # One kind per known action: each may be a handler that was forgotten.
         kind = description if code == "NotSupported" else code
         self._throttled.log(_logger, kind, "its CALL %.40r is refused: %s %s", message_id, code, description)

@@ -10,7 +10,8 @@ from typing import Any
 from ..errors import spell
 from ..lenient import Lenient
 from . import frames
-from .frames import CALL, CALLERROR, CALLRESULT, CALLRESULTERROR, SEND, Frame, FrameRules, MessageId
+from .frames import CALL, CALLERROR, CALLRESULT, CALLRESULTERROR, SEND, Frame, FrameRules
+from .incoming import MessageId
 
 __all__ = ["UNREADABLE_ID", "FrameCodec"]
 

@@ -9,23 +9,11 @@ from typing import Any
 from ..errors import ProtocolError
 from ..faults.printable import shown
 from ..json_text import MAX_DEPTH, decoder, is_too_deep, write
+from .incoming import IncomingCall, MessageId
 
 CALL, CALLRESULT, CALLERROR, CALLRESULTERROR, SEND = 2, 3, 4, 5, 6
 MAX_MESSAGE_ID = 36
 """The longest message id, in characters (J16 table 3)."""
-
-
-MessageId = str | int
-"""A message id: a string. A peer may send a number against the rules; answers repeat it unchanged."""
-
-
-@dataclass(slots=True)
-class CallFrame:
-    """A request: ``[2, id, action, payload]`` (J16 §4.2.1)."""
-
-    message_id: MessageId
-    action: str
-    payload: Any = field(repr=False)
 
 
 @dataclass(slots=True)
@@ -56,16 +44,7 @@ class CallResultErrorFrame:
     details: dict[str, Any] = field(repr=False)
 
 
-@dataclass(slots=True)
-class SendFrame:
-    """A message without an answer, in 2.1: ``[6, id, action, payload]`` (4/21 §4.2.4)."""
-
-    message_id: MessageId
-    action: str
-    payload: Any = field(repr=False)
-
-
-Frame = CallFrame | CallResultFrame | CallErrorFrame | CallResultErrorFrame | SendFrame
+Frame = IncomingCall | CallResultFrame | CallErrorFrame | CallResultErrorFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,19 +85,6 @@ def parse(text: str, rules: FrameRules = _STRICT) -> Frame:
     Raises:
         ProtocolError: it is not an OCPP-J frame; the error holds the parts that could be read.
     """
-    array = _checked_array(text, rules)
-    kind, message_id = array[0], array[1]
-    if kind in (CALL, SEND):
-        action, payload = array[2], array[3]
-        if not isinstance(action, str):
-            raise _malformed(kind, message_id, "its action is not a string", "RpcFrameworkError")
-        return (CallFrame if kind == CALL else SendFrame)(message_id, action, {} if payload is None else payload)
-    if kind == CALLRESULT:
-        return CallResultFrame(message_id, {} if array[2] is None else array[2])
-    return _error(kind, message_id, array[2:], rules)
-
-
-def _checked_array(text: str, rules: FrameRules) -> list[Any]:
     try:
         # Nearly every text is an array without white space around it; raw_decode does not look for any.
         array, end = decoder.raw_decode(text) if text.startswith("[") else (None, None)
@@ -148,7 +114,14 @@ def _checked_array(text: str, rules: FrameRules) -> list[Any]:
     # Few texts have enough brackets to be worth a look at the array.
     if text.count("[") + text.count("{") > MAX_DEPTH and is_too_deep(array):
         raise _malformed(kind, message_id, f"it is nested more than {MAX_DEPTH} deep", "FormatViolation")
-    return array
+    if kind in (CALL, SEND):
+        action, payload = array[2], array[3]
+        if not isinstance(action, str):
+            raise _malformed(kind, message_id, "its action is not a string", "RpcFrameworkError")
+        return IncomingCall(message_id, action, {} if payload is None else payload, is_send=kind == SEND)
+    if kind == CALLRESULT:
+        return CallResultFrame(message_id, {} if array[2] is None else array[2])
+    return _error(kind, message_id, array[2:], rules)
 
 
 def _is_numeric_id(kind: int, message_id: object, rules: FrameRules) -> bool:

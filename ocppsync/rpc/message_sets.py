@@ -5,22 +5,25 @@ The schemas of a version are loaded when it is first needed: a program that only
 
 from __future__ import annotations
 
+import functools
 import logging
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import ValidationError, Violation
+from ..json_text import write
 from ..lenient import Lenient, Validation
 from ..throttled_log import LogThrottle
 from ..validation.catalogue import SUBPROTOCOLS, Catalogue, Kind, Role, Version, catalogue, unknown_action
 from ..validation.formats import FORMATS, RFC_3339_LONG
-from ..validation.predicates import compile_predicate
+from ..validation.predicates import Predicate, compile_predicate
 from ..validation.tolerance import Normalizer, check_places, with_limits
 from ..validation.validators import Validator, validator
 from ..vendor import VendorAction
 from .frame_codec import FrameCodec
+from .route import OwnAction, OwnActions, always_sure, never_sure
 
 __all__ = ["MessageSet", "MessageSets"]
 
@@ -47,6 +50,7 @@ class MessageSet:
         role: this end.
         catalogue: the actions of the version.
         codec: reads and writes the frames of the version.
+        calls, sends: what this end sends as CALLs, and as SENDs; raise what `check_sender` raises.
     """
 
     def __init__(self, entries: Catalogue, role: Role, lenient: Lenient, validation: Validation) -> None:
@@ -58,6 +62,8 @@ class MessageSet:
         self._validator = _validator(entries, lenient)
         self._normalize = Normalizer(entries, lenient).normalize if lenient.normalizes else None
         self._is_send = {name: entries.is_send(name) for name in entries.actions if entries.may_send(role, name)}
+        self.calls = OwnActions(functools.partial(self._own_action, send=False))
+        self.sends = OwnActions(functools.partial(self._own_action, send=True))
         # Decimals for charge points have at most six digits (2/201 §2.1.4).
         self._throttle = LogThrottle()
         self._rounds = role == "central_system" and entries.version != "1.6"
@@ -66,6 +72,19 @@ class MessageSet:
         return f"<MessageSet of OCPP {self.version}: {len(self.catalogue.actions)} actions>"
 
     # Checking.
+
+    def inbound_test(self, action: str, kind: Kind) -> Predicate:
+        """Return a test; `check_inbound` returns a payload that passes it as it is, and without a fault."""
+        if self._normalize is not None:
+            return never_sure
+        return self._test(self._validation.inbound_actions.get(action, self._validation.inbound), action, kind)
+
+    def outbound_test(self, action: str, kind: Kind) -> Predicate:
+        """Return a test; `check_outbound` finds no fault in a payload that passes it."""
+        return self._test(self._validation.outbound_actions.get(action, self._validation.outbound), action, kind)
+
+    def _test(self, mode: str, action: str, kind: Kind) -> Predicate:
+        return always_sure if mode == "off" else self._validator.predicate(action, kind)
 
     def check_inbound(self, action: str, kind: Kind, payload: Any) -> tuple[Any, ValidationError | None, bool]:
         """Check a payload of the peer.
@@ -113,19 +132,24 @@ class MessageSet:
             text, action=action, errors=[Violation("", text, "action")], error_code=self.codec.code(code)
         )
 
+    def _own_action(self, action: str, *, send: bool) -> OwnAction:
+        self.check_sender(action, send=send)
+        takes = never_sure if send else self.inbound_test(action, "response")
+        return OwnAction(gives=self.outbound_test(action, "request"), takes=takes)
+
     # Writing.
 
-    def text(self, write: Callable[..., str], *parts: Any) -> str:
-        """Return the text of a message: what ``write``, such as `frames.call`, returns for its parts.
+    def text(self, frame: list[Any]) -> str:
+        """Return the text of a message with a payload, which is the last element of its array.
 
-        The last part is the payload; its decimals are rounded where the specification limits them (2/201 §2.1.4).
+        The decimals in the payload are rounded where the specification limits them (2/201 §2.1.4).
 
         Raises:
             TypeError, ValueError: JSON cannot represent the payload.
         """
-        text = write(*parts)
+        text = write(frame)
         if self._rounds and _LONG_FRACTION.search(text):
-            text = write(*parts[:-1], _rounded(parts[-1]))
+            text = write([*frame[:-1], _rounded(frame[-1])])
         return text
 
 

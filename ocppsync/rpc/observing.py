@@ -9,6 +9,7 @@ from ..events import MessageKind, MessageReceived
 from . import frames
 from .context import ConnectionContext
 from .engine import Decision, Late, Settle
+from .incoming import IncomingCall
 
 __all__ = ["KINDS", "report_received"]
 
@@ -19,12 +20,10 @@ KINDS: Mapping[int, MessageKind] = {
     frames.CALLRESULTERROR: "CALLRESULTERROR",
     frames.SEND: "SEND",
 }
-_KINDS_OF_FRAMES: Mapping[type[frames.Frame], MessageKind] = {
-    frames.CallFrame: "CALL",
+_KINDS_OF_ANSWERS: Mapping[type[frames.Frame], MessageKind] = {
     frames.CallResultFrame: "CALLRESULT",
     frames.CallErrorFrame: "CALLERROR",
     frames.CallResultErrorFrame: "CALLRESULTERROR",
-    frames.SendFrame: "SEND",
 }
 
 
@@ -35,12 +34,16 @@ def report_received(
     events = context.events
     if events is None:
         return
-    kind: MessageKind = "malformed" if isinstance(frame, ProtocolError) else _KINDS_OF_FRAMES[type(frame)]
     message_id = "" if frame.message_id is None else str(frame.message_id)
+    kind: MessageKind
     action, seconds = "", None
-    if isinstance(frame, (frames.CallFrame, frames.SendFrame)):
-        action = frame.action
-    elif isinstance(decision, (Settle, Late)):
+    if isinstance(frame, ProtocolError):
+        kind = "malformed"
+    elif isinstance(frame, IncomingCall):
+        kind, action = "SEND" if frame.is_send else "CALL", frame.action
+    else:
+        kind = _KINDS_OF_ANSWERS[type(frame)]
+    if isinstance(decision, (Settle, Late)):
         action, sent_at = decision.call.action, decision.call.sent_at
         seconds = None if sent_at is None else context.timer.now() - sent_at
     known = context.metadata

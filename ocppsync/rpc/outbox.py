@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ..events import MessageSent
 from ..wire.transport import Transport
-from . import frames
 from .context import ConnectionContext
+from .incoming import MessageId
 from .observing import KINDS
 
 __all__ = ["Outbox"]
@@ -21,9 +21,7 @@ class Outbox:
         self._context = context
         self._events = context.events
 
-    def send(
-        self, text: str, kind: int, message_id: frames.MessageId, action: str, asked_at: float | None = None
-    ) -> None:
+    def send(self, text: str, kind: int, message_id: MessageId, action: str, asked_at: float | None = None) -> None:
         """Tell the observers of a message, and send it.
 
         Args:
@@ -41,9 +39,7 @@ class Outbox:
             self.tell(text, kind, message_id, action, asked_at)
         self.transport.send_nowait(text)
 
-    def tell(
-        self, text: str, kind: int, message_id: frames.MessageId, action: str, asked_at: float | None = None
-    ) -> None:
+    def tell(self, text: str, kind: int, message_id: MessageId, action: str, asked_at: float | None = None) -> None:
         """Tell the observers of a message that is about to be sent; they may take their time. See `send`."""
         if self._events is not None:
             # Before it is sent: its answer may be received and reported before this thread continues.

@@ -3,80 +3,91 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, NamedTuple
+import weakref
+from typing import Any
 
 from ..errors import CallError
 from ..events import HandlerFailed, ValidationFailed
 from ..request import RequestMetadata
 from ..threads.callables import name_of
-from ..threads.deadlines import Deadlines
 from ..wire.transport import CloseCode, TransportClosedError
 from . import frames
-from .answer_memory import IncomingCall
+from .answer_memory import CallKind
 from .context import ConnectionContext
-from .engine import Dispatch, Reply, refusal_text
+from .engine import Reply, refusal_text
+from .incoming import IncomingCall, MessageId
 from .outbox import Outbox
-from .router import ActionHandler
-from .shares import PeerShare, parsed_size
+from .route import ActionHandler
+from .shares import parsed_size
 
 _logger = logging.getLogger(__name__)
 
-
-class _Outcome(NamedTuple):
-    """The answer to a CALL."""
-
-    text: str | None
-    """The message; None: there is no answer."""
-    kind: int = frames.CALLERROR
-    metadata: RequestMetadata | None = None
-    """The metadata of the handler; None if no handler made the answer."""
-    answer: Any = None
-    """The payload of the handler's answer."""
-
-    def __repr__(self) -> str:
-        return f"<_Outcome {self.kind}>"  # the payload may hold secrets
+_Outcome = tuple[str | None, int, RequestMetadata | None, Any]
+"""The text of the answer to a CALL, None if it gets none; its message type; the metadata of the handler, None if no
+handler made the answer; and its payload."""
+_NO_ANSWER: _Outcome = (None, frames.CALLERROR, None, None)
 
 
 class Responder:
-    """Handles the CALLs and SENDs of one connection in the share of its peer, and sends the answers."""
+    """Handles the CALLs and SENDs of one connection, each in its turn among those of its peer, and sends the answers.
+
+    Attributes:
+        reply_to: stands for this connection in the answer memory.
+    """
 
     def __init__(self, context: ConnectionContext, outbox: Outbox) -> None:
         self._context = context
         self._outbox = outbox
-        seconds = context.options.timeouts.handler
-        self._deadlines = None if seconds is None else Deadlines(context.timer, seconds, self._expire)
+        self._seconds = context.options.timeouts.handler
         self._flooded = False  # only the reader changes it
+        self.reply_to: object = weakref.ref(self)
 
     # On the reader.
 
-    def dispatch(self, event: Dispatch, text: str) -> None:
-        """Have a CALL or SEND that was received as ``text`` handled; never waits."""
-        incoming, share = event.incoming, self._context.share
+    def dispatch(self, call: IncomingCall, text: str, came: float) -> None:
+        """Have a CALL or SEND that was received as ``text``, at the time ``came``, handled; never waits."""
+        calls = self._context.calls
+        call.text = text
+        call.size = parsed_size(text)
+        call.asked_at = came
+        call.due = None if self._seconds is None or call.is_send else came + self._seconds
+        call.peer = self._context.peer
+        call.received_by = self
+        call.reply_to = self.reply_to
         if self._flooded:
-            self._flooded = len(share.calls) > 0  # logged again only after all of them were handled
-        if incoming is not None and self._deadlines is not None:
-            self._deadlines.begin(incoming)
-        size = event.size = parsed_size(text)
-        handle = Responder._take_send if incoming is None else Responder._handle
-        if share.submit(share.calls, size, handle, self, event):
-            return
-        if share.calls.closed:
-            self._forget(incoming)
-        else:
-            self._refuse_excess(incoming, size)
+            self._flooded = len(calls) > 0  # logged again only after all of them were handled
+        kind, known = calls.receive(call)
+        if kind is not CallKind.NEW:
+            self._take_odd(kind, call, known)
 
-    def _refuse_excess(self, incoming: IncomingCall | None, size: int) -> None:
+    def _take_odd(self, kind: CallKind, call: IncomingCall, known: IncomingCall) -> None:
+        if kind is CallKind.DROPPED:
+            return
+        if kind is CallKind.EXCESS:
+            self._refuse_excess(call)
+        elif kind is CallKind.CONFLICT:
+            code, text = self._context.messages.codec.bad_id, "the message id was used for another CALL"
+            log, message_id = self._context.peer_log, call.message_id
+            log.log(_logger, code, "its CALL %.40r is refused: %s %s", message_id, code, text)
+            self._send_error(call, CallError(code, text))
+        else:
+            text, level = "repeated %s %r", logging.INFO
+            self._context.peer_log.log(_logger, "repeat", text, call.action, call.message_id, level=level)
+            # Only for REPEATED: an answer that was made since then is sent by the handler's thread.
+            if kind is CallKind.REPEATED and known.answer is not None:
+                self._send_answer(known.answer, frames.CALLRESULT, call)
+
+    def _refuse_excess(self, call: IncomingCall) -> None:
         limit = self._context.options.limits.call_bytes
         if not self._flooded:
             self._flooded = True
-            if size > limit:
-                self._warn("%s sent a message of about %d bytes in memory, more than call_bytes (%d)", size, limit)
+            if call.size > limit:
+                self._warn("%s sent a message of about %d bytes in memory, more than call_bytes (%d)", call.size, limit)
             else:
                 self._warn("%s sends CALLs faster than they are handled")
-        if incoming is not None and self._context.answers.claim(incoming):
-            self._forget(incoming)
-            description = "the CALL is too large" if size > limit else "too many CALLs are waiting"
-            self._send_error(incoming, CallError("GenericError", description))
+        if not call.is_send:
+            description = "the CALL is too large" if call.size > limit else "too many CALLs are waiting"
+            self._send_error(call, CallError("GenericError", description))
 
     def reply(self, reply: Reply, asked_at: float) -> None:
         """Send an answer that needs no handler; never waits."""
@@ -85,177 +96,158 @@ class Responder:
         except TransportClosedError as error:
             self._log_dropped(reply.action or "a message", reply.message_id, error)
 
-    def _forget(self, incoming: IncomingCall | None) -> None:
-        # It stays without answer: its deadline no longer counts, and its repeat is a new CALL.
-        if incoming is not None:
-            if self._deadlines is not None:
-                self._deadlines.end(incoming)
-            self._context.answers.finish(incoming, None)
-
-    def end(self) -> None:
-        """Note that the connection has ended. Waiting CALLs are still handled, in case they are repeated."""
-        if self._deadlines is not None:
-            self._deadlines.close()
-
     # On the pool.
 
-    def _handle(self, event: Dispatch) -> None:
-        context, frame, incoming = self._context, event.frame, event.incoming
-        assert incoming is not None
-        context.share.give(event.size)
-        incoming.thread = context.detector.begin(context.peer, frame.action)
+    def handle(self, call: IncomingCall) -> None:
+        """Handle a CALL or SEND whose turn has come."""
+        if call.is_send:
+            self._take_send(call)
+            return
+        if call.claimed:
+            return  # it was answered at its deadline while it waited for its turn
+        context, thread = self._context, call.thread
+        assert thread is not None
+        context.detector.running[thread] = call
         try:
-            # A CALL that was answered at its deadline while it waited for its turn needs no handler.
-            outcome = _Outcome(None) if incoming.claimed else self._outcome(event)
+            text, kind, metadata, answer = self._outcome(call)
         finally:
-            context.detector.end()
-        if self._deadlines is not None:
-            self._deadlines.end(incoming)
-        if not context.answers.claim(incoming):
-            self._warn("%s: the late answer to its %s is dropped", frame.action)
+            del context.detector.running[thread]
+        handled = metadata is not None
+        reply_to = context.calls.finish(call, text if handled else None)
+        if reply_to is None:
+            self._warn("%s: the late answer to its %s is dropped", call.action)
             return
-        handled = outcome.metadata is not None
         if handled:
-            context.policy.before_answer(frame.action, frame.payload, outcome.answer)
+            context.policy.before_answer(call.action, call.payload, answer)
         # The CALL may have been repeated over a newer connection, which now waits for the answer.
-        responder: Responder | None = context.answers.finish(incoming, outcome.text if handled else None)()
-        if outcome.text is None or responder is None:
+        responder: Responder | None = reply_to()
+        if text is None or responder is None:
             return
-        if responder._send_answer(outcome.text, outcome.kind, incoming) and outcome.metadata is not None:
-            share = context.share
-            # Not in order with the CALLs: a hook may wait for the peer, and the peer for the answer to its next CALL.
-            for hook in event.route.hooks:
-                share.submit(share.others, event.size, _run_hook, hook, event, outcome.metadata, context, must=True)
+        if responder._send_answer(text, kind, call) and metadata is not None and call.route.hooks:
+            self._submit_hooks(call, metadata)
 
-    def _outcome(self, event: Dispatch) -> _Outcome:
-        context, frame = self._context, event.frame
+    def _submit_hooks(self, call: IncomingCall, metadata: RequestMetadata) -> None:
+        share = self._context.share
+        # Not in order with the CALLs: a hook may wait for the peer, and the peer for the answer to its next CALL.
+        for hook in call.route.hooks:
+            run = (_run_hook, hook, call.action, call.payload, metadata, call.size, self._context)
+            share.submit(share.others, call.size, *run, must=True)
+
+    def _outcome(self, call: IncomingCall) -> _Outcome:
+        context, route = self._context, call.route
         try:
             # Only now, not when the CALL was received: the answer to an earlier CALL may have changed it.
-            decision = context.policy.decide_inbound(frame.action)
+            decision = context.policy.decide_inbound(call.action)
             if decision != "handle":
-                self._log_unregistered(frame.action, "%s before the charge point is registered")
+                self._log_unregistered(call.action, "%s before the charge point is registered")
                 if decision == "ignore":
-                    return _Outcome(None)
+                    return _NO_ANSWER
                 if decision == "reject":
-                    return self._result(frame, {"status": "Rejected"}, None)
+                    return self._result(call, {"status": "Rejected"}, None)
                 raise CallError("SecurityError", "the BootNotification was not accepted")
-            metadata = self._check(event)
-            violation = None
+            metadata = self._check(call, route.call_refusal)
             if context.security is not None:
-                violation = context.security.fatal_violation(frame.action, frame.payload)
-            if violation is not None:
-                self._warn("%s: %s: %s; its connection is closed", frame.action, violation)
-                self._outbox.transport.close(CloseCode.POLICY_VIOLATION, violation)
-                return _Outcome(None)
-            return self._result(frame, event.route.handle(frame.payload, metadata), metadata)
+                violation = context.security.fatal_violation(call.action, call.payload)
+                if violation is not None:
+                    self._warn("%s: %s: %s; its connection is closed", call.action, violation)
+                    self._outbox.transport.close(CloseCode.POLICY_VIOLATION, violation)
+                    return _NO_ANSWER
+            return self._result(call, route.handle(call.payload, metadata), metadata)
         except CallError as error:
-            return _Outcome(self._error_text(frame.message_id, frame.action, error))
+            return self._error_text(call, error), frames.CALLERROR, None, None
         except BaseException as error:
             # SystemExit too: the peer waits for an answer, and other CALLs need this thread.
-            self._report_failure(frame.action, error)
-            return _Outcome(
-                self._error_text(frame.message_id, frame.action, CallError("InternalError", "internal error"))
-            )
+            self._report_failure(call.action, error)
+            return self._error_text(call, CallError("InternalError", "internal error")), frames.CALLERROR, None, None
 
-    def _check(self, event: Dispatch) -> RequestMetadata:
+    def _check(self, call: IncomingCall, refusal: str | None) -> RequestMetadata:
         """Normalize the payload of a message, check it, and return the metadata for its handler.
 
         Raises:
             CallError: the message is refused.
         """
-        context, frame = self._context, event.frame
-        refusal = event.route.send_refusal if event.incoming is None else event.route.call_refusal
+        context, fault = self._context, None
         if refusal is not None:
             # It waited for the policy, which now accepts it; but it has no handler.
-            raise CallError(refusal, refusal_text(refusal, frame.action))
-        frame.payload, fault, refused = context.messages.check_inbound(frame.action, "request", frame.payload)
-        known = context.metadata
-        if fault is not None and refused and context.options.reject_invalid_requests:
-            self._context.peer_log.log(_logger, frame.action, "its message is rejected: %s", fault)
-            if context.events is not None:
-                failure = ValidationFailed(known.charge_point_id, frame.action, "inbound", fault, context.number)
-                context.events.tell(failure)
-            raise CallError(fault.error_code, fault.described()[:255])
-        return RequestMetadata(
-            known.charge_point_id, known.ocpp_version, known.http_request, str(frame.message_id), fault
-        )
+            raise CallError(refusal, refusal_text(refusal, call.action))
+        if not call.route.takes(call.payload):
+            call.payload, fault, refused = context.messages.check_inbound(call.action, "request", call.payload)
+            if fault is not None and refused and context.options.reject_invalid_requests:
+                context.peer_log.log(_logger, call.action, "its message is rejected: %s", fault)
+                if context.events is not None:
+                    identity = context.metadata.charge_point_id
+                    context.events.tell(ValidationFailed(identity, call.action, "inbound", fault, context.number))
+                raise CallError(fault.error_code, fault.described()[:255])
+        return RequestMetadata.of(context.metadata, str(call.message_id), fault)
 
-    def _result(
-        self, frame: frames.CallFrame | frames.SendFrame, answer: Any, metadata: RequestMetadata | None
-    ) -> _Outcome:
+    def _result(self, call: IncomingCall, answer: Any, metadata: RequestMetadata | None) -> _Outcome:
         messages = self._context.messages
-        fault = messages.check_outbound(frame.action, "response", answer)
-        if fault is not None:
-            raise fault
-        return _Outcome(
-            messages.text(frames.call_result, frame.message_id, answer), frames.CALLRESULT, metadata, answer
-        )
+        if not call.route.gives(answer):
+            fault = messages.check_outbound(call.action, "response", answer)
+            if fault is not None:
+                raise fault
+        return messages.text([frames.CALLRESULT, call.message_id, answer]), frames.CALLRESULT, metadata, answer
 
-    def _take_send(self, event: Dispatch) -> None:
+    def _take_send(self, call: IncomingCall) -> None:
         # A SEND never gets an answer, not even an error (4/21 §4.2.4).
-        context, frame = self._context, event.frame
-        context.share.give(event.size)
-        if context.policy.decide_inbound(frame.action) != "handle":
-            self._log_unregistered(frame.action, "its %s is dropped: the charge point is not registered")
+        if self._context.policy.decide_inbound(call.action) != "handle":
+            self._log_unregistered(call.action, "its %s is dropped: the charge point is not registered")
             return
         try:
-            metadata = self._check(event)
-            event.route.handle(frame.payload, metadata)
+            metadata = self._check(call, call.route.send_refusal)
+            call.route.handle(call.payload, metadata)
         except CallError as error:
-            self._context.peer_log.log(_logger, "failed send", "its SEND %s is dropped: %s", frame.action, error)
+            self._context.peer_log.log(_logger, "failed send", "its SEND %s is dropped: %s", call.action, error)
         except BaseException as error:
-            self._report_failure(frame.action, error)
+            self._report_failure(call.action, error)
 
     # On the timer.
 
-    def _expire(self, incoming: IncomingCall) -> None:
+    def expire(self, call: IncomingCall) -> None:
+        """Answer a CALL whose time is over."""
         context = self._context
-        if not context.answers.claim(incoming):
-            return
         # Before the answer is sent: a handler that waits for the charge point may go on once that has its answer.
         where = "it waits for its turn"
-        if incoming.thread is not None:
-            where = f"its handler is at {context.detector.stack_of(incoming.thread)}"
-        responder: Responder | None = context.answers.finish(incoming, None)()
+        if call.thread is not None:
+            where = f"its handler is at {context.detector.stack_of(call.thread)}"
+        responder: Responder | None = call.reply_to()
         if responder is not None:
-            responder._send_error(incoming, CallError("InternalError", "it took too long"))
-        seconds = context.options.timeouts.handler
+            responder._send_error(call, CallError("InternalError", "it took too long"))
         text = "its %s was answered with InternalError after %g s: %s"
-        kind = ("expired", incoming.thread is None)
-        context.peer_log.log(_logger, kind, text, incoming.action, seconds, where)
-        self._observe_failure(incoming.action, TimeoutError(f"no answer within {seconds:g} s: {where}"))
+        kind = ("expired", call.thread is None)
+        context.peer_log.log(_logger, kind, text, call.action, self._seconds, where)
+        self._observe_failure(call.action, TimeoutError(f"no answer within {self._seconds:g} s: {where}"))
 
     # Answers.
 
-    def _send_answer(self, text: str, kind: int, incoming: IncomingCall) -> bool:
+    def _send_answer(self, text: str, kind: int, call: IncomingCall) -> bool:
         # Without waiting: otherwise a few peers that do not read would block all handler threads.
         try:
-            self._outbox.send(text, kind, incoming.message_id, incoming.action, incoming.asked_at)
+            self._outbox.send(text, kind, call.message_id, call.action, call.asked_at)
         except TransportClosedError as error:
-            self._log_dropped(incoming.action, incoming.message_id, error)
+            self._log_dropped(call.action, call.message_id, error)
             return False
         return True
 
-    def _send_error(self, incoming: IncomingCall, error: CallError) -> None:
-        text = self._error_text(incoming.message_id, incoming.action, error)
-        self._send_answer(text, frames.CALLERROR, incoming)
+    def _send_error(self, call: IncomingCall, error: CallError) -> None:
+        self._send_answer(self._error_text(call, error), frames.CALLERROR, call)
 
-    def _error_text(self, message_id: frames.MessageId, action: str, error: CallError) -> str:
+    def _error_text(self, call: IncomingCall, error: CallError) -> str:
         codec = self._context.messages.codec
         try:
-            return codec.call_error(message_id, error.code, error.description, error.details)
+            return codec.call_error(call.message_id, error.code, error.description, error.details)
         except (TypeError, ValueError) as fault:
             # JSON cannot represent the details that the handler gave.
-            text = "the CallError of %s failed"
+            text, action = "the CallError of %s failed", call.action
             self._context.own_log.log(_logger, ("details", action), text, action, level=logging.ERROR, error=fault)
-            return codec.call_error(message_id, "InternalError", "internal error")
+            return codec.call_error(call.message_id, "InternalError", "internal error")
 
     # The log and the observers.
 
     def _warn(self, text: str, *args: object) -> None:
         self._context.peer_log.about(_logger, text, *args)
 
-    def _log_dropped(self, what: str, message_id: frames.MessageId, error: TransportClosedError) -> None:
+    def _log_dropped(self, what: str, message_id: MessageId, error: TransportClosedError) -> None:
         text = "the answer to %s %.40s was dropped: %s"
         self._context.peer_log.log(_logger, "dropped", text, what, message_id, error, level=logging.INFO)
 
@@ -275,17 +267,17 @@ class Responder:
             context.events.tell(HandlerFailed(context.metadata.charge_point_id, action, error, context.number))
 
 
-def drain(share: PeerShare) -> None:
-    """Have no more CALLs of a peer handled, of none of its connections; those that are being handled are answered."""
-    for _, (responder, event) in share.calls.close():
-        share.give(event.size)
-        responder._forget(event.incoming)
-
-
-def _run_hook(hook: ActionHandler, event: Dispatch, metadata: RequestMetadata, context: ConnectionContext) -> None:
-    context.share.give(event.size)
+def _run_hook(
+    hook: ActionHandler,
+    action: str,
+    payload: Any,
+    metadata: RequestMetadata,
+    size: int,
+    context: ConnectionContext,
+) -> None:
+    context.share.give(size)
     try:
-        hook(event.frame.payload, metadata)
+        hook(payload, metadata)
     except BaseException as error:
-        text, action = "what runs after %s failed: %s", event.frame.action
+        text = "what runs after %s failed: %s"
         context.own_log.log(_logger, ("hook", action), text, action, name_of(hook), level=logging.ERROR, error=error)

@@ -11,64 +11,13 @@ from ..errors import CallError
 from ..request import Request, RequestMetadata
 from ..threads.callables import name_of
 from ..validation.catalogue import Catalogue, Role, unknown_action
-from .message_sets import MessageSets
+from .message_sets import MessageSet, MessageSets
+from .route import NOT_SENT_BY_PEER, UNKNOWN, ActionHandler, Handle, Route, Routes, never_sure
 
 Handler = Callable[[Request[Any, Any, Any], RequestMetadata], Any]
-ActionHandler = Callable[[Any, RequestMetadata], Any]
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 _TRANSFER = "DataTransfer"
-Handle = Callable[[Any, RequestMetadata], Any]
-
-
-class Route:
-    """The handler of one action of the peer in one version of OCPP.
-
-    Attributes:
-        handle: called with the payload and the metadata, returns the answer; for a SEND the answer is dropped. A
-            handler of one action may return None for ``{}``. Raises CallError if the handler does, or if the single
-            handler returns None.
-        hooks: called after the answer was sent.
-        call_refusal: the error code for a CALL of the action if it has no handler, else None (J16 table 7).
-        send_refusal: the same for a SEND.
-    """
-
-    __slots__ = ("call_refusal", "handle", "hooks", "send_refusal")
-
-    def __init__(
-        self,
-        handle: Handle | None,
-        hooks: tuple[ActionHandler, ...] = (),
-        is_send: bool = False,
-        refusal: str = "NotSupported",
-    ) -> None:
-        self.handle: Handle = _never if handle is None else handle
-        self.hooks = hooks
-        self.call_refusal = refusal if handle is None or is_send else None
-        self.send_refusal = refusal if handle is None or not is_send else None
-
-
-def _never(payload: Any, metadata: RequestMetadata) -> Any:
-    raise CallError("NotSupported")
-
-
-_UNKNOWN = Route(None, refusal="NotImplemented")
-_NOT_SENT_BY_PEER = Route(None)
-
-
-class Routes(dict[str, Route]):
-    """The routes of one version, by action; a route is made when its action first arrives.
-
-    Args:
-        make: called with an action that has no route yet; it may store the route here, and returns it.
-    """
-
-    def __init__(self, make: Callable[[str], Route]) -> None:
-        super().__init__()
-        self._make = make
-
-    def __missing__(self, action: str) -> Route:
-        return self._make(action)
 
 
 class Router:
@@ -175,17 +124,18 @@ class Router:
             routes.clear()
 
     def _find_route(self, version: str, action: str) -> Route:
-        entries = self._message_sets.messages(version).catalogue
-        if not entries.known(action):
-            return _UNKNOWN  # not stored: a peer may invent any number of actions
+        messages = self._message_sets.messages(version)
+        if not messages.catalogue.known(action):
+            return UNKNOWN  # not stored: a peer may invent any number of actions
         with self._lock:
-            route = self._routes[version][action] = self._make_route(action, version, entries)
+            route = self._routes[version][action] = self._make_route(action, version, messages)
         return route
 
-    def _make_route(self, action: str, version: str, entries: Catalogue) -> Route:
+    def _make_route(self, action: str, version: str, messages: MessageSet) -> Route:
         assert self._lock.locked()
+        entries = messages.catalogue
         if not entries.may_send(self._peer, action):
-            return _NOT_SENT_BY_PEER
+            return NOT_SENT_BY_PEER
         function = self._on.get((action, version)) or self._on.get((action, None))
         hooks = (*self._after.get((action, version), ()), *self._after.get((action, None), ()))
         is_send = entries.is_send(action)
@@ -196,7 +146,11 @@ class Router:
             handle = functools.partial(_handle_action, function)
         elif self._handler is not None:
             handle = functools.partial(_notify_any if is_send else _handle_any, self._handler, action)
-        return Route(handle, hooks, is_send)
+        if handle is None:
+            return Route(None, hooks, is_send)
+        takes = messages.inbound_test(action, "request")
+        gives = never_sure if is_send else messages.outbound_test(action, "response")
+        return Route(handle, hooks, is_send, takes=takes, gives=gives)
 
     def _handle_transfer(self, function: ActionHandler | None, payload: Any, metadata: RequestMetadata) -> Any:
         if self._transfers and isinstance(payload, dict):

@@ -41,22 +41,22 @@ class PeerShare:
     """The share of one peer.
 
     Attributes:
-        calls: runs the handlers of its CALLs and SENDs, one at a time, in the order they were received.
-        others: runs everything else that is done for it: hooks, listeners, callbacks of futures.
+        others: runs everything that is done for it besides its CALLs: hooks, listeners, callbacks of futures.
+        limits: the limits of each peer.
+        lock: guards the bytes that are counted here; also the peer's `IncomingCalls`.
     """
 
-    __slots__ = ("_limits", "_loan", "_lock", "_used", "calls", "others")
+    __slots__ = ("_loan", "_used", "limits", "lock", "others")
 
-    def __init__(self, pool: Executor, others: Executor, width: int, limits: Limits, budget: Budget) -> None:
-        self.calls = BoundedExecutor(pool, limit=limits.queued_calls)
+    def __init__(self, others: Executor, width: int, limits: Limits, budget: Budget) -> None:
         self.others = BoundedExecutor(others, width)
-        self._limits = limits
-        self._lock = threading.Lock()  # guards both below
-        self._used = 0  # bytes of the messages that wait
+        self.limits = limits
+        self.lock = threading.Lock()
+        self._used = 0  # bytes of the messages that wait, and of the CALL that is being handled
         self._loan = Loan(budget, _FREE)
 
     def __repr__(self) -> str:
-        return f"<PeerShare calls={self.calls} others={self.others} bytes={self._used}>"
+        return f"<PeerShare others={self.others} bytes={self._used}>"
 
     def submit(
         self,
@@ -71,7 +71,7 @@ class PeerShare:
         Return False, and drop it, if there is no room for the message, or if the executor accepts no more.
 
         Args:
-            executor: `calls`, `others`, or one that uses them.
+            executor: `others`, or one that uses it.
             size: the size of the message in bytes, see `parsed_size`.
             function, args: what is run; it has to call `give` when it begins.
             must: whether there is room in any case: the message was accepted before, and waits again.
@@ -79,18 +79,9 @@ class PeerShare:
         Raises:
             RuntimeError: there is no thread for it; it is dropped.
         """
-        with self._lock:
-            used = self._used + size
-            if not must:
-                # A hook that waits counts its message here: without any bytes none waits.
-                if self._used and len(self.others) >= self._limits.queued_calls:
-                    return False
-                if used > self._limits.call_bytes:
-                    return False
-            # The first look saves a call for nearly all messages.
-            if used > _FREE and not self._loan.cover(used, must=must):
+        with self.lock:
+            if not self.take(size, must=must):
                 return False
-            self._used = used
         accepted = False
         try:
             accepted = executor.submit(function, *args)
@@ -101,15 +92,31 @@ class PeerShare:
 
     def give(self, size: int) -> None:
         """Note that a message does not wait any more."""
-        with self._lock:
-            if self._used > _FREE:
-                self._loan.cover(self._used - size)
-            self._used -= size
+        with self.lock:
+            self.put_back(size)
 
-    @property
-    def idle(self) -> bool:
-        """Whether nothing runs or waits for the peer."""
-        return not (self.calls.busy or self.others.busy)
+    def take(self, size: int, *, must: bool = False) -> bool:
+        """Count a message; return False, and do not, if there is no room for it. The caller holds `lock`."""
+        assert self.lock.locked()
+        used = self._used + size
+        if not must:
+            # A hook that waits counts its message here: without any bytes none waits.
+            if self._used and len(self.others) >= self.limits.queued_calls:
+                return False
+            if used > self.limits.call_bytes:
+                return False
+        # The first look saves a call for nearly all messages.
+        if used > _FREE and not self._loan.cover(used, must=must):
+            return False
+        self._used = used
+        return True
+
+    def put_back(self, size: int) -> None:
+        """Count a message no more. The caller holds `lock`."""
+        assert self.lock.locked()
+        if self._used > _FREE:
+            self._loan.cover(self._used - size)
+        self._used -= size
 
 
 class Shares:
@@ -122,10 +129,13 @@ class Shares:
         pool: runs all tasks.
         threads: how many threads it has.
         limits: the limits of each peer, and of all together.
+
+    Attributes:
+        pool: runs the CALLs of all peers.
     """
 
     def __init__(self, pool: Executor, threads: int, limits: Limits) -> None:
-        self._pool = pool
+        self.pool = pool
         self._limits = limits
         self._budget = Budget(limits.call_bytes_total)
         self._others = BoundedExecutor(pool, max(1, threads - max(1, threads // 4)))
@@ -133,4 +143,4 @@ class Shares:
 
     def share(self) -> PeerShare:
         """Return the share of one more peer."""
-        return PeerShare(self._pool, self._others, self._width, self._limits, self._budget)
+        return PeerShare(self._others, self._width, self._limits, self._budget)

@@ -116,7 +116,6 @@ class Acceptor:
         If the handshake fails, close the socket and return None.
         """
         deadline = time.monotonic() + self._timeouts.handshake
-        sock.settimeout(self._timeouts.handshake)
         try:
             stream = self._open_stream(sock)
         except OSError as error:
@@ -160,7 +159,6 @@ class Acceptor:
 
     def plain_stream(self, sock: socket.socket) -> Stream:
         """Return the stream of a connection without TLS; raises OSError if the connection has ended."""
-        sock.settimeout(None)
         return Stream(sock, **self._stream_options())
 
     def _open_stream(self, sock: socket.socket) -> Stream:

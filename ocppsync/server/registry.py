@@ -12,8 +12,8 @@ from ..budget import Budget
 from ..limits import Limits
 from ..rpc.answer_memory import KEPT_SECONDS, AnswerMemory
 from ..rpc.connection import Connection
+from ..rpc.incoming_calls import IncomingCalls
 from ..rpc.registration import Registration
-from ..rpc.responder import drain
 from ..rpc.shares import PeerShare, Shares
 from ..threads.bounded import BoundedExecutor
 from ..threads.listeners import Listeners
@@ -38,23 +38,23 @@ class IdentityRecord:
         connection: its connection, or None.
         share: what it may occupy of the handler pool.
         events: calls the connection listeners, one change after the other.
-        answers: its last CALLs.
+        calls: handles its CALLs, and remembers the last ones.
         registration: the answer to its last BootNotification.
     """
 
-    __slots__ = ("answers", "connection", "events", "registration", "share")
+    __slots__ = ("calls", "connection", "events", "registration", "share")
 
-    def __init__(self, share: PeerShare, answers: AnswerMemory) -> None:
+    def __init__(self, share: PeerShare, calls: IncomingCalls) -> None:
         self.connection: Connection | None = None
         self.share = share
         self.events = BoundedExecutor(share.others)
-        self.answers = answers
+        self.calls = calls
         self.registration = Registration()
 
     @property
     def is_needed(self) -> bool:
         """Whether a new record would not be the same, once the answers have expired."""
-        return self.registration.restricted or not self.share.idle
+        return self.registration.restricted or self.calls.busy or self.share.others.busy
 
 
 class Registry:
@@ -126,7 +126,7 @@ class Registry:
             record = self._record(charge_point_id)
             previous, record.connection = record.connection, connection
             self.connected[charge_point_id] = connection
-            record.answers.prefer(connection.reply_to)
+            record.calls.prefer(connection.reply_to)
             self._disconnected.pop(charge_point_id, None)
             if previous is None:
                 try:
@@ -166,7 +166,7 @@ class Registry:
             if self._expiry is not None:
                 self._expiry.cancel()
         for record in records:
-            drain(record.share)
+            record.calls.close()
 
     def connections(self) -> list[Connection]:
         """Return all current connections."""
@@ -182,9 +182,11 @@ class Registry:
         record = self._records.get(charge_point_id)
         if record is None:
             answers = AnswerMemory(self._timer.now, self._limits.answer_bytes, self._answer_budget)
-            record = self._records[charge_point_id] = IdentityRecord(self._shares.share(), answers)
+            share = self._shares.share()
+            calls = IncomingCalls(self._shares.pool, share, answers, self._timer)
+            record = self._records[charge_point_id] = IdentityRecord(share, calls)
             if self._draining:
-                drain(record.share)
+                calls.close()
             self._note_disconnected(charge_point_id)
         return record
 
@@ -215,7 +217,7 @@ class Registry:
                     return
                 del self._disconnected[charge_point_id]
                 record = self._records[charge_point_id]
-                record.answers.clear()
+                record.calls.clear()
                 if record.is_needed:
                     self._disconnected[charge_point_id] = now  # looked at again later
                 else:
@@ -224,4 +226,4 @@ class Registry:
 
     def _forget(self, charge_point_id: str) -> None:
         assert self._lock.locked()
-        self._records.pop(charge_point_id).answers.clear()  # gives its bytes back
+        self._records.pop(charge_point_id).calls.clear()  # gives its bytes back

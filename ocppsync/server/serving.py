@@ -261,7 +261,7 @@ class ConnectionServer:
             router=server.end.router,
             share=record.share,
             timer=server.timer,
-            answers=record.answers,
+            calls=record.calls,
             detector=server.detector,
             options=server.end.options,
             number=admitted.slot.number,

@@ -21,6 +21,7 @@ from ..errors import (
 from ..rpc import frames
 from ..rpc.context import peer_name
 from ..rpc.frame_codec import FrameCodec
+from ..rpc.incoming import IncomingCall
 from ..rpc.requester import request_error
 from ..validation.catalogue import Version, unknown_action
 from ..wire.endpoint import Endpoint
@@ -410,14 +411,14 @@ class FakeChargePoint:
             self.texts.append(text)
             self._changed.notify_all()
         frame = self._codec.parse(text)
-        if isinstance(frame, (frames.CallFrame, frames.SendFrame)):
+        if isinstance(frame, IncomingCall):
             self._on_call(frame)
         elif isinstance(frame, (frames.CallResultFrame, frames.CallErrorFrame)):
             with self._changed:
                 self._answers[frame.message_id] = frame
                 self._changed.notify_all()
 
-    def _on_call(self, frame: frames.CallFrame | frames.SendFrame) -> None:
+    def _on_call(self, frame: IncomingCall) -> None:
         call = ReceivedCall(frame.action, frame.payload, str(frame.message_id))
         with self._changed:
             self.received.append(call)
@@ -426,7 +427,7 @@ class FakeChargePoint:
                 expectation.hold_back(call)
             self._changed.notify_all()
         if expectation is None:
-            if isinstance(frame, frames.CallFrame):
+            if not frame.is_send:
                 self._reply(self._codec.call_error(call.message_id, "NotImplemented", "the script has no answer"))
         elif expectation.delay:
             timer = server_of(self._cs).context.timer

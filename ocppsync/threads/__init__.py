@@ -1,1 +1,1 @@
-"""Threads that run things, and know no OCPP: the handler pool, the timer, deadlines, stuck handlers."""
+"""Threads that run things, and know no OCPP: the handler pool, the timer, stuck handlers."""

@@ -7,7 +7,7 @@ import sys
 import threading
 import traceback
 from itertools import islice
-from typing import NamedTuple
+from typing import Protocol
 
 from ..faults.log_lines import log_line
 from ..faults.printable import shown
@@ -23,12 +23,13 @@ STUCK_AFTER = 10.0
 _FRAMES_SHOWN = 6
 
 
-class Running(NamedTuple):
-    """A handler at work."""
+class Running(Protocol):
+    """A CALL that is being handled."""
 
     peer: str
+    """The name of the peer that sent it."""
     action: str
-    since: float
+    asked_at: float
 
 
 class StuckHandlerDetector:
@@ -44,7 +45,8 @@ class StuckHandlerDetector:
         self._pool = pool
         self._timer = timer
         self._stuck_after = stuck_after
-        self._running: dict[int, Running] = {}  # by thread; each changes only its entry
+        self.running: dict[int, Running] = {}
+        """What each thread handles, by its number; each thread changes only its entry."""
         self._told = False
         self._throttle = LogThrottle(timer.now)
 
@@ -52,22 +54,12 @@ class StuckHandlerDetector:
         """Check the threads from now on, until the timer is closed."""
         self._timer.call_later(self._stuck_after / 2, self._check)
 
-    def begin(self, peer: str, action: str) -> int:
-        """Note that this thread handles a CALL of a peer from now on; return the thread's number."""
-        thread = threading.get_ident()
-        self._running[thread] = Running(peer, action, self._timer.now())
-        return thread
-
-    def end(self) -> None:
-        """Note that the handler has finished."""
-        self._running.pop(threading.get_ident(), None)
-
     def warn_possible_deadlock(self, charge_point_id: str, action: str) -> None:
         """Log the possible cause after a request of this thread got no answer in time.
 
         Some charge points answer nothing until their own CALL is answered, and the handler of that CALL waits for them.
         """
-        handler = self._running.get(threading.get_ident())
+        handler = self.running.get(threading.get_ident())
         if handler is not None and handler.peer == charge_point_id:
             text = (
                 "%s did not answer %s, for which the handler of its own %s waits; it may wait for that answer first: "
@@ -103,6 +95,6 @@ class StuckHandlerDetector:
 
     def _described(self) -> str:
         # A copy, since handlers begin and end meanwhile.
-        running = sorted(self._running.copy().items(), key=lambda item: item[1].since)
+        running = sorted(self.running.copy().items(), key=lambda item: item[1].asked_at)
         handlers = (f"{shown(one.action)} of {one.peer} at {self.stack_of(thread)}" for thread, one in running)
         return "; ".join(handlers) or "none of them runs a handler of an action"

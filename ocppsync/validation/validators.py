@@ -118,25 +118,21 @@ class Validator:
         An unknown action gets the code NotImplemented (J16 table 7, 4/201 table 8). Raises KeyError for the response to
         a SEND, which does not exist.
         """
-        try:
-            predicate = self._predicates[action, kind]
-        except KeyError:
-            if not self._catalogue.known(action):
-                return self._unknown(action)
-            predicate = self.predicate(action, kind)
-        return None if predicate(payload) else self._report(action, kind, payload)
+        if (action, kind) not in self._predicates and not self._catalogue.known(action):
+            return self._unknown(action)
+        return None if self.predicate(action, kind)(payload) else self._report(action, kind, payload)
 
     def predicate(self, action: str, kind: Kind) -> Predicate:
-        """Return the compiled predicate of a message, which says whether a payload is valid.
+        """Return the function that accepts valid payloads; of what it rejects, `check` decides.
 
-        Raises KeyError for an unknown action, and for the response to a SEND.
+        Raises:
+            KeyError: there is no such message.
         """
-        try:
-            return self._predicates[action, kind]
-        except KeyError:
-            predicate = compile_predicate(self._catalogue.schema(action, kind), self._formats)
-            self._predicates[action, kind] = predicate
-            return predicate
+        found = self._predicates.get((action, kind))
+        if found is None:
+            found = compile_predicate(self._catalogue.schema(action, kind), self._formats)
+            self._predicates[action, kind] = found
+        return found
 
     def validate(self, action: str, kind: Kind, payload: object) -> None:
         """Raise the ValidationError that `check` returns, if any."""

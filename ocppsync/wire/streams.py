@@ -22,7 +22,7 @@ _LINGER = 1.0
 
 # Only Linux has it: the peer writes no more, also if unread bytes came before.
 _PEER_CLOSED = getattr(select, "POLLRDHUP", 0)
-# A flag of each write, so that the socket itself stays blocking for the reader.
+# A flag of each write; the socket itself stays blocking for the reader. With a timeout of its own, writes would wait.
 _DONT_WAIT = socket.MSG_DONTWAIT
 
 
@@ -49,9 +49,9 @@ def has_ended(sock: socket.socket) -> bool:
 class Stream:
     """A plain TCP connection.
 
-    One thread reads. Any thread writes, in two steps: `buffer` appends bytes to the write buffer; `flush` and
-    `flush_nowait` write the buffer to the socket. Messages therefore go out whole and in order, whichever thread writes
-    them, and threads that must not wait (a reader, the timer) use `flush_nowait`.
+    One thread reads. Any thread writes whole messages: `put`, under `lock`, hands them to the socket at once. What the
+    socket does not take waits in the write buffer, which `flush` and `flush_nowait` write. So messages go out whole and
+    in order, whichever thread writes them, and threads that must not wait (a reader, the timer) never do.
 
     Args:
         sock: a connected socket; the stream owns it from now on.
@@ -76,17 +76,20 @@ class Stream:
         self._on_data = on_data
         self._throttle = throttle or LogThrottle()
         self._unread = b""
-        self._write_lock = threading.Lock()  # one thread writes to the socket; held while it waits in `flush`
-        self._writing = memoryview(b"")  # handed to the socket next; changed only under the write lock, like _lost
-        self._lost = False  # whether buffered bytes were dropped
-        # Guards the two below and their move to _writing; never held over I/O. One buffer, not a queue of pieces: a
-        # flood of pongs must cost no more than its bytes.
-        self._queue_lock = threading.Lock()
+        sock.settimeout(None)
+        self._read_timeout: float | None = None
+        self._receive: Callable[[int], bytes] = sock.recv
+        self.lock = threading.Lock()
+        """Guards the write buffer, and the socket while bytes are handed to it, which does not wait."""
+        # One buffer, not a queue of pieces: a flood of pongs must cost no more than its bytes.
         self._waiting = bytearray()
+        self._lost = False  # whether buffered bytes were dropped
         self._flushing = False  # whether a thread of its own is in `flush`
         self.aborted = False
         """Whether the connection was given up; bytes that are buffered from now on are dropped."""
-        self._end_lock = threading.Lock()  # `abort` must not shut down a file descriptor that `close` has released
+        # `close` must not release a file descriptor that a `flush` waits for, or that `abort` is about to shut down.
+        self._wait_lock = threading.Lock()
+        self._end_lock = threading.Lock()
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         address = sock.getpeername()
@@ -121,7 +124,8 @@ class Stream:
 
     def set_read_timeout(self, seconds: float | None) -> None:
         """Let each `recv` raise TimeoutError after this many seconds; None: no timeout."""
-        self._socket.settimeout(seconds)
+        self._read_timeout = seconds
+        self._receive = self._socket.recv if seconds is None else self._receive_in_time
 
     def recv(self, size: int) -> bytes:
         """Wait for data and return at most ``size`` bytes; ``b""`` at the end of the stream.
@@ -144,28 +148,48 @@ class Stream:
                 self._throttle.log(_logger, who, "raw", text, self.name, level=logging.ERROR, extra=fields, error=error)
         return data
 
+    def _receive_in_time(self, size: int) -> bytes:
+        return self._read_socket(size, self._read_deadline())
+
+    def _read_deadline(self) -> float | None:
+        return None if self._read_timeout is None else time.monotonic() + self._read_timeout
+
+    def _read_socket(self, size: int, deadline: float | None) -> bytes:
+        if deadline is not None and not self._wait(select.POLLIN, deadline):
+            raise TimeoutError("the peer sends nothing")
+        return self._socket.recv(size)
+
     def unread(self, data: bytes) -> None:
         """Put bytes back; the next `recv` returns them."""
         self._unread = data + self._unread
-
-    def _receive(self, size: int) -> bytes:
-        return self._socket.recv(size)
 
     # Writing, on any thread.
 
     def buffer(self, data: bytes) -> None:
         """Append bytes to the write buffer; never waits, never fails."""
-        with self._queue_lock:
+        with self.lock:
             self._waiting += data
 
     @property
     def backlog(self) -> int:
         """How many bytes are buffered."""
-        # No lock while the buffer is empty, which is nearly always: `_drain` sets _writing before it empties _waiting.
-        if not self._waiting and not self._writing:
-            return 0
-        with self._queue_lock:
-            return len(self._waiting) + len(self._writing)
+        return len(self._waiting)
+
+    def put(self, data: bytes) -> bool:
+        """Write bytes behind what is buffered, as far as the socket takes them now, and buffer the rest; never waits.
+
+        The caller holds `lock`. If False is returned, it calls `flush_rest` once it has let go of it.
+
+        Raises:
+            OSError: the connection broke; the stream is aborted.
+        """
+        assert self.lock.locked()
+        # Without a copy into the buffer, which is nearly always empty.
+        sent = 0 if self._waiting else self._send(data)
+        if sent == len(data):
+            return True
+        self._waiting += memoryview(data)[sent:]
+        return False
 
     def flush(self) -> None:
         """Write everything that is buffered.
@@ -175,16 +199,13 @@ class Stream:
                 the stream is aborted, since half a message may have been written.
         """
         deadline = time.monotonic() + self._write_timeout
-        while True:
-            if not self._write_lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
-                self.abort()
+        while not self._drain():
+            with self._wait_lock:
+                writable = self._wait(select.POLLOUT, deadline)
+            if not writable:
+                with self.lock:
+                    self._give_up()
                 raise TimeoutError("the peer does not read")
-            try:
-                self._drain(deadline)
-            finally:
-                self._write_lock.release()
-            if not self.backlog:
-                return
 
     def flush_nowait(self) -> None:
         """Write what the socket takes without waiting; a thread of its own writes the rest.
@@ -192,30 +213,27 @@ class Stream:
         Raises:
             OSError: the connection broke; the stream is aborted.
         """
-        # Again after each release: another thread that found the lock taken left its bytes to this one.
-        while self._waiting or self._writing or self._lost:
-            if not self._write_lock.acquire(blocking=False):
-                return
-            try:
-                drained = self._drain(None)
-            finally:
-                self._write_lock.release()
-            if not drained:
-                self._start_flushing()
-                return
+        if not self._drain():
+            self.flush_rest()
 
-    def _start_flushing(self) -> None:
-        with self._queue_lock:
+    def flush_rest(self) -> None:
+        """Have a thread of its own write what is buffered.
+
+        Raises:
+            OSError: the thread cannot be started; the stream is aborted.
+        """
+        with self.lock:
             if self._flushing:
                 return
             self._flushing = True
         try:
-            threading.Thread(target=self._flush_rest, name=f"ocppsync-flush-{self.name}", daemon=True).start()
+            threading.Thread(target=self._write_rest, name=f"ocppsync-flush-{self.name}", daemon=True).start()
         except RuntimeError as error:
-            self.abort()
+            with self.lock:
+                self._give_up()
             raise OSError(f"cannot start a thread that writes what the peer does not read at once: {error}") from error
 
-    def _flush_rest(self) -> None:
+    def _write_rest(self) -> None:
         # Ends: `flush` is bounded by the write timeout and by `abort`.
         finished = False
         while not finished:
@@ -225,45 +243,50 @@ class Stream:
                 if isinstance(error, TimeoutError):
                     self.warn(_logger, "%s does not read; its connection is aborted")
                 return
-            with self._queue_lock:
+            with self.lock:
                 # A thread that buffers after this look finds _flushing false, and starts the next thread.
-                finished = not self._waiting and not self._writing
+                finished = not self._waiting
                 self._flushing = not finished
 
-    def _drain(self, deadline: float | None) -> bool:
-        """Write what is buffered; False: the socket takes no more now, and there is no deadline to wait for."""
-        assert self._write_lock.locked()
+    def _drain(self) -> bool:
+        """Write what is buffered; return False if the socket takes no more now."""
+        with self.lock:
+            while self._waiting or self._lost:
+                sent = self._send(self._waiting)
+                if not sent:
+                    return False
+                del self._waiting[:sent]
+            return True
+
+    def _send(self, data: bytes | bytearray) -> int:
+        assert self.lock.locked()
+        # Only with bytes left: once all are out, the peer may read them and leave before this look.
+        if self.aborted:
+            self._give_up()
+            raise ConnectionAbortedError("the connection was aborted")
         try:
-            while True:
-                with self._queue_lock:
-                    if not self._writing and self._waiting:
-                        self._writing, self._waiting = memoryview(self._waiting), bytearray()
-                if not self._writing and not self._lost:
-                    return True
-                # Only with bytes left: once all are out, the peer may read them and leave before this look.
-                if self.aborted:
-                    raise ConnectionAbortedError("the connection was aborted")
-                try:
-                    sent = self._socket.send(self._writing, _DONT_WAIT)
-                except (BlockingIOError, InterruptedError):
-                    sent = 0
-                self._writing = self._writing[sent:]
-                if sent == 0:
-                    if deadline is None:
-                        return False
-                    self._wait_writable(deadline)
+            return self._socket.send(data, _DONT_WAIT)
+        except (BlockingIOError, InterruptedError):
+            return 0
         except OSError:
-            self.abort()
-            self._writing = memoryview(b"")
-            self._lost = True
+            self._give_up()
             raise
 
-    def _wait_writable(self, deadline: float) -> None:
+    def _give_up(self) -> None:
+        assert self.lock.locked()
+        self.abort()
+        self._waiting = bytearray()
+        self._lost = True
+
+    def _wait(self, event: int, deadline: float) -> bool:
+        """Wait until the socket is ready, or its connection has ended; return False at the deadline."""
         poll = select.poll()
-        poll.register(self._socket, select.POLLOUT)
+        try:
+            poll.register(self._socket, event)
+        except ValueError:
+            return True  # it was closed, as the next attempt to use it says
         remaining = deadline - time.monotonic()
-        if remaining <= 0 or not poll.poll(remaining * 1000):
-            raise TimeoutError("the peer does not read")
+        return remaining > 0 and bool(poll.poll(remaining * 1000))
 
     # Ending.
 
@@ -293,10 +316,11 @@ class Stream:
             self._socket.shutdown(how)
 
     def close(self) -> None:
-        """Close the socket when no other thread writes any more; only for the reading thread."""
+        """Close the socket when no other thread uses it any more; only for the reading thread."""
         self.abort()
-        with self._write_lock, self._end_lock:
+        with self._wait_lock, self.lock, self._end_lock:
             self._socket.close()
+        self._receive = self._socket.recv  # a method of its own would keep the stream until garbage is collected
 
 
 class TLSStream(Stream):
@@ -323,10 +347,10 @@ class TLSStream(Stream):
         throttle: LogThrottle | None = None,
     ) -> None:
         super().__init__(sock, write_timeout=write_timeout, on_data=on_data, throttle=throttle)
+        self._receive = self._decrypt
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls_lock = threading.Lock()  # one thread calls the TLS engine; never held over I/O
-        self._read_timeout: float | None = None
         self._tls = context.wrap_bio(
             self._incoming, self._outgoing, server_side=server_hostname is None, server_hostname=server_hostname
         )
@@ -365,24 +389,18 @@ class TLSStream(Stream):
     def set_read_timeout(self, seconds: float | None) -> None:
         """Let each `recv` raise TimeoutError after so many seconds, whatever has come until then; None: no timeout."""
         self._read_timeout = seconds
-        super().set_read_timeout(seconds)
 
     def _feed(self, size: int, deadline: float | None = None) -> None:
-        if deadline is not None:
-            remaining = deadline - time.monotonic()
-            if remaining <= 0:
-                raise TimeoutError
-            self._socket.settimeout(remaining)
-        data = self._socket.recv(size)
+        data = self._read_socket(size, deadline)
         with self._tls_lock:
             if data:
                 self._incoming.write(data)
             else:
                 self._incoming.write_eof()
 
-    def _receive(self, size: int) -> bytes:
+    def _decrypt(self, size: int) -> bytes:
         # One for all reads from the socket: a peer may send a record a byte at a time, or many without any data.
-        deadline = None if self._read_timeout is None else time.monotonic() + self._read_timeout
+        deadline = self._read_deadline()
         while True:
             try:
                 with self._tls_lock:
@@ -396,14 +414,28 @@ class TLSStream(Stream):
 
     def buffer(self, data: bytes) -> None:
         """Encrypt bytes and append them to the write buffer."""
+        with self.lock:
+            self._waiting += self._encrypt(data)
+
+    def put(self, data: bytes) -> bool:
+        """Encrypt bytes and write them; see `Stream.put`."""
+        return super().put(self._encrypt(data))
+
+    def _encrypt(self, data: bytes) -> bytes:
+        assert self.lock.locked()  # records go out in the order in which they were made
         with self._tls_lock:
-            self._tls.write(data)
-            super().buffer(self._outgoing.read())
+            try:
+                self._tls.write(data)
+            except ssl.SSLError:
+                self._give_up()
+                raise
+            return self._outgoing.read()
 
     def _push_tls(self) -> None:
         # The engine's own messages: handshake, alerts, key updates.
         with self._tls_lock:
             if not self._outgoing.pending:
                 return
-            super().buffer(self._outgoing.read())
+        with self.lock, self._tls_lock:
+            self._waiting += self._outgoing.read()
         self.flush_nowait()

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -90,9 +89,8 @@ class WebSocket:
         self._is_lent = False
         self._discarding = False
         self._ended = False
-        # Frames enter the stream in the order in which they were made, and one thread calls wsproto. Guards the three
-        # below. Never held over I/O.
-        self._frame_lock = threading.Lock()
+        # The stream's, since frames enter it in the order in which they were made. Guards wsproto and the three below.
+        self._lock = stream.lock
         self._handshake_answer = answer
         self._closing = False
         self._largest = 0  # the size of the longest frame that was buffered
@@ -109,7 +107,7 @@ class WebSocket:
         return ConnectionState.OPEN if self._ws is None else self._ws.state
 
     def _wsproto(self) -> Connection:
-        assert self._frame_lock.locked()
+        assert self._lock.locked()
         if self._ws is None:
             kind = ConnectionType.CLIENT if self._client else ConnectionType.SERVER
             self._ws = Connection(kind, [self._close_frames, *([self._deflate] if self._deflate else [])])
@@ -123,14 +121,15 @@ class WebSocket:
     def open(self) -> None:
         """Send the answer to the handshake; if that fails, `receive` ends."""
         with contextlib.suppress(OSError):
-            with self._frame_lock:
-                self._buffer_answer()
+            with self._lock:
+                answer, self._handshake_answer = self._handshake_answer, b""
+                self._stream.put(answer)
             self._stream.flush()
 
     def refuse(self, refusal: RefusalError, code: int) -> bool:
         """End the connection in place of `open`, or after it; see `Transport`."""
         self.on_closing = None  # this thread ends the connection
-        with self._frame_lock:
+        with self._lock:
             unanswered, self._handshake_answer = bool(self._handshake_answer), b""
         try:
             if unanswered:
@@ -145,23 +144,31 @@ class WebSocket:
 
     def receive(self) -> str | None:
         """Wait for the next message; None once the connection has ended."""
+        frames, data = self._frames, b""
         while not self._ended:
             if self._events is not None:
                 message = self._next_event()
                 if message is not None:
                     return message
                 continue
-            piece = self._frames.next()
+            piece = frames.next(data) if data or frames.buffer else None
             if isinstance(piece, str):
                 return piece
-            if piece is None:
-                if len(self._frames.buffer) + len(self._parts) > _FREE or self._is_lent:
-                    self._count_unfinished()
-                self._ended = not self._read()
-            elif isinstance(piece, bytes):
-                self._ended = not self._hand_over(piece)
-            elif piece.opcode == PING:
-                self._answer(Control(PONG, piece.payload))
+            data = b""
+            if piece is not None:
+                self._take_odd(piece)
+                continue
+            if self._is_lent or len(frames.buffer) + len(self._parts) > _FREE:
+                self._count_unfinished()
+            try:
+                data = self._stream.recv(self._read_size)
+            except OSError:
+                data = b""
+            self._ended = not data
+            self._read_size = _READ_SIZE if len(data) < self._read_size else _LARGE_READ_SIZE
+            self.last_heard = time.monotonic()
+            if self._discarding:
+                data = b""
         if self.close_code is None:
             self.close_code = CloseCode.ABNORMAL
         return None
@@ -177,19 +184,14 @@ class WebSocket:
         self._stream.warn(_logger, text)
         self.fail(CloseCode.TRY_AGAIN_LATER, "too many long messages at once")
 
-    def _read(self) -> bool:
-        try:
-            data = self._stream.recv(self._read_size)
-        except OSError:
-            return False
-        self._read_size = _READ_SIZE if len(data) < self._read_size else _LARGE_READ_SIZE
-        self.last_heard = time.monotonic()
-        if not self._discarding:
-            self._frames.feed(data)
-        return bool(data)
+    def _take_odd(self, piece: Control | bytes) -> None:
+        if isinstance(piece, bytes):
+            self._ended = not self._hand_over(piece)
+        elif piece.opcode == PING:
+            self._answer(Control(PONG, piece.payload))
 
     def _hand_over(self, data: bytes) -> bool:
-        with self._frame_lock:
+        with self._lock:
             wsproto = self._wsproto()
             try:
                 wsproto.receive_data(data)
@@ -200,7 +202,7 @@ class WebSocket:
 
     def _next_event(self) -> str | None:
         assert self._events is not None
-        with self._frame_lock:
+        with self._lock:
             event = next(self._events, None)
         if event is None or self._discarding:
             self._events = None
@@ -269,19 +271,20 @@ class WebSocket:
 
     def send_nowait(self, what: str | Control | Event) -> None:
         """Write a message, a control frame or an event of wsproto; never waits."""
-        with self._frame_lock:
-            # Two of the longest messages may wait behind a slow line: a CALL of ours, and the answer to a CALL.
-            room = 2 * self._largest + _BACKLOG_LIMIT - self._stream.backlog
-            overfull = room < 0 and not self._stream.aborted
-            if not overfull:
-                self._largest = max(self._largest, self._buffer(what))
-        if overfull:
-            text = "%s does not read the answers to what it sends; its connection is aborted"
-            self._stream.warn(_logger, text)
+        with self._lock:
+            written = self._put(what)
+        if not written:
+            self._write_rest()
+
+    def _write_rest(self) -> None:
+        stream = self._stream
+        # Three of the longest messages may wait for a slow line: two CALLs of ours, and the answer to a CALL.
+        if stream.backlog > 3 * self._largest + _BACKLOG_LIMIT and not stream.aborted:
+            stream.warn(_logger, "%s does not read the answers to what it sends; its connection is aborted")
             self.abort()
-            raise TransportClosedError("the peer does not read", written=False)
+            raise TransportClosedError("the peer does not read", written=True)
         try:
-            self._stream.flush_nowait()
+            stream.flush_rest()
         except OSError as error:
             raise TransportClosedError(f"the connection broke: {error}", written=True) from error
 
@@ -301,15 +304,17 @@ class WebSocket:
         """Begin the closing handshake; never waits. `receive` ends when the peer answers."""
         # An application's text may hold half a surrogate pair; that must not keep the connection open.
         reason = reason.encode(errors="replace").decode()
-        with self._frame_lock:
+        written = True
+        with self._lock:
             if self._closing:
                 return
             self._closing = True
             with contextlib.suppress(TransportClosedError):
-                self._buffer(CloseConnection(code=code, reason=reason))
+                written = self._put(CloseConnection(code=code, reason=reason))
                 self.close_code, self.close_reason = code, reason
-        with contextlib.suppress(OSError):
-            self._stream.flush_nowait()
+        with contextlib.suppress(TransportClosedError):
+            if not written:
+                self._write_rest()
         if self.on_closing is not None:
             self.on_closing()
 
@@ -323,31 +328,32 @@ class WebSocket:
             self._loan.cover(0)
         self._stream.close()
 
-    def _buffer_answer(self) -> None:
-        assert self._frame_lock.locked()
-        answer, self._handshake_answer = self._handshake_answer, b""
-        self._stream.buffer(answer)
-
-    def _buffer(self, what: str | Control | Event) -> int:
-        """Make the frame and buffer it; return its size in bytes."""
-        assert self._frame_lock.locked()
+    def _put(self, what: str | Control | Event) -> bool:
+        """Make the frame and write it; return False if a thread has to write the rest."""
+        assert self._lock.locked()
         if self._stream.aborted:
             raise TransportClosedError("the connection is closed", written=False)
         # wsproto knows whether a Close was sent or received. Without one, plain frames need no wsproto.
         is_open = self._ws is None or self._ws.state is ConnectionState.OPEN
+        if is_open and isinstance(what, str) and self._deflate is None:
+            data = whole_frame(TEXT, what.encode(), masked=self._client)
+        elif is_open and isinstance(what, Control):
+            data = whole_frame(what.opcode, what.payload, masked=self._client)
+        else:
+            data = self._make_frame(what)
+        if self._handshake_answer:
+            # A request that another thread sends before `open`.
+            data, self._handshake_answer = self._handshake_answer + data, b""
+        self._largest = max(self._largest, len(data))
         try:
-            if is_open and isinstance(what, str) and self._deflate is None:
-                data = whole_frame(TEXT, what.encode(), masked=self._client)
-            elif is_open and isinstance(what, Control):
-                data = whole_frame(what.opcode, what.payload, masked=self._client)
-            elif isinstance(what, Control):
-                raise TransportClosedError("the connection is closed", written=False)
-            else:
-                data = self._wsproto().send(TextMessage(data=what) if isinstance(what, str) else what)
-            if self._handshake_answer:
-                # A request that another thread sends before `open`.
-                self._buffer_answer()
-            self._stream.buffer(data)
-        except (WebSocketProtocolError, OSError) as error:
+            return self._stream.put(data)
+        except OSError as error:
+            raise TransportClosedError(f"the connection broke: {error}", written=False) from error
+
+    def _make_frame(self, what: str | Control | Event) -> bytes:
+        if isinstance(what, Control):
+            raise TransportClosedError("the connection is closed", written=False)
+        try:
+            return self._wsproto().send(TextMessage(data=what) if isinstance(what, str) else what)
+        except WebSocketProtocolError as error:
             raise TransportClosedError("the connection is closed", written=False) from error
-        return len(data)

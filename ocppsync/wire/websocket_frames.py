@@ -45,18 +45,19 @@ class FrameReader:
         self._fast_path = True
         self.buffer: bytes | bytearray = b""
 
-    def feed(self, data: bytes) -> None:
-        """Add data that was received."""
+    def next(self, data: bytes = b"") -> str | Control | bytes | None:
+        """Return the next message or control frame, or bytes for wsproto; None: the frame is not complete yet.
+
+        Args:
+            data: what was received since the last call.
+        """
         if not self.buffer:
             self.buffer = data
-        elif isinstance(self.buffer, bytearray):
-            self.buffer += data
-        else:
-            # A long message comes in many pieces; with bytes, each would copy all those before it.
-            self.buffer = bytearray(self.buffer) + data
-
-    def next(self) -> str | Control | bytes | None:
-        """Return the next message or control frame, or bytes for wsproto; None: the frame is not complete yet."""
+        elif data:
+            if not isinstance(self.buffer, bytearray):
+                # A long message comes in many pieces; with bytes, each would copy all those before it.
+                self.buffer = bytearray(self.buffer)
+            self.buffer.extend(data)
         buffer = self.buffer
         if not self._fast_path:
             return self._take(len(buffer)) if buffer else None
@@ -77,11 +78,11 @@ class FrameReader:
         start += self._mask_size
         if len(buffer) < start + size:
             return None
-        data = buffer[start : start + size]
+        payload = buffer[start : start + size]
         if self._mask_size:
-            data = mask(data, buffer[start - 4 : start])
+            payload = mask(payload, buffer[start - 4 : start])
         try:
-            text = data.decode()
+            text = payload.decode()
         except UnicodeDecodeError:
             return self._fall_back()
         self.buffer = buffer[start + size :]

@@ -22,9 +22,10 @@ TEXTS = ["", "x", "é" * 62, "x" * 125, "x" * 126, "€" * 1000, "x" * 65535, "x
 def read(reader: FrameReader, *pieces: bytes) -> list[str | Control | bytes]:
     found = []
     for piece in pieces:
-        reader.feed(piece)
-        while (got := reader.next()) is not None:
+        got = reader.next(piece)
+        while got is not None:
             found.append(got)
+            got = reader.next()
     return found
 
 
