@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 from ocppsync.limits import Limits
@@ -76,13 +77,33 @@ def make_engine(
     refusal: Callable[[str, bool], str | None] = lambda action, send: None,
     *,
     answered: Callable[[MessageId], str | None] = lambda message_id: None,
+    call_at: Callable[[float], Any] | None = None,
     max_queued: int | None = None,
 ) -> Engine:
-    """Return the engine of a connection that does not exist, for which nothing was sent yet."""
+    """Return the engine of a connection that does not exist, for which nothing was sent yet; no timer looks at it."""
     return Engine(
         codec,
         routes=routes(refusal),
         answered=answered,
         throttled=ThrottledLog("CP1"),
+        call_at=call_at or Appointments().call_at,
         max_queued=max_queued,
     )
+
+
+class Appointments:
+    """The appointments that an engine makes with a timer that does not exist."""
+
+    def __init__(self) -> None:
+        self.open: list[float] = []
+        """When each one is due that was neither kept nor cancelled."""
+
+    def call_at(self, due: float) -> Any:
+        """Make an appointment."""
+        self.open.append(due)
+        return SimpleNamespace(cancel=lambda: self.open.remove(due))
+
+    def keep(self) -> None:
+        """Let the time of the only one come, if there is one."""
+        assert len(self.open) <= 1
+        self.open.clear()

@@ -286,11 +286,11 @@ class Engine:
     def _watch_until(self, due: float) -> None:
         """Have the times looked at when the first one may be over; infinity: never."""
         assert self._lock.locked()
+        # Before the other appointment is cancelled: if it cannot be made, that one must stay.
+        watch = self._call_at(due) if due < math.inf else None
         if self._watch is not None:
             self._watch.cancel()
-        self._watch, self._watch_due = None, math.inf
-        if due < math.inf:
-            self._watch, self._watch_due = self._call_at(due), due
+        self._watch, self._watch_due = watch, due
 
     def _look_at(self, call: OutgoingCall, now: float) -> Overdue:
         assert self._lock.locked()
