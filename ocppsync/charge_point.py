@@ -165,7 +165,7 @@ class ChargePoint(ChargePointMethods):
         self._timer = Timer(f"ocppsync-timer-{charge_point_id}")
         self._detector = StuckHandlerDetector(self._pool, self._timer)
         self._share = Shares(self._pool, handler_threads, self._options.limits).share()
-        memory = AnswerMemory(limit=self._options.limits.answer_bytes)
+        memory = AnswerMemory(self._timer.now, self._options.limits.answer_bytes)
         self._calls = IncomingCalls(self._pool, self._share, memory, self._timer)
         self._events = BoundedExecutor(self._share.others)
         self._listeners: Listeners[ChargePointListener] = Listeners()

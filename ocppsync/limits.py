@@ -40,8 +40,8 @@ class Limits:
             limit.
         queued_calls: CALLs of one peer that wait for their handler; one more gets a CALLERROR. The same if as many
             `after` hooks for its CALLs wait.
-        call_bytes: memory in bytes for the CALLs of one peer that wait, about as large as they are once parsed: up to
-            48 times their text. One that exceeds it gets a CALLERROR.
+        call_bytes: memory in bytes for the CALLs of one peer that are not handled yet, about as large as they are once
+            parsed: up to 48 times their text. One that exceeds it gets a CALLERROR.
         call_bytes_total: the same for all peers together, except for the first 16 KiB of each. None: no limit.
         answer_bytes: memory in bytes for the answers to the last CALLs of one identity, which are kept for repeats; the
             oldest ones are forgotten. Also for those CALLs themselves.

@@ -20,7 +20,7 @@ KEPT_SECONDS = 300.0
 _LARGE = 4096
 _FREE = 8 * 1024
 """Bytes of each memory that do not count toward the total, so that ordinary answers need no lock that all share."""
-_PER_CALL = 400
+_PER_CALL = 570
 """About how many bytes a remembered CALL takes besides its texts."""
 # The remembered text was parsed before, so its id may be a number.
 _AS_IT_CAME = frames.FrameRules(numeric_ids=True)
@@ -95,6 +95,8 @@ class AnswerMemory:
                 return kind, entry
             if entry.answer is not None:
                 self._drop(message_id)
+        if len(call.text) > _LARGE:
+            call.text = _digest(call.text)  # at once: its size counts the payload alone
         self._open[message_id] = call
         return CallKind.NEW, call
 
@@ -123,8 +125,6 @@ class AnswerMemory:
         del self._open[message_id]
         if answer is not None:
             call.answer = answer
-            if len(call.text) > _LARGE:
-                call.text = _digest(call.text)
             call.kept_size = _PER_CALL + sys.getsizeof(call.text) + sys.getsizeof(answer)
             self._answered[message_id] = call
             before = self._used

@@ -21,7 +21,7 @@ class IncomingCall:
     Attributes:
         message_id, action, payload: as received; the payload is gone once the CALL was answered.
         is_send: whether it is a SEND, which has no answer.
-        text: the message as it was received; of a long one that was answered only the digest.
+        text: the CALL as it was received; of a long one only the digest, once it is remembered.
         size: about how many bytes it takes until it was handled; see `parsed_size`.
         kept_size: about how many bytes it takes while its answer is kept.
         route: the handler of its action. It may have none, if the policy decides first what happens to the message.

@@ -50,7 +50,8 @@ class IncomingCalls:
         self._timer = timer
         self._limit = share.limits.queued_calls
         self._lock = share.lock
-        # The first one is being handled, or the pool was asked to handle it. They are due in the same order.
+        # The first one is being handled, or the pool was asked to handle it. They are due in the same order, except for
+        # those of a slow reader: these may expire late, but not later than if they had come when they were queued.
         self._queue: deque[IncomingCall] = deque()
         self._watch: TimerHandle | None = None  # the appointment at which the deadlines are looked at
         self._settling = False  # whether that is cancelled when all CALLs are handled
@@ -58,12 +59,7 @@ class IncomingCalls:
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "open"
-        return f"<IncomingCalls {state} waiting={len(self)} {self._memory!r}>"
-
-    def __len__(self) -> int:
-        """How many CALLs and SENDs wait; the one that is being handled does not count."""
-        with self._lock:
-            return self._waiting()
+        return f"<IncomingCalls {state} queued={len(self._queue)} {self._memory!r}>"  # no lock: it may be held
 
     @property
     def busy(self) -> bool:
@@ -71,6 +67,8 @@ class IncomingCalls:
         return len(self._queue) > 0
 
     def _waiting(self) -> int:
+        """Return how many CALLs and SENDs wait; the one that is being handled does not count."""
+        assert self._lock.locked()
         queue = self._queue
         return len(queue) - (len(queue) > 0 and queue[0].thread is not None)
 
@@ -118,13 +116,11 @@ class IncomingCalls:
 
     def prefer(self, reply_to: object) -> None:
         """Note the newest connection."""
-        with self._lock:
-            self._memory.prefer(reply_to)
+        self._memory.prefer(reply_to)  # no lock: one reference
 
     def answered(self, message_id: MessageId) -> str | None:
         """Return the action of a CALL that got its CALLRESULT a short time ago, or None."""
-        with self._lock:
-            return self._memory.answered(message_id)
+        return self._memory.answered(message_id)  # no lock: it looks at one entry
 
     def settle(self) -> None:
         """Keep no appointment of the timer once all CALLs are handled: a connection has ended.
@@ -140,17 +136,20 @@ class IncomingCalls:
     def _run(self) -> None:
         queue = self._queue
         while True:
-            # Without the lock: only this thread takes the first one away, or `close` before it has begun.
-            call = next(iter(queue), None)
-            if call is not None:
-                call.thread = threading.get_ident()
-                if not self.closed:
-                    try:
-                        call.received_by.handle(call)
-                    except BaseException as error:
-                        log_failure(call.received_by.handle, error)
+            # Without the lock: only this thread takes the first one away, or `close`, if it was not begun.
+            try:
+                call = queue[0]
+            except IndexError:
+                return
+            call.thread = threading.get_ident()
+            # After the line above: `close`, which sets it first, either sees that this one has begun, or is seen here.
+            if not self.closed:
+                try:
+                    call.received_by.handle(call)
+                except BaseException as error:
+                    log_failure(call.received_by.handle, error)
             with self._lock:
-                if queue and queue[0] is call:
+                if queue:  # not if `close` took it
                     self._forget(queue.popleft())
                 if not queue:
                     if self._settling:
@@ -175,8 +174,10 @@ class IncomingCalls:
     # On the timer.
 
     def _look(self) -> None:
-        overdue: list[IncomingCall] = []
+        overdue: list[tuple[CallHandler, IncomingCall]] = []
         with self._lock:
+            if self._watch is not None:
+                self._watch.cancel()  # another one, if this one was cancelled too late
             self._watch, now = None, self._timer.now()
             for call in self._queue:
                 if call.claimed or call.due is None:
@@ -186,10 +187,10 @@ class IncomingCalls:
                     break
                 call.claimed = True
                 self._memory.finish(call, None)
-                overdue.append(call)
-        for call in overdue:
+                overdue.append((call.received_by, call))  # its handler may end meanwhile
+        for receiver, call in overdue:
             # If it fails, those that follow must still get their answer.
-            run_logged(call.received_by.expire, call)
+            run_logged(receiver.expire, call)
 
     # The end.
 
@@ -219,7 +220,7 @@ class IncomingCalls:
 
     def _rest(self) -> None:
         assert self._lock.locked()
-        if self._settling and not self._queue:
+        if not self._queue:
             self._settling = False
             if self._watch is not None:
                 self._watch.cancel()

@@ -47,7 +47,7 @@ class Responder:
     def dispatch(self, call: IncomingCall, text: str, came: float) -> None:
         """Have a CALL or SEND that was received as ``text``, at the time ``came``, handled; never waits."""
         calls = self._context.calls
-        call.text = text
+        call.text = "" if call.is_send else text
         call.size = parsed_size(text)
         call.asked_at = came
         call.due = None if self._seconds is None or call.is_send else came + self._seconds
@@ -55,7 +55,7 @@ class Responder:
         call.received_by = self
         call.reply_to = self.reply_to
         if self._flooded:
-            self._flooded = len(calls) > 0  # logged again only after all of them were handled
+            self._flooded = calls.busy  # logged again only after all of them were handled
         kind, known = calls.receive(call)
         if kind is not CallKind.NEW:
             self._take_odd(kind, call, known)
@@ -111,7 +111,8 @@ class Responder:
         try:
             text, kind, metadata, answer = self._outcome(call)
         finally:
-            del context.detector.running[thread]
+            # It is gone already if this thread has run another handler while this one waited (`InlineExecutor`).
+            context.detector.running.pop(thread, None)
         handled = metadata is not None
         reply_to = context.calls.finish(call, text if handled else None)
         if reply_to is None:
@@ -236,8 +237,8 @@ class Responder:
         codec = self._context.messages.codec
         try:
             return codec.call_error(call.message_id, error.code, error.description, error.details)
-        except (TypeError, ValueError) as fault:
-            # JSON cannot represent the details that the handler gave.
+        except Exception as fault:
+            # JSON cannot represent the details that the handler gave, or it raised a class of its own that lacks some.
             text, action = "the CallError of %s failed", call.action
             self._context.own_log.log(_logger, ("details", action), text, action, level=logging.ERROR, error=fault)
             return codec.call_error(call.message_id, "InternalError", "internal error")

@@ -12,15 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contexts import make_engine
 from support import DEADLINE, Recorder, raw, serving
 
 from ocppsync import CentralSystem, ChargePoint, SecurityProfiles, utc_now
 from ocppsync.events import Closed, MessageReceived, MessageSent
 from ocppsync.journal import Journal
-from ocppsync.rpc import frames
-from ocppsync.rpc.answer_memory import AnswerMemory, CallKind, IncomingCall
-from ocppsync.rpc.frame_codec import FrameCodec
 from ocppsync.rpc.message_sets import MessageSets
 from ocppsync.rpc.registration import Registration
 from ocppsync.rpc.router import Router
@@ -73,23 +69,6 @@ def test_a_deadline_that_passes_while_the_answer_is_taken_changes_nothing() -> N
 
 
 # The answer to a repeated CALL.
-
-
-class _QuickMemory(AnswerMemory):
-    """Has the handler finish just after a repeat was let in, and before anybody looks at what was decided."""
-
-    def remember(self, call: frames.CallFrame, text: str, reply_to: object) -> tuple[CallKind, IncomingCall]:
-        kind, incoming = super().remember(call, text, reply_to)
-        if kind is CallKind.IN_PROGRESS:
-            assert self.finish(incoming, "the answer") is reply_to, "which sends it there"
-        return kind, incoming
-
-
-def test_a_repeat_whose_handler_finishes_just_then_is_answered_once() -> None:
-    engine = make_engine(FrameCodec("1.6"), answers=_QuickMemory())
-    text = '[2,"1","Heartbeat",{}]'
-    assert engine.receive(frames.parse(text), text) is not None
-    assert engine.receive(frames.parse(text), text) is None
 
 
 def test_a_repeat_that_is_read_late_over_an_older_connection_does_not_take_the_answer_along() -> None:

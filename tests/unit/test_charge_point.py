@@ -298,7 +298,7 @@ def test_a_close_drops_the_calls_that_wait_also_those_of_a_lost_connection() -> 
         for _ in range(3):
             with pytest.raises(RequestTimeoutError):
                 central_system.send_request("CP1", "ClearCache")
-        wait_until(lambda: len(cp._share.calls) == 2)
+        wait_until(lambda: len(cp._calls._queue) == 3)
         central_system.close_connection("CP1")
         assert cp.wait_closed(DEADLINE)
         lost.set()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import tracemalloc
 from typing import Any
 
 import pytest
-from intruder import Intruder
+from incoming import incoming
 
 from ocppsync.budget import Budget
 from ocppsync.rpc import frames
-from ocppsync.rpc.answer_memory import KEPT_ANSWERS, KEPT_SECONDS, AnswerMemory, CallKind, IncomingCall
+from ocppsync.rpc.answer_memory import KEPT_ANSWERS, KEPT_SECONDS, AnswerMemory, CallKind
+from ocppsync.rpc.incoming import IncomingCall
 
 ANSWER = '[3,"1",{"transactionId":5}]'
 START = '[2,"1","StartTransaction",{"connectorId":1,"idTag":"A"}]'
@@ -29,9 +31,7 @@ class Clock:
 
 
 def admit(memory: AnswerMemory, text: str, reply_to: object = "reply_to") -> tuple[CallKind, IncomingCall]:
-    call = frames.parse(text)
-    assert isinstance(call, frames.CallFrame)
-    return memory.remember(call, text, reply_to)
+    return memory.remember(incoming(text, reply_to, asked_at=memory._clock()))
 
 
 def kind_of(memory: AnswerMemory, text: str, reply_to: object = "reply_to") -> CallKind:
@@ -54,10 +54,10 @@ def test_a_call_is_new_then_swallowed_then_replayed(text: str) -> None:
     assert (what, entry.answer) == (CallKind.NEW, None)
     for _ in range(2):
         assert admit(memory, text) == (CallKind.IN_PROGRESS, entry)
-    assert memory.finish(entry, ANSWER) == "reply_to"
+    memory.finish(entry, ANSWER)
     for _ in range(2):
-        what, again = admit(memory, text)
-        assert (what, again.answer) == (CallKind.REPEATED, ANSWER)
+        assert admit(memory, text) == (CallKind.REPEATED, entry)
+        assert entry.answer == ANSWER
 
 
 def test_a_call_that_was_answered_with_an_error_is_handled_anew() -> None:
@@ -150,7 +150,8 @@ def test_the_answer_goes_to_the_connection_that_asked_last() -> None:
     memory = AnswerMemory()
     entry = admit(memory, START, "old")[1]
     assert admit(memory, START, "new") == (CallKind.IN_PROGRESS, entry)
-    assert memory.finish(entry, ANSWER) == "new"
+    memory.finish(entry, ANSWER)
+    assert entry.reply_to == "new"
 
 
 def test_the_answer_stays_with_the_newest_connection() -> None:
@@ -159,16 +160,19 @@ def test_the_answer_stays_with_the_newest_connection() -> None:
     entry = admit(memory, START, "first")[1]
     assert admit(memory, START, "second") == (CallKind.IN_PROGRESS, entry)
     assert admit(memory, START, "first") == (CallKind.IN_PROGRESS, entry)
-    assert memory.finish(entry, ANSWER) == "second"
+    memory.finish(entry, ANSWER)
+    assert entry.reply_to == "second"
 
 
 def test_the_answer_to_an_id_that_was_taken_over_goes_to_its_own_connection() -> None:
     memory = AnswerMemory()
     old = admit(memory, AUTHORIZE, "old")[1]
     new = admit(memory, AUTHORIZE, "new")[1]
-    assert memory.finish(old, None) == "old"
+    memory.finish(old, None)
+    assert old.reply_to == "old"
     assert kind_of(memory, AUTHORIZE, "new") is CallKind.IN_PROGRESS, "the newer one is still being handled"
-    assert memory.finish(new, ANSWER) == "new"
+    memory.finish(new, ANSWER)
+    assert new.reply_to == "new"
 
 
 def test_links_are_told_apart_by_identity() -> None:
@@ -221,7 +225,8 @@ def test_an_id_that_is_used_again_counts_as_new() -> None:
     remember(memory, numbered(KEPT_ANSWERS))
     assert kind_of(memory, numbered(0), "new") is CallKind.REPEATED
     assert kind_of(memory, numbered(1)) is CallKind.NEW, "the one that came first is forgotten first"
-    assert memory.finish(first, ANSWER) == "old"
+    memory.finish(first, ANSWER)
+    assert first.reply_to == "old"
 
 
 def test_a_call_that_is_being_handled_is_not_forgotten_for_later_ones() -> None:
@@ -230,7 +235,8 @@ def test_a_call_that_is_being_handled_is_not_forgotten_for_later_ones() -> None:
     for number in range(1, KEPT_ANSWERS + 2):
         remember(memory, numbered(number))
     assert kind_of(memory, numbered(0)) is CallKind.IN_PROGRESS
-    assert memory.finish(first, ANSWER) == "reply_to"
+    memory.finish(first, ANSWER)
+    assert first.reply_to == "reply_to"
     assert kind_of(memory, numbered(0)) is CallKind.REPEATED, "the last to be answered"
 
 
@@ -239,7 +245,8 @@ def test_a_call_whose_id_was_taken_over_can_still_be_answered(answer: Any) -> No
     memory = AnswerMemory()
     first = admit(memory, AUTHORIZE, "old")[1]
     assert kind_of(memory, AUTHORIZE, "new") is CallKind.NEW
-    assert memory.finish(first, answer) == "old"
+    memory.finish(first, answer)
+    assert first.reply_to == "old"
     assert kind_of(memory, AUTHORIZE, "new") is CallKind.IN_PROGRESS
 
 
@@ -269,6 +276,25 @@ def test_what_a_memory_takes_is_counted_with_its_texts() -> None:
     wide = f'[2,"1","DataTransfer",{{"vendorId":"{chr(0x1F600) * 4_000}"}}]'
     remember(memory, wide, answer=answer_of(100))
     assert memory._used > 16_000, "four bytes for each character"
+
+
+def test_an_ordinary_call_is_not_taken_for_smaller_than_it_is() -> None:
+    memories = [AnswerMemory() for _ in range(100)]
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for number in range(KEPT_ANSWERS):
+            for memory in memories:
+                text = json.dumps([2, f"{number}{'x' * 35}", "StatusNotification", {}])
+                call = incoming(text, asked_at=number + 0.5, due=number + 60.5, size=1000 + number)
+                memory.remember(call)
+                call.thread = 10**15 + number
+                memory.finish(call, json.dumps([3, call.message_id, {}]))
+                call.payload = None
+        taken = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert sum(memory._used for memory in memories) >= taken
 
 
 @pytest.mark.parametrize("end", ["clear", "more answers", "an id taken over"])
@@ -317,7 +343,8 @@ def test_calls_that_are_being_handled_stay_when_a_memory_is_cleared() -> None:
     entry = admit(memory, START, "old")[1]
     memory.clear()
     assert kind_of(memory, START, "new") is CallKind.IN_PROGRESS
-    assert memory.finish(entry, ANSWER) == "new"
+    memory.finish(entry, ANSWER)
+    assert entry.reply_to == "new"
 
 
 def test_a_long_call_is_recognised_by_a_digest_that_is_the_same_in_every_process() -> None:
@@ -352,89 +379,10 @@ def test_a_number_and_its_text_are_two_ids() -> None:
     memory = AnswerMemory()
     rules = frames.FrameRules(numeric_ids=True)
     for text in ('[2,1,"Authorize",{}]', '[2,"1","Authorize",{}]'):
-        call = frames.parse(text, rules)
-        assert isinstance(call, frames.CallFrame)
-        what, entry = memory.remember(call, text, "reply_to")
-        assert what is CallKind.NEW
-        memory.finish(entry, ANSWER)
+        call = incoming(text, asked_at=memory._clock(), rules=rules)
+        assert memory.remember(call) == (CallKind.NEW, call)
+        memory.finish(call, ANSWER)
         # The same, with a blank in it.
-        assert memory.remember(call, text.replace(",", ", "), "reply_to")[0] is CallKind.REPEATED
+        again = incoming(text.replace(",", ", "), asked_at=memory._clock(), rules=rules)
+        assert memory.remember(again) == (CallKind.REPEATED, call)
     assert memory.answered(1) == memory.answered("1") == "Authorize"
-
-
-# Two connections of one station at once.
-
-
-class _Watched(Clock):
-    """A clock that has another thread come when it is looked at."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.come: Callable[[], object] | None = None
-
-    def __call__(self) -> float:
-        if self.come is not None:
-            self.come()
-        return super().__call__()
-
-
-def test_a_call_that_comes_over_two_connections_at_once_is_handled_once() -> None:
-    clock = _Watched()
-    memory = AnswerMemory(clock)
-    intruder = Intruder(lambda: kind_of(memory, START, "later"))
-    memory._lock = intruder.lock
-    clock.come = intruder.come
-    what, entry = admit(memory, START, "earlier")
-    assert {what, intruder.result()} == {CallKind.NEW, CallKind.IN_PROGRESS}
-    assert memory.finish(entry, ANSWER) == "later"
-
-
-class _Interrupted(dict[frames.MessageId, IncomingCall]):
-    """Has another thread come after a CALL was looked up."""
-
-    come: Callable[[], object]
-
-    def get(self, key: frames.MessageId, default: Any = None) -> Any:
-        entry = super().get(key, default)
-        self.come()
-        return entry
-
-
-def test_an_error_forgets_no_call_that_takes_its_id_over_at_that_moment() -> None:
-    memory = AnswerMemory()
-    _, entry = admit(memory, AUTHORIZE, "earlier")
-    intruder = Intruder(lambda: kind_of(memory, AUTHORIZE, "later"))
-    entries = _Interrupted(memory._open)
-    entries.come = intruder.come
-    memory._lock, memory._open = intruder.lock, entries
-    assert memory.finish(entry, None) == "earlier"
-    assert intruder.result() is CallKind.NEW
-    assert kind_of(memory, AUTHORIZE, "later") is CallKind.IN_PROGRESS, "it is being handled"
-
-
-class _Read(IncomingCall):
-    """Has another thread come between the look at the mark and the change of it."""
-
-    __slots__ = ("come",)
-    come: Callable[[], object]
-
-    @property
-    def claimed(self) -> bool:  # type: ignore[override]  # pyright: ignore[reportIncompatibleVariableOverride]
-        claimed: bool = IncomingCall.claimed.__get__(self)  # type: ignore[attr-defined]
-        if hasattr(self, "come"):
-            self.come()
-        return claimed
-
-    @claimed.setter
-    def claimed(self, value: bool) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
-        IncomingCall.claimed.__set__(self, value)  # type: ignore[attr-defined]
-
-
-def test_a_call_is_claimed_by_one_of_two_threads_that_come_at_once() -> None:
-    memory = AnswerMemory()
-    entry = _Read("1", "Authorize", "", "reply_to", 0.0)
-    intruder = Intruder(lambda: memory.claim(entry))
-    memory._lock = intruder.lock
-    entry.come = intruder.come
-    assert memory.claim(entry)
-    assert not intruder.result()

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -199,7 +200,7 @@ def test_a_handler_that_takes_too_long(
 def test_a_handler_that_hangs_is_that_of_the_peers_call(peer: str) -> None:
     clock = Clock()
     detector = StuckHandlerDetector(InlineExecutor(clock), clock)
-    detector.begin(peer, "Reset")
+    detector.running[threading.get_ident()] = SimpleNamespace(peer=peer, action="Reset", asked_at=0.0)
     assert f"Reset of {peer} at " in detector._described()
 
 

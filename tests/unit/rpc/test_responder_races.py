@@ -10,18 +10,20 @@ from typing import Any
 import pytest
 from contexts import make_context, share_of
 
-from ocppsync import Limits, Timeouts
+from ocppsync import CallError, Limits, Timeouts
 from ocppsync.events import Connected, HandlerFailed, Observer
-from ocppsync.rpc.answer_memory import AnswerMemory, IncomingCall
+from ocppsync.rpc.answer_memory import AnswerMemory
 from ocppsync.rpc.connection import Connection
 from ocppsync.rpc.context import ConnectionOptions
+from ocppsync.rpc.incoming import IncomingCall
+from ocppsync.rpc.incoming_calls import IncomingCalls
 from ocppsync.rpc.message_sets import MessageSets
 from ocppsync.rpc.registration import MessagePolicy
-from ocppsync.rpc.responder import drain
+from ocppsync.rpc.responder import Responder
 from ocppsync.rpc.router import Router
 from ocppsync.testing.inline import Clock, InlineExecutor
 from ocppsync.testing.memory import memory_pair
-from ocppsync.threads.bounded import BoundedExecutor
+from ocppsync.threads.stuck_handlers import StuckHandlerDetector
 
 HEARTBEAT = {"currentTime": "2026-01-01T00:00:00Z"}
 START = {"connectorId": 1, "idTag": "x", "meterStart": 0, "timestamp": "2026-01-01T00:00:00Z"}
@@ -30,21 +32,32 @@ STREAM = {"id": 1, "pending": 0, "basetime": "2026-01-01T00:00:00Z", "data": [{"
 
 
 class Station:
-    """What the connections of one charge point share, and the handlers; everything runs when the test says so."""
+    """What the connections of one charge point share, and the handlers; everything runs when the test says so.
 
-    def __init__(self, **limits: int) -> None:
-        self.clock = Clock()
-        self.executor = InlineExecutor(self.clock)
+    Args:
+        beside: another charge point of the same central system.
+        limits: as for a central system.
+    """
+
+    def __init__(self, beside: Station | None = None, **limits: int) -> None:
+        self.clock = Clock() if beside is None else beside.clock
+        self.executor = InlineExecutor(self.clock) if beside is None else beside.executor
+        self.detector = StuckHandlerDetector(self.executor, self.clock) if beside is None else beside.detector
         self.clock.after_step = None  # handlers run in `run` alone
         self.limits = Limits(**limits)
-        self.share = share_of(self.executor, self.limits)
         self.answers = AnswerMemory(self.clock.now)
+        self.take_over()
         self.message_sets = MessageSets("central_system")
         self.router = Router(self.message_sets)
         self.handled: list[str] = []
         for action, answer in (("Heartbeat", HEARTBEAT), ("StartTransaction", STARTED), ("DataTransfer", None)):
             self._serve(action, answer)
         self._serve("NotifyPeriodicEventStream", {})
+
+    def take_over(self) -> None:
+        """Begin anew with the last answers, as after a close of the central system another one does."""
+        self.share = share_of(self.executor, self.limits)
+        self.calls = IncomingCalls(self.executor, self.share, self.answers, self.clock)
 
     def _serve(self, action: str, answer: Any) -> None:
         def handle(payload: Any, metadata: Any) -> Any:
@@ -87,7 +100,8 @@ class Line:
             messages=station.message_sets.messages(version),
             policy=policy or MessagePolicy(),
             router=station.router,
-            answers=station.answers,
+            calls=station.calls,
+            detector=station.detector,
         )
         self.connection = Connection(self.ours, context)
         self.responder = self.connection._responder
@@ -115,25 +129,131 @@ def problems(caplog: pytest.LogCaptureFixture) -> list[str]:
 # The handler and its deadline.
 
 
-def test_a_deadline_that_passes_just_before_the_handler_answers_sends_nothing_more(station: Station) -> None:
+def test_a_deadline_that_passes_just_before_the_handler_answers_sends_nothing_more(
+    station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told: list[object] = []
     line = Line(station, observe=told.append)
-    deadlines = line.responder._deadlines
-    assert deadlines is not None
-    expire = deadlines._expire
+    look = IncomingCalls._look
 
-    def expire_late(incoming: IncomingCall) -> None:
-        # The timer has taken the CALL for overdue, and the handler gets ahead of it.
+    def look_late(calls: IncomingCalls) -> None:
+        # The CALL is overdue, and the handler gets ahead of the timer.
         station.run()
-        expire(incoming)
+        look(calls)
 
-    deadlines._expire = expire_late
+    monkeypatch.setattr(IncomingCalls, "_look", look_late)
     line.come("1", "StartTransaction", START)
     station.clock.advance(60)
     assert line.answers() == [[3, "1", STARTED]]
     assert not [event for event in told if isinstance(event, HandlerFailed)]
     line.come("1", "StartTransaction", START)
     assert line.answers() == [[3, "1", STARTED]], "the answer that was given is the one that is kept"
+
+
+def test_a_handler_that_ends_while_its_call_is_answered_at_the_deadline_sends_nothing_more(
+    station: Station, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    line = Line(station)
+    expire = Responder.expire
+
+    def expire_late(responder: Responder, call: IncomingCall) -> None:
+        station.run()  # it finds the CALL answered, and gives up what it has of it
+        expire(responder, call)
+
+    monkeypatch.setattr(Responder, "expire", expire_late)
+    line.come("1", "StartTransaction", START)
+    station.clock.advance(60)
+    assert [answer[:3] for answer in line.answers()] == [[4, "1", "InternalError"]]
+    assert station.handled == []
+    assert problems(caplog) == []
+
+
+def test_a_handler_that_waits_while_its_thread_runs_another_is_answered_for(
+    station: Station, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As with the testing kit, whose handlers share the thread of the test."""
+    other = Line(Station(station))
+
+    def wait(payload: Any, metadata: Any) -> Any:
+        assert station.executor._run_one()
+        assert other.answers() == [[3, "2", STARTED]]
+        return HEARTBEAT
+
+    router = station.router = Router(station.message_sets)
+    router.on("Heartbeat")(wait)
+    line = Line(station)
+    line.come("1")
+    other.come("2", "StartTransaction", START)
+    station.run()
+    assert line.answers() == [[3, "1", HEARTBEAT]]
+    assert problems(caplog) == []
+
+
+# A CALL that comes again.
+
+
+def test_a_repeat_of_an_answered_call_gets_the_same_answer(station: Station, caplog: pytest.LogCaptureFixture) -> None:
+    line = Line(station)
+    with caplog.at_level(logging.INFO):
+        for _ in range(3):
+            line.come("1", "StartTransaction", START)
+            station.run()
+    assert line.answers() == [[3, "1", STARTED]] * 3
+    assert station.handled == ["1"]
+    assert caplog.text.count("CP1: repeated StartTransaction '1'") == 2
+
+
+def test_a_repeat_of_a_call_that_is_being_handled_is_swallowed(station: Station) -> None:
+    line = Line(station)
+    for _ in range(3):
+        line.come("1", "StartTransaction", START)
+    station.run()
+    assert line.answers() == [[3, "1", STARTED]]
+
+
+def test_a_repeat_is_sent_over_the_connection_over_which_it_came(station: Station) -> None:
+    earlier, later = Line(station), Line(station)
+    earlier.come("1", "StartTransaction", START)
+    station.run()
+    later.come("1", "StartTransaction", START)
+    assert later.answers() == earlier.answers() == [[3, "1", STARTED]]
+
+
+def test_an_answer_that_is_made_while_its_call_is_repeated_is_sent_once(
+    station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receive = IncomingCalls.receive
+
+    def receive_and_finish(calls: IncomingCalls, call: IncomingCall) -> Any:
+        found = receive(calls, call)
+        station.run()  # before the reader looks at what was found
+        return found
+
+    line = Line(station)
+    line.come("1", "StartTransaction", START)
+    monkeypatch.setattr(IncomingCalls, "receive", receive_and_finish)
+    line.come("1", "StartTransaction", START)
+    assert line.answers() == [[3, "1", STARTED]]
+
+
+@pytest.mark.parametrize("other", [("Heartbeat", {}), ("DataTransfer", {"vendorId": "y"})], ids=["action", "payload"])
+@pytest.mark.parametrize("answered", [False, True])
+@pytest.mark.parametrize(("version", "code"), [("1.6", "GenericError"), ("2.0.1", "RpcFrameworkError")])
+def test_an_id_used_for_another_call_is_refused(
+    station: Station, caplog: pytest.LogCaptureFixture, other: Any, answered: bool, version: str, code: str
+) -> None:
+    text = "the message id was used for another CALL"
+    station.router.on("DataTransfer", version)(lambda payload, metadata: {"status": "Accepted"})
+    line = Line(station, version)
+    line.come("1", "DataTransfer", {"vendorId": "x"})
+    if answered:
+        station.run()
+        assert line.answers() == [[3, "1", {"status": "Accepted"}]]
+    line.come("1", *other)
+    assert line.answers() == [[4, "1", code, text, {}]]
+    assert f"CP1: its CALL '1' is refused: {code} {text}" in caplog.text
+    station.run()
+    assert line.answers() == ([] if answered else [[3, "1", {"status": "Accepted"}]]), "the first is not affected"
 
 
 # What waits is counted.
@@ -234,7 +354,7 @@ def test_what_is_too_large_is_not_kept(kind: int) -> None:
     else:
         line.come("1")
         assert [answer[:4] for answer in line.answers()] == [[4, "1", "GenericError", "the CALL is too large"]]
-    assert (in_use(station), len(station.share.calls)) == (0, 0)
+    assert (in_use(station), station.calls.busy) == (0, False)
     station.run()
     assert station.handled == []
 
@@ -243,7 +363,7 @@ def test_what_a_close_drops_does_not_count(station: Station) -> None:
     line = Line(station, "2.1")
     line.come("1")
     line.come("2", "NotifyPeriodicEventStream", STREAM, kind=6)
-    drain(station.share)
+    station.calls.close()
     assert in_use(station) == 0
     line.come("3")
     assert (in_use(station), line.answers()) == (0, [])
@@ -282,7 +402,7 @@ def test_what_comes_during_a_close_is_neither_handled_nor_answered(station: Stat
     line = Line(station, "2.1")
     line.come("0")
     station.run()
-    drain(station.share)
+    station.calls.close()
     line.come("1")
     line.come("2", "NotifyPeriodicEventStream", STREAM, kind=6)
     station.run()
@@ -294,12 +414,12 @@ def test_what_comes_during_a_close_is_neither_handled_nor_answered(station: Stat
 def test_a_call_that_a_close_leaves_unanswered_is_handled_over_another_connection(station: Station, order: str) -> None:
     closing = Line(station)
     if order == "during the close":
-        drain(station.share)
+        station.calls.close()
     closing.come("1", "StartTransaction", START)
-    drain(station.share)
+    station.calls.close()
     station.run()
     assert station.handled == []
-    station.share = share_of(station.executor)  # of another central system, which takes over
+    station.take_over()
     later = Line(station)
     later.come("1", "StartTransaction", START)
     station.run()
@@ -317,14 +437,14 @@ def test_a_close_that_begins_while_a_message_is_taken_leaves_it_unhandled(
     station: Station, monkeypatch: pytest.MonkeyPatch, action: str, payload: Any, kind: int
 ) -> None:
     line = Line(station, "2.1" if kind == 6 else "1.6")
-    submit = BoundedExecutor.submit
+    receive = IncomingCalls.receive
 
-    def submit_late(calls: BoundedExecutor, function: Any, *args: Any) -> bool:
-        # The close begins just before the message is handed out.
-        drain(station.share)
-        return submit(calls, function, *args)
+    def receive_late(calls: IncomingCalls, call: IncomingCall) -> Any:
+        # The close begins just before the message is handed over.
+        calls.close()
+        return receive(calls, call)
 
-    monkeypatch.setattr(BoundedExecutor, "submit", submit_late)
+    monkeypatch.setattr(IncomingCalls, "receive", receive_late)
     line.come("1", action, payload, kind=kind)
     station.run()
     assert station.handled == []
@@ -333,18 +453,12 @@ def test_a_close_that_begins_while_a_message_is_taken_leaves_it_unhandled(
     assert line.answers() == [], "what is not handled has no deadline either"
 
 
-def test_a_call_without_room_whose_deadline_passes_just_then_is_answered_once(
-    station: Station, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_call_without_room_has_no_deadline() -> None:
+    station = Station(call_bytes=10)
     line = Line(station)
-
-    def submit_after_deadline(calls: BoundedExecutor, function: Any, *args: Any) -> bool:
-        station.clock.advance(60)
-        return False
-
-    monkeypatch.setattr(BoundedExecutor, "submit", submit_after_deadline)
     line.come("1", "StartTransaction", START)
-    assert [answer[1:3] for answer in line.answers()] == [["1", "InternalError"]]
+    station.clock.advance(60)
+    assert [answer[1:3] for answer in line.answers()] == [["1", "GenericError"]]
 
 
 def test_a_flood_is_told_once_and_again_after_all_was_handled(
@@ -368,7 +482,7 @@ def test_a_flood_is_told_once_and_again_after_all_was_handled(
     station.run()
     flood(20)
     assert told() == 2
-    drain(station.share)
+    station.calls.close()
     station.run()
     flood(30)
     assert told() == 2, "nothing is handed out any more, and so nothing is too fast"
@@ -457,6 +571,27 @@ def test_a_handler_that_exits_is_answered_for(station: Station) -> None:
     line.come("2")
     station.run()
     assert [answer[:3] for answer in line.answers()] == [[4, "1", "InternalError"], [3, "2", HEARTBEAT]]
+
+
+class _Bare(CallError):
+    """A class of the application which has forgotten what it derives from."""
+
+    def __init__(self) -> None:
+        pass
+
+
+def test_a_call_error_that_cannot_be_sent_is_answered_for(station: Station, caplog: pytest.LogCaptureFixture) -> None:
+    def fail(payload: Any, metadata: Any) -> Any:
+        raise errors.pop()
+
+    errors = [_Bare(), CallError("GenericError", details={"when": object()})]
+    station.router.on("DataTransfer", "1.6")(fail)
+    line = Line(station)
+    for message_id in ("1", "2"):
+        line.come(message_id, "DataTransfer", {"vendorId": "x"})
+    station.run()
+    assert [answer[1:4] for answer in line.answers()] == [[n, "InternalError", "internal error"] for n in ("1", "2")]
+    assert caplog.text.count("the CallError of DataTransfer failed") == 2
 
 
 def test_a_handler_of_a_send_that_exits_is_told_of(station: Station) -> None:

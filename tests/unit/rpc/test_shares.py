@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from contexts import share_of
+from incoming import incoming
 from interleaved import Made, Midway, with_lock
 from pools import Gate
 from support import DEADLINE, Recorder
 
 from ocppsync import Limits
+from ocppsync.rpc.answer_memory import AnswerMemory, CallKind
+from ocppsync.rpc.incoming import IncomingCall
+from ocppsync.rpc.incoming_calls import IncomingCalls
 from ocppsync.rpc.shares import PeerShare, Shares, parsed_size
 from ocppsync.testing.inline import Clock, InlineExecutor
 from ocppsync.threads.pool import HandlerPool
+from ocppsync.threads.timer import Timer
 
 KIB = 1024
 
@@ -145,26 +151,42 @@ def test_what_had_to_be_taken_is_given_back_to_all() -> None:
 # The threads of one peer, and of all that is not a CALL.
 
 
-def test_a_peer_runs_one_call_and_so_many_other_tasks_at_once(make_pool: Any) -> None:
+@pytest.fixture
+def timer() -> Iterator[Timer]:
+    opened = Timer("test-timer")
+    yield opened
+    opened.close()
+
+
+def call(number: int, gate: Gate) -> IncomingCall:
+    """Return a CALL that is handled by going through a gate."""
+    handler = SimpleNamespace(handle=lambda call: gate(f"call {call.message_id}"))
+    return incoming(f'[2,"{number}","Heartbeat",{{}}]', received_by=handler)
+
+
+def test_a_peer_runs_one_call_and_so_many_other_tasks_at_once(make_pool: Any, timer: Timer) -> None:
     pool = make_pool(16)
     share = share_of(pool, Limits(handler_threads_per_peer=4))
+    calls = IncomingCalls(pool, share, AnswerMemory(), timer)
     gate, done = Gate(), Recorder()
     for number in range(10):
-        share.calls.submit(gate, f"call {number}")
+        assert calls.receive(call(number, gate))[0] is CallKind.NEW
         share.others.submit(gate, f"hook {number}")
     assert sorted(gate.begun.wait(4)) == ["call 0", "hook 0", "hook 1", "hook 2"]
     pool.submit(done)
     done.wait()
     assert len(gate.begun.items) == 4
-    assert not share.idle
+    assert calls.busy
+    assert share.others.busy
     gate.open(20)
     gate.begun.wait(20)
     assert pool.wait_idle(DEADLINE)
-    assert share.idle
+    assert not calls.busy
+    assert not share.others.busy
 
 
 @pytest.mark.parametrize(("threads", "left"), [(1, 0), (2, 1), (4, 1), (16, 4)])
-def test_hooks_of_all_peers_leave_threads_to_calls(make_pool: Any, threads: int, left: int) -> None:
+def test_hooks_of_all_peers_leave_threads_to_calls(make_pool: Any, timer: Timer, threads: int, left: int) -> None:
     pool: HandlerPool = make_pool(threads)
     all_peers = Shares(pool, threads, Limits())
     peers: list[PeerShare] = [all_peers.share() for _ in range(20)]
@@ -173,8 +195,8 @@ def test_hooks_of_all_peers_leave_threads_to_calls(make_pool: Any, threads: int,
         for _ in range(5):
             peer.others.submit(hooks)
     hooks.begun.wait(threads - left)
-    for peer in peers:
-        peer.calls.submit(calls)
+    for number, peer in enumerate(peers):
+        IncomingCalls(all_peers.pool, peer, AnswerMemory(), timer).receive(call(number, calls))
     calls.begun.wait(left)
     assert len(hooks.begun.items) == max(1, threads - left)
     hooks.open(100)
@@ -186,10 +208,7 @@ def test_hooks_of_all_peers_leave_threads_to_calls(make_pool: Any, threads: int,
 def test_reprs_tell_what_is_used() -> None:
     share = shares().share()
     take(share, 5)
-    assert repr(share) == (
-        "<PeerShare calls=<BoundedExecutor open running=0/1 waiting=0>"
-        " others=<BoundedExecutor open running=0/3 waiting=0> bytes=5>"
-    )
+    assert repr(share) == ("<PeerShare others=<BoundedExecutor open running=0/3 waiting=0> bytes=5>")
 
 
 # Two threads at once.
@@ -197,14 +216,14 @@ def test_reprs_tell_what_is_used() -> None:
 
 def test_two_messages_of_a_peer_at_once_do_not_get_the_same_bytes() -> None:
     share, size, made = shares(call_bytes=100).share(), Midway(60), Made()
-    size.happen = made.let_in(with_lock(share), take, share, 60)
+    size.happen = made.let_in(with_lock(share, "lock"), take, share, 60)
     assert [take(share, size), made.result()] == [True, False]
 
 
 def test_two_messages_of_a_peer_at_once_both_give_back() -> None:
     share, size, made = shares(call_bytes=100).share(), Midway(40), Made()
     take(share, 100)
-    size.happen = made.let_in(with_lock(share), share.give, 60)
+    size.happen = made.let_in(with_lock(share, "lock"), share.give, 60)
     share.give(size)
     made.result()
     assert take(share, 100)

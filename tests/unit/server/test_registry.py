@@ -6,17 +6,19 @@ import socket
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from contexts import make_context
+from incoming import incoming
 from interleaved import Made, watch_field, with_lock
 from support import DEADLINE, WatchedLock
 
 from ocppsync.limits import Limits
-from ocppsync.rpc.answer_memory import KEPT_SECONDS
+from ocppsync.rpc.answer_memory import KEPT_SECONDS, CallKind
 from ocppsync.rpc.connection import Connection
-from ocppsync.rpc.frames import CallFrame
+from ocppsync.rpc.incoming import IncomingCall
 from ocppsync.rpc.shares import Shares
 from ocppsync.server import registry as registry_module
 from ocppsync.server.registry import Registry
@@ -218,7 +220,7 @@ def test_answers_and_registration_outlive_the_connection(registry: Registry, con
     registry.remove(connection)
     assert registry.record("CP1") is station
     other = registry.record("CP2")
-    assert other.answers is not station.answers
+    assert other.calls is not station.calls
     assert other.registration is not station.registration
 
 
@@ -262,11 +264,17 @@ def test_identities_that_never_connected_are_forgotten_as_well(
 # What is forgotten with time.
 
 
+def unanswered() -> IncomingCall:
+    """Return a CALL that gets no answer."""
+    return incoming('[2,"1","Heartbeat",{}]', received_by=SimpleNamespace(handle=lambda call: None))
+
+
 def keep_answer(registry: Registry, charge_point_id: str, size: int = 100) -> None:
     """Have the answer to a CALL of a charge point remembered."""
-    answers = registry.record(charge_point_id).answers
-    _, entry = answers.remember(CallFrame("1", "Heartbeat", {}), "x", None)
-    answers.finish(entry, "y" * size)
+    memory = registry.record(charge_point_id).calls._memory
+    call = incoming('[2,"1","Heartbeat",{}]', asked_at=registry._timer.now())
+    memory.remember(call)
+    memory.finish(call, "y" * size)
 
 
 def test_a_charge_point_is_forgotten_a_while_after_its_connection(
@@ -278,7 +286,7 @@ def test_a_charge_point_is_forgotten_a_while_after_its_connection(
     keep_answer(registry, "CP1")
     registry.remove(connection)
     clock.advance(KEPT_SECONDS - 1)
-    assert registry.record("CP1").answers.answered("1") == "Heartbeat"
+    assert registry.record("CP1").calls.answered("1") == "Heartbeat"
     clock.advance(KEPT_SECONDS - 1)
     assert repr(registry) == "<Registry connected=0 remembered=1>", "it was just asked for"
     clock.advance(1)
@@ -323,7 +331,7 @@ def test_one_that_must_not_send_yet_is_remembered_without_its_answers(registry: 
     record.registration.on_boot_response({"status": "Pending"})
     clock.advance(2 * KEPT_SECONDS)
     assert registry.record("CP1") is record
-    assert "answered=0" in repr(record.answers)
+    assert "answered=0" in repr(record.calls)
     record.registration.on_boot_response({"status": "Accepted"})
     clock.advance(2 * KEPT_SECONDS)
     assert repr(registry) == "<Registry connected=0 remembered=0>"
@@ -331,8 +339,8 @@ def test_one_that_must_not_send_yet_is_remembered_without_its_answers(registry: 
 
 def test_one_for_which_something_still_runs_is_remembered(registry: Registry, executor: Later, clock: Clock) -> None:
     record = registry.record("CP1")
-    for share in (record.share.calls, record.share.others):
-        share.submit(lambda: None)
+    for begin in (lambda: record.calls.receive(unanswered()), lambda: record.share.others.submit(lambda: None)):
+        assert begin()
         clock.advance(2 * KEPT_SECONDS)
         assert registry.record("CP1") is record
         executor.run()
@@ -348,7 +356,7 @@ def test_what_is_forgotten_gives_its_bytes_back(
     registry = Registry(Shares(executor, 16, limits), clock, limits)
     keep_answer(registry, "CP1", 27_000)
     keep_answer(registry, "CP2", 27_000)
-    assert [registry.record(name).answers.answered("1") for name in ("CP1", "CP2")] == ["Heartbeat", None]
+    assert [registry.record(name).calls.answered("1") for name in ("CP1", "CP2")] == ["Heartbeat", None]
     if end == "time":
         clock.advance(KEPT_SECONDS)
     else:
@@ -357,7 +365,7 @@ def test_what_is_forgotten_gives_its_bytes_back(
         registry.add(connection)
         registry.remove(connection)
     keep_answer(registry, "CP2", 27_000)
-    assert registry.record("CP2").answers.answered("1") == "Heartbeat"
+    assert registry.record("CP2").calls.answered("1") == "Heartbeat"
 
 
 def test_nothing_is_forgotten_by_time_once_a_close_has_begun(registry: Registry, connect: Any, clock: Clock) -> None:
@@ -384,7 +392,7 @@ def test_nothing_is_handled_for_those_that_come_before_a_close_or_after_it(regis
     if when == "before":
         registry.record("CP1")
     registry.drain()
-    assert not registry.record("CP1").share.calls.submit(pytest.fail, "it was handled")
+    assert registry.record("CP1").calls.receive(unanswered())[0] is CallKind.DROPPED
 
 
 # A charge point that connects again and again.

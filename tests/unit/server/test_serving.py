@@ -362,10 +362,10 @@ def test_what_a_charge_point_has_left_behind_is_not_handled_during_a_close(backg
             assert begun.wait(DEADLINE)
             assert peer.read_text().startswith('[4,"3"'), "all three were read"
         events.wait_until(lambda items: ("CP1", "disconnected") in items)
-        share = server_of(cs).context.registry.record("CP1").share
+        calls = server_of(cs).context.registry.record("CP1").calls
         closing = background(cs.close)
         deadline = time.monotonic() + DEADLINE
-        while not share.calls.closed:
+        while not calls.closed:
             assert time.monotonic() < deadline
         go_on.set()
         closing.result(DEADLINE)

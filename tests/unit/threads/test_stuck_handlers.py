@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -56,6 +57,14 @@ def said() -> Iterator[Said]:
 STUCK = 0.1
 
 
+@contextlib.contextmanager
+def handling(watch: StuckHandlerDetector, peer: str, action: str, asked_at: float = 0.0) -> Iterator[None]:
+    """Have this thread handle a CALL."""
+    watch.running[threading.get_ident()] = SimpleNamespace(peer=peer, action=action, asked_at=asked_at)
+    yield
+    del watch.running[threading.get_ident()]
+
+
 class Office:
     """Two handler threads and their watch, which is quick to complain."""
 
@@ -79,9 +88,8 @@ class Office:
         assert self.pool.wait_idle(DEADLINE)
 
     def _handle(self, charge_point_id: str) -> None:
-        self.watch.begin(charge_point_id, "Authorize")
-        self._look_into_the_database()
-        self.watch.end()
+        with handling(self.watch, charge_point_id, "Authorize"):
+            self._look_into_the_database()
 
     def _look_into_the_database(self) -> None:
         self._running.release()
@@ -177,11 +185,9 @@ def test_a_call_is_answered_at_its_deadline_though_the_stack_of_its_handler_chan
 
 def test_a_request_from_elsewhere_is_nobodys_fault(office: Office, said: Said) -> None:
     office.watch.warn_possible_deadlock("CP1", "Reset")
-    office.watch.begin("CP2", "Authorize")
-    office.watch.warn_possible_deadlock("CP1", "Reset")
-    office.watch.end()
+    with handling(office.watch, "CP2", "Authorize"):
+        office.watch.warn_possible_deadlock("CP1", "Reset")
     office.watch.warn_possible_deadlock("CP2", "Reset")
-    office.watch.end()
     assert said.lines == []
 
 
