@@ -116,7 +116,6 @@ class Acceptor:
         If the handshake fails, close the socket and return None.
         """
         deadline = time.monotonic() + self._timeouts.handshake
-        sock.settimeout(self._timeouts.handshake)
         try:
             stream = self._open_stream(sock)
         except OSError as error:

@@ -20,6 +20,9 @@ _logger = logging.getLogger(__name__)
 _LINGER = 1.0
 """Seconds that a peer has to read the last bytes before its connection is closed."""
 
+_LONGEST_POLL = 1_000_000.0
+"""Seconds that one poll may wait; the system takes no more than 24 days."""
+
 # Only Linux has it: the peer writes no more, also if unread bytes came before.
 _PEER_CLOSED = getattr(select, "POLLRDHUP", 0)
 # A flag of each write, so that the socket itself stays blocking for the reader.
@@ -328,6 +331,8 @@ class TLSStream(Stream):
         on_data: Callable[[bytes], object] | None = None,
         throttle: LogThrottle | None = None,
     ) -> None:
+        if sock.gettimeout() is not None:
+            sock.settimeout(None)  # reads have deadlines of their own, in `_feed`
         super().__init__(sock, write_timeout=write_timeout, on_data=on_data, throttle=throttle)
         self._receive = self._decrypt
         self._incoming = ssl.MemoryBIO()
@@ -354,6 +359,7 @@ class TLSStream(Stream):
             try:
                 with self._tls_lock:
                     self._tls.do_handshake()
+                    only_tickets = self._tls.server_side and self._tls.version() == "TLSv1.3"
             except ssl.SSLWantReadError:
                 self._push_tls()
                 try:
@@ -366,20 +372,24 @@ class TLSStream(Stream):
                     self._push_tls()
                 raise
             else:
-                self._push_tls()
+                # The client of a TLS 1.3 server waits for nothing more: what is left are session tickets, which go out
+                # with the answer to its request, in one write, or before a read that waits for the request.
+                if not only_tickets:
+                    self._push_tls()
                 return
 
     def set_read_timeout(self, seconds: float | None) -> None:
         """Let each `recv` raise TimeoutError after so many seconds, whatever has come until then; None: no timeout."""
         self._read_timeout = seconds
-        super().set_read_timeout(seconds)
 
     def _feed(self, size: int, deadline: float | None = None) -> None:
         if deadline is not None:
-            remaining = deadline - time.monotonic()
-            if remaining <= 0:
+            # Not by a timeout of the socket: to set one is a system call, and each write would wait with another one.
+            poll = select.poll()
+            poll.register(self._socket, select.POLLIN)
+            remaining = min(deadline - time.monotonic(), _LONGEST_POLL)
+            if remaining <= 0 or not poll.poll(remaining * 1000):
                 raise TimeoutError
-            self._socket.settimeout(remaining)
         data = self._socket.recv(size)
         with self._tls_lock:
             if data:
