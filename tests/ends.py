@@ -131,6 +131,15 @@ def wait_for_no_flusher() -> None:
     assert not flushers()
 
 
+def write(stream: Stream, data: bytes) -> bool:
+    """Write as a WebSocket does; return whether all of it went out at once."""
+    with stream.lock:
+        written = stream.put(data)
+    if not written:
+        stream.flush_rest()
+    return written
+
+
 @contextlib.contextmanager
 def plain(
     *, small: bool = False, write_timeout: float = DEADLINE, on_data: Callable[[bytes], object] | None = None

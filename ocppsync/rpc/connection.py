@@ -10,7 +10,6 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from typing import Any
 
 from ..errors import ProtocolError
@@ -27,7 +26,7 @@ from .engine import AnswerRejected, ConnectionState, Engine, Late, Reply, Settle
 from .incoming import IncomingCall
 from .observing import report_received
 from .outbox import Outbox
-from .requester import Requester, failed
+from .requester import Requester
 from .responder import Responder
 from .shares import parsed_size
 
@@ -40,6 +39,9 @@ class Connection:
     Args:
         transport: carries the messages.
         context: shared by its parts.
+
+    Attributes:
+        request, send: those of its `Requester`.
     """
 
     def __init__(self, transport: Transport, context: ConnectionContext) -> None:
@@ -56,9 +58,13 @@ class Connection:
             refuses_at_once=self._refuses_at_once,
             answered=context.calls.answered,
             throttled=context.peer_log,
+            call_at=lambda due: context.timer.call_at(due, requester.look),
             max_queued=context.options.limits.queued_requests,
         )
-        self._requester = Requester(context, self._engine, outbox)
+        requester = self._requester = Requester(context, self._engine, outbox)
+        # From any thread, without a method in between for each message.
+        self.request = requester.request
+        self.send = requester.send
         self._rejections: BoundedExecutor | None = None
         if context.options.on_call_result_error is not None:
             # Limited, since a peer may reject one answer any number of times.
@@ -220,48 +226,6 @@ class Connection:
             self._context.own_log.log(
                 _logger, "on_call_result_error", "on_call_result_error failed", level=logging.ERROR, error=error
             )
-
-    # Our CALLs, from any thread.
-
-    def request(
-        self,
-        action: str,
-        payload: Any,
-        timeout: float | None,
-        queue_timeout: float | None = None,
-        version: str | None = None,
-    ) -> Future[Any]:
-        """Send a CALL in its turn, and return the future of its answer.
-
-        The future raises all other errors, also if the connection uses another version than ``version``. The times, in
-        seconds, count from now; see `CallTimes`.
-
-        Raises:
-            ValidationError: the payload violates its schema, or this end may not send the action; nothing is sent.
-            RuntimeError: the calling thread is the reader, which could never read the answer, or the timer's, on which
-                the timeouts run.
-        """
-        context = self._context
-        if threading.get_ident() in (self._requester.reader, context.timer.thread_id):
-            raise RuntimeError(f"cannot send {action}: {self._requester.why_not_wait()}; send it on another thread")
-        if version is not None and version != context.messages.version:
-            return failed(self._requester.other_version(action, version))
-        context.messages.check_sender(action, send=False)
-        return self._requester.request(action, payload, timeout, queue_timeout)
-
-    def send(self, action: str, payload: Any, version: str | None = None) -> None:
-        """Send a SEND at once: it has no answer, and does not wait for other messages (4/21 §4.2.4).
-
-        Raises:
-            ValidationError: the payload violates its schema; nothing is sent.
-            NotRegisteredError: the central system has not accepted this charge point; nothing is sent.
-            ConnectionLostError: the connection has ended.
-            VersionMismatchError: the connection uses another version than ``version``; nothing is sent.
-        """
-        if version is not None and version != self._context.messages.version:
-            raise self._requester.other_version(action, version)
-        self._context.messages.check_sender(action, send=True)
-        self._requester.send(action, payload)
 
     # The end.
 

@@ -26,6 +26,7 @@ anything else                                        count it, log it, do not an
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ from enum import Enum, IntEnum, auto
 
 from ..errors import ProtocolError
 from ..masking.messages import masked
+from ..threads.timer import TimerHandle
 from ..throttled_log import ThrottledLog
 from . import frames
 from .frame_codec import UNREADABLE_ID, FrameCodec
@@ -64,8 +66,6 @@ class Rejection(Enum):
 
     CLOSED = auto()
     FULL = auto()
-    GIVEN_UP = auto()
-    """It timed out before it was submitted; its future is done."""
 
 
 @dataclass(slots=True)
@@ -97,8 +97,9 @@ class Late:
 
 @dataclass(slots=True)
 class Overdue:
-    """What to do about one of our CALLs at the time of an appointment."""
+    """What to do about one of our CALLs when its times are looked at."""
 
+    call: OutgoingCall
     look_again: float | None = None
     """When to look at it again; None: it has ended."""
     waited: float | None = None
@@ -141,6 +142,7 @@ class Engine:
             once. If not, it waits for its turn, when the policy decides first.
         answered: called with the id of a CALL of the peer: returns its action, if it was answered a short time ago.
         throttled: the log of the peer's faults.
+        call_at: has the times of our CALLs looked at, with `look`, at a time; called with the lock.
         max_queued: how many of our CALLs may wait for their turn; None: no limit.
     """
 
@@ -152,6 +154,7 @@ class Engine:
         refuses_at_once: Callable[[str], bool] = lambda action: True,
         answered: Callable[[MessageId], str | None],
         throttled: ThrottledLog,
+        call_at: Callable[[float], TimerHandle],
         max_queued: int | None = None,
     ) -> None:
         self._codec = codec
@@ -159,6 +162,7 @@ class Engine:
         self._refuses_at_once = refuses_at_once
         self._answered = answered
         self._throttled = throttled
+        self._call_at = call_at
         self._max_queued = max_queued
         self.counters = Counters()
         self._lock = threading.Lock()  # guards everything below, and the changing fields of every OutgoingCall
@@ -167,6 +171,8 @@ class Engine:
         # Lists, since a deque needs more memory in every connection, and few CALLs wait.
         self._queue: list[OutgoingCall] = []
         self._timed_out: list[OutgoingCall] = []
+        self._watch: TimerHandle | None = None  # the appointment at which their times are looked at
+        self._watch_due = math.inf
 
     def __repr__(self) -> str:
         waiting = self._outstanding.action if self._outstanding else None
@@ -193,34 +199,46 @@ class Engine:
             self._queue.clear()
             for call in calls:
                 call.state = CallState.SETTLED
+            self._watch_until(math.inf)
             return calls
 
     # Our CALLs.
 
     def submit(self, call: OutgoingCall) -> OutgoingCall | Rejection | None:
-        """Queue a CALL. Return it if it is its turn now, None if it waits, or why it is not accepted."""
+        """Queue a CALL. Return it if it is its turn now, None if it waits, or why it is not accepted.
+
+        Raises:
+            RuntimeError: its times cannot be watched; it is not queued.
+        """
+        first_look = call.asked_at + call.times.first_look
         with self._lock:
-            if call.state is CallState.SETTLED:
-                return Rejection.GIVEN_UP
             if self._state >= ConnectionState.CLOSING:
-                call.state = CallState.SETTLED  # its deadline may pass now, and must not end it again
                 return Rejection.CLOSED
-            if self._outstanding is None:
+            is_next = self._outstanding is None
+            if not is_next and self._max_queued is not None and len(self._queue) >= self._max_queued:
+                return Rejection.FULL
+            if first_look < self._watch_due:
+                self._watch_until(first_look)
+            if is_next:
                 self._outstanding = call
                 call.state = CallState.OUTSTANDING
                 return call
-            if self._max_queued is not None and len(self._queue) >= self._max_queued:
-                call.state = CallState.SETTLED
-                return Rejection.FULL
             call.state = CallState.QUEUED
             self._queue.append(call)
             return None
 
-    def begin_writing(self, call: OutgoingCall | None) -> OutgoingCall | None:
-        """Return the CALL to write: this one, or the next if it was cancelled; None if another thread writes it."""
+    def begin_writing(self, call: OutgoingCall | None, now: float | None = None) -> OutgoingCall | None:
+        """Return the CALL to write: this one, or the next if it was cancelled; None if another thread writes it.
+
+        Args:
+            call: the one whose turn it is.
+            now: the time, if it is written at once; None: `note_writing` follows.
+        """
         with self._lock:
             while call is not None and call is self._outstanding:
                 if self._claim(call):
+                    if now is not None:
+                        call.delivery, call.sent_at = "unknown", now
                     return call
                 call.state = CallState.SETTLED
                 call = self._next()
@@ -254,14 +272,31 @@ class Engine:
             before, call.state = call.state, CallState.SETTLED
             return self._leave(call, before)
 
-    def look_at(self, call: OutgoingCall, now: float) -> Overdue:
-        """Return what to do about a CALL at the time ``now``; one that has no answer in time gives up its turn."""
+    def look(self, now: float) -> list[Overdue]:
+        """Return what to do about our CALLs at the time ``now``; one that has no answer in time gives up its turn."""
         with self._lock:
-            if call.state is CallState.SETTLED:
-                return Overdue()
-            if call.sent_at is None:
-                return self._look_at_waiting(call, now)
-            return self._look_at_written(call, call.sent_at, now)
+            self._watch, self._watch_due = None, math.inf
+            calls = [self._outstanding, *self._queue] if self._outstanding else []
+            found = [self._look_at(call, now) for call in calls]
+            again = [overdue.look_again for overdue in found if overdue.look_again is not None]
+            if again:
+                self._watch_until(min(again))
+        return [overdue for overdue in found if overdue.waited is not None]
+
+    def _watch_until(self, due: float) -> None:
+        """Have the times looked at when the first one may be over; infinity: never."""
+        assert self._lock.locked()
+        if self._watch is not None:
+            self._watch.cancel()
+        self._watch, self._watch_due = None, math.inf
+        if due < math.inf:
+            self._watch, self._watch_due = self._call_at(due), due
+
+    def _look_at(self, call: OutgoingCall, now: float) -> Overdue:
+        assert self._lock.locked()
+        if call.sent_at is None:
+            return self._look_at_waiting(call, now)
+        return self._look_at_written(call, call.sent_at, now)
 
     def _look_at_waiting(self, call: OutgoingCall, now: float) -> Overdue:
         assert self._lock.locked()
@@ -269,9 +304,9 @@ class Engine:
         if limit is None or now < call.asked_at + limit:
             # Once it is written, it has this much time at least.
             written_now = now + call.times.message
-            return Overdue(written_now if limit is None else min(call.asked_at + limit, written_now))
+            return Overdue(call, written_now if limit is None else min(call.asked_at + limit, written_now))
         before, call.state = call.state, CallState.SETTLED
-        return Overdue(waited=limit, next=self._leave(call, before))
+        return Overdue(call, waited=limit, next=self._leave(call, before))
 
     def _look_at_written(self, call: OutgoingCall, sent_at: float, now: float) -> Overdue:
         assert self._lock.locked()
@@ -279,14 +314,15 @@ class Engine:
         if now >= due:
             call.state = CallState.SETTLED
             self._timed_out = [*self._timed_out[1 - _MAX_TIMED_OUT :], call]
-            return Overdue(waited=due - sent_at if call.abandoned else whole or call.times.message, next=self._next())
+            waited = due - sent_at if call.abandoned else whole or call.times.message
+            return Overdue(call, waited=waited, next=self._next())
         if call.abandoned or whole is None:
-            return Overdue(due)
+            return Overdue(call, due)
         given_up = call.asked_at + whole
         if now < given_up:
-            return Overdue(given_up)
+            return Overdue(call, given_up)
         call.abandoned = True
-        return Overdue(due, whole)
+        return Overdue(call, due, whole)
 
     def _leave(self, call: OutgoingCall, before: CallState) -> OutgoingCall | None:
         """Take a CALL that was not written from its place; return the CALL to write now."""
@@ -354,7 +390,8 @@ class Engine:
             if call is not None and call.message_id == message_id:
                 call.state = CallState.SETTLED
                 self.counters.late_answers += call.abandoned
-                return Settle(call, answer, self._next())
+                self._outstanding = None
+                return Settle(call, answer, self._next() if self._queue else None)
             late = next((call for call in self._timed_out if call.message_id == message_id), None)
             if late is not None:
                 self._timed_out.remove(late)

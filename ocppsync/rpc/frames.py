@@ -85,7 +85,14 @@ def parse(text: str, rules: FrameRules = _STRICT) -> Frame:
     Raises:
         ProtocolError: it is not an OCPP-J frame; the error holds the parts that could be read.
     """
-    array = _read(text)
+    try:
+        # Nearly every text is an array without white space around it; raw_decode does not look for any.
+        array, end = decoder.raw_decode(text) if text.startswith("[") else (None, None)
+        if end != len(text):
+            array = decoder.decode(text)
+    except (ValueError, RecursionError) as error:
+        # ValueError: also an integer with more digits than Python converts. Neither text may go to the peer.
+        raise ProtocolError(f"not JSON: {error}", error_code="RpcFrameworkError") from None
     if not isinstance(array, list) or len(array) < 2:
         raise ProtocolError("not a JSON array of two or more elements", error_code="RpcFrameworkError")
     kind, message_id = array[0], array[1]
@@ -115,16 +122,6 @@ def parse(text: str, rules: FrameRules = _STRICT) -> Frame:
     if kind == CALLRESULT:
         return CallResultFrame(message_id, {} if array[2] is None else array[2])
     return _error(kind, message_id, array[2:], rules)
-
-
-def _read(text: str) -> Any:
-    try:
-        # Nearly every text is an array without white space around it; raw_decode does not look for any.
-        array, end = decoder.raw_decode(text) if text.startswith("[") else (None, None)
-        return array if end == len(text) else decoder.decode(text)
-    except (ValueError, RecursionError) as error:
-        # ValueError: also an integer with more digits than Python converts. Neither text may go to the peer.
-        raise ProtocolError(f"not JSON: {error}", error_code="RpcFrameworkError") from None
 
 
 def _is_numeric_id(kind: int, message_id: object, rules: FrameRules) -> bool:

@@ -72,7 +72,7 @@ class LocalEnd:
             check_positive(timeout=timeout)
         if queue_timeout is not None:
             check_positive(queue_timeout=queue_timeout)
-        name = name_of(action)
+        name = action if isinstance(action, str) else action.name
         if version is not None or connection is None:
             self.message_sets.check_sender(name, version, send=False)
         if connection is None:

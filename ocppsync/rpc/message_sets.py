@@ -5,6 +5,7 @@ The schemas of a version are loaded when it is first needed: a program that only
 
 from __future__ import annotations
 
+import functools
 import logging
 import re
 import threading
@@ -22,7 +23,7 @@ from ..validation.tolerance import Normalizer, check_places, with_limits
 from ..validation.validators import Validator, validator
 from ..vendor import VendorAction
 from .frame_codec import FrameCodec
-from .route import always_sure, never_sure
+from .route import OwnAction, OwnActions, always_sure, never_sure
 
 __all__ = ["MessageSet", "MessageSets"]
 
@@ -49,6 +50,7 @@ class MessageSet:
         role: this end.
         catalogue: the actions of the version.
         codec: reads and writes the frames of the version.
+        calls, sends: what this end sends as CALLs, and as SENDs; raise what `check_sender` raises.
     """
 
     def __init__(self, entries: Catalogue, role: Role, lenient: Lenient, validation: Validation) -> None:
@@ -60,6 +62,8 @@ class MessageSet:
         self._validator = _validator(entries, lenient)
         self._normalize = Normalizer(entries, lenient).normalize if lenient.normalizes else None
         self._is_send = {name: entries.is_send(name) for name in entries.actions if entries.may_send(role, name)}
+        self.calls = OwnActions(functools.partial(self._own_action, send=False))
+        self.sends = OwnActions(functools.partial(self._own_action, send=True))
         # Decimals for charge points have at most six digits (2/201 §2.1.4).
         self._throttle = LogThrottle()
         self._rounds = role == "central_system" and entries.version != "1.6"
@@ -127,6 +131,11 @@ class MessageSet:
         raise ValidationError(
             text, action=action, errors=[Violation("", text, "action")], error_code=self.codec.code(code)
         )
+
+    def _own_action(self, action: str, *, send: bool) -> OwnAction:
+        self.check_sender(action, send=send)
+        takes = never_sure if send else self.inbound_test(action, "response")
+        return OwnAction(gives=self.outbound_test(action, "request"), takes=takes)
 
     # Writing.
 

@@ -13,8 +13,8 @@ from enum import Enum, auto
 from typing import Any
 
 from ..errors import Delivery
-from ..threads.timer import TimerHandle
 from .registration import OutcomeListener
+from .route import OwnAction
 
 __all__ = ["CallState", "CallTimes", "OutgoingCall"]
 
@@ -68,11 +68,11 @@ class OutgoingCall:
         "future",
         "message_id",
         "on_outcome",
+        "own",
         "payload",
         "sent_at",
         "state",
         "text",
-        "timer",
         "times",
     )
 
@@ -80,6 +80,7 @@ class OutgoingCall:
         self,
         message_id: str,
         action: str,
+        own: OwnAction,
         text: str,
         payload: Any,
         future: Future[Any],
@@ -88,12 +89,12 @@ class OutgoingCall:
     ) -> None:
         self.message_id = message_id
         self.action = action
+        self.own = own
         self.text = text
         self.payload = payload
         self.future = future
         self.times = times
         self.asked_at = asked_at
-        self.timer: TimerHandle | None = None
         self.on_outcome: OutcomeListener | None = None
         self.state = CallState.NEW
         self.delivery: Delivery = "not_sent"

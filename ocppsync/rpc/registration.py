@@ -111,7 +111,13 @@ class Registration:
 
 
 class MessagePolicy:
-    """Decides which messages may be sent before the charge point is registered. This class allows all."""
+    """Decides which messages may be sent before the charge point is registered. This class allows all.
+
+    Attributes:
+        restricts_requests: whether it is asked for an `outbound_error` at all.
+    """
+
+    restricts_requests = False
 
     def decide_inbound(self, action: str) -> InboundDecision:
         """Return what happens to a CALL or SEND of the peer."""
@@ -154,6 +160,8 @@ class CentralSystemPolicy(MessagePolicy):
 
 class ChargePointPolicy(MessagePolicy):
     """The policy of a charge point."""
+
+    restricts_requests = True
 
     def __init__(self, registration: Registration, version: str) -> None:
         self._registration = registration

@@ -37,7 +37,8 @@ from . import frames
 from .context import ConnectionContext, peer_name
 from .engine import ConnectionState, Engine, Rejection, Settle
 from .outbox import Outbox
-from .outgoing import CallState, CallTimes, OutgoingCall
+from .outgoing import CallTimes, OutgoingCall
+from .route import OwnAction
 
 _logger = logging.getLogger(__name__)
 
@@ -118,26 +119,47 @@ class Requester:
 
     # From any thread.
 
-    def request(self, action: str, payload: Any, timeout: float | None, queue_timeout: float | None) -> Future[Any]:
-        """Send a CALL in its turn, and return the future of its answer; see `Connection.request`."""
+    def request(
+        self,
+        action: str,
+        payload: Any,
+        timeout: float | None,
+        queue_timeout: float | None = None,
+        version: str | None = None,
+    ) -> Future[Any]:
+        """Send a CALL in its turn, and return the future of its answer.
+
+        The future raises all other errors, also if the connection uses another version than ``version``. The times, in
+        seconds, count from now; see `CallTimes`.
+
+        Raises:
+            ValidationError: the payload violates its schema, or this end may not send the action; nothing is sent.
+            RuntimeError: the calling thread is the reader, which could never read the answer, or the timer's, on which
+                the timeouts run.
+        """
         context, times = self._context, self._times
+        if threading.get_ident() in (self.reader, context.timer.thread_id):
+            raise RuntimeError(f"cannot send {action}: {self.why_not_wait()}; send it on another thread")
+        if version is not None and version != context.messages.version:
+            return failed(self._other_version(action, version))
         if timeout is not None or queue_timeout is not None:
             times = CallTimes(times.message, times.queue if queue_timeout is None else queue_timeout, timeout)
-        message_id, text = self._make_text(frames.CALL, action, payload)
+        own = context.messages.calls[action]
+        message_id = str(uuid.uuid4())
+        text = self._text([frames.CALL, message_id, action, payload], own)
         future = RequestFuture()
         future.requester = self
-        call = future.call = OutgoingCall(message_id, action, text, payload, future, times, context.timer.now())
-        error = context.policy.outbound_error(action)
-        if error is not None:
-            self._fail(call, NotRegisteredError, error)
-            return future
+        call = future.call = OutgoingCall(message_id, action, own, text, payload, future, times, context.timer.now())
+        if context.policy.restricts_requests:
+            error = context.policy.outbound_error(action)
+            if error is not None:
+                self._fail(call, NotRegisteredError, error)
+                return future
         if context.security is not None:
             call.on_outcome = context.security.before_request(action, payload)
-        # Before `submit`: the CALL may be answered at once, which cancels the appointment.
-        call.timer = context.timer.call_at(call.asked_at + times.first_look, self._look_at, call)
         turn = self._engine.submit(call)
-        if isinstance(turn, OutgoingCall):
-            self.write(turn)
+        if turn is call:
+            self.write(call)
         elif turn is Rejection.CLOSED:
             self._fail(call, NotConnectedError, "not connected")
         elif turn is Rejection.FULL:
@@ -145,9 +167,20 @@ class Requester:
             self._fail(call, QueueFullError, f"{limit} requests wait for their turn already")
         return future
 
-    def send(self, action: str, payload: Any) -> None:
-        """Write a SEND at once, even if a CALL is outstanding; see `Connection.send`."""
-        message_id, text = self._make_text(frames.SEND, action, payload)
+    def send(self, action: str, payload: Any, version: str | None = None) -> None:
+        """Send a SEND at once, even if a CALL is outstanding: it has no answer (4/21 §4.2.4).
+
+        Raises:
+            ValidationError: the payload violates its schema; nothing is sent.
+            NotRegisteredError: the central system has not accepted this charge point; nothing is sent.
+            ConnectionLostError: the connection has ended.
+            VersionMismatchError: the connection uses another version than ``version``; nothing is sent.
+        """
+        messages = self._context.messages
+        if version is not None and version != messages.version:
+            raise self._other_version(action, version)
+        message_id = str(uuid.uuid4())
+        text = self._text([frames.SEND, message_id, action, payload], messages.sends[action])
         error = self._context.policy.outbound_error(action)
         if error is not None:
             raise self.failure(NotRegisteredError, action, message_id, error, "not_sent")
@@ -157,7 +190,7 @@ class Requester:
             delivery: Delivery = "unknown" if closed.written else "not_sent"
             raise self.failure(ConnectionLostError, action, message_id, str(closed), delivery) from closed
 
-    def other_version(self, action: str, version: str) -> OCPPRequestError:
+    def _other_version(self, action: str, version: str) -> OCPPRequestError:
         """Return the error of a request for another version than that of the connection."""
         what = f"it is for OCPP {version}, but the connection uses {self._context.messages.version}"
         return self.failure(VersionMismatchError, action, None, what, "not_sent")
@@ -200,15 +233,15 @@ class Requester:
         for call in self._engine.end(state):
             self._fail(call, ConnectionLostError, reason)
 
-    def _make_text(self, kind: int, action: str, payload: Any) -> tuple[str, str]:
-        messages = self._context.messages
-        fault = messages.check_outbound(action, "request", payload)
-        if fault is not None:
-            self._observe_fault(fault, "outbound")
-            raise fault
-        message_id = str(uuid.uuid4())
+    def _text(self, frame: list[Any], own: OwnAction) -> str:
+        messages, action, payload = self._context.messages, frame[2], frame[3]
+        if not own.gives(payload):
+            fault = messages.check_outbound(action, "request", payload)
+            if fault is not None:
+                self._observe_fault(fault, "outbound")
+                raise fault
         try:
-            return message_id, messages.text([kind, message_id, action, payload])
+            return messages.text(frame)
         except (TypeError, ValueError) as error:
             raise ValidationError(
                 f"{action} request: {error}",
@@ -221,13 +254,16 @@ class Requester:
 
     def write(self, call: OutgoingCall) -> None:
         """Write a CALL that is next, or the one after it if it was cancelled; never waits."""
-        writable = self._engine.begin_writing(call)
+        engine, now = self._engine, self._context.timer.now
+        observed = self._context.events is not None
+        writable = engine.begin_writing(call, None if observed else now())
         if writable is None:
             return
-        self._outbox.tell(writable.text, frames.CALL, writable.message_id, writable.action)
-        # Only now: observers may take so long that the CALL has ended, and another one is outstanding.
-        if not self._engine.note_writing(writable, self._context.timer.now()):
-            return
+        if observed:
+            self._outbox.tell(writable.text, frames.CALL, writable.message_id, writable.action)
+            # Only now: observers may take so long that the CALL has ended, and another one is outstanding.
+            if not engine.note_writing(writable, now()):
+                return
         try:
             self._outbox.transport.send_nowait(writable.text)
         except TransportClosedError as error:
@@ -240,18 +276,13 @@ class Requester:
                 writable.delivery = "not_sent"
                 self.end(str(error), ConnectionState.CLOSING)
 
-    def _look_at(self, call: OutgoingCall) -> None:
-        """End one of a CALL's times if it is over, and make the next appointment; on the timer."""
-        context = self._context
-        overdue = self._engine.look_at(call, context.timer.now())
-        if overdue.look_again is not None:
-            call.timer = appointment = context.timer.call_at(overdue.look_again, self._look_at, call)
-            if call.state is CallState.SETTLED:
-                appointment.cancel()  # settled since the look, which cancelled the earlier appointment
-        if overdue.next is not None:
-            self.write(overdue.next)
-        if overdue.waited is not None:
-            self._time_out(call, overdue.waited, ended=overdue.look_again is None)
+    def look(self) -> None:
+        """End the CALLs whose time is over; on the timer."""
+        for overdue in self._engine.look(self._context.timer.now()):
+            if overdue.next is not None:
+                self.write(overdue.next)
+            assert overdue.waited is not None
+            self._time_out(overdue.call, overdue.waited, ended=overdue.look_again is None)
 
     def _time_out(self, call: OutgoingCall, seconds: float, *, ended: bool) -> None:
         context, news = self._context, True
@@ -271,9 +302,6 @@ class Requester:
     def cancelled(self, call: OutgoingCall) -> None:
         """Let the next CALL be written instead of one with a future that was cancelled."""
         following = self._engine.withdraw(call)
-        # Only now: the timer may have been about to make another appointment, and sees from now on that it must not.
-        if call.timer is not None:
-            call.timer.cancel()
         if following is not None:
             self.write(following)
         listener = self._engine.take_outcome_listener(call)
@@ -309,6 +337,14 @@ class Requester:
         self, call: OutgoingCall, answer: frames.CallResultFrame | frames.CallErrorFrame | ProtocolError
     ) -> Any:
         context = self._context
+        payload, fault = None, None
+        if isinstance(answer, frames.CallResultFrame):
+            payload, refused = answer.payload, False
+            if not call.own.takes(payload):
+                payload, fault, refused = context.messages.check_inbound(call.action, "response", payload)
+            if not refused:
+                context.policy.on_answer(call.action, call.payload, payload)
+                return payload
         if isinstance(answer, frames.CallErrorFrame):
             hidden = bool(answer.description) and has_secrets(call.payload)
             raise CallErrorReceived(
@@ -322,12 +358,6 @@ class Requester:
                 message_id=call.message_id,
                 peer=context.peer,
             )
-        payload, fault = None, None
-        if isinstance(answer, frames.CallResultFrame):
-            payload, fault, refused = context.messages.check_inbound(call.action, "response", answer.payload)
-            if not refused:
-                context.policy.on_answer(call.action, call.payload, payload)
-                return payload
         if fault is not None:
             self._observe_fault(fault, "inbound")
         self._reject_answer(call, answer, fault)
@@ -363,9 +393,7 @@ class Requester:
 
 
 def _end(call: OutgoingCall, outcome: Any) -> None:
-    """Stop the timeouts of a CALL, and give its answer or its error to the listener and to the future."""
-    if call.timer is not None:
-        call.timer.cancel()
+    """Give the answer to a CALL, or its error, to the listener and to the future."""
     if call.on_outcome is not None:
         run_logged(call.on_outcome, outcome)
     if call.abandoned:

@@ -1,4 +1,4 @@
-"""What is known of one action of the peer: its handler, its hooks, and how its payloads are checked."""
+"""What is known of one action: its handler and hooks, if the peer sends it, and how its payloads are checked."""
 
 from __future__ import annotations
 
@@ -9,7 +9,18 @@ from ..errors import CallError
 from ..request import RequestMetadata
 from ..validation.predicates import Predicate
 
-__all__ = ["NOT_SENT_BY_PEER", "UNKNOWN", "ActionHandler", "Handle", "Route", "Routes", "always_sure", "never_sure"]
+__all__ = [
+    "NOT_SENT_BY_PEER",
+    "UNKNOWN",
+    "ActionHandler",
+    "Handle",
+    "OwnAction",
+    "OwnActions",
+    "Route",
+    "Routes",
+    "always_sure",
+    "never_sure",
+]
 
 ActionHandler = Callable[[Any, RequestMetadata], Any]
 Handle = Callable[[Any, RequestMetadata], Any]
@@ -79,3 +90,34 @@ class Routes(dict[str, Route]):
 
     def __missing__(self, action: str) -> Route:
         return self._make(action)
+
+
+class OwnAction:
+    """One action that this end sends in one version of OCPP.
+
+    Attributes:
+        gives, takes: whether a payload of ours, and the payload of the answer, is certainly valid; if not, a full
+            check decides.
+    """
+
+    __slots__ = ("gives", "takes")
+
+    def __init__(self, *, gives: Predicate, takes: Predicate) -> None:
+        self.gives = gives
+        self.takes = takes
+
+
+class OwnActions(dict[str, OwnAction]):
+    """The actions that this end sends, by name; each is made when it is first sent.
+
+    Args:
+        make: returns what is known of an action; raises if it cannot be sent. Two threads may make the same one.
+    """
+
+    def __init__(self, make: Callable[[str], OwnAction]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, action: str) -> OwnAction:
+        own = self[action] = self._make(action)
+        return own

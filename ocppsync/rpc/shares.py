@@ -17,8 +17,8 @@ __all__ = ["PeerShare", "Shares", "parsed_size"]
 
 _FREE = 16 * 1024
 """Bytes of each peer that do not count toward the total, so that ordinary messages need no lock that all share."""
-_SHORT = 1024
 _PER_CHARACTER = 48
+_SHORT = 256  # the size of such a text, counted in a simple way, is within what is free
 # What the shapes of JSON take in memory at most, in bytes; measured by a test.
 _PER_OBJECT, _PER_LIST, _PER_STRING, _PER_ITEM = 256, 96, 64, 64
 

@@ -159,7 +159,6 @@ class Acceptor:
 
     def plain_stream(self, sock: socket.socket) -> Stream:
         """Return the stream of a connection without TLS; raises OSError if the connection has ended."""
-        sock.settimeout(None)
         return Stream(sock, **self._stream_options())
 
     def _open_stream(self, sock: socket.socket) -> Stream:

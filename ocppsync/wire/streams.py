@@ -25,7 +25,7 @@ _LONGEST_POLL = 1_000_000.0
 
 # Only Linux has it: the peer writes no more, also if unread bytes came before.
 _PEER_CLOSED = getattr(select, "POLLRDHUP", 0)
-# A flag of each write, so that the socket itself stays blocking for the reader.
+# A flag of each write; the socket itself stays blocking for the reader. With a timeout of its own, writes would wait.
 _DONT_WAIT = socket.MSG_DONTWAIT
 
 
@@ -79,6 +79,8 @@ class Stream:
         self._on_data = on_data
         self._throttle = throttle or LogThrottle()
         self._unread = b""
+        sock.settimeout(None)
+        self._read_timeout: float | None = None
         self._receive: Callable[[int], bytes] = sock.recv
         self.lock = threading.Lock()
         """Guards the write buffer, and the socket while bytes are handed to it, which does not wait."""
@@ -88,7 +90,9 @@ class Stream:
         self._flushing = False  # whether a thread of its own is in `flush`
         self.aborted = False
         """Whether the connection was given up; bytes that are buffered from now on are dropped."""
-        self._end_lock = threading.Lock()  # `abort` must not shut down a file descriptor that `close` has released
+        # `close` must not release a file descriptor that a `flush` waits for, or that `abort` is about to shut down.
+        self._wait_lock = threading.Lock()
+        self._end_lock = threading.Lock()
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         address = sock.getpeername()
@@ -123,7 +127,8 @@ class Stream:
 
     def set_read_timeout(self, seconds: float | None) -> None:
         """Let each `recv` raise TimeoutError after this many seconds; None: no timeout."""
-        self._socket.settimeout(seconds)
+        self._read_timeout = seconds
+        self._receive = self._socket.recv if seconds is None else self._receive_in_time
 
     def recv(self, size: int) -> bytes:
         """Wait for data and return at most ``size`` bytes; ``b""`` at the end of the stream.
@@ -145,6 +150,17 @@ class Stream:
                 text, fields = "%s: on_raw_socket_data failed", self.log_fields
                 self._throttle.log(_logger, who, "raw", text, self.name, level=logging.ERROR, extra=fields, error=error)
         return data
+
+    def _receive_in_time(self, size: int) -> bytes:
+        return self._read_socket(size, self._read_deadline())
+
+    def _read_deadline(self) -> float | None:
+        return None if self._read_timeout is None else time.monotonic() + self._read_timeout
+
+    def _read_socket(self, size: int, deadline: float | None) -> bytes:
+        if deadline is not None and not self._wait(select.POLLIN, deadline):
+            raise TimeoutError("the peer sends nothing")
+        return self._socket.recv(size)
 
     def unread(self, data: bytes) -> None:
         """Put bytes back; the next `recv` returns them."""
@@ -187,12 +203,12 @@ class Stream:
         """
         deadline = time.monotonic() + self._write_timeout
         while not self._drain():
-            try:
-                self._wait_writable(deadline)
-            except OSError:
+            with self._wait_lock:
+                writable = self._wait(select.POLLOUT, deadline)
+            if not writable:
                 with self.lock:
                     self._give_up()
-                raise
+                raise TimeoutError("the peer does not read")
 
     def flush_nowait(self) -> None:
         """Write what the socket takes without waiting; a thread of its own writes the rest.
@@ -216,7 +232,8 @@ class Stream:
         try:
             threading.Thread(target=self._write_rest, name=f"ocppsync-flush-{self.name}", daemon=True).start()
         except RuntimeError as error:
-            self.abort()
+            with self.lock:
+                self._give_up()
             raise OSError(f"cannot start a thread that writes what the peer does not read at once: {error}") from error
 
     def _write_rest(self) -> None:
@@ -264,15 +281,15 @@ class Stream:
         self._waiting = bytearray()
         self._lost = True
 
-    def _wait_writable(self, deadline: float) -> None:
+    def _wait(self, event: int, deadline: float) -> bool:
+        """Wait until the socket is ready, or its connection has ended; return False at the deadline."""
         poll = select.poll()
         try:
-            poll.register(self._socket, select.POLLOUT)
+            poll.register(self._socket, event)
         except ValueError:
-            raise ConnectionAbortedError("the connection was closed") from None
-        remaining = deadline - time.monotonic()
-        if remaining <= 0 or not poll.poll(remaining * 1000):
-            raise TimeoutError("the peer does not read")
+            return True  # it was closed, as the next attempt to use it says
+        remaining = min(deadline - time.monotonic(), _LONGEST_POLL)
+        return remaining > 0 and bool(poll.poll(remaining * 1000))
 
     # Ending.
 
@@ -302,10 +319,11 @@ class Stream:
             self._socket.shutdown(how)
 
     def close(self) -> None:
-        """Close the socket when no other thread writes any more; only for the reading thread."""
+        """Close the socket when no other thread uses it any more; only for the reading thread."""
         self.abort()
-        with self.lock, self._end_lock:
+        with self._wait_lock, self.lock, self._end_lock:
             self._socket.close()
+        self._receive = self._socket.recv  # a method of its own would keep the stream until garbage is collected
 
 
 class TLSStream(Stream):
@@ -331,14 +349,11 @@ class TLSStream(Stream):
         on_data: Callable[[bytes], object] | None = None,
         throttle: LogThrottle | None = None,
     ) -> None:
-        if sock.gettimeout() is not None:
-            sock.settimeout(None)  # reads have deadlines of their own, in `_feed`
         super().__init__(sock, write_timeout=write_timeout, on_data=on_data, throttle=throttle)
         self._receive = self._decrypt
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls_lock = threading.Lock()  # one thread calls the TLS engine; never held over I/O
-        self._read_timeout: float | None = None
         self._tls = context.wrap_bio(
             self._incoming, self._outgoing, server_side=server_hostname is None, server_hostname=server_hostname
         )
@@ -383,14 +398,7 @@ class TLSStream(Stream):
         self._read_timeout = seconds
 
     def _feed(self, size: int, deadline: float | None = None) -> None:
-        if deadline is not None:
-            # Not by a timeout of the socket: to set one is a system call, and each write would wait with another one.
-            poll = select.poll()
-            poll.register(self._socket, select.POLLIN)
-            remaining = min(deadline - time.monotonic(), _LONGEST_POLL)
-            if remaining <= 0 or not poll.poll(remaining * 1000):
-                raise TimeoutError
-        data = self._socket.recv(size)
+        data = self._read_socket(size, deadline)
         with self._tls_lock:
             if data:
                 self._incoming.write(data)
@@ -399,7 +407,7 @@ class TLSStream(Stream):
 
     def _decrypt(self, size: int) -> bytes:
         # One for all reads from the socket: a peer may send a record a byte at a time, or many without any data.
-        deadline = None if self._read_timeout is None else time.monotonic() + self._read_timeout
+        deadline = self._read_deadline()
         while True:
             try:
                 with self._tls_lock:
@@ -423,7 +431,11 @@ class TLSStream(Stream):
     def _encrypt(self, data: bytes) -> bytes:
         assert self.lock.locked()  # records go out in the order in which they were made
         with self._tls_lock:
-            self._tls.write(data)
+            try:
+                self._tls.write(data)
+            except ssl.SSLError:
+                self._give_up()
+                raise
             return self._outgoing.read()
 
     def _push_tls(self) -> None:

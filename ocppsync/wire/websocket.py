@@ -155,17 +155,20 @@ class WebSocket:
             if isinstance(piece, str):
                 return piece
             data = b""
-            if piece is None:
-                if self._is_lent or len(frames.buffer) + len(self._parts) > _FREE:
-                    self._count_unfinished()
-                data = self._read()
-                self._ended = not data
-                if self._discarding:
-                    data = b""
-            elif isinstance(piece, bytes):
-                self._ended = not self._hand_over(piece)
-            elif piece.opcode == PING:
-                self._answer(Control(PONG, piece.payload))
+            if piece is not None:
+                self._take_odd(piece)
+                continue
+            if self._is_lent or len(frames.buffer) + len(self._parts) > _FREE:
+                self._count_unfinished()
+            try:
+                data = self._stream.recv(self._read_size)
+            except OSError:
+                data = b""
+            self._ended = not data
+            self._read_size = _READ_SIZE if len(data) < self._read_size else _LARGE_READ_SIZE
+            self.last_heard = time.monotonic()
+            if self._discarding:
+                data = b""
         if self.close_code is None:
             self.close_code = CloseCode.ABNORMAL
         return None
@@ -181,14 +184,11 @@ class WebSocket:
         self._stream.warn(_logger, text)
         self.fail(CloseCode.TRY_AGAIN_LATER, "too many long messages at once")
 
-    def _read(self) -> bytes:
-        try:
-            data = self._stream.recv(self._read_size)
-        except OSError:
-            return b""
-        self._read_size = _READ_SIZE if len(data) < self._read_size else _LARGE_READ_SIZE
-        self.last_heard = time.monotonic()
-        return data
+    def _take_odd(self, piece: Control | bytes) -> None:
+        if isinstance(piece, bytes):
+            self._ended = not self._hand_over(piece)
+        elif piece.opcode == PING:
+            self._answer(Control(PONG, piece.payload))
 
     def _hand_over(self, data: bytes) -> bool:
         with self._lock:
@@ -309,13 +309,8 @@ class WebSocket:
             if self._closing:
                 return
             self._closing = True
-            try:
+            with contextlib.suppress(TransportClosedError):
                 written = self._put(CloseConnection(code=code, reason=reason))
-            except TransportClosedError as error:
-                closing = error.written
-            else:
-                closing = True
-            if closing:
                 self.close_code, self.close_reason = code, reason
         with contextlib.suppress(TransportClosedError):
             if not written:
@@ -353,7 +348,7 @@ class WebSocket:
         try:
             return self._stream.put(data)
         except OSError as error:
-            raise TransportClosedError(f"the connection broke: {error}", written=True) from error
+            raise TransportClosedError(f"the connection broke: {error}", written=False) from error
 
     def _make_frame(self, what: str | Control | Event) -> bytes:
         if isinstance(what, Control):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict, UserString, defaultdict
 from decimal import Decimal
 from enum import Enum, IntEnum
 from functools import cache
@@ -43,6 +43,14 @@ class Caseless(str):
 
 class Number(IntEnum):
     SEVEN = 7
+
+
+class Watts(float):
+    pass
+
+
+class Items(list[Any]):
+    pass
 
 
 # ------------------------------------------------------------------------------------------- agreement with jsonschema
@@ -156,7 +164,7 @@ def test_predicate_and_jsonschema_agree_on_every_mutation(message: Message) -> N
 
 # One row per keyword: the schema of a field, valid values, invalid values.
 KEYWORDS: dict[str, tuple[dict[str, Any], list[Any], list[Any]]] = {
-    "type string": ({"type": "string"}, ["", "x", Unit.ENERGY], [1, None, True, [], {}, b"x"]),
+    "type string": ({"type": "string"}, ["", "x", Unit.ENERGY], [1, None, True, [], {}, b"x", UserString("x")]),
     "type integer": (
         {"type": "integer"},
         [0, -5, 1.0, 10**400, Number.SEVEN],
@@ -164,17 +172,22 @@ KEYWORDS: dict[str, tuple[dict[str, Any], list[Any], list[Any]]] = {
     ),
     "type number": (
         {"type": "number"},
-        [0, 1.5, -1e300, 10**400],
-        [True, "1.5", None, math.nan, math.inf, -math.inf, Decimal("1.5")],
+        [0, 1.5, -1e300, 10**400, Watts(1.5), Number.SEVEN],
+        [True, Watts("nan"), "1.5", None, math.nan, math.inf, -math.inf, Decimal("1.5")],
     ),
     "type boolean": ({"type": "boolean"}, [True, False], [0, 1, "true", None]),
     "type object": ({"type": "object"}, [{}, {"a": 1}, OrderedDict(a=1)], [[], None, "x", [("a", 1)]]),
-    "type array": ({"type": "array"}, [[], [1, None]], [{}, (), None, "x"]),
+    "type array": ({"type": "array"}, [[], [1, None], Items([1])], [{}, (), None, "x"]),
     "no type": ({}, [None, True, 1, "x", [], {}, math.nan], []),
     "enum": (
         {"type": "string", "enum": ["Wh", "kWh"]},
         ["Wh", "kWh", Unit.ENERGY, Caseless("KWH")],
-        ["kwh", "", Unit.WRONG, 1, [], {}],
+        ["kwh", "", Unit.WRONG, 1, [], {}, UserString("kWh")],
+    ),
+    "enum with maxLength": (
+        {"type": "string", "maxLength": 2, "enum": ["Wh", "kWh"]},
+        ["Wh", Caseless("WH")],
+        ["kWh", "W", Caseless("KWH")],
     ),
     "maxLength": ({"type": "string", "maxLength": 2}, ["", "ab", "éé", "🔌🔌"], ["abc", 1]),
     "minLength": ({"type": "string", "minLength": 2}, ["ab", "🔌🔌"], ["", "a", "🔌"]),
@@ -189,12 +202,28 @@ KEYWORDS: dict[str, tuple[dict[str, Any], list[Any], list[Any]]] = {
         [[], ["a", "b"]],
         [["a", "bc"], [1], "a"],
     ),
+    "items of items": (
+        {"type": "array", "items": {"type": "array", "minItems": 1, "items": {"type": "boolean"}}},
+        [[], [[True]], [[True, False], Items([True])]],
+        [[[]], [True], [[True], [True, 0]], [[True], 0]],
+    ),
     "date-time": ({"type": "string", "format": "date-time"}, ["2025-03-14T09:26:53Z"], ["2025-03-14", 0]),
     "uri": ({"type": "string", "format": "uri"}, ["ftp://host/x"], ["host/x", 0]),
     "required": (
         {"type": "object", "required": ["a", "b"], "properties": {"a": {}}},
-        [{"a": None, "b": None}],
-        [{}, {"a": 1}, {"b": 1}],
+        [{"a": None, "b": None}, OrderedDict(a=1, b=1)],
+        [{}, {"a": 1}, {"b": 1}, OrderedDict(b=1), defaultdict(int, b=1)],
+    ),
+    "required deeper inside": (
+        {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"a": {"type": "object", "required": ["b"], "properties": {"b": {"type": "boolean"}}}},
+            },
+        },
+        [[{}, {"a": {"b": True}}]],
+        [[{"a": {"b": True}}, {"a": {}}], [{"a": []}], [{"a": OrderedDict(c=1)}], [{"a": None}]],
     ),
     "properties": (
         {"type": "object", "properties": {"a": {"type": "boolean"}}},
@@ -211,6 +240,19 @@ KEYWORDS: dict[str, tuple[dict[str, Any], list[Any], list[Any]]] = {
         [],
         [{}, {"a": 1}],
     ),
+    "additionalProperties false, all optional": (
+        {
+            "type": "object",
+            "properties": {"a": {"type": "boolean"}, "b": {"type": "boolean"}, "c": {"type": "boolean"}},
+            "additionalProperties": False,
+        },
+        [{}, {"a": True}, {"b": True}, {"c": True}, {"c": True, "a": True}, OrderedDict(b=True, c=True)],
+        [
+            *({"d": True}, {"a": True, "d": True}, {"c": True, "d": True}, {"a": True, "b": True, "d": True}),
+            *({"a": True, "b": True, "c": True, "d": True}, {"b": 0}, {"c": 0}, {"c": None}, {1: True}),
+            *(OrderedDict(d=True), defaultdict(bool, d=True), defaultdict(bool, a=True, d=True)),
+        ],
+    ),
     "additionalProperties true": (
         {"type": "object", "required": ["a"], "properties": {"a": {}}, "additionalProperties": True},
         [{"a": 1, "c": 1}],
@@ -224,6 +266,21 @@ KEYWORDS: dict[str, tuple[dict[str, Any], list[Any], list[Any]]] = {
         {"$ref": "#/$defs/Node"},
         [{}, {"nodes": []}, {"nodes": [{}, {"nodes": [{"other": {"nodes": []}}]}]}],
         [{"nodes": [{}, {"nodes": [{"other": {"nodes": 1}}]}]}, {"other": []}, {"nodes": [1]}],
+    ),
+    "$ref to one type twice": (
+        {"type": "object", "properties": {"a": {"$ref": "#/$defs/Pair"}, "b": {"$ref": "#/$defs/Pair"}}},
+        [{}, {"a": {"x": 1, "y": 2}, "b": {"x": 1, "y": 2}}],
+        [{"a": {"x": 1, "y": 2}, "b": {"x": 1}}, {"b": {"x": 1, "y": "2"}}, {"a": None}],
+    ),
+    "$ref to a type that refers back": (
+        {"$ref": "#/$defs/Egg"},
+        [{}, {"hen": {}}, {"hen": {"eggs": [{}, {"hen": {"eggs": []}}]}}],
+        [{"hen": 1}, {"hen": {"eggs": [{}, {"hen": {"eggs": {}}}]}}, {"hen": {"eggs": [1]}}, {"eggs": []}],
+    ),
+    "required names that look like code": (
+        {"type": "object", "required": ["') or True #", "\n\\"]},
+        [{"') or True #": 1, "\n\\": 1}, OrderedDict({"') or True #": 1, "\n\\": 1})],
+        [{}, {"') or True #": 1}, OrderedDict({"\n\\": 1})],
     ),
     "names that look like code": (
         {
@@ -247,6 +304,13 @@ DEFINITIONS: dict[str, Any] = {
         },
         "additionalProperties": False,
     },
+    "Pair": {
+        "type": "object",
+        "required": ["x", "y"],
+        "properties": {"x": {"type": "integer"}, "y": {"type": "integer"}},
+    },
+    "Egg": {"type": "object", "properties": {"hen": {"$ref": "#/$defs/Hen"}}, "additionalProperties": False},
+    "Hen": {"type": "object", "properties": {"eggs": {"type": "array", "items": {"$ref": "#/$defs/Egg"}}}},
 }
 
 
@@ -311,3 +375,42 @@ def test_annotations_are_ignored() -> None:
     predicate = compile_predicate(schema, FORMATS[VERSION])
     assert predicate({"field": True, "other": 1})
     assert not predicate({"other": "1"})
+
+
+def nested(inside: Any, levels: range) -> Any:
+    """Return a value inside objects and arrays, an object at each even level; the innermost level comes first."""
+    for level in levels:
+        inside = [inside] if level % 2 else {"a": inside}
+    return inside
+
+
+def nested_schema(inside: Any, depth: int, required: list[str]) -> Any:
+    for level in range(depth):
+        if level % 2:
+            inside = {"type": "array", "items": inside}
+        else:
+            fields = {"properties": {"a": inside}, "required": required, "additionalProperties": False}
+            inside = {"type": "object", **fields}
+    return inside
+
+
+@pytest.mark.parametrize("required", [[], ["a"]])
+@pytest.mark.parametrize("depth", [7, 8, 9, 17, 60])
+def test_objects_and_arrays_may_lie_in_each_other_at_any_depth(depth: int, required: list[str]) -> None:
+    predicate = compile_predicate(nested_schema({"type": "boolean"}, depth, required), FORMATS[VERSION])
+    assert predicate(nested(True, range(depth)))
+    assert not predicate(nested(1, range(depth)))
+    for level in range(depth):
+        wrong = "text" if level % 2 else {"b": True}
+        assert not predicate(nested(wrong, range(level + 1, depth))), level
+
+
+def test_a_missing_field_of_a_defaultdict_is_missing_and_stays_so() -> None:
+    payload = {
+        "transactionId": 1,
+        "connectorId": 1,
+        "meterValue": [defaultdict(list, timestamp="2025-03-14T09:26:53Z")],
+    }
+    predicate = both("1.6", "MeterValues", "request")[0]
+    assert not predicate(payload)
+    assert list(payload["meterValue"][0]) == ["timestamp"]

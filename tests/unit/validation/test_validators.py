@@ -432,6 +432,22 @@ def test_a_send_has_no_response_to_check() -> None:
         validator("2.1").check(send, "response", {})
 
 
+def test_predicate() -> None:
+    ours = Validator(catalogue(VERSION))
+    predicate = ours.predicate("Reset", "request")
+    assert predicate({"type": "Soft"}) is True
+    assert predicate({"type": "Now"}) is False
+    assert ours.check("Reset", "request", {"type": "Soft"}) is None
+    assert ours.predicate("Reset", "request") is predicate
+    assert ours.predicate("Reset", "response")({"status": "Accepted"})
+
+
+@pytest.mark.parametrize(("action", "kind"), [("Rest", "request"), ("NotifyPeriodicEventStream", "response")])
+def test_no_predicate_without_a_message(action: str, kind: Kind) -> None:
+    with pytest.raises(KeyError):
+        validator("2.1").predicate(action, kind)
+
+
 def test_validate_raises_what_check_returns() -> None:
     with pytest.raises(ValidationError) as caught:
         validator(VERSION).validate("Reset", "request", {"type": "Now"})

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import re
 import socket
 import ssl
+import sys
 import threading
 import time
 import tracemalloc
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -17,7 +20,8 @@ from typing import Any
 
 import pytest
 from certificates import Authority, Kind
-from ends import dial_us, flushers, plain, wait_for_no_flusher
+from ends import dial_us, flushers, plain, wait_for_no_flusher, write
+from support import wait_until
 from wire import DEADLINE, Peer, accept, dial, listening
 
 from ocppsync.wire import streams
@@ -106,18 +110,154 @@ def test_flush_writes_everything_in_order(background: Callable[..., Future[Any]]
         assert got.result(DEADLINE) == b"abc" + BIG
 
 
-def test_threads_that_flush_at_once_lose_nothing(background: Callable[..., Future[Any]]) -> None:
-    def write(letter: bytes) -> None:
+class _Sent(socket.socket):
+    """A real socket that keeps what it was asked to send."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(fileno=sock.detach())
+        self.asked: list[Any] = []
+
+    def send(self, data: Any, *args: Any) -> int:
+        self.asked.append(data)
+        return super().send(data, *args)
+
+
+def test_put_hands_its_bytes_to_the_socket_without_a_copy() -> None:
+    with plain() as (stream, peer):
+        stream._socket = sock = _Sent(stream._socket)
+        assert write(stream, data := b"hello")
+        assert len(sock.asked) == 1
+        assert sock.asked[0] is data
+        assert stream.backlog == 0
+        assert peer.read(5) == b"hello"
+
+
+def test_put_writes_nothing_before_what_waits() -> None:
+    with plain() as (stream, peer):
+        stream._socket = sock = _Sent(stream._socket)
+        stream.buffer(b"first ")
+        with stream.lock:
+            assert not stream.put(b"second")
+        assert not sock.asked
+        assert stream.backlog == 12
+        stream.flush_rest()
+        assert peer.read(12) == b"first second"
+        wait_for_no_flusher()
+        assert write(stream, b"third"), "the next one goes straight to the socket again"
+        assert peer.read(5) == b"third"
+
+
+def test_put_leaves_what_the_socket_does_not_take_to_one_thread() -> None:
+    with plain(small=True) as (stream, peer):
+        assert not write(stream, BIG)
+        assert 0 < stream.backlog < len(BIG)
+        for number in range(10):
+            assert not write(stream, b"%d" % number)
+        assert [thread.name for thread in flushers()] == [f"ocppsync-flush-{peer.address}"]
+        assert peer.read(len(BIG) + 10) == BIG + b"0123456789"
+        wait_for_no_flusher()
+        assert not write(stream, BIG)
+        assert peer.read(len(BIG)) == BIG, "the next time needs another thread"
+        wait_for_no_flusher()
+
+
+def test_what_waited_takes_no_memory_once_it_is_out() -> None:
+    with plain(small=True) as (stream, peer):
+        write(stream, BIG)
+        write(stream, BIG)
+        assert sys.getsizeof(stream._waiting) > len(BIG)
+        assert peer.read(2 * len(BIG)) == 2 * BIG
+        wait_for_no_flusher()
+        assert sys.getsizeof(stream._waiting) < 200
+
+
+def test_put_after_an_abort_fails() -> None:
+    with plain() as (stream, peer):
+        stream.abort()
+        with pytest.raises(ConnectionAbortedError):
+            write(stream, b"x")
+        assert stream.backlog == 0
+        assert peer.read_rest() == b""
+
+
+def test_put_into_a_broken_connection_fails_and_gives_the_stream_up() -> None:
+    with plain() as (stream, peer):
+        peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        peer.sock.close()
+        wait_until_it_has_left(stream)
+        with pytest.raises(OSError, match=r"reset|pipe"):
+            write(stream, b"x")
+        assert stream.aborted
+        assert stream.backlog == 0
+        stream.buffer(b"nobody writes it")
+        for flush in (stream.flush, stream.flush_nowait):
+            with pytest.raises(ConnectionAbortedError):
+                flush()
+        assert stream.backlog == 0
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_nothing_but_the_wait_for_the_socket_waits(
+    background: Callable[..., Future[Any]], tmp_path: Path, *, secure: bool
+) -> None:
+    """While a thread waits until its peer reads, others write on, and the reader reads."""
+    authority = Authority(tmp_path)
+    context = authority.client_context() if secure else None
+    dialled, sock = dial_us(background, context, small=True)
+    stream = Stream(sock, write_timeout=DEADLINE)
+    if secure:
+        stream = TLSStream(sock, context=authority.server_context(), write_timeout=DEADLINE)
+        stream.handshake(time.monotonic() + DEADLINE)
+    with dialled.result(DEADLINE) as peer:
+        stream.buffer(BIG)
+        flushing = background(stream.flush)
+        wait_until(stream._wait_lock.locked)
+        for number in range(10):
+            assert background(write, stream, b"%d" % number).result(DEADLINE) is False
+        peer.send(b"hello")
+        assert background(stream.recv, 5).result(DEADLINE) == b"hello"
+        assert not flushing.done()
+        assert peer.read(len(BIG) + 10) == BIG + b"0123456789"
+        flushing.result(DEADLINE)
+        wait_for_no_flusher()
+    stream.close()
+
+
+def test_a_write_does_not_wait_while_reads_have_a_timeout(background: Callable[..., Future[Any]]) -> None:
+    """A socket with a timeout of its own waits in `send`, whatever its flags."""
+    with listening() as listener, dial(listener.getsockname()[1], receive_buffer=4096) as peer:
+        sock, _ = listener.accept()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        sock.settimeout(3 * DEADLINE)
+        stream = Stream(sock, write_timeout=3 * DEADLINE)
+        for _ in range(2):
+            assert background(write, stream, BIG).result(DEADLINE) is False
+            stream.set_read_timeout(3 * DEADLINE)
+        assert background(write, stream, BIG).result(DEADLINE) is False
+        peer.send(b"x")
+        assert stream.recv(1) == b"x"
+        stream.abort()
+        wait_for_no_flusher()
+        stream.close()
+
+
+def test_threads_that_write_at_once_lose_nothing(background: Callable[..., Future[Any]]) -> None:
+    def write_lines(letter: bytes) -> None:
         for _ in range(300):
-            stream.buffer(letter * 99 + b"\n")
+            line = letter * 99 + b"\n"
+            if letter.isdigit():
+                write(stream, line)
+                continue
+            stream.buffer(line)
             stream.flush() if letter.isupper() else stream.flush_nowait()
 
     with plain(small=True) as (stream, peer):
-        got = background(peer.read, 8 * 300 * 100)
-        for done in [background(write, bytes([letter])) for letter in b"ABCDefgh"]:
+        got = background(peer.read, 12 * 300 * 100)
+        for done in [background(write_lines, bytes([letter])) for letter in b"ABCDefgh0123"]:
             done.result(DEADLINE)
         lines = got.result(DEADLINE).splitlines()
-        assert sorted(lines) == sorted(bytes([letter]) * 99 for letter in b"ABCDefgh" for _ in range(300))
+        assert sorted(lines) == sorted(bytes([letter]) * 99 for letter in b"ABCDefgh0123" for _ in range(300))
+        wait_for_no_flusher()
 
 
 def test_flush_gives_up_on_a_peer_that_does_not_read(background: Callable[..., Future[Any]]) -> None:
@@ -207,6 +347,9 @@ def test_without_a_thread_for_the_rest_the_stream_is_given_up(monkeypatch: pytes
         with pytest.raises(OSError, match="can't start new thread"):
             stream.flush_nowait()
         assert stream.recv(1) == b""
+        assert stream.backlog == 0, "what nobody will write must not be kept"
+        with pytest.raises(ConnectionAbortedError):
+            stream.flush()
 
 
 def test_a_crowd_of_small_pieces_costs_its_bytes() -> None:
@@ -215,10 +358,11 @@ def test_a_crowd_of_small_pieces_costs_its_bytes() -> None:
         stream.flush_nowait()
         tracemalloc.start()
         try:
-            for _ in range(30_000):
+            for _ in range(200_000):
                 stream.buffer(b"\x8a\x00")
-                assert stream.backlog > 0
-            assert tracemalloc.get_traced_memory()[1] < 1_000_000
+            # A list of them would take eight bytes for each at least, and the bytes themselves wait behind the others.
+            assert stream.backlog > 400_000
+            assert tracemalloc.get_traced_memory()[0] < 1.3 * (len(BIG) + 400_000)
         finally:
             tracemalloc.stop()
 
@@ -249,6 +393,36 @@ def test_close_ends_a_write_that_waits_and_then_gives_the_socket_back(
         stream.abort()
         with pytest.raises(OSError, match="Bad file descriptor"):
             stream.recv(1)
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_a_closed_stream_is_gone_without_a_collection_of_garbage(
+    background: Callable[..., Future[Any]], tmp_path: Path, *, encrypted: bool
+) -> None:
+    """A flood of handshakes must not keep its TLS engines until then."""
+    authority = Authority(tmp_path)
+
+    def use(stream: Stream) -> weakref.ref[Stream]:
+        if isinstance(stream, TLSStream):
+            stream.handshake(time.monotonic() + DEADLINE)
+        stream.set_read_timeout(DEADLINE)
+        with dialled.result(DEADLINE) as peer:
+            peer.send(b"x")
+            assert stream.recv(1) == b"x"
+        stream.close()
+        return weakref.ref(stream)
+
+    dialled, sock = dial_us(background, authority.client_context() if encrypted else None, small=False)
+    gc.collect()
+    gc.disable()
+    try:
+        if encrypted:
+            left = use(TLSStream(sock, context=authority.server_context(), write_timeout=1))
+        else:
+            left = use(Stream(sock, write_timeout=1))
+        assert left() is None
+    finally:
+        gc.enable()
 
 
 def wait_until_it_has_left(stream: Stream) -> None:
@@ -406,7 +580,7 @@ def test_tls_a_server_sends_its_tickets_with_the_first_answer(
             peer.send(b"read")
             stream.set_read_timeout(DEADLINE)
             assert stream.recv(4) == b"read"
-        assert counted.timeouts == 0
+        assert counted.timeouts == 1, "it has none, and every wait has a deadline of its own"
     finally:
         stream.close()
 
@@ -588,3 +762,28 @@ def test_tls_garbage_after_the_handshake_is_an_error(
         socket.socket.send(peer.sock, b"\x00" * 100)
         with pytest.raises(ssl.SSLError):
             stream.recv(1)
+
+
+def test_tls_put_into_a_broken_engine_gives_the_stream_up(
+    authority: Authority, background: Callable[..., Future[Any]]
+) -> None:
+    with secure(authority, background) as (stream, peer):
+        socket.socket.send(peer.sock, b"\x00" * 100)
+        with pytest.raises(ssl.SSLError):
+            stream.recv(1)
+        assert not stream.aborted
+        with pytest.raises(ssl.SSLError):
+            write(stream, b"never written")
+        assert stream.aborted
+        assert stream.backlog == 0
+
+
+def test_tls_put_keeps_the_order_of_what_waits(authority: Authority, background: Callable[..., Future[Any]]) -> None:
+    with secure(authority, background, small=True) as (stream, peer):
+        stream.buffer(b"first ")
+        assert not write(stream, BIG)
+        assert not write(stream, b" last")
+        assert peer.read(11 + len(BIG)) == b"first " + BIG + b" last"
+        wait_for_no_flusher()
+        assert write(stream, b"at once")
+        assert peer.read(7) == b"at once"

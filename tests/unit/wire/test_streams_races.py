@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 from certificates import Authority
-from ends import dial_us, flushers, plain, wait_for_no_flusher
-from interleaved import MeetingLock, once, watch_field
+from ends import dial_us, flushers, plain, wait_for_no_flusher, write
+from interleaved import Made, MeetingLock, watch_field
 from wire import DEADLINE, Peer
 
 from ocppsync.wire.streams import Stream, TLSStream
@@ -31,211 +31,15 @@ def new_lock(monkeypatch: pytest.MonkeyPatch, stream: Stream, name: str) -> Meet
     return lock
 
 
-# Two that write.
-
-
-def test_what_is_put_while_another_thread_lets_go_of_the_socket_goes_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its own thread cannot write just then, and counts on the other to look again."""
-    for write in ("flush", "flush_nowait"):
-        with plain() as (stream, peer):
-            lock = new_lock(monkeypatch, stream, "_write_lock")
-
-            def write_more(stream: Stream = stream) -> None:
-                stream.buffer(b"second")
-                stream.flush_nowait()
-
-            lock.before_release = write_more
-            stream.buffer(b"first ")
-            getattr(stream, write)()
-            assert stream.backlog == 0
-            assert peer.read(12) == b"first second"
-
-
-class _BuffersAfterSend:
-    """The socket of a stream; after the first write, more bytes are buffered."""
-
-    def __init__(self, stream: Stream, more: bytes) -> None:
-        self._socket = stream._socket
-        self._more = once(lambda: stream.buffer(more))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._socket, name)
-
-    def send(self, data: memoryview, flags: int) -> int:
-        sent = self._socket.send(data, flags)
-        self._more()
-        return sent
-
-
-def test_what_is_put_while_the_last_bytes_go_out_needs_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_more(thread: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
-    with plain() as (stream, peer):
-        monkeypatch.setattr(stream, "_socket", _BuffersAfterSend(stream, b"second"))
-        monkeypatch.setattr(threading.Thread, "start", no_more)
-        stream.buffer(b"first ")
-        stream.flush_nowait()
-        assert peer.read(12) == b"first second"
-
-
-class _Waiting(bytearray):
-    """Bytes that wait, and call the test at what is done with them."""
-
-    on_append: Callable[[], object] = staticmethod(lambda: None)
-    on_length: Callable[[], object] = staticmethod(lambda: None)
-
-    def __iadd__(self, data: Any) -> _Waiting:  # type: ignore[override, misc]
-        self.on_append()
-        super().__iadd__(data)
-        return self
-
-    def __bool__(self) -> bool:
-        return super().__len__() > 0
-
-    def __len__(self) -> int:
-        length = super().__len__()
-        self.on_length()
-        return length
-
-
-def test_what_is_put_while_another_thread_takes_what_waits_goes_out_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    with plain() as (stream, peer):
-        lock, waiting = new_lock(monkeypatch, stream, "_queue_lock"), _Waiting(b"first ")
-        flushed: list[Future[Any]] = []
-        waiting.on_append = once(lambda: flushed.append(lock.let_in(stream.flush)))
-        stream._waiting = waiting
-        stream.buffer(b"second")
-        flushed[0].result(DEADLINE)
-        stream.flush()
-        assert peer.read(12) == b"first second"
-
-
-def test_what_waits_is_taken_with_all_that_was_put(monkeypatch: pytest.MonkeyPatch) -> None:
-    with plain() as (stream, peer):
-        lock, done = new_lock(monkeypatch, stream, "_queue_lock"), []
-        stream.buffer(b"first ")
-        watch_field(stream, "_waiting", before_set=once(lambda: done.append(lock.let_in(stream.buffer, b"second"))))
-        stream.flush()
-        done[0].result(DEADLINE)
-        stream.flush()
-        assert peer.read(12) == b"first second"
-
-
-def test_the_backlog_counts_nothing_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    with plain(small=True) as (stream, peer):
-        lock, waiting, done = new_lock(monkeypatch, stream, "_queue_lock"), _Waiting(BIG), []
-        waiting.on_length = once(lambda: done.append(lock.let_in(stream.flush_nowait)))
-        stream._waiting = waiting
-        assert stream.backlog == len(BIG)
-        done[0].result(DEADLINE)
-        assert peer.read(len(BIG)) == BIG
-        wait_for_no_flusher()
-
-
-def test_the_backlog_misses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where another thread takes what waits between the looks at both: a `flush` would return too early."""
-    with plain(small=True) as (stream, peer):
-        lock, done = new_lock(monkeypatch, stream, "_queue_lock"), []
-        stream.buffer(BIG)
-        watch_field(stream, "_writing", after_get=once(lambda: done.append(lock.let_in(stream.flush_nowait))))
-        assert stream.backlog > 0
-        done[0].result(DEADLINE)
-        assert peer.read(len(BIG)) == BIG
-        wait_for_no_flusher()
-
-
-# The thread for the rest.
-
-
-def test_two_threads_that_leave_a_rest_start_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    with plain(small=True) as (stream, peer):
-        lock, done = new_lock(monkeypatch, stream, "_queue_lock"), []
-        stream.buffer(BIG)
-        watch_field(stream, "_flushing", after_get=once(lambda: done.append(lock.let_in(stream.flush_nowait))))
-        stream.flush_nowait()
-        done[0].result(DEADLINE)
-        assert len(flushers()) == 1
-        assert peer.read(len(BIG)) == BIG
-        wait_for_no_flusher()
-
-
-def test_a_rest_beside_a_thread_that_has_not_begun_starts_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    with plain(small=True) as (stream, peer):
-        lock, begin = new_lock(monkeypatch, stream, "_write_lock"), threading.Event()
-
-        def hold_the_thread_up() -> None:
-            if threading.current_thread() in flushers():
-                assert begin.wait(DEADLINE)
-
-        lock.before_acquire = hold_the_thread_up
-        for _ in range(2):
-            stream.buffer(BIG)
-            stream.flush_nowait()
-        assert len(flushers()) == 1
-        begin.set()
-        assert peer.read(2 * len(BIG)) == 2 * BIG
-        wait_for_no_flusher()
-
-
-def test_what_is_put_while_the_thread_for_the_rest_ends_has_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    with plain(small=True) as (stream, peer):
-        lock, done = new_lock(monkeypatch, stream, "_queue_lock"), []
-
-        def write_more() -> None:
-            stream.buffer(BIG)
-            stream.flush_nowait()
-
-        def let_in_at_the_end(flushing: bool) -> None:
-            if not flushing and not done:
-                done.append(lock.let_in(write_more))
-
-        watch_field(stream, "_flushing", before_set=let_in_at_the_end)
-        stream.buffer(BIG)
-        stream.flush_nowait()
-        assert peer.read(2 * len(BIG)) == 2 * BIG
-        done[0].result(DEADLINE)
-        wait_for_no_flusher()
-
-
-# The end.
-
-
-def test_a_flush_after_all_is_out_is_no_error_though_the_connection_has_ended() -> None:
-    with plain() as (stream, peer):
-        stream.buffer(b"last words")
-        stream.flush()
-        stream.abort()
-        stream.flush()
-        stream.flush_nowait()
-        assert peer.read_rest() == b"last words"
-
-
-def test_a_flush_that_gets_no_turn_gives_up_the_connection() -> None:
-    with plain(write_timeout=0.05) as (stream, _):
-        with stream._write_lock, pytest.raises(TimeoutError, match="does not read"):  # as a thread holds it that waits
-            stream.flush()
-        assert stream.aborted
-
-
-def test_a_flush_without_time_does_not_wait(background: Callable[..., Future[Any]]) -> None:
-    with plain(small=True, write_timeout=0) as (stream, _):
-        stream.buffer(BIG)
-        flushing = background(stream.flush)
-        try:
-            assert isinstance(flushing.exception(DEADLINE), TimeoutError)
-        finally:
-            stream.abort()
-
-
 class _Socket(socket.socket):
     """A real socket that tells a test when its system is about to be called."""
 
     before: Callable[[str], object] = staticmethod(lambda name: None)
 
-    def send(self, *args: Any) -> int:
-        self.before("send")
-        return super().send(*args)
+    def send(self, data: bytes | bytearray, *args: Any) -> int:
+        with memoryview(data):  # as the system holds it
+            self.before("send")
+        return super().send(data, *args)
 
     def shutdown(self, how: int) -> None:
         self.before("shutdown")
@@ -253,10 +57,166 @@ def new_socket(stream: Stream) -> _Socket:
     return sock
 
 
+# Two that write.
+
+
+def put(stream: Stream, data: bytes) -> None:
+    write(stream, data)
+
+
+def buffer_and_flush(stream: Stream, data: bytes) -> None:
+    stream.buffer(data)
+    stream.flush()
+
+
+def buffer_and_flush_nowait(stream: Stream, data: bytes) -> None:
+    stream.buffer(data)
+    stream.flush_nowait()
+
+
+WAYS = [put, buffer_and_flush, buffer_and_flush_nowait]
+"""How a thread writes."""
+
+
+@pytest.mark.parametrize("second", WAYS)
+@pytest.mark.parametrize("first", WAYS)
+def test_what_is_written_while_another_thread_writes_goes_out_behind_it_and_needs_no_thread(
+    monkeypatch: pytest.MonkeyPatch,
+    first: Callable[[Stream, bytes], None],
+    second: Callable[[Stream, bytes], None],
+) -> None:
+    def no_more(thread: threading.Thread) -> None:
+        if thread.name.startswith("ocppsync-"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    start = threading.Thread.start
+    with plain() as (stream, peer):
+        monkeypatch.setattr(threading.Thread, "start", no_more)
+        sock, lock, done = new_socket(stream), new_lock(monkeypatch, stream, "lock"), Made()
+        sock.before = done.let_in(lock, second, stream, b"second")
+        first(stream, b"first ")
+        done.result()
+        assert stream.backlog == 0
+        assert peer.read(12) == b"first second"
+
+
+def test_what_is_buffered_while_the_system_reads_what_waits_waits_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The buffer cannot grow meanwhile."""
+    with plain() as (stream, peer):
+        sock, lock, done = new_socket(stream), new_lock(monkeypatch, stream, "lock"), Made()
+        stream.buffer(b"first ")
+        sock.before = done.let_in(lock, stream.buffer, b"second")
+        stream.flush()
+        done.result()
+        stream.flush()
+        assert peer.read(12) == b"first second"
+
+
+def test_what_is_put_while_a_write_fails_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    with plain() as (stream, _):
+        sock, lock, done = new_socket(stream), new_lock(monkeypatch, stream, "lock"), Made()
+        let_in = done.let_in(lock, write, stream, b"second")
+
+        def break_the_connection(name: str) -> None:
+            if name == "send":
+                let_in()
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+        sock.before = break_the_connection
+        with pytest.raises(OSError, match="pipe"):
+            write(stream, b"first")
+        with pytest.raises(ConnectionAbortedError):
+            done.result()
+        assert stream.backlog == 0
+
+
+# The thread for the rest.
+
+
+def test_two_threads_that_leave_a_rest_start_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    for way in (put, buffer_and_flush_nowait):
+        with plain(small=True) as (stream, peer):
+            lock, done = new_lock(monkeypatch, stream, "lock"), Made()
+            watch_field(stream, "_flushing", after_get=done.let_in(lock, way, stream, b"second"))
+            way(stream, BIG)
+            done.result()
+            assert len(flushers()) == 1
+            assert peer.read(len(BIG) + 6) == BIG + b"second"
+            wait_for_no_flusher()
+
+
+def test_a_rest_beside_a_thread_that_has_not_begun_starts_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    with plain(small=True) as (stream, peer):
+        lock, begin = new_lock(monkeypatch, stream, "lock"), threading.Event()
+
+        def hold_the_thread_up() -> None:
+            if threading.current_thread() in flushers():
+                assert begin.wait(DEADLINE)
+
+        lock.before_acquire = hold_the_thread_up
+        for way in WAYS[::2]:
+            way(stream, BIG)
+        assert len(flushers()) == 1
+        begin.set()
+        assert peer.read(2 * len(BIG)) == 2 * BIG
+        wait_for_no_flusher()
+
+
+@pytest.mark.parametrize("way", [put, buffer_and_flush_nowait])
+def test_what_is_put_while_the_thread_for_the_rest_ends_has_another(
+    monkeypatch: pytest.MonkeyPatch, way: Callable[[Stream, bytes], None]
+) -> None:
+    with plain(small=True) as (stream, peer):
+        lock, done = new_lock(monkeypatch, stream, "lock"), Made()
+        write_more = done.let_in(lock, way, stream, BIG)
+        watch_field(stream, "_flushing", before_set=lambda flushing: flushing or write_more())
+        way(stream, BIG)
+        assert peer.read(2 * len(BIG)) == 2 * BIG
+        done.result()
+        wait_for_no_flusher()
+
+
+def test_after_a_thread_for_the_rest_failed_nothing_seems_to_go_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No other thread starts then, so everything has to fail."""
+    with plain(small=True) as (stream, _):
+        write(stream, BIG)
+        stream.abort()
+        wait_for_no_flusher()
+        assert stream._flushing
+        for way in WAYS:
+            with pytest.raises(ConnectionAbortedError):
+                way(stream, b"more")
+        assert stream.backlog == 0
+
+
+# The end.
+
+
+def test_a_flush_after_all_is_out_is_no_error_though_the_connection_has_ended() -> None:
+    with plain() as (stream, peer):
+        stream.buffer(b"last words")
+        stream.flush()
+        stream.abort()
+        stream.flush()
+        stream.flush_nowait()
+        assert peer.read_rest() == b"last words"
+
+
+def test_a_flush_without_time_does_not_wait(background: Callable[..., Future[Any]]) -> None:
+    with plain(small=True, write_timeout=0) as (stream, _):
+        stream.buffer(BIG)
+        flushing = background(stream.flush)
+        try:
+            assert isinstance(flushing.exception(DEADLINE), TimeoutError)
+        finally:
+            stream.abort()
+
+
 def test_close_does_not_take_the_socket_from_a_thread_that_writes(monkeypatch: pytest.MonkeyPatch) -> None:
     """The system may have given its number to another connection by then, which would get the bytes."""
     with plain() as (stream, _):
-        sock, lock, done = new_socket(stream), new_lock(monkeypatch, stream, "_write_lock"), []
+        sock, lock, done = new_socket(stream), new_lock(monkeypatch, stream, "lock"), []
         numbers: list[int] = []
 
         def close_it(name: str) -> None:
@@ -271,6 +231,43 @@ def test_close_does_not_take_the_socket_from_a_thread_that_writes(monkeypatch: p
         done[0].result(DEADLINE)
         assert numbers != [-1]
         assert sock.fileno() == -1
+
+
+def test_close_does_not_take_the_socket_from_a_thread_that_waits_for_it(
+    monkeypatch: pytest.MonkeyPatch, background: Callable[..., Future[Any]]
+) -> None:
+    """It would wait for another connection, which may have its number by then, and report that its peer hangs."""
+    with plain(small=True) as (stream, _):
+        lock, done, wait = new_lock(monkeypatch, stream, "_wait_lock"), Made(), stream._wait
+        close, numbers = done.let_in(lock, stream.close), []
+
+        def close_before(event: int, deadline: float) -> bool:
+            close()
+            numbers.append(stream._socket.fileno())
+            return wait(event, deadline)
+
+        monkeypatch.setattr(stream, "_wait", close_before)
+        stream.buffer(BIG)
+        flushing = background(stream.flush)
+        assert isinstance(flushing.exception(DEADLINE), ConnectionAbortedError)
+        done.result()
+        assert numbers != [-1]
+        assert stream._socket.fileno() == -1
+
+
+def test_a_wait_for_a_socket_that_was_closed_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with plain(small=True) as (stream, _):
+        wait = stream._wait
+
+        def close_first(event: int, deadline: float) -> bool:
+            stream._socket.close()
+            stream.aborted = True
+            return wait(event, deadline)
+
+        monkeypatch.setattr(stream, "_wait", close_first)
+        stream.buffer(BIG)
+        with pytest.raises(ConnectionAbortedError):
+            stream.flush()
 
 
 def test_close_does_not_take_the_socket_from_a_thread_that_aborts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -383,17 +380,36 @@ def test_tls_one_thread_at_a_time_is_in_the_engine(
         assert stream.recv(1) == b""
 
 
+@pytest.mark.parametrize("second", WAYS)
+@pytest.mark.parametrize("first", WAYS)
 def test_tls_records_go_out_in_the_order_in_which_they_were_made(
-    authority: Authority, background: Callable[..., Future[Any]], monkeypatch: pytest.MonkeyPatch
+    authority: Authority,
+    background: Callable[..., Future[Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    first: Callable[[Stream, bytes], None],
+    second: Callable[[Stream, bytes], None],
 ) -> None:
     """Each is encrypted with its number in the row."""
     with secure(authority, background) as (stream, peer):
-        lock, done = new_lock(monkeypatch, stream, "_tls_lock"), []
-        put_more = once(lambda: done.append(lock.let_in(stream.buffer, b"second")))
-        monkeypatch.setattr(stream, "_outgoing", _Engine(stream._outgoing, lock, put_more))
-        stream.buffer(b"first ")
-        done[0].result(DEADLINE)
-        stream.flush()
+        lock, done = new_lock(monkeypatch, stream, "lock"), Made()
+        write_more = done.let_in(lock, second, stream, b"second")
+        monkeypatch.setattr(stream, "_outgoing", _Engine(stream._outgoing, stream._tls_lock, write_more))
+        first(stream, b"first ")
+        done.result()
+        assert peer.read(12) == b"first second"
+
+
+def test_tls_what_the_engine_has_to_say_goes_out_in_the_order_in_which_it_was_made(
+    authority: Authority, background: Callable[..., Future[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with secure(authority, background) as (stream, peer):
+        with stream._tls_lock:
+            stream._tls.write(b"first ")  # stands for a message of its own
+        lock, done = new_lock(monkeypatch, stream, "lock"), Made()
+        write_more = done.let_in(lock, write, stream, b"second")
+        monkeypatch.setattr(stream, "_outgoing", _Engine(stream._outgoing, stream._tls_lock, write_more))
+        stream._push_tls()
+        done.result()
         assert peer.read(12) == b"first second"
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
 import pytest
-from ends import BIG, Connected, End, open_connection
-from interleaved import MeetingLock, once, watch_field
-from support import Recorder
-from wire import BINARY, CONTINUATION, DEADLINE, TEXT, frame
+from ends import BIG, Connected, End, open_connection, wait_for_no_flusher
+from interleaved import Made, MeetingLock, once, watch_field
+from support import Recorder, wait_until
+from wire import BINARY, CONTINUATION, DEADLINE, PING, TEXT, frame
 
 from ocppsync.threads.timer import Timer
+from ocppsync.wire import websocket
 from ocppsync.wire.transport import TransportClosedError
 
 
@@ -25,8 +27,32 @@ def connected(timer: Timer, background: Callable[..., Future[Any]]) -> Connected
 def new_lock(monkeypatch: pytest.MonkeyPatch, end: End) -> MeetingLock:
     """Put a lock in the place of the one that orders the frames."""
     lock = MeetingLock()
-    monkeypatch.setattr(end.websocket, "_frame_lock", lock)
+    monkeypatch.setattr(end.websocket._stream, "lock", lock)
+    monkeypatch.setattr(end.websocket, "_lock", lock)
     return lock
+
+
+def fail_to_start_flushers(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+
+    def fail(thread: threading.Thread) -> None:
+        if thread.name.startswith("ocppsync-flush-"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", fail)
+
+
+def abort_before_put(monkeypatch: pytest.MonkeyPatch, end: End) -> None:
+    """Let the connection end when a frame was made and comes to its stream."""
+    stream = end.websocket._stream
+    put = stream.put
+
+    def abort_first(data: bytes) -> bool:
+        stream.abort()
+        return put(data)
+
+    monkeypatch.setattr(stream, "put", abort_first)
 
 
 # Two that write.
@@ -34,18 +60,60 @@ def new_lock(monkeypatch: pytest.MonkeyPatch, end: End) -> MeetingLock:
 
 def test_nothing_goes_out_behind_a_close(connected: Connected, monkeypatch: pytest.MonkeyPatch) -> None:
     with connected() as (end, peer):
-        lock, stream, done = new_lock(monkeypatch, end), end.websocket._stream, []
-        buffer, close = stream.buffer, once(lambda: done.append(lock.let_in(end.websocket.close, 1001)))
+        lock, stream, done = new_lock(monkeypatch, end), end.websocket._stream, Made()
+        put, close = stream.put, done.let_in(lock, end.websocket.close, 1001)
 
-        def buffer_after_a_close(data: bytes) -> None:
+        def put_after_a_close(data: bytes) -> bool:
             close()
-            buffer(data)
+            return put(data)
 
-        monkeypatch.setattr(stream, "buffer", buffer_after_a_close)
+        monkeypatch.setattr(stream, "put", put_after_a_close)
         end.websocket.send_nowait("last words")
         assert peer.read_text() == "last words"
         assert peer.read_close() == (1001, "")
-        done[0].result(DEADLINE)
+        done.result()
+
+
+@pytest.mark.parametrize("waiting", [b"", frame(TEXT, "waits", masked=False)])
+def test_frames_go_out_in_the_order_in_which_they_were_made(
+    connected: Connected, monkeypatch: pytest.MonkeyPatch, waiting: bytes
+) -> None:
+    """Whether they go straight to the socket, or behind what waits."""
+    with connected() as (end, peer):
+        lock, done = new_lock(monkeypatch, end), Made()
+        send_more, make = done.let_in(lock, end.websocket.send_nowait, "second"), websocket.whole_frame
+
+        def make_it_slowly(opcode: int, data: bytes, *, masked: bool) -> bytes:
+            data = make(opcode, data, masked=masked)
+            send_more()
+            return data
+
+        monkeypatch.setattr(websocket, "whole_frame", make_it_slowly)
+        end.websocket._stream.buffer(waiting)
+        end.websocket.send_nowait("first")
+        texts = [peer.read_text() for _ in range(3 if waiting else 2)]
+        assert texts[-2:] == ["first", "second"]
+        done.result()
+        wait_for_no_flusher()
+
+
+def test_nobody_waits_while_a_thread_waits_for_the_socket(
+    connected: Connected, background: Callable[..., Future[Any]]
+) -> None:
+    with connected(small=True) as (end, peer):
+        end.websocket.send_nowait(BIG)
+        wait_until(end.websocket._stream._wait_lock.locked)
+        background(end.websocket.send_nowait, "behind it").result(DEADLINE)
+        assert background(end.websocket.ping).result(DEADLINE)
+        peer.send_text("still heard")
+        assert end.messages.wait() == ["still heard"]
+        background(end.websocket.close, 1001).result(DEADLINE)
+        assert end.closings.wait() == [True]
+        assert end.websocket._stream.backlog > 0
+        assert peer.read_text() == BIG
+        assert peer.read_text() == "behind it"
+        assert peer.read_frame().opcode == PING
+        assert peer.read_close() == (1001, "")
 
 
 def test_of_two_closes_one_is_sent_and_reported(connected: Connected, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,20 +134,24 @@ def test_of_two_closes_one_is_sent_and_reported(connected: Connected, monkeypatc
 def test_our_close_is_out_before_the_end_though_theirs_comes_first(
     connected: Connected, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The thread that made it has not come to writing it when the reader is through with theirs."""
+    """It waits behind a message, and its thread has nobody write it when the reader is through with theirs."""
     with connected() as (end, peer):
-        flush_nowait = end.websocket._stream.flush_nowait
+        stream = end.websocket._stream
+        flush_rest = stream.flush_rest
 
         def come_late() -> None:
             peer.send_close(1000)
             assert end.ended.wait(DEADLINE)
-            flush_nowait()
+            flush_rest()
 
-        monkeypatch.setattr(end.websocket._stream, "flush_nowait", come_late)
+        monkeypatch.setattr(stream, "flush_rest", come_late)
+        stream.buffer(frame(TEXT, "waits", masked=False))
         end.websocket.close(1001, "we stop")
+        assert peer.read_text() == "waits"
         assert peer.read_close() == (1001, "we stop")
         assert peer.read_rest() == b""
         assert end.wait_for_end() == 1001
+        wait_for_no_flusher()
 
 
 def test_our_close_while_theirs_is_read_is_the_only_one(connected: Connected, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,13 +175,7 @@ def test_our_close_while_theirs_is_read_is_the_only_one(connected: Connected, mo
 
 def test_an_end_while_their_close_is_answered_is_an_end(connected: Connected, monkeypatch: pytest.MonkeyPatch) -> None:
     with connected() as (end, peer):
-        flush_nowait = end.websocket._stream.flush_nowait
-
-        def end_first() -> None:
-            end.websocket.abort()
-            flush_nowait()
-
-        monkeypatch.setattr(end.websocket._stream, "flush_nowait", end_first)
+        abort_before_put(monkeypatch, end)
         peer.send_close(3000)
         assert end.wait_for_end() == 3000
 
@@ -117,14 +183,27 @@ def test_an_end_while_their_close_is_answered_is_an_end(connected: Connected, mo
 # The connection ends while something is sent.
 
 
-def test_what_was_put_when_the_connection_ended_may_have_gone_out(
-    connected: Connected, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with connected() as (end, _):
-        new_lock(monkeypatch, end).before_release = end.websocket._stream.abort
+def test_what_the_socket_refused_was_not_written(connected: Connected, monkeypatch: pytest.MonkeyPatch) -> None:
+    with connected() as (end, peer):
+        abort_before_put(monkeypatch, end)
         with pytest.raises(TransportClosedError, match="broke") as caught:
             end.websocket.send_nowait("hello?")
+        assert not caught.value.written
+        assert not end.websocket.ping()
+        assert peer.read_rest() == b""
+        assert end.wait_for_end() == 1006
+
+
+def test_what_was_begun_when_the_connection_ended_may_have_gone_out(
+    connected: Connected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connected(small=True) as (end, peer):
+        fail_to_start_flushers(monkeypatch)
+        with pytest.raises(TransportClosedError, match="can't start new thread") as caught:
+            end.websocket.send_nowait(BIG)
         assert caught.value.written
+        assert peer.read_rest()
+        assert end.wait_for_end() == 1006
 
 
 def test_what_comes_after_the_connection_has_ended_is_not_put(connected: Connected) -> None:
@@ -139,20 +218,32 @@ def test_what_comes_after_the_connection_has_ended_is_not_put(connected: Connect
         assert end.wait_for_end() == 1006
 
 
-def test_what_has_no_room_behind_what_a_peer_does_not_read_is_not_put(connected: Connected) -> None:
+def test_what_has_no_room_behind_what_a_peer_does_not_read_ends_the_connection(connected: Connected) -> None:
     with connected(small=True) as (end, _):
         with pytest.raises(TransportClosedError, match="does not read") as caught:
             for _ in range(10):
                 end.websocket.send_nowait(BIG)
-        assert not caught.value.written
+        assert caught.value.written, "a thread that writes what waits may have come to it"
         assert end.wait_for_end() == 1006
 
 
-def test_a_close_that_cannot_go_out_is_reported_all_the_same(
+def test_a_close_that_could_not_go_out_ends_the_connection_all_the_same(
+    connected: Connected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connected() as (end, peer):
+        abort_before_put(monkeypatch, end)
+        end.websocket.close(1001)
+        assert end.closings.wait() == [True]
+        assert peer.read_rest() == b""
+        assert end.wait_for_end() == 1006, "the code of a Close that nobody sent is not reported"
+
+
+def test_a_close_whose_rest_cannot_go_out_is_reported_all_the_same(
     connected: Connected, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with connected() as (end, _):
-        new_lock(monkeypatch, end).before_release = end.websocket._stream.abort
+        fail_to_start_flushers(monkeypatch)
+        end.websocket._stream.buffer(frame(TEXT, "waits", masked=False))
         end.websocket.close(1001)
         assert end.closings.wait() == [True]
         assert end.wait_for_end() == 1001
