@@ -22,10 +22,9 @@ READABLE_DEPTH = 900
 
 # What stands between brackets: strings are left as pairs of quotes, which fall away unless they hold brackets.
 _ESCAPE = re.compile(r"\\.", re.DOTALL)
-_NO_BRACKETS = bytes(set(range(256)) - set(b'[]{}"'))
+_NO_BRACKETS = b"".join(bytes([byte]) for byte in range(256) if byte not in b'[]{}"')
 _STRING = re.compile(rb'"[^"]*"?')
-_STEPS: Mapping[int, int] = dict(zip(b"[]{}", (1, -1, 1, -1), strict=True))
-
+_STEPS: Mapping[int, int] = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _STRING_OR_CONSTANT = re.compile(r'"(?:[^"\\]|\\.)*"|-?Infinity|NaN')
 # JSON has no name for them: any reader turns the first two into an infinity.
 _CONSTANTS: Mapping[str, str] = {"Infinity": "1e999", "-Infinity": "-1e999", "NaN": "null"}
