@@ -25,6 +25,7 @@ _ESCAPE = re.compile(r"\\.", re.DOTALL)
 _NO_BRACKETS = b"".join(bytes([byte]) for byte in range(256) if byte not in b'[]{}"')
 _STRING = re.compile(rb'"[^"]*"?')
 _STEPS: Mapping[int, int] = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+
 _STRING_OR_CONSTANT = re.compile(r'"(?:[^"\\]|\\.)*"|-?Infinity|NaN')
 # JSON has no name for them: any reader turns the first two into an infinity.
 _CONSTANTS: Mapping[str, str] = {"Infinity": "1e999", "-Infinity": "-1e999", "NaN": "null"}
