@@ -7,18 +7,31 @@ import importlib.util
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from figures import Plan
 from processes import Program, running
-from servers import OCPP_PACKAGE, OURS
+from servers import OCPP_PACKAGE, OURS, importing
 
 HERE = Path(__file__).resolve().parent
-_PEERS: dict[str, tuple[str, tuple[str, ...]]] = {
-    # peer: program, required modules
-    OURS.name: ("programs/central_ocppsync.py", ()),
-    OCPP_PACKAGE.name: ("programs/central_ocpp.py", ("ocpp", "websockets")),
-}
+
+
+@dataclass(frozen=True)
+class CentralSystem:
+    """A central system to measure."""
+
+    #: The name of the peer.
+    name: str
+    program: str
+    #: The modules that it requires.
+    modules: tuple[str, ...] = ()
+    #: The directory to import another ocppsync from.
+    package: Path | None = None
+
+
+_OURS = CentralSystem(OURS.name, "programs/central_ocppsync.py")
+_OCPP_PACKAGE = CentralSystem(OCPP_PACKAGE.name, "programs/central_ocpp.py", ("ocpp", "websockets"))
 
 
 def python(program: str, *arguments: object) -> list[str]:
@@ -27,9 +40,9 @@ def python(program: str, *arguments: object) -> list[str]:
 
 
 @contextlib.contextmanager
-def central_system(plan: Plan, peer: str, certificate: Sequence[str] = ()) -> Iterator[tuple[Program, int]]:
-    """Run the central system of a peer, and yield it and its port. ``certificate`` has the two files for TLS."""
-    with running(python(_PEERS[peer][0], *certificate), plan.server_core) as program:
+def central_system(plan: Plan, peer: CentralSystem, certificate: Sequence[str] = ()) -> Iterator[tuple[Program, int]]:
+    """Run a central system, and yield it and its port. ``certificate`` has the two files for TLS."""
+    with running(python(peer.program, *certificate), plan.server_core, importing(peer.package)) as program:
         yield program, int(program.read())
 
 
@@ -41,9 +54,11 @@ def fleet(plan: Plan, port: int, chargers: int, at_once: int) -> Iterator[dict[s
         yield json.loads(program.read())
 
 
-def installed_peers(name: str) -> list[str]:
+def installed_peers(name: str, plan: Plan) -> list[CentralSystem]:
     """Return the peers that can run a scenario; report the others to standard error."""
-    return [peer for peer, (_, modules) in _PEERS.items() if installed(name, peer, modules)]
+    other = plan.against
+    then = [CentralSystem(other.name, _OURS.program, package=other.path)] if other is not None else []
+    return [peer for peer in (_OURS, *then, _OCPP_PACKAGE) if installed(name, peer.name, peer.modules)]
 
 
 def installed(name: str, peer: str, modules: Sequence[str]) -> bool:

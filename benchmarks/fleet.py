@@ -6,7 +6,8 @@
 ``stay`` connects chargers, ``--at-once`` at a time; each sends a BootNotification. After the last answer, it prints how
 long that took and how many chargers had to try again. Then it answers every CALL at once until its standard input ends.
 ``handshakes`` upgrades connections for ``--seconds`` seconds, resets each one (RST, no Close) after its 101, and prints
-the rate a second. A reset leaves no port in TIME_WAIT; otherwise the ports would soon run out.
+the rate a second and, with ``--server-pid``, the server's CPU time for each in microseconds. A reset leaves no port in
+TIME_WAIT; otherwise the ports would soon run out.
 
 The server can be any OCPP 1.6 server on 127.0.0.1. The output is a line of JSON.
 """
@@ -27,7 +28,7 @@ import time
 from collections import deque
 from typing import Literal
 
-from processes import allow_many_sockets
+from processes import allow_many_sockets, cpu_seconds
 from wire import CLOSE, PING, PONG, TEXT, frame_head, split_frame, trusting_context
 
 BOOT = b'[2,"boot","BootNotification",{"chargePointVendor":"Acme","chargePointModel":"One"}]'
@@ -240,18 +241,21 @@ class StayingFleet(Fleet):
 class PassingFleet(Fleet):
     """Connects chargers that leave after the upgrade."""
 
-    def measure(self, at_once: int, seconds: float) -> dict[str, float]:
-        """Return the handshakes a second, after a warm-up."""
+    def measure(self, at_once: int, seconds: float, server_pid: int | None) -> dict[str, float]:
+        """Return the handshakes a second, after a warm-up, and the server's CPU time for each in microseconds."""
         self._numbers = itertools.count()
         self._done = 0
         for _ in range(at_once):
             self._connect_next()
         while self._done < at_once:
             self.run_once()
+        used = cpu_seconds(server_pid) if server_pid is not None else 0.0
         began, before = time.monotonic(), self._done
         while (now := time.monotonic()) < began + seconds or self._done == before:
             self.run_once()
-        return {"rate": (self._done - before) / (now - began)}
+        done = self._done - before
+        cpu = {"cpu": 1e6 * (cpu_seconds(server_pid) - used) / done} if server_pid is not None else {}
+        return {"rate": done / (now - began), **cpu}
 
     def _connect_next(self) -> None:
         self.connect(Charger(f"CP{next(self._numbers)}"))
@@ -271,11 +275,13 @@ def main() -> int:
     parser.add_argument("--at-once", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--tls", action="store_true")
+    parser.add_argument("--server-pid", type=int, metavar="PID", help="the server's process: measure its CPU time too")
     options = parser.parse_args()
     allow_many_sockets()
     context = trusting_context() if options.tls else None
     if options.what == "handshakes":
-        print(json.dumps(PassingFleet(options.port, context).measure(options.at_once, options.seconds)))
+        found = PassingFleet(options.port, context).measure(options.at_once, options.seconds, options.server_pid)
+        print(json.dumps(found))
         return 0
     fleet = StayingFleet(options.port, context)
     print(json.dumps(fleet.connect_all(options.chargers, options.at_once)), flush=True)

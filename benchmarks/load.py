@@ -5,8 +5,9 @@
 
 Without ``--every``, each charge point sends its next CALL when the last one is answered (a closed loop). With it, each
 sends a CALL every so many seconds, answered or not (a fixed rate); a latency counts from the time when the CALL was
-due, not from the time when it could be sent. Prints one line of JSON for each number of connections. The server can be
-any OCPP server on 127.0.0.1.
+due, not from the time when it could be sent. Prints one line of JSON for each number of connections. With
+``--server-pid``, it has the CPU time of the server for each answer in microseconds, measured like the rate, after the
+warm-up. The server can be any OCPP server on 127.0.0.1.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from messages import MESSAGES, Message
+from processes import cpu_seconds
 from wire import PING, PONG, TEXT, frame_head, split_frame, trusting_context
 
 _BATCH = 64
@@ -104,7 +106,11 @@ class Charger:
 
 
 class Fleet:
-    """All connections to a server."""
+    """All connections to a server.
+
+    Attributes:
+        answers: how many answers `run` and `pace` have counted, all together.
+    """
 
     def __init__(self, port: int, message: Message, *, tls: bool) -> None:
         self._port = port
@@ -113,6 +119,7 @@ class Fleet:
         self._tls = trusting_context() if tls else None
         self._poll = select.epoll()
         self._chargers: dict[int, Charger] = {}
+        self.answers = 0
 
     def grow(self, size: int) -> None:
         """Connect until there are ``size`` connections."""
@@ -170,6 +177,7 @@ class Fleet:
             now = time.perf_counter()
             if now - last > _ANSWER_TIMEOUT:
                 raise LoadError(f"no answer from the server for {_ANSWER_TIMEOUT:g} s")
+        self.answers += answers
         return answers / (now - began)
 
     # Fixed rate.
@@ -192,6 +200,7 @@ class Fleet:
             if now > began + seconds + _ANSWER_TIMEOUT:
                 raise LoadError(f"{count - len(latencies)} CALLs were not answered")
             latencies += self._answers_until(began + sent * step if sent < count else now + 1.0)
+        self.answers += count
         return latencies
 
     def _answers_until(self, due: float) -> Iterator[float]:
@@ -220,6 +229,29 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
+def _load(fleet: Fleet, every: float | None, seconds: float) -> dict[str, float]:
+    if every is None:
+        return {"rate": fleet.run(seconds)}
+    latencies = fleet.pace(every, seconds)
+    return {name: percentile(latencies, share) for name, share in (("p50", 0.5), ("p99", 0.99)) if latencies}
+
+
+def _measure(fleet: Fleet, every: float | None, seconds: float, server_pid: int | None) -> dict[str, float]:
+    if server_pid is None:
+        return _load(fleet, every, seconds)
+    answers, used = fleet.answers, cpu_seconds(server_pid)
+    found = _load(fleet, every, seconds)
+    found["cpu"] = 1e6 * (cpu_seconds(server_pid) - used) / (fleet.answers - answers)
+    return found
+
+
+def _measurements(options: argparse.Namespace) -> Iterator[tuple[int, float, float]]:
+    """Yield each number of connections, and the seconds of its warm-up and its measurement."""
+    for number, connections in enumerate(options.connections):
+        warm_up, seconds = (some[min(number, len(some) - 1)] for some in (options.warm_up, options.seconds))
+        yield connections, warm_up, seconds
+
+
 def main() -> int:
     """Run the load; return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -228,26 +260,23 @@ def main() -> int:
     parser.add_argument(
         "--connections", type=int, nargs="+", default=[100], help="numbers of connections, in increasing order"
     )
-    parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--warm-up", type=float, default=0.5, help="seconds before each measurement")
+    several = "; several: one for each number of connections"
+    parser.add_argument("--seconds", type=float, nargs="+", default=[5.0], help="seconds of each measurement" + several)
+    parser.add_argument("--warm-up", type=float, nargs="+", default=[0.5], help="seconds before each" + several)
     parser.add_argument("--every", type=float, help="seconds between two CALLs of a charger: a fixed rate")
     parser.add_argument("--tls", action="store_true", help="use TLS, without verifying the certificate")
+    parser.add_argument("--server-pid", type=int, metavar="PID", help="the server's process: measure its CPU time too")
     options = parser.parse_args()
     fleet = Fleet(options.port, MESSAGES[options.message], tls=options.tls)
     try:
-        for connections in options.connections:
+        for connections, warm_up, seconds in _measurements(options):
             fleet.grow(connections)
-            found: dict[str, float] = {"connections": connections}
             if options.every is None:
                 fleet.ask_all()
-                fleet.run(options.warm_up)
-                found["rate"] = fleet.run(options.seconds)
-            else:
-                fleet.pace(options.every, options.warm_up)
-                latencies = fleet.pace(options.every, options.seconds)
-                found["messages"] = len(latencies)
-                found |= {name: percentile(latencies, share) for name, share in (("p50", 0.5), ("p99", 0.99))}
-            print(json.dumps(found), flush=True)
+            if warm_up:
+                _load(fleet, options.every, warm_up)
+            found = _measure(fleet, options.every, seconds, options.server_pid)
+            print(json.dumps({"connections": connections, **found}), flush=True)
     except (LoadError, OSError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1

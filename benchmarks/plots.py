@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import itertools
 import re
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
-from figures import Figure
+from figures import CPU, Figure, Pair, title
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import FuncFormatter
 from servers import (
+    BARE_THREADS,
     ECHO_RAW,
     ECHO_SIMPLE_WEBSOCKET,
     ECHO_WEBSOCKETS_ASYNCIO,
@@ -21,6 +23,7 @@ from servers import (
     OCPP_PACKAGE,
     OCPP_RPC,
     OURS,
+    OURS_PATIENT,
     TS_OCPP,
 )
 
@@ -38,6 +41,8 @@ mpl.rcParams.update(
 )
 _COLOURS = {
     OURS.name: "#00796b",
+    OURS_PATIENT.name: "#1565c0",
+    BARE_THREADS.name: "#263238",
     OCPP_PACKAGE.name: "#c62828",
     TS_OCPP.name: "#ef6c00",
     OCPP_RPC.name: "#5e35b1",
@@ -47,18 +52,31 @@ _COLOURS = {
     ECHO_RAW.name: "#e0e0e0",
 }
 """Upper bounds are grey."""
-_MORE_COLOURS = ("#1565c0", "#6d4c41", "#ad1457", "#9e9d24")
+_OTHER_RELEASE = "#4db6ac"
+_MORE_COLOURS = ("#6d4c41", "#ad1457", "#9e9d24", "#0277bd")
+_BOUNDS = {peer.name for peer in (BARE_THREADS, *ECHOES)}
+_MARKERS = {ECHO_SIMPLE_WEBSOCKET.name: "s", ECHO_WEBSOCKETS_SYNC.name: "^", ECHO_WEBSOCKETS_ASYNCIO.name: "D"}
+_VERDICTS = {"better every time": "#00796b", "**worse** every time": "#c62828"}
+_RATIOS = (1 / 4, 4.0)
+"""The ends of the axis of a comparison with another ocppsync; what lies beyond is drawn at the end."""
+_CUT_OFF_FACTOR = 20.0
+"""Where less is better, a bar is cut off at this many times the shortest one: the others must remain visible."""
 _SHARED_SCALE_FACTOR = 4.0
 """The parts of a plot share a scale if their longest bars differ by less than this factor."""
 
 
-def draw(scenarios: Mapping[str, Sequence[Figure]], directory: Path) -> dict[str, str]:
-    """Draw each scenario; return the file names by scenario."""
-    names = {}
-    for scenario, figures in scenarios.items():
-        canvas = _lines(scenario, figures) if _by_connections(figures) else _bars(scenario, figures)
-        names[scenario] = re.sub(r"[^a-z0-9]+", "-", scenario.lower()).strip("-") + ".svg"
-        canvas.savefig(directory / names[scenario], metadata={"Date": None})
+def draw(scenarios: Mapping[str, Sequence[Figure]], directory: Path, pairs: Sequence[Pair] = ()) -> dict[str, str]:
+    """Draw each scenario, and the comparison with another ocppsync; return the file names by scenario or its name."""
+    canvases: dict[str, Canvas] = {}
+    for scenario, all_figures in scenarios.items():
+        # The load generator's ceiling is far above all servers.
+        if figures := [figure for figure in all_figures if figure.peer != ECHO_RAW.name]:
+            canvases[scenario] = _lines(scenario, figures) if _by_connections(figures) else _bars(scenario, figures)
+    if pairs:
+        canvases[pairs[0].other] = _ratios(pairs)
+    names = {name: re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") + ".svg" for name in canvases}
+    for name, canvas in canvases.items():
+        canvas.savefig(directory / names[name], metadata={"Date": None})
     return names
 
 
@@ -75,7 +93,10 @@ def _by_connections(figures: Sequence[Figure]) -> bool:
 def colours(peers: Sequence[str]) -> dict[str, str]:
     """Return a colour for each peer. The peers in `servers` have the same colour in every plot."""
     more = itertools.cycle(_MORE_COLOURS)
-    return {peer: _COLOURS.get(peer) or next(more) for peer in peers}
+    return {
+        peer: _COLOURS.get(peer) or (_OTHER_RELEASE if peer.startswith(f"{OURS.name} at ") else next(more))
+        for peer in peers
+    }
 
 
 def _peers(figures: Sequence[Figure]) -> list[str]:
@@ -83,7 +104,7 @@ def _peers(figures: Sequence[Figure]) -> list[str]:
 
 
 def _head(canvas: Canvas, text: str) -> None:
-    canvas.suptitle(text[0].upper() + text[1:], fontweight="bold", x=0.01, ha="left")
+    canvas.suptitle(title(text), fontweight="bold", x=0.01, ha="left")
 
 
 def _better(figure: Figure) -> str:
@@ -107,7 +128,10 @@ def _lines(scenario: str, figures: Sequence[Figure]) -> Canvas:
     for peer in sorted(palette, key=lambda one: -ends.get(one, 0.0)):
         _line(axes, [figure for figure in figures if figure.peer == peer], palette[peer])
     axes.set_xscale("log")
-    axes.set_ylim(bottom=0)
+    if scenario.endswith(CPU):
+        axes.set_yscale("log")  # a server at a standstill needs thousands of times as much as the others
+    else:
+        axes.set_ylim(bottom=0)
     ticks = sorted({_connections(figure) or 0 for figure in figures})
     axes.set_xticks(ticks, [_readable(tick) for tick in ticks])
     axes.minorticks_off()
@@ -122,23 +146,24 @@ def _lines(scenario: str, figures: Sequence[Figure]) -> Canvas:
 
 
 def _line(axes: Axes, figures: Sequence[Figure], colour: str) -> None:
-    """Draw the medians of a peer, and a band from its lowest to its highest value."""
+    """Draw the medians of a peer; for ocppsync, also a band from its lowest to its highest value."""
     own = sorted(figures, key=lambda figure: _connections(figure) or 0)
     across = [_connections(figure) or 0 for figure in own]
     peer = own[0].peer
     axes.plot(
         across,
         [figure.median for figure in own],
-        marker="o",
+        marker=_MARKERS.get(peer, "o"),
         markersize=5,
         color=colour,
         linewidth=2.8 if peer == OURS.name else 1.5,
-        linestyle="--" if peer in {echo.name for echo in ECHOES} else "-",
+        linestyle="--" if peer in _BOUNDS else "-",
         label=peer,
         zorder=3 if peer == OURS.name else 2,
     )
-    lowest, highest = [min(figure.values) for figure in own], [max(figure.values) for figure in own]
-    axes.fill_between(across, lowest, highest, color=colour, alpha=0.15, linewidth=0)
+    if peer == OURS.name:
+        lowest, highest = [min(figure.values) for figure in own], [max(figure.values) for figure in own]
+        axes.fill_between(across, lowest, highest, color=colour, alpha=0.15, linewidth=0)
 
 
 # Bars.
@@ -161,11 +186,18 @@ def _bars(scenario: str, figures: Sequence[Figure]) -> Canvas:
 
 def _scales(parts: Sequence[Sequence[Figure]]) -> list[float]:
     """Return the highest value on the axis of each part."""
-    longest = [max(max(figure.values) for figure in part) or 1.0 for part in parts]
+    longest = [_longest(part) for part in parts]
     same_unit = len({figure.unit for part in parts for figure in part}) == 1
     if same_unit and max(longest) < _SHARED_SCALE_FACTOR * min(longest):
         return [max(longest)] * len(parts)
     return longest
+
+
+def _longest(figures: Sequence[Figure]) -> float:
+    longest = max(max(figure.values) for figure in figures) or 1.0
+    if figures[0].more_is_better:
+        return longest
+    return min(longest, _CUT_OFF_FACTOR * min(figure.median for figure in figures)) or longest
 
 
 def _bar_part(axes: Axes, figures: Sequence[Figure], palette: Mapping[str, str], longest: float) -> None:
@@ -182,9 +214,47 @@ def _bar_part(axes: Axes, figures: Sequence[Figure], palette: Mapping[str, str],
     axes.set_xlim(0, longest * 1.15)
     for position, figure in zip(positions, figures, strict=True):
         axes.annotate(
-            _readable(figure.median), (max(figure.values), position), (6, 0), textcoords="offset points", va="center"
+            _readable(figure.median) + (" \N{RIGHTWARDS ARROW}" if figure.median > longest else ""),
+            (min(max(figure.values), longest), position),
+            (6, 0),
+            textcoords="offset points",
+            va="center",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1} if max(figure.values) > longest else None,
         )
     axes.xaxis.set_major_formatter(FuncFormatter(_readable))
     axes.set_xlabel(_better(figures[0]))
     axes.grid(axis="x", color="#e0e0e0")
     axes.set_axisbelow(True)
+
+
+# The comparison with another ocppsync.
+
+
+def _ratios(pairs: Sequence[Pair]) -> Canvas:
+    """Draw how many times better the installed ocppsync is: the median, and a line from the lowest to the highest."""
+    canvas = Canvas(figsize=(9, 0.24 * len(pairs) + 1.2), layout="constrained")
+    axes = canvas.add_subplot()
+    for position, pair in enumerate(pairs):
+        better = sorted(ratio if pair.more_is_better else 1 / ratio for ratio in pair.ratios)
+        lowest, middle, highest = (_within(value) for value in (better[0], statistics.median(better), better[-1]))
+        colour = _VERDICTS.get(pair.verdict, "#9e9e9e")
+        axes.plot([lowest, highest], [position, position], color=colour, linewidth=1.5)
+        axes.plot([middle], [position], color=colour, marker="o", markersize=5)
+        text = f"{_readable(statistics.median(better))} \N{MULTIPLICATION SIGN}"
+        axes.annotate(text, (_RATIOS[1], position), (8, 0), textcoords="offset points", va="center", fontsize=8)
+    names = [", ".join(filter(None, (pair.scenario, pair.variant))) for pair in pairs]
+    axes.set_yticks(range(len(pairs)), names, fontsize=8)
+    axes.set_ylim(len(pairs) - 0.4, -0.6)
+    axes.set_xscale("log", base=2)
+    axes.set_xlim(_RATIOS[0] / 1.05, _RATIOS[1] * 1.05)
+    axes.xaxis.set_major_formatter(FuncFormatter(_readable))
+    axes.axvline(1, color="#424242", linewidth=1, zorder=0)
+    axes.grid(axis="both", color="#eeeeee")
+    axes.set_axisbelow(True)
+    axes.set_xlabel(f"times better than {pairs[0].other}")
+    _head(canvas, f"Compared with {pairs[0].other}")
+    return canvas
+
+
+def _within(ratio: float) -> float:
+    return max(_RATIOS[0], min(_RATIOS[1], ratio))

@@ -8,7 +8,8 @@ import resource
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 READ_TIMEOUT = 150.0
@@ -25,17 +26,23 @@ class Program:
     Args:
         command: starts it.
         core: the core that all of its threads run on.
+        environment: variables in addition to those of this process.
 
     Attributes:
         pid: its process id.
     """
 
-    def __init__(self, command: Sequence[str], core: int) -> None:
+    def __init__(self, command: Sequence[str], core: int, environment: Mapping[str, str] | None = None) -> None:
         # Not a pipe: it is not read while the program runs, and would fill up.
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (kill closes it)
         with _pinned(core):
             self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                text=True,
+                env={**os.environ, **(environment or {})},
             )
         self.pid = self._process.pid
         self._name = Path(command[min(1, len(command) - 1)]).name
@@ -83,9 +90,9 @@ class Program:
 
 
 @contextlib.contextmanager
-def running(command: Sequence[str], core: int) -> Iterator[Program]:
+def running(command: Sequence[str], core: int, environment: Mapping[str, str] | None = None) -> Iterator[Program]:
     """Run a program on a core, and kill it at the end."""
-    program = Program(command, core)
+    program = Program(command, core, environment)
     try:
         yield program
     finally:
@@ -101,6 +108,12 @@ def _pinned(core: int) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time that all threads of a process have used, in user and system mode."""
+    # The clock that clock_getcpuclockid(3) returns; /proc has the same figure, but only in hundredths of a second.
+    return time.clock_gettime((~pid << 3) | 2)
 
 
 def allow_many_sockets() -> int:

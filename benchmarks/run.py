@@ -2,6 +2,7 @@
 
     python benchmarks/run.py
     python benchmarks/run.py --only throughput tls --repetitions 5
+    python benchmarks/run.py --against v0.1.0
 
 Writes RESULTS.md, the plots and results.json into ``--out``. Needs the extra ``bench``. If Node.js is installed, the
 peers that run on it are installed into benchmarks/peers/. The exit status is 1 if anything failed.
@@ -10,6 +11,7 @@ peers that run on it are installed into benchmarks/peers/. The exit status is 1 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
 import sys
@@ -18,10 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import machine
-from figures import Failure, Figure, Plan
+from against import UnknownRelease, checked_out
+from figures import Failure, Figure, Plan, Release
 from processes import allow_many_sockets
 from progress import elapsed, say
-from report import Run, write
+from report import Run, pairs, write
 from servers import install_node_peers
 
 HERE = Path(__file__).resolve().parent
@@ -70,12 +73,12 @@ def perform(scenario: Scenario, plan: Plan) -> Iterator[Figure | Failure]:
     say(f"{scenario.name} took {elapsed() - began:.0f} s")
 
 
-def make_plan(options: argparse.Namespace) -> Plan:
+def make_plan(options: argparse.Namespace, against: Release | None) -> Plan:
     """Return the plan for these options, with the first and the last core that this process may use."""
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) == 1:
         say("only one core is available: the server and the load share it, so the figures mean little")
-    return Plan(cores[0], cores[-1], options.repetitions, options.seconds, smoke=options.smoke)
+    return Plan(cores[0], cores[-1], options.repetitions, options.seconds, smoke=options.smoke, against=against)
 
 
 def arguments(names: list[str]) -> argparse.Namespace:
@@ -85,6 +88,11 @@ def arguments(names: list[str]) -> argparse.Namespace:
     parser.add_argument("--smoke", action="store_true", help="only check that everything works; takes seconds")
     parser.add_argument("--repetitions", type=int, help="repetitions of each measurement (default: 3, with --smoke 1)")
     parser.add_argument("--seconds", type=float, help="seconds for each measurement (default: 1.5, with --smoke 0.2)")
+    parser.add_argument(
+        "--against",
+        metavar="COMMIT_OR_PATH",
+        help="another ocppsync to compare with, such as the last release",
+    )
     parser.add_argument("--out", type=Path, default=HERE / "results", help="directory for the results")
     options = parser.parse_args()
     options.repetitions = options.repetitions or (1 if options.smoke else 3)
@@ -96,7 +104,17 @@ def main() -> int:
     """Run the benchmarks; return the exit status."""
     known, failures = scenarios()
     options = arguments(list(known))
-    plan = make_plan(options)
+    with contextlib.ExitStack() as stack:
+        try:
+            against = stack.enter_context(checked_out(options.against)) if options.against else None
+        except UnknownRelease as error:
+            say(str(error))
+            return 1
+        return measure(known, failures, options, make_plan(options, against))
+
+
+def measure(known: dict[str, Scenario], failures: list[Failure], options: argparse.Namespace, plan: Plan) -> int:
+    """Run the benchmarks of the plan and write their results; return the exit status."""
     allow_many_sockets()
     if not options.smoke:
         say("npm install in benchmarks/peers/")
@@ -114,7 +132,8 @@ def main() -> int:
         "cores": f"the server on core {plan.server_core}, the load on core {plan.load_core}",
         "took": f"{elapsed() / 60:.1f} min",
     }
-    write(Run(machine.describe(), method, figures, failures), options.out)
+    compared = pairs(figures, plan.against.name) if plan.against is not None else []
+    write(Run(machine.describe(), method, figures, failures, compared), options.out)
     say(f"written: {options.out / 'RESULTS.md'}")
     for failure in failures:
         say(f"FAILED: {', '.join(filter(None, (failure.scenario, failure.variant, failure.peer)))}: {failure.reason}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import os
 import shutil
 import subprocess
 import sys
@@ -10,8 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from figures import Plan
 from messages import Message
-from processes import ProgramError, running
+from processes import Program, ProgramError, running
 
 PEERS = Path(__file__).resolve().parent / "peers"
 _RPC = ("ocpp1.6", "ocpp2.0.1")
@@ -32,6 +35,8 @@ class Peer:
     tls: bool = False
     #: Not measured with more connections: it would answer next to nothing.
     max_connections: int = 10_000
+    #: The directory to import another ocppsync from.
+    package: Path | None = None
 
     @property
     def available(self) -> bool:
@@ -49,6 +54,8 @@ class Peer:
 OURS = Peer("ocppsync", "ours.py", tls=True)
 #: The setting that docs/performance.md recommends for thousands of busy connections.
 OURS_PATIENT = Peer("ocppsync, switch interval 50 ms", "ours.py", options=("--switch-interval", "0.05"))
+#: The threads of ocppsync without its layers: an upper bound for it.
+BARE_THREADS = Peer("bare threads", "bare_threads.py")
 OCPP_PACKAGE = Peer("ocpp package", "ocpp_package.py", tls=True)
 TS_OCPP = Peer("ts-ocpp", "ts_ocpp.mjs", protocols=("ocpp1.6",))
 OCPP_RPC = Peer("ocpp-rpc, strict", "ocpp_rpc.mjs")
@@ -57,13 +64,26 @@ ECHO_WEBSOCKETS_SYNC = Peer("echo on websockets.sync", "echo_websockets_sync.py"
 ECHO_WEBSOCKETS_ASYNCIO = Peer("echo on asyncio websockets", "echo_websockets_asyncio.py", echo=True)
 ECHO_RAW = Peer("load generator's ceiling", "echo_raw.py", echo=True)
 
-VALIDATING = (OURS, OURS_PATIENT, OCPP_PACKAGE, TS_OCPP, OCPP_RPC)
+VALIDATING = (OURS, OURS_PATIENT, BARE_THREADS, OCPP_PACKAGE, TS_OCPP, OCPP_RPC)
 ECHOES = (ECHO_SIMPLE_WEBSOCKET, ECHO_WEBSOCKETS_SYNC, ECHO_WEBSOCKETS_ASYNCIO, ECHO_RAW)
 
 
-def available_peers(peers: Sequence[Peer], message: Message) -> list[Peer]:
-    """Return the peers that can be started here and support the message's OCPP version."""
-    return [peer for peer in peers if peer.available and message.protocol in peer.protocols]
+def available_peers(plan: Plan, peers: Sequence[Peer], message: Message) -> list[Peer]:
+    """Return the peers that can be started here and support the message's OCPP version.
+
+    Another ocppsync of the plan follows the installed one, so that the two are measured one right after the other.
+    """
+    found = [peer for peer in peers if peer.available and message.protocol in peer.protocols]
+    if plan.against is not None and OURS in found:
+        other = dataclasses.replace(OURS, name=plan.against.name, package=plan.against.path)
+        found.insert(found.index(OURS) + 1, other)
+    return found
+
+
+def importing(package: Path | None) -> dict[str, str]:
+    """Return the environment in which programs import ocppsync from a directory; None: the installed one."""
+    inherited = os.environ.get("PYTHONPATH")
+    return {} if package is None else {"PYTHONPATH": os.pathsep.join(filter(None, (str(package), inherited)))}
 
 
 def node() -> str | None:
@@ -85,14 +105,14 @@ def install_node_peers() -> str | None:
 
 
 @contextlib.contextmanager
-def serving(peer: Peer, message: Message, core: int, extra: Sequence[str] = ()) -> Iterator[int]:
-    """Start a server on a core, yield its port, and kill it at the end.
+def serving(peer: Peer, message: Message, core: int, extra: Sequence[str] = ()) -> Iterator[tuple[Program, int]]:
+    """Start a server on a core, yield it and its port, and kill it at the end.
 
     Raises:
         ProgramError: the server does not start.
     """
-    with running([*peer.command(message), *extra], core) as server:
+    with running([*peer.command(message), *extra], core, importing(peer.package)) as server:
         line = server.read()
         if not line.isdecimal():
             raise ProgramError(f"{peer.name} did not start: expected a port, got {line!r}")
-        yield int(line)
+        yield server, int(line)

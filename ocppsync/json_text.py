@@ -9,13 +9,22 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from itertools import accumulate
 from typing import Any, NoReturn
 
-__all__ = ["MAX_DEPTH", "is_too_deep", "read", "rewrite", "write"]
+__all__ = ["MAX_DEPTH", "READABLE_DEPTH", "decoder", "depth_of", "is_too_deep", "read", "rewrite", "write"]
 
 MAX_DEPTH = 100
 """How deeply a message may be nested: ten times what one needs, a tenth of what Python's stack allows."""
+READABLE_DEPTH = 900
+"""How deeply a text may be nested that is given to the decoder, which needs 192 KB of a thread's stack for that. Python
+3.13 would decode 10000 levels, for which a stack of 1 MB, as on Alpine, is too small: the process would crash."""
 
+# What stands between brackets: strings are left as pairs of quotes, which fall away unless they hold brackets.
+_ESCAPE = re.compile(r"\\.", re.DOTALL)
+_NO_BRACKETS = b"".join(bytes([byte]) for byte in range(256) if byte not in b'[]{}"')
+_STRING = re.compile(rb'"[^"]*"?')
+_STEPS: Mapping[int, int] = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _STRING_OR_CONSTANT = re.compile(r'"(?:[^"\\]|\\.)*"|-?Infinity|NaN')
 # JSON has no name for them: any reader turns the first two into an infinity.
 _CONSTANTS: Mapping[str, str] = {"Infinity": "1e999", "-Infinity": "-1e999", "NaN": "null"}
@@ -34,9 +43,9 @@ def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 decoder = json.JSONDecoder(parse_constant=_no_constant)
 _strict_decoder = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_no_repeats)
-# A value that contains itself is too deep, as others are; looking for it took a fifth of the time.
-_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, ensure_ascii=False, check_circular=False).encode
-_encode_ascii = json.JSONEncoder(separators=(",", ":"), allow_nan=False, ensure_ascii=True, check_circular=False).encode
+# They look for values that contain themselves: without that, Python 3.13 would crash in a small stack.
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode
+_encode_ascii = json.JSONEncoder(separators=(",", ":"), allow_nan=False, ensure_ascii=True).encode
 _encode_constants = json.JSONEncoder(separators=(",", ":"), allow_nan=True, ensure_ascii=True).encode
 
 
@@ -47,14 +56,24 @@ def read(text: str, *, repeats: bool = True) -> Any:
         ValueError: it is not JSON, has a key twice without ``repeats``, is nested more than `MAX_DEPTH`
             deep, or has an integer with more digits than Python converts.
     """
-    try:
-        value = (decoder if repeats else _strict_decoder).decode(text)
-    except RecursionError:
-        raise ValueError(f"it is nested more than {MAX_DEPTH} deep") from None
-    # Few texts have enough brackets to be worth a look at the value.
-    if text.count("[") + text.count("{") > MAX_DEPTH and is_too_deep(value):
+    if depth_of(text) > MAX_DEPTH:
         raise ValueError(f"it is nested more than {MAX_DEPTH} deep")
-    return value
+    return (decoder if repeats else _strict_decoder).decode(text)
+
+
+def depth_of(text: str) -> int:
+    """Return how deeply a text is nested as far as it is JSON, or more; 0 if it has no more than `MAX_DEPTH` brackets.
+
+    It does not need the stack, so that it is safe for any text.
+    """
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return 0  # like nearly all texts
+    if "\\" in text:
+        text = _ESCAPE.sub("", text)
+    brackets = text.encode("utf-8", "replace").translate(None, _NO_BRACKETS).replace(b'""', b"")
+    if b'"' in brackets:
+        brackets = _STRING.sub(b"", brackets)
+    return max(accumulate(map(_STEPS.__getitem__, brackets), initial=0))
 
 
 def is_too_deep(value: Any, limit: int = MAX_DEPTH) -> bool:

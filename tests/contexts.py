@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 from ocppsync.limits import Limits
@@ -76,13 +77,40 @@ def make_engine(
     refusal: Callable[[str, bool], str | None] = lambda action, send: None,
     *,
     answered: Callable[[MessageId], str | None] = lambda message_id: None,
+    call_at: Callable[[float], Any] | None = None,
     max_queued: int | None = None,
 ) -> Engine:
-    """Return the engine of a connection that does not exist, for which nothing was sent yet."""
+    """Return the engine of a connection that does not exist, for which nothing was sent yet; no timer looks at it."""
     return Engine(
         codec,
         routes=routes(refusal),
         answered=answered,
         throttled=ThrottledLog("CP1"),
+        call_at=call_at or Appointments().call_at,
         max_queued=max_queued,
     )
+
+
+class Appointments:
+    """The appointments that an engine makes with a timer that does not exist."""
+
+    def __init__(self) -> None:
+        self._made = 0
+        self._open: dict[int, float] = {}
+
+    @property
+    def open(self) -> list[float]:
+        """When each one is due that was neither kept nor cancelled."""
+        return list(self._open.values())
+
+    def call_at(self, due: float) -> Any:
+        """Make an appointment; it may be cancelled at any time, also after it was kept."""
+        self._made += 1
+        number = self._made
+        self._open[number] = due
+        return SimpleNamespace(cancel=lambda: self._open.pop(number, None))
+
+    def keep(self) -> None:
+        """Let the time of the only one come, if there is one."""
+        assert len(self._open) <= 1
+        self._open.clear()

@@ -91,6 +91,11 @@ class Lone:
         self._reader.join(DEADLINE)
         assert not self._reader.is_alive()
 
+    def check_rest(self) -> None:
+        """Check that nothing is left to wait for: the next look at the requests comes in vain, and is the last one."""
+        self.clock.jump()
+        assert not self.clock.jump()
+
     def ask(
         self,
         action: str = "ClearCache",

@@ -2,7 +2,8 @@
 
     python benchmarks/programs/central_ocpp.py [CERTIFICATE KEY]
 
-Prints its port. For each line ``MEASUREMENT SECONDS`` on standard input, it measures and prints the answers a second.
+Prints its port. For each line ``MEASUREMENT SECONDS`` on standard input, it measures, and prints a line of JSON with
+the answers a second, and the microseconds of CPU time for each.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import itertools
+import json
 import logging
 import ssl
 import sys
@@ -40,33 +42,32 @@ class Point(ChargePoint):  # type: ignore[misc, unused-ignore]
 Points = list[Point]
 
 
-async def all_at_once(points: Points, seconds: float) -> float:
-    """Send to all chargers at once, and again after the last answer; return the answers a second."""
-    began, answers = time.monotonic(), 0
-    while (now := time.monotonic()) < began + seconds or not answers:
+async def all_at_once(points: Points, seconds: float) -> int:
+    """Send to all chargers at once, and again after the last answer; return how many answers came."""
+    end, answers = time.monotonic() + seconds, 0
+    while time.monotonic() < end or not answers:
         await asyncio.gather(*(_ask(point) for point in points))
         answers += len(points)
-    return answers / (now - began)
+    return answers
 
 
-async def some_at_a_time(points: Points, seconds: float) -> float:
-    """Send to all chargers in turn from several tasks; return the answers a second."""
+async def some_at_a_time(points: Points, seconds: float) -> int:
+    """Send to all chargers in turn from several tasks; return how many answers came."""
     turns = itertools.cycle(points)
-    began = time.monotonic()
+    end = time.monotonic() + seconds
 
     async def work() -> int:
         answers = 0
-        while time.monotonic() < began + seconds or not answers:
+        while time.monotonic() < end or not answers:
             await _ask(next(turns))
             answers += 1
         return answers
 
-    answers = sum(await asyncio.gather(*(work() for _ in range(TASKS))))
-    return answers / (time.monotonic() - began)
+    return sum(await asyncio.gather(*(work() for _ in range(TASKS))))
 
 
-async def threads_to_one(points: Points, seconds: float) -> float:
-    """Send to one charger from several tasks; return the answers a second."""
+async def threads_to_one(points: Points, seconds: float) -> int:
+    """Send to one charger from several tasks; return how many answers came."""
     return await some_at_a_time(points[:1], seconds)
 
 
@@ -77,6 +78,14 @@ async def _ask(point: Point) -> None:
 
 
 MEASUREMENTS = {"all-at-once": all_at_once, "some-at-a-time": some_at_a_time, "threads-to-one": threads_to_one}
+
+
+async def measured(name: str, points: Points, seconds: float) -> dict[str, float]:
+    """Return the answers a second, and the microseconds of CPU time for each."""
+    began, used = time.monotonic(), time.process_time()
+    answers = await MEASUREMENTS[name](points, seconds)
+    took, used = time.monotonic() - began, time.process_time() - used
+    return {"rate": answers / took, "cpu": 1e6 * used / answers}
 
 
 async def main() -> None:
@@ -103,7 +112,7 @@ async def main() -> None:
         print(next(iter(server.sockets)).getsockname()[1], flush=True)
         while line := await asyncio.to_thread(sys.stdin.readline):
             name, seconds = line.split()
-            print(await MEASUREMENTS[name](points, float(seconds)), flush=True)
+            print(json.dumps(await measured(name, points, float(seconds))), flush=True)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 A handshake is the TCP connection, TLS (with a new session and an EC key, in the TLS variant), and the upgrade. 50 are
 always in progress. Each connection is reset (RST, without a Close) after its 101, and another charger connects in its
-place; the figure includes the cost of cleaning up. With TLS the load generator works about as hard as the server, which
-limits the rate that can be measured.
+place; both figures, the rate and the server's CPU time, include the cost of cleaning up. With TLS the load generator
+works about as hard as the server, which limits the rate that can be measured.
 
 In the storm, 5 000 chargers connect at the same moment, and each sends a BootNotification after the upgrade. The figure
 is the seconds from the first SYN to the last answer. Both central systems listen with a backlog of 1024, beyond which
@@ -19,9 +19,9 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from central_systems import central_system, fleet, installed, installed_peers, python
+from central_systems import CentralSystem, central_system, fleet, installed, installed_peers, python
 from figures import Failure, Figure, Plan
-from measuring import Measurement, Series, take_turns
+from measuring import Measurement, Series, rate_and_cpu, take_turns
 from processes import running
 from progress import say
 
@@ -31,12 +31,12 @@ _MAX_STORMS = 3
 
 def run(plan: Plan) -> Iterator[Figure | Failure]:
     """Yield the handshakes a second, and the seconds of the storm."""
-    peers = installed_peers(NAME)
+    peers = installed_peers(NAME, plan)
     yield from _handshakes(plan, peers)
     yield from _storms(plan, peers)
 
 
-def _handshakes(plan: Plan, peers: Sequence[str]) -> Iterator[Figure | Failure]:
+def _handshakes(plan: Plan, peers: Sequence[CentralSystem]) -> Iterator[Figure | Failure]:
     with tempfile.TemporaryDirectory() as directory:
         variants: dict[str, Sequence[str]] = {"plain": ()}
         if installed(NAME, "TLS", ["cryptography"]):
@@ -46,43 +46,47 @@ def _handshakes(plan: Plan, peers: Sequence[str]) -> Iterator[Figure | Failure]:
         yield from take_turns(
             plan,
             {
-                _rate(plan, peer, certificate): [Series("handshakes", variant, peer, "handshakes/s")]
+                _rate(plan, peer, certificate): rate_and_cpu("handshakes", variant, peer.name, "handshakes/s")
                 for variant, certificate in variants.items()
                 for peer in peers
             },
         )
 
 
-def _rate(plan: Plan, peer: str, certificate: Sequence[str]) -> Measurement:
+def _rate(plan: Plan, peer: CentralSystem, certificate: Sequence[str]) -> Measurement:
     options = ["--at-once", 5 if plan.smoke else 50, "--seconds", plan.seconds, *(["--tls"] if certificate else [])]
 
     def measure() -> Iterator[float]:
         with (
-            central_system(plan, peer, certificate) as (_, port),
-            running(python("fleet.py", port, "handshakes", *options), plan.load_core) as load,
+            central_system(plan, peer, certificate) as (server, port),
+            running(
+                python("fleet.py", port, "handshakes", *options, "--server-pid", server.pid), plan.load_core
+            ) as load,
         ):
-            yield float(json.loads(load.read())["rate"])
+            found = json.loads(load.read())
+            yield found["rate"]
+            yield found["cpu"]
 
     return measure
 
 
-def _storms(plan: Plan, peers: Sequence[str]) -> Iterator[Figure | Failure]:
+def _storms(plan: Plan, peers: Sequence[CentralSystem]) -> Iterator[Figure | Failure]:
     chargers = 50 if plan.smoke else 5000
     yield from take_turns(
         dataclasses.replace(plan, repetitions=min(plan.repetitions, _MAX_STORMS)),
         {
             _storm(plan, peer, chargers): [
-                Series("reconnect storm", f"{chargers} chargers", peer, "s", more_is_better=False)
+                Series("reconnect storm", f"{chargers} chargers", peer.name, "s", more_is_better=False)
             ]
             for peer in peers
         },
     )
 
 
-def _storm(plan: Plan, peer: str, chargers: int) -> Measurement:
+def _storm(plan: Plan, peer: CentralSystem, chargers: int) -> Measurement:
     def measure() -> Iterator[float]:
         with central_system(plan, peer) as (_, port), fleet(plan, port, chargers, at_once=chargers) as took:
-            say(f"reconnect storm, {peer}: {took['tried_again']:.0f} of {chargers} tried again")
+            say(f"reconnect storm, {peer.name}: {took['tried_again']:.0f} of {chargers} tried again")
             yield took["seconds"]
 
     return measure

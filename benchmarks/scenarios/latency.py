@@ -1,10 +1,10 @@
-"""Latency of answers under the load of a large operator: each charger sends MeterValues every 30 s."""
+"""Latency and CPU time of answers under the load of a large operator: each charger sends MeterValues every 30 s."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from figures import Failure, Figure, Plan
+from figures import CPU, Failure, Figure, Plan
 from measuring import Measurement, Series, run_load, take_turns
 from messages import MESSAGES
 from servers import ECHO_WEBSOCKETS_ASYNCIO, VALIDATING, Peer, available_peers
@@ -16,7 +16,7 @@ EVERY = 30.0
 
 
 def run(plan: Plan) -> Iterator[Figure | Failure]:
-    """Yield the median and the 99th percentile of the latencies, in milliseconds."""
+    """Yield the median and the 99th percentile of the latencies in milliseconds, and the CPU time of each answer."""
     chargers, every = (20, 0.5) if plan.smoke else (CHARGERS, EVERY)
     peers = [*VALIDATING, ECHO_WEBSOCKETS_ASYNCIO]
     scenario = f"latency with {chargers} chargers"
@@ -24,9 +24,11 @@ def run(plan: Plan) -> Iterator[Figure | Failure]:
         plan,
         {
             _latencies(plan, peer, chargers, every): [
-                Series(scenario, variant, peer.name, "ms", more_is_better=False) for variant in ("p50", "p99")
+                Series(scenario, "p50", peer.name, "ms", more_is_better=False),
+                Series(scenario, "p99", peer.name, "ms", more_is_better=False),
+                Series(f"{scenario}{CPU}", "", peer.name, "CPU µs/call", more_is_better=False),
             ]
-            for peer in available_peers(peers, MESSAGES["MeterValues"])
+            for peer in available_peers(plan, peers, MESSAGES["MeterValues"])
         },
     )
 
@@ -40,5 +42,6 @@ def _latencies(plan: Plan, peer: Peer, chargers: int, every: float) -> Measureme
         for found in run_load(plan, peer, "MeterValues", [chargers], options):
             yield 1_000 * found["p50"]
             yield 1_000 * found["p99"]
+            yield found["cpu"]
 
     return measure

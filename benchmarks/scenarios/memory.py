@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from central_systems import central_system, fleet, installed_peers
+from central_systems import CentralSystem, central_system, fleet, installed_peers
 from figures import Failure, Figure, Plan
 from measuring import Measurement, Series, take_turns
 from processes import Program, allow_many_sockets
@@ -41,14 +41,14 @@ def run(plan: Plan) -> Iterator[Figure | Failure]:
         dataclasses.replace(plan, repetitions=min(plan.repetitions, _MAX_REPETITIONS)),
         {
             _memory(plan, peer, connections): [
-                Series("idle memory", variant, peer, "kB", more_is_better=False) for variant in variants
+                Series("idle memory", variant, peer.name, "kB", more_is_better=False) for variant in variants
             ]
-            for peer in installed_peers(NAME)
+            for peer in installed_peers(NAME, plan)
         },
     )
 
 
-def _memory(plan: Plan, peer: str, connections: int) -> Measurement:
+def _memory(plan: Plan, peer: CentralSystem, connections: int) -> Measurement:
     """Yield the kB for each connection, first of the process, then with kernel memory."""
 
     def measure() -> Iterator[float]:

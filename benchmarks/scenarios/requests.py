@@ -1,4 +1,4 @@
-"""Answers a second to the requests of a central system; the chargers answer at once.
+"""Requests of a central system: answers a second, and CPU time for each; the chargers answer at once.
 
 Each repetition starts a central system, and 1 000 chargers on raw sockets that share the other core. The central system
 sends UnlockConnector; request and answer are validated:
@@ -10,18 +10,19 @@ sends UnlockConnector; request and answer are validated:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
-from central_systems import central_system, fleet, installed_peers
+from central_systems import CentralSystem, central_system, fleet, installed_peers
 from figures import Failure, Figure, Plan
-from measuring import Measurement, Series, take_turns
+from measuring import Measurement, rate_and_cpu, take_turns
 
 NAME = "requests"
 _AT_ONCE = 50
 
 
 def run(plan: Plan) -> Iterator[Figure | Failure]:
-    """Yield the answers a second of each peer."""
+    """Yield the answers a second of each peer, and the CPU time of each answer."""
     chargers = 20 if plan.smoke else 1000
     measures = {
         "all-at-once": ("send_request fan-out", f"{chargers} chargers at once"),
@@ -32,18 +33,22 @@ def run(plan: Plan) -> Iterator[Figure | Failure]:
         plan,
         {
             _rates(plan, peer, chargers, list(measures)): [
-                Series(scenario, variant, peer, "answers/s") for scenario, variant in measures.values()
+                series
+                for scenario, variant in measures.values()
+                for series in rate_and_cpu(scenario, variant, peer.name, "answers/s")
             ]
-            for peer in installed_peers(NAME)
+            for peer in installed_peers(NAME, plan)
         },
     )
 
 
-def _rates(plan: Plan, peer: str, chargers: int, measures: list[str]) -> Measurement:
+def _rates(plan: Plan, peer: CentralSystem, chargers: int, measures: list[str]) -> Measurement:
     def measure() -> Iterator[float]:
         with central_system(plan, peer) as (program, port), fleet(plan, port, chargers, _AT_ONCE):
             for measure_name in measures:
                 program.ask(f"{measure_name} 0")
-                yield float(program.ask(f"{measure_name} {plan.seconds}"))
+                found = json.loads(program.ask(f"{measure_name} {plan.seconds}"))
+                yield found["rate"]
+                yield found["cpu"]
 
     return measure

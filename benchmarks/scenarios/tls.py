@@ -8,7 +8,7 @@ from pathlib import Path
 
 from certificate import write_certificate
 from figures import Failure, Figure, Plan
-from measuring import Measurement, Series, run_load, take_turns
+from measuring import Measurement, rate_and_cpu, run_load, take_turns
 from messages import MESSAGES
 from servers import VALIDATING, Peer, available_peers
 
@@ -17,17 +17,17 @@ MESSAGE = "MeterValues"
 
 
 def run(plan: Plan) -> Iterator[Figure | Failure]:
-    """Yield the answers a second of the peers that support TLS here, plain and encrypted."""
+    """Yield the answers a second and their CPU time, plain and encrypted, of the peers that support TLS here."""
     connections = 5 if plan.smoke else 100
     with tempfile.TemporaryDirectory() as directory:
         files = write_certificate(Path(directory))
-        peers = [peer for peer in available_peers(VALIDATING, MESSAGES[MESSAGE]) if peer.tls]
+        peers = [peer for peer in available_peers(plan, VALIDATING, MESSAGES[MESSAGE]) if peer.tls]
         yield from take_turns(
             plan,
             {
-                _rate(plan, peer, connections, files if variant == "TLS" else ()): [
-                    Series("TLS", variant, peer.name, "messages/s")
-                ]
+                _rate(plan, peer, connections, files if variant == "TLS" else ()): rate_and_cpu(
+                    "TLS", variant, peer.name
+                )
                 for peer in peers
                 for variant in ("plain", "TLS")
             },
@@ -47,5 +47,6 @@ def _rate(plan: Plan, peer: Peer, connections: int, files: tuple[str, ...]) -> M
             ["--tls", *files] if files else (),
         ):
             yield found["rate"]
+            yield found["cpu"]
 
     return measure

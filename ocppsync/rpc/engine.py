@@ -275,7 +275,7 @@ class Engine:
     def look(self, now: float) -> list[Overdue]:
         """Return what to do about our CALLs at the time ``now``; one that has no answer in time gives up its turn."""
         with self._lock:
-            self._watch, self._watch_due = None, math.inf
+            self._watch_until(math.inf)  # another appointment, if this one was cancelled too late
             calls = [self._outstanding, *self._queue] if self._outstanding else []
             found = [self._look_at(call, now) for call in calls]
             again = [overdue.look_again for overdue in found if overdue.look_again is not None]
@@ -286,11 +286,11 @@ class Engine:
     def _watch_until(self, due: float) -> None:
         """Have the times looked at when the first one may be over; infinity: never."""
         assert self._lock.locked()
+        # Before the other appointment is cancelled: if it cannot be made, that one must stay.
+        watch = self._call_at(due) if due < math.inf else None
         if self._watch is not None:
             self._watch.cancel()
-        self._watch, self._watch_due = None, math.inf
-        if due < math.inf:
-            self._watch, self._watch_due = self._call_at(due), due
+        self._watch, self._watch_due = watch, due
 
     def _look_at(self, call: OutgoingCall, now: float) -> Overdue:
         assert self._lock.locked()

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import ProtocolError
 from ..faults.printable import shown
-from ..json_text import MAX_DEPTH, decoder, is_too_deep, write
+from ..json_text import MAX_DEPTH, READABLE_DEPTH, decoder, depth_of, write
 from .incoming import IncomingCall, MessageId
 
 CALL, CALLRESULT, CALLERROR, CALLRESULTERROR, SEND = 2, 3, 4, 5, 6
@@ -85,6 +85,9 @@ def parse(text: str, rules: FrameRules = _STRICT) -> Frame:
     Raises:
         ProtocolError: it is not an OCPP-J frame; the error holds the parts that could be read.
     """
+    depth = depth_of(text)
+    if depth > READABLE_DEPTH:
+        raise ProtocolError(f"it is nested more than {READABLE_DEPTH} deep", error_code="RpcFrameworkError")
     try:
         # Nearly every text is an array without white space around it; raw_decode does not look for any.
         array, end = decoder.raw_decode(text) if text.startswith("[") else (None, None)
@@ -111,8 +114,7 @@ def parse(text: str, rules: FrameRules = _STRICT) -> Frame:
     expected = _SHAPES[kind][1]
     if len(array) != expected and not (kind == CALLERROR and rules.short_call_errors and len(array) in (3, 4)):
         raise _malformed(kind, message_id, f"{len(array)} elements where {expected} are expected", "RpcFrameworkError")
-    # Few texts have enough brackets to be worth a look at the array.
-    if text.count("[") + text.count("{") > MAX_DEPTH and is_too_deep(array):
+    if depth > MAX_DEPTH:
         raise _malformed(kind, message_id, f"it is nested more than {MAX_DEPTH} deep", "FormatViolation")
     if kind in (CALL, SEND):
         action, payload = array[2], array[3]

@@ -149,7 +149,10 @@ class MessageSet:
         """
         text = write(frame)
         if self._rounds and _LONG_FRACTION.search(text):
-            text = write([*frame[:-1], _rounded(frame[-1])])
+            try:
+                text = write([*frame[:-1], _rounded(frame[-1])])
+            except RecursionError:
+                raise ValueError("the payload is nested too deeply to round its decimals") from None
         return text
 
 

@@ -36,7 +36,7 @@ _logger = logging.getLogger(__name__)
 # one is larger.
 _READ_SIZE = 2048
 _LARGE_READ_SIZE = 65536
-# Bytes of pongs and refusals that are buffered for a peer that does not read, in addition to two of our messages.
+# Bytes of pongs and refusals that are buffered for a peer that does not read, in addition to three of our messages.
 _BACKLOG_LIMIT = 256 * 1024
 # Bytes of an unfinished message that do not count toward what all connections share.
 _FREE = 16 * 1024
@@ -89,9 +89,10 @@ class WebSocket:
         self._is_lent = False
         self._discarding = False
         self._ended = False
-        # The stream's, since frames enter it in the order in which they were made. Guards wsproto and the three below.
+        # The stream's, since frames enter it in the order in which they were made. Guards wsproto and the four below.
         self._lock = stream.lock
         self._handshake_answer = answer
+        self._refused = False
         self._closing = False
         self._largest = 0  # the size of the longest frame that was buffered
         self.close_code: int | None = None
@@ -130,9 +131,9 @@ class WebSocket:
         """End the connection in place of `open`, or after it; see `Transport`."""
         self.on_closing = None  # this thread ends the connection
         with self._lock:
-            unanswered, self._handshake_answer = bool(self._handshake_answer), b""
+            self._refused = bool(self._handshake_answer)
         try:
-            if unanswered:
+            if self._refused:
                 return send_refusal(self._stream, refusal)
             self.close(code)
             self._stream.linger()
@@ -331,7 +332,7 @@ class WebSocket:
     def _put(self, what: str | Control | Event) -> bool:
         """Make the frame and write it; return False if a thread has to write the rest."""
         assert self._lock.locked()
-        if self._stream.aborted:
+        if self._stream.aborted or self._refused:
             raise TransportClosedError("the connection is closed", written=False)
         # wsproto knows whether a Close was sent or received. Without one, plain frames need no wsproto.
         is_open = self._ws is None or self._ws.state is ConnectionState.OPEN

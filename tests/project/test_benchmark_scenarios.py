@@ -28,12 +28,21 @@ EXPECTED: dict[str, list[tuple[str, str, str, bool, list[str]]]] = {
     # scenario, variant, unit, whether more is better, peers
     "requests": [
         ("send_request fan-out", "20 chargers at once", "answers/s", True, BOTH),
+        ("send_request fan-out, CPU time", "20 chargers at once", "CPU µs/call", False, BOTH),
         ("send_request fan-out", "20 chargers, 16 at a time", "answers/s", True, BOTH),
+        ("send_request fan-out, CPU time", "20 chargers, 16 at a time", "CPU µs/call", False, BOTH),
         ("send_request, 16 threads to one", "", "answers/s", True, BOTH),
+        ("send_request, 16 threads to one, CPU time", "", "CPU µs/call", False, BOTH),
+    ],
+    "calls": [
+        ("Python calls for a message", "a CALL", "calls", False, ["ocppsync"]),
+        ("Python calls for a message", "a send_request", "calls", False, ["ocppsync"]),
     ],
     "handshakes": [
         ("handshakes", "plain", "handshakes/s", True, BOTH),
+        ("handshakes, CPU time", "plain", "CPU µs/handshake", False, BOTH),
         ("handshakes", "TLS", "handshakes/s", True, BOTH),
+        ("handshakes, CPU time", "TLS", "CPU µs/handshake", False, BOTH),
         ("reconnect storm", "50 chargers", "s", False, BOTH),
     ],
     "memory": [

@@ -56,14 +56,14 @@ def test_each_file_exists() -> None:
 
 def test_each_class_and_method_exists() -> None:
     names = {span for span in SPAN.findall(text()) if re.fullmatch(r"[A-Z]\w+(\.\w+)?", span)}
-    assert {"Engine.receive", "Responder", "Stream._write_lock"} <= names
+    assert {"Engine.receive", "Responder", "Stream.lock", "Stream._wait_lock"} <= names
     known = everything() | ELSEWHERE | set(dir(builtins))
     assert {name for name in names if name not in known} == set()
 
 
 def test_each_name_is_in_the_file_that_stands_before_it() -> None:
     named = set(named_with_file())
-    assert {("rpc/engine.py", "Engine.look_at"), ("wire/http.py", "check_upgrade")} <= named
+    assert {("rpc/engine.py", "Engine.look"), ("wire/http.py", "check_upgrade")} <= named
     assert {(file, name) for file, name in named if name not in defined(found(file) or ROOT)} == set()
 
 

@@ -6,11 +6,12 @@ import json
 from typing import Any
 
 import pytest
+from received import call, received, send
 
 from ocppsync.errors import ProtocolError
 from ocppsync.lenient import Lenient
 from ocppsync.rpc.frame_codec import FrameCodec
-from ocppsync.rpc.frames import CallErrorFrame, CallFrame, CallResultErrorFrame, SendFrame
+from ocppsync.rpc.frames import CallErrorFrame, CallResultErrorFrame
 
 VERSIONS = ["1.6", "2.0.1", "2.1"]
 
@@ -42,14 +43,14 @@ def test_the_table(
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_message_types_of_each_version(version: str) -> None:
     codec = FrameCodec(version)
-    assert codec.parse('[2,"7","Heartbeat",{}]') == CallFrame("7", "Heartbeat", {})
+    assert received(codec.parse('[2,"7","Heartbeat",{}]')) == call("7", "Heartbeat", {})
     new = {
         '[5,"7","X","why",{}]': CallResultErrorFrame("7", "X", "why", {}),
-        '[6,"7","Beat",{"a":1}]': SendFrame("7", "Beat", {"a": 1}),
+        '[6,"7","Beat",{"a":1}]': send("7", "Beat", {"a": 1}),
     }
     for text, frame in new.items():
         if version == "2.1":
-            assert codec.parse(text) == frame
+            assert received(codec.parse(text)) == frame
         else:
             with pytest.raises(ProtocolError) as error:
                 codec.parse(text)
@@ -95,14 +96,14 @@ def test_a_number_for_an_id_is_echoed_as_one() -> None:
 @pytest.mark.parametrize(
     ("switch", "text", "frame"),
     [
-        ("numeric_ids", '[2,7,"Heartbeat",{}]', CallFrame(7, "Heartbeat", {})),
+        ("numeric_ids", '[2,7,"Heartbeat",{}]', call(7, "Heartbeat", {})),
         ("short_call_errors", '[4,"7","X"]', CallErrorFrame("7", "X", "", {})),
         ("short_call_errors", '[4,"7","X","","text"]', CallErrorFrame("7", "X", "", {"details": "text"})),
     ],
 )
 def test_lenience_is_for_those_who_ask_for_it(version: str, switch: str, text: str, frame: Any) -> None:
     options: Any = {switch: True}
-    assert FrameCodec(version, Lenient(**options)).parse(text) == frame
+    assert received(FrameCodec(version, Lenient(**options)).parse(text)) == frame
     with pytest.raises(ProtocolError):
         FrameCodec(version).parse(text)
 

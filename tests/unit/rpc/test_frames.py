@@ -11,17 +11,16 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from received import call, received, send
 
 from ocppsync.errors import ProtocolError
 from ocppsync.json_text import MAX_DEPTH
 from ocppsync.rpc import frames
 from ocppsync.rpc.frames import (
     CallErrorFrame,
-    CallFrame,
     CallResultErrorFrame,
     CallResultFrame,
     FrameRules,
-    SendFrame,
     parse,
 )
 from ocppsync.validation.validators import validator
@@ -68,7 +67,7 @@ def test_the_arrays_on_the_wire(text: str, wire: str) -> None:
 def test_text_beyond_ascii_goes_out_as_it_is_and_comes_back(text: str) -> None:
     wire = frames.call("7", "DataTransfer", {"data": text})
     assert wire.encode().decode() == wire
-    assert parse(wire) == CallFrame("7", "DataTransfer", {"data": text})
+    assert received(parse(wire)) == call("7", "DataTransfer", {"data": text})
     if text.isprintable() and '"' not in text:
         assert text in wire
 
@@ -76,7 +75,7 @@ def test_text_beyond_ascii_goes_out_as_it_is_and_comes_back(text: str) -> None:
 def test_half_a_surrogate_pair_is_escaped_since_utf_8_has_none() -> None:
     wire = frames.call("7", "DataTransfer", {"data": f"\ud800 {EMOJI}"})
     assert wire.isascii()
-    assert parse(wire) == CallFrame("7", "DataTransfer", {"data": f"\ud800 {EMOJI}"})
+    assert received(parse(wire)) == call("7", "DataTransfer", {"data": f"\ud800 {EMOJI}"})
 
 
 def cycle() -> list[Any]:
@@ -129,11 +128,11 @@ def test_what_json_has_not_is_not_written(write: Any, value: Any, kind: type[Exc
 @pytest.mark.parametrize(
     ("text", "frame"),
     [
-        ('[2,"7","Reset",{"type":"Soft"}]', CallFrame("7", "Reset", {"type": "Soft"})),
-        ('[2,"7","Reset",{}]', CallFrame("7", "Reset", {})),
-        ('[2,"7","Heartbeat",null]', CallFrame("7", "Heartbeat", {})),
-        ('[2,"","",{}]', CallFrame("", "", {})),
-        (' \r\n\t[ 2 , "7" , "Reset" , { } ] \r\n\t', CallFrame("7", "Reset", {})),
+        ('[2,"7","Reset",{"type":"Soft"}]', call("7", "Reset", {"type": "Soft"})),
+        ('[2,"7","Reset",{}]', call("7", "Reset", {})),
+        ('[2,"7","Heartbeat",null]', call("7", "Heartbeat", {})),
+        ('[2,"","",{}]', call("", "", {})),
+        (' \r\n\t[ 2 , "7" , "Reset" , { } ] \r\n\t', call("7", "Reset", {})),
         ('[3,"7",{"status":"Accepted"}]', CallResultFrame("7", {"status": "Accepted"})),
         ('[3,"7",null]', CallResultFrame("7", {})),
         ('[4,"7","NotSupported","why",{"a":1}]', CallErrorFrame("7", "NotSupported", "why", {"a": 1})),
@@ -142,14 +141,14 @@ def test_what_json_has_not_is_not_written(write: Any, value: Any, kind: type[Exc
     ],
 )
 def test_frames(text: str, frame: Any) -> None:
-    parsed = parse(text)
+    parsed = received(parse(text))
     assert parsed == frame
     assert type(parsed) is type(frame)
 
 
 @pytest.mark.parametrize("payload", [[], [1], "text", "", 0, 1.5, False, True])
 def test_a_payload_that_is_no_object_is_left_to_the_validation(payload: Any) -> None:
-    assert parse(json.dumps([2, "7", "Reset", payload])) == CallFrame("7", "Reset", payload)
+    assert received(parse(json.dumps([2, "7", "Reset", payload]))) == call("7", "Reset", payload)
     assert parse(json.dumps([3, "7", payload])) == CallResultFrame("7", payload)
     assert type(parse(json.dumps([3, "7", payload])).payload) is type(payload)  # type: ignore[union-attr]
 
@@ -162,9 +161,9 @@ def test_an_id_of_any_length_is_read(length: int) -> None:
 @given(message_id=TEXT, action=TEXT, payload=JSON)
 def test_what_is_written_can_be_read(message_id: str, action: str, payload: Any) -> None:
     expected = {} if payload is None else payload
-    call = frames.call(message_id, action, payload)
-    assert call.encode()
-    assert parse(call) == CallFrame(message_id, action, expected)
+    wire = frames.call(message_id, action, payload)
+    assert wire.encode()
+    assert received(parse(wire)) == call(message_id, action, expected)
     assert parse(frames.call_result(message_id, payload)) == CallResultFrame(message_id, expected)
 
 
@@ -202,6 +201,9 @@ NOT_FRAMES: dict[str, tuple[str, str, str | None, int | None]] = {
     "a million digits": ('[2,"7","Heartbeat",{"a":%s}]' % ("9" * 10**6), "RpcFrameworkError", None, None),
     "a million digits as the type": (f'[{"2" * 10**6},"7","Heartbeat",{{}}]', "RpcFrameworkError", None, None),
     "bottomless arrays": ("[" * 100_000, "RpcFrameworkError", None, None),
+    "bottomless arrays in a CALL": ('[2,"7","Reset",' + "[" * 100_000, "RpcFrameworkError", None, None),
+    "a CALL that is too deep to be read": (f'[2,"7","Reset",{nested(900)}]', "RpcFrameworkError", None, None),
+    "a CALL that is just read": (f'[2,"7","Reset",{nested(899)}]', "FormatViolation", "7", 2),
     "bottomless objects": ('{"a":' * 100_000, "RpcFrameworkError", None, None),
     "a string": ('"[2]"', "RpcFrameworkError", None, None),
     "a number": ("2", "RpcFrameworkError", None, None),
@@ -268,14 +270,14 @@ def test_the_depth_of_a_frame_is_bounded(opening: str, closing: str, core: str) 
     width = len(opening.replace('"a":', ""))
     levels = (MAX_DEPTH - 1) // width  # the frame's own array is one more
     deepest = f'[2,"7","Reset",{nested(levels, opening, closing, core)}]'
-    assert parse(deepest) == CallFrame("7", "Reset", json.loads(deepest)[3])
+    assert received(parse(deepest)) == call("7", "Reset", json.loads(deepest)[3])
     deeper = f'[2,"7","Reset",{nested(levels + 1, opening, closing, core)}]'
     assert str(refused(deeper)) == f"malformed CALL: it is nested more than {MAX_DEPTH} deep"
 
 
 def test_a_wide_frame_is_not_deep() -> None:
     payload = {"meterValue": [{"sampledValue": [{"value": "1"}] * 3}] * 1000, "text": "[" * 1000}
-    assert parse(frames.call("7", "MeterValues", payload)) == CallFrame("7", "MeterValues", payload)
+    assert received(parse(frames.call("7", "MeterValues", payload))) == call("7", "MeterValues", payload)
 
 
 @pytest.mark.parametrize("number", ["1e400", "-1e400", "9" * 400 + ".0"])
@@ -351,8 +353,8 @@ NUMERIC = FrameRules(types=TYPES_21, numeric_ids=True)
 
 @pytest.mark.parametrize("number", [0, 7, -1, 10**40])
 def test_a_number_is_taken_for_an_id_of_the_peers_where_it_is_asked_for(number: int) -> None:
-    assert parse(f'[2,{number},"Reset",{{}}]', NUMERIC) == CallFrame(number, "Reset", {})
-    assert parse(f'[6,{number},"Reset",{{}}]', NUMERIC) == SendFrame(number, "Reset", {})
+    assert received(parse(f'[2,{number},"Reset",{{}}]', NUMERIC)) == call(number, "Reset", {})
+    assert received(parse(f'[6,{number},"Reset",{{}}]', NUMERIC)) == send(number, "Reset", {})
     # It names a CALL of the peer's.
     assert parse(f'[5,{number},"X","",{{}}]', NUMERIC) == CallResultErrorFrame(number, "X", "", {})
     assert frames.call_result(number, {}) == f"[3,{number},{{}}]"
@@ -381,10 +383,10 @@ RULES_21 = FrameRules(types=TYPES_21)
 @given(message_id=TEXT, action=TEXT, payload=JSON, code=TEXT)
 def test_what_is_written_for_2_1_can_be_read(message_id: str, action: str, payload: Any, code: str) -> None:
     expected = {} if payload is None else payload
-    assert parse(frames.send(message_id, action, payload), RULES_21) == SendFrame(message_id, action, expected)
+    assert received(parse(frames.send(message_id, action, payload), RULES_21)) == send(message_id, action, expected)
     wire = frames.call_result_error(message_id, code, action)
     assert parse(wire, RULES_21) == CallResultErrorFrame(message_id, code, action, {})
-    assert parse(frames.call(message_id, action, payload), RULES_21) == CallFrame(message_id, action, expected)
+    assert received(parse(frames.call(message_id, action, payload), RULES_21)) == call(message_id, action, expected)
 
 
 @pytest.mark.parametrize(
@@ -407,4 +409,14 @@ def test_what_is_no_frame_of_2_1(text: str, error_code: str, message_id: str | N
 
 
 def test_a_payload_that_is_null_is_an_empty_one_in_a_send_too() -> None:
-    assert parse('[6,"7","Beat",null]', RULES_21) == SendFrame("7", "Beat", {})
+    assert received(parse('[6,"7","Beat",null]', RULES_21)) == send("7", "Beat", {})
+
+
+def test_a_call_is_compared_by_identity_and_shows_no_payload() -> None:
+    text = '[2,"7","DataTransfer",{"data":"hunter2"}]'
+    frame = parse(text)
+    assert frame == frame  # noqa: PLR0124
+    assert frame != parse(text)
+    assert len({frame, parse(text)}) == 2
+    assert repr(frame) == "<CALL '7' 'DataTransfer'>"
+    assert repr(parse('[6,"7","Beat",{"data":"hunter2"}]', RULES_21)) == "<SEND '7' 'Beat'>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import copy
 import json
 import subprocess
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from ocppsync.errors import ValidationError
-from ocppsync.lenient import Lenient
+from ocppsync.lenient import Lenient, Validation
 from ocppsync.rpc import frames
 from ocppsync.rpc.message_sets import MessageSets
 from ocppsync.vendor import VendorAction
@@ -123,16 +124,16 @@ def test_a_station_gets_six_decimals_at_most(version: str, limit: Any, sent: Any
     messages = MessageSets("central_system").messages(version)
     payload = profile(limit)
     kept = copy.deepcopy(payload)
-    assert in_frame(messages.text(frames.call, "1", "SetChargingProfile", payload)) == profile(sent)
-    assert in_frame(messages.text(frames.call_result, "1", payload)) == profile(sent)
-    assert in_frame(messages.text(frames.send, "1", "SetChargingProfile", payload)) == profile(sent)
+    assert in_frame(messages.text([frames.CALL, "1", "SetChargingProfile", payload])) == profile(sent)
+    assert in_frame(messages.text([frames.CALLRESULT, "1", payload])) == profile(sent)
+    assert in_frame(messages.text([frames.SEND, "1", "SetChargingProfile", payload])) == profile(sent)
     assert payload == kept, "the caller's own is left alone"
 
 
 def test_what_only_a_vendor_knows_and_what_is_text_is_sent_as_it_is() -> None:
     free = {"a": 1 / 3, "b": [1e-9]}
     payload = {"data": free, "customData": free, "text": "0.123456789", "number": (1 / 3, 1e-9)}
-    sent = in_frame(MessageSets("central_system").messages("2.1").text(frames.call, "1", "DataTransfer", payload))
+    sent = in_frame(MessageSets("central_system").messages("2.1").text([frames.CALL, "1", "DataTransfer", payload]))
     assert sent == {**payload, "number": [0.333333, 0.0]}
 
 
@@ -142,8 +143,8 @@ def test_what_only_a_vendor_knows_and_what_is_text_is_sent_as_it_is() -> None:
 def test_nobody_else_is_rounded(role: Any, version: str) -> None:
     messages = MessageSets(role).messages(version)
     for text in (
-        messages.text(frames.call, "1", "A", {"x": 1 / 3}),
-        messages.text(frames.call_result, "1", {"x": 1 / 3}),
+        messages.text([frames.CALL, "1", "A", {"x": 1 / 3}]),
+        messages.text([frames.CALLRESULT, "1", {"x": 1 / 3}]),
     ):
         assert in_frame(text) == {"x": 1 / 3}
 
@@ -152,11 +153,91 @@ def test_nobody_else_is_rounded(role: Any, version: str) -> None:
 def test_what_json_has_not_is_not_written(payload: Any) -> None:
     messages = MessageSets("central_system").messages("2.1")
     for write in (
-        lambda: messages.text(frames.call, "1", "A", payload),
-        lambda: messages.text(frames.call_result, "1", payload),
+        lambda: messages.text([frames.CALL, "1", "A", payload]),
+        lambda: messages.text([frames.CALLRESULT, "1", payload]),
     ):
         with pytest.raises((TypeError, ValueError)):
             write()
+
+
+def test_what_is_too_deep_to_be_rounded_is_not_written() -> None:
+    payload: Any = {"x": 1 / 3}
+    for _ in range(sys.getrecursionlimit() - 50):
+        payload = [payload]
+    with pytest.raises(ValueError, match="nested too deeply"):
+        MessageSets("central_system").messages("2.1").text([frames.CALL, "1", "A", payload])
+
+
+# The quick tests of a payload.
+
+RESETS: dict[str, Any] = {
+    "valid": {"type": "Soft"},
+    "another spelling": {"type": "soft"},
+    "null": {"type": "Soft", "x": None},
+    "missing": {},
+    "no object": [],
+    "an odd class": collections.OrderedDict(type="Soft"),
+}
+
+
+@pytest.mark.parametrize("payload", RESETS.values(), ids=RESETS)
+@pytest.mark.parametrize("direction", ["inbound", "outbound"])
+@pytest.mark.parametrize("mode", ["strict", "warn", "off"])
+@pytest.mark.parametrize("by_action", [False, True])
+@pytest.mark.parametrize("lenient", [Lenient(), Lenient(strip_nulls=True), Lenient(any_case_enums=True)], ids=repr)
+def test_what_passes_the_quick_test_passes_the_whole_check(
+    payload: Any, direction: str, mode: Any, by_action: bool, lenient: Lenient
+) -> None:
+    options: Any = {f"{direction}_actions": {"Reset": mode}} if by_action else {direction: mode}
+    messages = MessageSets("charge_point", lenient=lenient, validation=Validation(**options)).messages("1.6")
+    kept = copy.deepcopy(payload)
+    if direction == "inbound":
+        passes = messages.inbound_test("Reset", "request")(payload)
+        found, fault, refused = messages.check_inbound("Reset", "request", payload)
+        assert not passes or (found, fault, refused) == (kept, None, False)
+        clean = fault is None and found == kept and not lenient.normalizes
+    else:
+        passes = messages.outbound_test("Reset", "request")(payload)
+        quiet = MessageSets("charge_point", lenient=lenient).messages("1.6").check_outbound("Reset", "request", payload)
+        clean = quiet is None or mode == "off"
+        assert not passes or messages.check_outbound("Reset", "request", payload) is None
+    assert passes == clean, "a valid payload needs no whole check, unless it may have to be changed"
+    assert payload == kept
+
+
+def test_a_payload_that_is_let_through_with_a_warning_does_not_pass_the_quick_test() -> None:
+    messages = MessageSets("charge_point", validation=Validation(inbound="warn", outbound="warn")).messages("1.6")
+    assert not messages.inbound_test("Reset", "request")({})
+    assert not messages.outbound_test("Reset", "response")({})
+    assert messages.check_outbound("Reset", "response", {}) is None
+
+
+def test_the_answer_to_a_send_has_no_test() -> None:
+    with pytest.raises(KeyError):
+        MessageSets("charge_point").messages("2.1").outbound_test("NotifyPeriodicEventStream", "response")
+
+
+# What this end sends.
+
+
+def test_what_is_known_of_an_own_action_is_made_once() -> None:
+    messages = MessageSets("charge_point").messages("2.1")
+    call, send = messages.calls["Heartbeat"], messages.sends["NotifyPeriodicEventStream"]
+    assert call.gives({})
+    assert not call.gives({"x": 1})
+    assert call.takes({"currentTime": "2026-01-01T00:00:00Z"})
+    assert not call.takes({})
+    assert not send.takes({}), "it has no answer"
+    assert (messages.calls["Heartbeat"], messages.sends["NotifyPeriodicEventStream"]) == (call, send)
+
+
+@pytest.mark.parametrize("action", ["Bogus", "Reset", "NotifyPeriodicEventStream"])
+def test_what_this_end_does_not_send_is_not_kept(action: str) -> None:
+    messages = MessageSets("charge_point").messages("2.1")
+    for _ in range(2):
+        with pytest.raises(ValidationError):
+            messages.calls[action]
+    assert not messages.calls
 
 
 # Who may send what, and how.

@@ -7,6 +7,7 @@ from concurrent.futures import Future
 import pytest
 
 from ocppsync.rpc.outgoing import CallTimes, OutgoingCall
+from ocppsync.rpc.route import OwnAction, never_sure
 
 
 @pytest.mark.parametrize(
@@ -32,6 +33,7 @@ def test_the_wait_for_the_turn_and_the_first_look(times: CallTimes, in_queue: fl
 def test_the_message_timeout_runs_from_the_write_and_no_shorter_than_the_caller_waits(
     whole: float | None, sent_at: float, due: float
 ) -> None:
-    call = OutgoingCall("1", "Reset", "", {}, Future(), CallTimes(30, 60, whole), 1000)
+    own = OwnAction(gives=never_sure, takes=never_sure)
+    call = OutgoingCall("1", "Reset", own, "", {}, Future(), CallTimes(30, 60, whole), 1000)
     assert call.answer_due(sent_at) == due
     assert repr(call) == "<OutgoingCall Reset NEW>"

@@ -279,7 +279,7 @@ def test_the_answer_to_one_that_was_given_up_opens_the_line(caplog: pytest.LogCa
         assert lone.engine.counters.late_answers == 1
         assert "CP1 answered ClearCache after its caller had given up" in caplog.text
         assert "answered Reset" not in caplog.text, "in time"
-        assert not lone.clock.jump(), "nothing is left to wait for"
+        lone.check_rest()
 
 
 @pytest.mark.parametrize("answer", ["result", "error", "invalid", "none", "end"])
@@ -359,7 +359,7 @@ def test_observers_see_how_long_the_answer_took() -> None:
 
 
 @pytest.mark.parametrize("end", ["answered", "cancelled", "ended"])
-def test_none_outlives_its_request(end: str) -> None:
+def test_none_is_made_for_requests_that_have_ended(end: str) -> None:
     with Lone() as lone:
         future = lone.ask() if end == "answered" else lone.ask() and lone.ask()
         lone.clock.advance(29)
@@ -371,10 +371,21 @@ def test_none_outlives_its_request(end: str) -> None:
             lone.accept()
         else:
             lone.drop()
-        assert not lone.clock.jump()
+            assert not lone.clock.jump()
+        lone.check_rest()
 
 
-def test_an_answer_between_the_look_and_the_next_appointment_leaves_none() -> None:
+def test_a_connection_has_one_however_many_requests_it_has() -> None:
+    with Lone(timeouts=Timeouts(queue=1000)) as lone:
+        before = len(lone.clock._heap)
+        for number in range(1000):
+            lone.ask(timeout=100 + number)
+            lone.accept()
+        assert len(lone.clock._heap) == before + 1
+        lone.check_rest()
+
+
+def test_an_answer_right_after_a_look_leaves_no_other() -> None:
     with Lone() as lone:
         future = lone.ask(timeout=100)
         (call,) = lone.came()
@@ -386,14 +397,14 @@ def test_an_answer_between_the_look_and_the_next_appointment_leaves_none() -> No
         lone.lock.after_release = answer
         lone.clock.advance(30)
         assert future.result(0) == ACCEPTED
-        assert not lone.clock.jump()
+        lone.check_rest()
 
 
-def test_a_cancel_while_the_next_appointment_is_made_leaves_none() -> None:
+def test_a_cancel_during_a_look_leaves_no_other() -> None:
     with Lone() as lone:
         lone.ask(timeout=100)
         waiting = lone.ask()
-        look, withdraw = lone.engine.look_at, lone.engine.withdraw
+        look, withdraw = lone.engine.look, lone.engine.withdraw
         half_way, go_on = threading.Event(), threading.Event()
         cancelling = threading.Thread(target=waiting.cancel, daemon=True)
 
@@ -402,16 +413,16 @@ def test_a_cancel_while_the_next_appointment_is_made_leaves_none() -> None:
             assert go_on.wait(DEADLINE)
             return withdraw(call)
 
-        def look_in_between(call: Any, now: float) -> Any:
-            if call is waiting.call and not half_way.is_set():
+        def look_in_between(now: float) -> Any:
+            if not half_way.is_set():
                 cancelling.start()
                 assert half_way.wait(DEADLINE)
-            return look(call, now)
+            return look(now)
 
-        lone.engine.look_at, lone.engine.withdraw = look_in_between, withdraw_later
+        lone.engine.look, lone.engine.withdraw = look_in_between, withdraw_later
         lone.clock.advance(30)
         go_on.set()
         cancelling.join(DEADLINE)
         assert waiting.cancelled()
         lone.accept()
-        assert not lone.clock.jump(), "nothing is left to wait for"
+        lone.check_rest()

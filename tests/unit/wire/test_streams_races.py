@@ -36,7 +36,7 @@ class _Socket(socket.socket):
 
     before: Callable[[str], object] = staticmethod(lambda name: None)
 
-    def send(self, data: bytes | bytearray, *args: Any) -> int:
+    def send(self, data: Any, *args: Any) -> int:
         with memoryview(data):  # as the system holds it
             self.before("send")
         return super().send(data, *args)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import functools
+import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
 import pytest
-from ends import BIG, Connected, End, open_connection, wait_for_no_flusher
+from ends import BIG, MIB, Connected, End, open_connection, plain, wait_for_no_flusher
 from interleaved import Made, MeetingLock, once, watch_field
 from support import Recorder, wait_until
 from wire import BINARY, CONTINUATION, DEADLINE, PING, TEXT, frame
 
 from ocppsync.threads.timer import Timer
 from ocppsync.wire import websocket
+from ocppsync.wire.http import RefusalError, send_refusal
+from ocppsync.wire.streams import Stream
 from ocppsync.wire.transport import TransportClosedError
+from ocppsync.wire.websocket import WebSocket
 
 
 @pytest.fixture
@@ -208,13 +212,14 @@ def test_what_was_begun_when_the_connection_ended_may_have_gone_out(
 
 def test_what_comes_after_the_connection_has_ended_is_not_put(connected: Connected) -> None:
     with connected() as (end, _):
+        end.websocket._stream.buffer(b"waits")
         end.websocket._stream.abort()
         with pytest.raises(TransportClosedError) as caught:
             end.websocket.send_nowait("too late")
         assert not caught.value.written
         assert not end.websocket.ping()
         end.websocket.close(1001)
-        assert end.websocket._stream.backlog == 0
+        assert end.websocket._stream.backlog == len(b"waits")
         assert end.wait_for_end() == 1006
 
 
@@ -225,6 +230,27 @@ def test_what_has_no_room_behind_what_a_peer_does_not_read_ends_the_connection(c
                 end.websocket.send_nowait(BIG)
         assert caught.value.written, "a thread that writes what waits may have come to it"
         assert end.wait_for_end() == 1006
+
+
+def test_too_much_that_waits_when_the_connection_has_ended_is_not_reported(
+    connected: Connected, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The thread that ended it has reported why."""
+    with connected(small=True) as (end, _):
+        stream = end.websocket._stream
+        put = stream.put
+
+        def end_behind_it(data: bytes) -> bool:
+            stream._waiting += bytes(2 * MIB)
+            written = put(data)
+            stream.abort()
+            return written
+
+        monkeypatch.setattr(stream, "put", end_behind_it)
+        end.websocket.send_nowait("x")
+        assert end.wait_for_end() == 1006
+        wait_for_no_flusher()
+        assert not caplog.records
 
 
 def test_a_close_that_could_not_go_out_ends_the_connection_all_the_same(
@@ -255,6 +281,55 @@ def test_an_end_before_the_answer_to_the_handshake_is_left_to_receive(connected:
         end.websocket.abort()
         end.websocket.open()
         assert end.wait_for_end() == 1006
+
+
+# Before the answer to the handshake.
+
+
+def opening(stream: Stream) -> WebSocket:
+    return WebSocket(
+        stream, client=False, subprotocol=None, deflate=None, max_message_size=1000, name="CP1", answer=b"the answer,"
+    )
+
+
+def test_no_frame_comes_into_the_refusal_in_place_of_the_answer_to_the_handshake(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with plain() as (stream, peer):
+        ours = opening(stream)
+
+        def send_first(stream: Stream, refusal: RefusalError) -> bool:
+            with pytest.raises(TransportClosedError) as caught:
+                ours.send_nowait("too late")
+            assert not caught.value.written
+            return send_refusal(stream, refusal)
+
+        monkeypatch.setattr(websocket, "send_refusal", send_first)
+        peer.sock.shutdown(socket.SHUT_WR)
+        assert ours.refuse(RefusalError(500, "no"), 1011)
+        answer = peer.read_rest()
+        assert answer.startswith(b"HTTP/1.1 500 ")
+        assert answer.endswith(b"500 Internal Server Error\n")
+
+
+def test_the_answer_to_the_handshake_comes_before_a_frame_of_another_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    with plain(small=True) as (stream, peer):
+        ours, lock, done, put = opening(stream), MeetingLock(), Made(), stream.put
+        monkeypatch.setattr(stream, "lock", lock)
+        monkeypatch.setattr(ours, "_lock", lock)
+        send = done.let_in(lock, ours.send_nowait, "first")
+
+        def send_before(data: bytes) -> bool:
+            send()
+            return put(data)
+
+        monkeypatch.setattr(stream, "put", send_before)
+        ours.open()
+        done.result()
+        assert peer.read(18) == b"the answer,\x81\x05first"
+        stream.buffer(b"waits,")  # as what the socket did not take
+        ours.open()
+        assert peer.read(6) == b"waits,"
 
 
 # A connection that is given up.
@@ -299,8 +374,10 @@ def test_what_is_dropped_is_not_kept(connected: Connected) -> None:
         assert peer.read_close() == (1008, "enough")
         for _ in range(100):
             peer.send_text("another")
+        peer.send(frame(TEXT, "half of one")[:-1])
         peer.sock.close()
         assert end.wait_for_end() == 1008
+        assert end.messages.items == ["one too many"]
         assert end.websocket._frames.buffer == b""
 
 
