@@ -7,9 +7,8 @@ what cannot be written again, with a ValueError; `rewrite` writes all that `read
 from __future__ import annotations
 
 import json
-import json.encoder
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import accumulate
 from typing import Any, NoReturn
 
@@ -23,9 +22,9 @@ READABLE_DEPTH = 900
 
 # What stands between brackets: strings are left as pairs of quotes, which fall away unless they hold brackets.
 _ESCAPE = re.compile(r"\\.", re.DOTALL)
-_NO_BRACKETS = bytes(set(range(256)) - set(b'[]{}"'))
+_NO_BRACKETS = b"".join(bytes([byte]) for byte in range(256) if byte not in b'[]{}"')
 _STRING = re.compile(rb'"[^"]*"?')
-_STEPS: Mapping[int, int] = dict(zip(b"[]{}", (1, -1, 1, -1), strict=True))
+_STEPS: Mapping[int, int] = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 _STRING_OR_CONSTANT = re.compile(r'"(?:[^"\\]|\\.)*"|-?Infinity|NaN')
 # JSON has no name for them: any reader turns the first two into an infinity.
@@ -45,8 +44,9 @@ def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 decoder = json.JSONDecoder(parse_constant=_no_constant)
 _strict_decoder = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_no_repeats)
-_make_encoder: Callable[..., Any] = vars(json.encoder)["c_make_encoder"]  # type checkers do not know it
-_no_default = json.JSONEncoder().default
+# They look for values that contain themselves: without that, Python 3.13 would crash in a small stack.
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode
+_encode_ascii = json.JSONEncoder(separators=(",", ":"), allow_nan=False, ensure_ascii=True).encode
 _encode_constants = json.JSONEncoder(separators=(",", ":"), allow_nan=True, ensure_ascii=True).encode
 
 
@@ -99,22 +99,15 @@ def write(value: Any) -> str:
         TypeError, ValueError: JSON cannot represent the value, such as NaN or a date, or it is nested too deeply.
     """
     try:
-        text = _encoded(value, json.encoder.encode_basestring)
+        text = _encode(value)
         if not text.isascii():
             text.encode()
     except UnicodeEncodeError:
         # Half a surrogate pair cannot be encoded as UTF-8; JSON can still escape it.
-        return _encoded(value, json.encoder.encode_basestring_ascii)
+        return _encode_ascii(value)
     except RecursionError:
         raise ValueError("the payload is nested too deeply for JSON") from None
     return text
-
-
-def _encoded(value: Any, escape: Callable[[str], str]) -> str:
-    # What JSONEncoder does, but for a function for floats that it makes each time: 0.7 of its time for a short message.
-    # With the dict it finds values that contain themselves. Otherwise Python 3.13 would crash in a small stack.
-    encode = _make_encoder({}, _no_default, escape, None, ":", ",", False, False, False)
-    return "".join(encode(value, 0))
 
 
 def rewrite(value: Any) -> str:

@@ -95,15 +95,22 @@ class Appointments:
     """The appointments that an engine makes with a timer that does not exist."""
 
     def __init__(self) -> None:
-        self.open: list[float] = []
+        self._made = 0
+        self._open: dict[int, float] = {}
+
+    @property
+    def open(self) -> list[float]:
         """When each one is due that was neither kept nor cancelled."""
+        return list(self._open.values())
 
     def call_at(self, due: float) -> Any:
-        """Make an appointment."""
-        self.open.append(due)
-        return SimpleNamespace(cancel=lambda: self.open.remove(due))
+        """Make an appointment; it may be cancelled at any time, also after it was kept."""
+        self._made += 1
+        number = self._made
+        self._open[number] = due
+        return SimpleNamespace(cancel=lambda: self._open.pop(number, None))
 
     def keep(self) -> None:
         """Let the time of the only one come, if there is one."""
-        assert len(self.open) <= 1
-        self.open.clear()
+        assert len(self._open) <= 1
+        self._open.clear()

@@ -275,7 +275,7 @@ class Engine:
     def look(self, now: float) -> list[Overdue]:
         """Return what to do about our CALLs at the time ``now``; one that has no answer in time gives up its turn."""
         with self._lock:
-            self._watch, self._watch_due = None, math.inf
+            self._watch_until(math.inf)  # another appointment, if this one was cancelled too late
             calls = [self._outstanding, *self._queue] if self._outstanding else []
             found = [self._look_at(call, now) for call in calls]
             again = [overdue.look_again for overdue in found if overdue.look_again is not None]

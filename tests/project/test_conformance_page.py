@@ -66,6 +66,6 @@ def test_the_page_is_easy_to_find() -> None:
 def test_a_name_that_is_gone_is_noticed() -> None:
     path = found("rpc/engine.py")
     assert path is not None
-    assert "Engine.look_at" in defined(path)
+    assert "Engine.look" in defined(path)
     assert "Engine.swallow" not in defined(path)
     assert found("rpc/motor.py") is None

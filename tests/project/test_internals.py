@@ -63,7 +63,7 @@ def test_each_class_and_method_exists() -> None:
 
 def test_each_name_is_in_the_file_that_stands_before_it() -> None:
     named = set(named_with_file())
-    assert {("rpc/engine.py", "Engine.look_at"), ("wire/http.py", "check_upgrade")} <= named
+    assert {("rpc/engine.py", "Engine.look"), ("wire/http.py", "check_upgrade")} <= named
     assert {(file, name) for file, name in named if name not in defined(found(file) or ROOT)} == set()
 
 

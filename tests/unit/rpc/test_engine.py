@@ -287,6 +287,19 @@ def test_calls_are_looked_at_when_the_first_time_of_any_may_be_over() -> None:
     assert appointments.open == []
 
 
+def test_an_appointment_that_is_kept_as_another_one_is_made_leaves_one() -> None:
+    appointments = Appointments()
+    engine = serving(call_at=appointments.call_at)
+    engine.submit(outgoing("our-1"))
+    appointments.keep()  # on the timer, which has not come to the engine yet
+    engine.submit(outgoing("our-2", times=CallTimes(message=20)))
+    assert appointments.open == [20]
+    assert engine.look(10.0) == []
+    assert appointments.open == [30], "the one of the second would not be cancelled at the end"
+    engine.end(ConnectionState.CLOSED)
+    assert appointments.open == []
+
+
 def test_calls_that_end_at_one_time_end_one_after_the_other() -> None:
     engine = serving()
     calls = [outgoing(f"our-{number}", times=CallTimes(message=30, queue=30)) for number in range(2)]

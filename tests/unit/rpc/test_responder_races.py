@@ -211,6 +211,15 @@ def test_a_repeat_of_a_call_that_is_being_handled_is_swallowed(station: Station)
     assert line.answers() == [[3, "1", STARTED]]
 
 
+def test_a_call_that_was_answered_with_an_error_is_handled_anew(station: Station) -> None:
+    line = Line(station)
+    for _ in range(2):
+        line.come("1", "DataTransfer", {"vendorId": "x"})
+        station.run()
+        assert [answer[:3] for answer in line.answers()] == [[4, "1", "InternalError"]]
+    assert station.handled == ["1", "1"]
+
+
 def test_a_repeat_is_sent_over_the_connection_over_which_it_came(station: Station) -> None:
     earlier, later = Line(station), Line(station)
     earlier.come("1", "StartTransaction", START)
@@ -345,6 +354,13 @@ def test_what_finds_no_thread_does_not_count(station: Station, kind: str, monkey
     assert in_use(station) == 0
 
 
+def test_a_send_that_waits_keeps_no_text_which_its_size_does_not_count(station: Station) -> None:
+    line = Line(station, "2.1")
+    line.come("1", "NotifyPeriodicEventStream", STREAM, kind=6)
+    (send,) = station.calls._queue
+    assert (send.text, send.payload) == ("", STREAM)
+
+
 @pytest.mark.parametrize("kind", [2, 6])
 def test_what_is_too_large_is_not_kept(kind: int) -> None:
     station = Station(call_bytes=10)
@@ -398,7 +414,10 @@ def test_sends_that_find_no_room_are_dropped() -> None:
     assert station.handled == ["0", "5"]
 
 
-def test_what_comes_during_a_close_is_neither_handled_nor_answered(station: Station) -> None:
+def test_what_comes_during_a_close_is_neither_handled_nor_answered(
+    station: Station, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     line = Line(station, "2.1")
     line.come("0")
     station.run()
@@ -408,6 +427,7 @@ def test_what_comes_during_a_close_is_neither_handled_nor_answered(station: Stat
     station.run()
     assert station.handled == ["0"]
     assert line.answers() == [[3, "0", HEARTBEAT]]
+    assert caplog.text == "", "it is no repeat either"
 
 
 @pytest.mark.parametrize("order", ["before the close", "during the close"])
@@ -571,6 +591,7 @@ def test_a_handler_that_exits_is_answered_for(station: Station) -> None:
     line.come("2")
     station.run()
     assert [answer[:3] for answer in line.answers()] == [[4, "1", "InternalError"], [3, "2", HEARTBEAT]]
+    assert station.detector.running == {}
 
 
 class _Bare(CallError):
