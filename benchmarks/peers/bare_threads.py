@@ -4,8 +4,9 @@
 
 A reader thread for each connection takes frames out of what it receives, unmasks them, parses the JSON, checks the
 payload with ocppsync's compiled predicate, and puts the CALL into a queue. Sixteen threads take CALLs from the queue,
-call a handler, make JSON of its answer as ocppsync does, and write it. There are no limits, deadlines, repeated CALLs or checks of answers, and only what
-`load.py` sends is understood: a connection that sends anything else is closed. Prints its port once it listens.
+call a handler, make JSON of its answer as ocppsync does, and write it. There are no limits, deadlines, repeated CALLs
+or checks of answers, and only what `load.py` sends is understood: a connection that sends anything else is closed.
+Prints its port once it listens.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ _HANDLERS: Mapping[str, Callable[[Any], Any]] = {
     "MeterValues": lambda payload: {},
     "TransactionEvent": lambda payload: {"idTokenInfo": {"status": "Accepted"}},
 }
+
 Call = tuple[socket.socket, str, str, Any]
 """The connection of a CALL, its message id, its action and its payload."""
 
