@@ -54,7 +54,7 @@ class Peer:
 OURS = Peer("ocppsync", "ours.py", tls=True)
 #: The setting that docs/performance.md recommends for thousands of busy connections.
 OURS_PATIENT = Peer("ocppsync, switch interval 50 ms", "ours.py", options=("--switch-interval", "0.05"))
-#: The threads of ocppsync without its layers: an upper bound for it.
+#: The threads of ocppsync without its layers: an upper bound for it, but not with thousands of busy connections.
 BARE_THREADS = Peer("bare threads", "bare_threads.py")
 OCPP_PACKAGE = Peer("ocpp package", "ocpp_package.py", tls=True)
 TS_OCPP = Peer("ts-ocpp", "ts_ocpp.mjs", protocols=("ocpp1.6",))

@@ -4,8 +4,9 @@
 
 A reader thread for each connection takes frames out of what it receives, unmasks them, parses the JSON, checks the
 payload with ocppsync's compiled predicate, and puts the CALL into a queue. Sixteen threads take CALLs from the queue,
-call a handler, and write its answer. There are no limits, deadlines, repeated CALLs or checks of answers, and only what
-`load.py` sends is understood: a connection that sends anything else is closed. Prints its port once it listens.
+call a handler, make JSON of its answer as ocppsync does, and write it. There are no limits, deadlines, repeated CALLs
+or checks of answers, and only what `load.py` sends is understood: a connection that sends anything else is closed.
+Prints its port once it listens.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from ocppsync import utc_now
+from ocppsync.json_text import write
 from ocppsync.validation.predicates import Predicate
 from ocppsync.validation.validators import validator
 
@@ -34,8 +36,6 @@ _HANDLERS: Mapping[str, Callable[[Any], Any]] = {
     "MeterValues": lambda payload: {},
     "TransactionEvent": lambda payload: {"idTokenInfo": {"status": "Accepted"}},
 }
-# With the options of ocppsync.
-_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, ensure_ascii=False, check_circular=False).encode
 
 Call = tuple[socket.socket, str, str, Any]
 """The connection of a CALL, its message id, its action and its payload."""
@@ -97,7 +97,7 @@ def _read(sock: socket.socket, predicates: Mapping[str, Predicate], calls: Simpl
 def _handle(calls: SimpleQueue[Call]) -> None:
     while True:
         sock, message_id, action, payload = calls.get()
-        data = _encode([3, message_id, _HANDLERS[action](payload)]).encode()
+        data = write([3, message_id, _HANDLERS[action](payload)]).encode()
         size = len(data)
         head = bytes((_WHOLE_TEXT, size)) if size < 126 else struct.pack("!BBH", _WHOLE_TEXT, 126, size)
         with contextlib.suppress(OSError):  # the client has left
