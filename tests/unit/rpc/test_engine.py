@@ -300,6 +300,17 @@ def test_an_appointment_that_is_kept_as_another_one_is_made_leaves_one() -> None
     assert appointments.open == []
 
 
+def test_what_is_asked_after_the_last_one_timed_out_is_looked_at() -> None:
+    appointments = Appointments()
+    engine = serving(call_at=appointments.call_at)
+    call = written(engine, outgoing("our-1"))
+    appointments.keep()
+    assert engine.look(30.0) == [Overdue(call, waited=30)]
+    assert appointments.open == []
+    engine.submit(outgoing("our-2", asked_at=30.0))
+    assert appointments.open == [60]
+
+
 def test_calls_that_end_at_one_time_end_one_after_the_other() -> None:
     engine = serving()
     calls = [outgoing(f"our-{number}", times=CallTimes(message=30, queue=30)) for number in range(2)]
@@ -336,6 +347,39 @@ def test_a_call_that_is_written_at_once_is_noted_with_its_turn() -> None:
     assert (call.delivery, call.sent_at) == ("not_sent", None)
     assert engine.begin_writing(call, 5.0) is call
     assert (call.delivery, call.sent_at) == ("unknown", 5.0)
+
+
+def test_a_call_that_is_written_after_observers_were_told_is_noted_then() -> None:
+    engine = serving()
+    call = outgoing()
+    engine.submit(call)
+    assert engine.begin_writing(call) is call
+    assert (call.delivery, call.sent_at) == ("not_sent", None), "observers may take their time"
+    assert engine.note_writing(call, 5.0)
+    assert (call.delivery, call.sent_at) == ("unknown", 5.0)
+
+
+@pytest.mark.parametrize("observed", [False, True])
+def test_a_call_changes_under_the_lock(observed: bool) -> None:
+    class GuardedCall(OutgoingCall):
+        __slots__ = ()
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            assert engine._lock.locked(), f"{name} is changed without the lock"
+            super().__setattr__(name, value)
+
+    engine = serving()
+    answered, late, withdrawn = calls = [outgoing(f"our-{number}") for number in range(3)]
+    for call in calls:
+        call.__class__ = GuardedCall
+        engine.submit(call)
+    engine.withdraw(withdrawn)
+    for call in (answered, late):
+        assert engine.begin_writing(call, None if observed else 0.0) is call
+        assert not observed or engine.note_writing(call, 0.0)
+        feed(engine, '[3,"our-0",{}]')
+    assert [overdue.call for overdue in engine.look(30.0)] == [late]
+    assert [call.state for call in calls] == [CallState.SETTLED] * 3
 
 
 def test_a_withdrawn_call_makes_room() -> None:

@@ -97,6 +97,21 @@ def test_observers_who_take_their_time_do_not_shorten_it(seconds: int) -> None:
         assert not following.done()
 
 
+def test_what_is_answered_while_observers_are_told_is_not_written() -> None:
+    """They know its id, and so may the peer."""
+
+    def observe(event: object) -> None:
+        if isinstance(event, MessageSent) and event.action == "ClearCache":
+            following.append(lone.ask("GetLocalListVersion"))
+            lone.say([3, event.message_id, ACCEPTED])
+
+    following: list[Future[Any]] = []
+    with Lone(observe=observe) as lone:
+        assert lone.ask().result(0) == ACCEPTED
+        assert lone.actions() == ["GetLocalListVersion"], "it is outstanding"
+        assert not following[0].done()
+
+
 @pytest.mark.parametrize("end", ["time", "takeover"])
 def test_what_ends_while_observers_are_told_is_not_written(end: str) -> None:
     """Others may have the line by then."""
