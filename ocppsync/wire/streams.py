@@ -20,6 +20,9 @@ _logger = logging.getLogger(__name__)
 _LINGER = 1.0
 """Seconds that a peer has to read the last bytes before its connection is closed."""
 
+_LONGEST_POLL = 1_000_000.0
+"""Seconds that one poll may wait; the system takes no more than 24 days."""
+
 # Only Linux has it: the peer writes no more, also if unread bytes came before.
 _PEER_CLOSED = getattr(select, "POLLRDHUP", 0)
 # A flag of each write; the socket itself stays blocking for the reader. With a timeout of its own, writes would wait.
@@ -285,7 +288,7 @@ class Stream:
             poll.register(self._socket, event)
         except ValueError:
             return True  # it was closed, as the next attempt to use it says
-        remaining = deadline - time.monotonic()
+        remaining = min(deadline - time.monotonic(), _LONGEST_POLL)
         return remaining > 0 and bool(poll.poll(remaining * 1000))
 
     # Ending.
@@ -371,6 +374,7 @@ class TLSStream(Stream):
             try:
                 with self._tls_lock:
                     self._tls.do_handshake()
+                    only_tickets = self._tls.server_side and self._tls.version() == "TLSv1.3"
             except ssl.SSLWantReadError:
                 self._push_tls()
                 try:
@@ -383,7 +387,10 @@ class TLSStream(Stream):
                     self._push_tls()
                 raise
             else:
-                self._push_tls()
+                # The client of a TLS 1.3 server waits for nothing more: what is left are session tickets, which go out
+                # with the answer to its request, in one write, or before a read that waits for the request.
+                if not only_tickets:
+                    self._push_tls()
                 return
 
     def set_read_timeout(self, seconds: float | None) -> None:

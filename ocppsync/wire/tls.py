@@ -72,6 +72,8 @@ def server_context(
     types = [_load_certificate(context, files, key_password) for files in certificates]
     if any(types.count(kind) > 1 for kind in _KEY_TYPES):
         raise ValueError(f"expected at most one certificate for each type of key, not {types}: TLS uses only the last")
+    # A charge point has one connection, so it needs one session ticket, not the two that OpenSSL makes for browsers.
+    context.num_tickets = 1
     if client_ca is not None:
         _load_trust(context, client_ca)
         context.verify_mode = ssl.CERT_REQUIRED if client_certificates == "required" else ssl.CERT_OPTIONAL

@@ -27,10 +27,12 @@ from wire import CLOSE, CONTINUATION, PING, TEXT, Peer, close_payload, dial, fra
 
 from ocppsync.errors import ProtocolError
 from ocppsync.rpc import frames
-from ocppsync.rpc.answer_memory import AnswerMemory
-from ocppsync.rpc.engine import AnswerRejected, ConnectionState, Dispatch, Engine, Late, Overdue, Reply, Settle
+from ocppsync.rpc.answer_memory import AnswerMemory, CallKind
+from ocppsync.rpc.engine import AnswerRejected, ConnectionState, Engine, Late, Overdue, Reply, Settle
 from ocppsync.rpc.frame_codec import FrameCodec
+from ocppsync.rpc.incoming import IncomingCall
 from ocppsync.rpc.outgoing import CallTimes, OutgoingCall
+from ocppsync.rpc.route import OwnAction, never_sure
 
 SECONDS = float(os.environ.get("OCPPSYNC_FUZZ_SECONDS", "10"))
 SEED = os.environ.get("OCPPSYNC_FUZZ_SEED", "ocppsync")
@@ -56,6 +58,9 @@ FRAMES = st.one_of(
 TEXTS = st.text(max_size=40) | st.builds(json.dumps, FRAMES)
 
 
+OWN = OwnAction(gives=never_sure, takes=never_sure)
+
+
 def serving(version: str) -> Engine:
     served = ("Heartbeat", "NotifyPeriodicEventStream")
     return make_engine(CODECS[version], lambda action, send: None if action in served else "NotSupported")
@@ -67,7 +72,7 @@ def feed(engine: Engine, version: str, text: str) -> Any:
         received = CODECS[version].parse(text)
     except ProtocolError as error:
         return engine.receive_malformed(error)
-    return engine.receive(received, text)
+    return engine.receive(received)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -84,7 +89,7 @@ def test_whatever_comes_is_answered_with_a_frame_or_not_at_all(version: str, tex
             assert len(answer.description) <= 255
         else:
             # Nothing of ours is outstanding, and nothing was answered with a result.
-            assert event is None or isinstance(event, Dispatch)
+            assert event is None or isinstance(event, IncomingCall)
 
 
 class Conversation(RuleBasedStateMachine):
@@ -93,7 +98,8 @@ class Conversation(RuleBasedStateMachine):
     @initialize()
     def connect(self) -> None:
         self.memory = AnswerMemory()
-        self.engine = make_engine(CODECS["2.1"], answers=self.memory, reply_to=object())
+        self.engine = make_engine(CODECS["2.1"], answered=self.memory.answered)
+        self.reply_to = object()
         self.number = 0
         self.ours: list[OutgoingCall] = []
         self.settled: Counter[str] = Counter()
@@ -106,7 +112,7 @@ class Conversation(RuleBasedStateMachine):
 
     @rule()
     def we_call(self) -> None:
-        call = OutgoingCall(self.new_id(), "Reset", "", {}, Future(), CallTimes(30, 60), 0.0)
+        call = OutgoingCall(self.new_id(), "Reset", OWN, "", {}, Future(), CallTimes(30, 60), 0.0)
         self.ours.append(call)
         assert (self.engine.submit(call) is call) == (len(self.ours) == 1)
         self.write(self.ours[0])
@@ -126,15 +132,23 @@ class Conversation(RuleBasedStateMachine):
         self.write(event.next)
         self.settled[call.message_id] += 1
 
-    @precondition(lambda self: self.ours)
+    @rule()
+    def nothing_is_answered_in_time(self) -> None:
+        following = [*self.ours[1:], None]
+        overdue = [Overdue(call, None, 60, after) for call, after in zip(self.ours, following, strict=bool(self.ours))]
+        for first in overdue[:1]:
+            first.waited = 30
+        assert self.engine.look(60.0) == overdue
+        for call in self.ours:
+            self.settled[call.message_id] += 1
+        self.ours.clear()
+
+    @precondition(lambda self: len(self.ours) > 1)
     @rule(data=st.data())
     def we_give_up(self, data: Any) -> None:
-        call = data.draw(st.sampled_from(self.ours))
-        first = call is self.ours[0]
+        call = data.draw(st.sampled_from(self.ours[1:]))
         self.ours.remove(call)
-        overdue = self.engine.look_at(call, 60.0)
-        assert overdue == Overdue(None, 30 if first else 60, self.ours[0] if first and self.ours else None)
-        self.write(overdue.next)
+        assert self.engine.withdraw(call) is None
         self.settled[call.message_id] += 1
 
     @precondition(lambda self: self.settled)
@@ -147,13 +161,21 @@ class Conversation(RuleBasedStateMachine):
     @rule()
     def the_peer_calls(self) -> None:
         message_id = self.new_id()
-        event = feed(self.engine, "2.1", f'[2,"{message_id}","Heartbeat",{{}}]')
-        assert isinstance(event, Dispatch)
-        assert event.incoming is not None
+        call = self.called(message_id)
+        assert self.memory.remember(call) == (CallKind.NEW, call)
         if len(self.owed) < 4:
-            self.owed[message_id] = event.incoming
+            self.owed[message_id] = call
         else:
-            self.memory.finish(event.incoming, None)
+            self.memory.finish(call, None)
+
+    def called(self, message_id: str) -> IncomingCall:
+        """Return a CALL of the peer, as it comes to the memory."""
+        text = f'[2,"{message_id}","Heartbeat",{{}}]'
+        call = feed(self.engine, "2.1", text)
+        assert isinstance(call, IncomingCall)
+        assert not call.is_send
+        call.text, call.reply_to, call.asked_at = text, self.reply_to, 0.0
+        return call
 
     @precondition(lambda self: self.owed)
     @rule(data=st.data(), well=st.booleans())
@@ -168,7 +190,8 @@ class Conversation(RuleBasedStateMachine):
     def the_peer_repeats_what_is_being_handled(self, data: Any) -> None:
         message_id = data.draw(st.sampled_from(sorted(self.owed)[-1:]))
         if message_id == f"id-{self.number}":  # not so long ago that it is forgotten
-            assert feed(self.engine, "2.1", f'[2,"{message_id}","Heartbeat",{{}}]') is None
+            known = (CallKind.IN_PROGRESS, self.owed[message_id])
+            assert self.memory.remember(self.called(message_id)) == known
 
     @precondition(lambda self: self.answered)
     @rule()
@@ -187,8 +210,8 @@ class Conversation(RuleBasedStateMachine):
     @rule(payload=st.sampled_from(["{}", "null", "7"]))
     def the_peer_sends(self, payload: str) -> None:
         event = feed(self.engine, "2.1", f'[6,"{self.new_id()}","NotifyPeriodicEventStream",{payload}]')
-        assert isinstance(event, Dispatch)
-        assert event.incoming is None, "nothing answers a SEND"
+        assert isinstance(event, IncomingCall)
+        assert event.is_send, "nothing answers it"
 
     @rule(text=st.sampled_from(['[6,"x"]', '[5,"x"]', "[6,7,8,9]", '[7,"x",{}]', "[3,7,{}]"]))
     def the_peer_says_nothing_that_is_answered(self, text: str) -> None:
@@ -214,7 +237,7 @@ class Conversation(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_lost(self) -> None:
-        if hasattr(self, "rpc"):
+        if hasattr(self, "engine"):
             assert f"queued={max(0, len(self.ours) - 1)} " in repr(self.engine)
 
 
@@ -421,7 +444,7 @@ def check_answers(codec: FrameCodec, came: list[str], answers: Counter[str], cas
         except ProtocolError as error:
             others.add(str(error.message_id))
             continue
-        if isinstance(received, frames.CallFrame):
+        if isinstance(received, IncomingCall) and not received.is_send:
             calls[str(received.message_id)] += 1
     for message_id, count in answers.items():
         assert message_id in others or count <= calls[message_id], (case, message_id, came)

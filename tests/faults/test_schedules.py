@@ -199,7 +199,7 @@ def faults_of_timers(world: World, timers: list[RecordingTimer]) -> Iterator[str
         left = forgotten(world, timer.left)
         # A charge point's close leaves what is not handled yet, and its deadline.
         if number > 0:
-            left = [name for name in left if name != "Deadlines._check"]
+            left = [name for name in left if name != "IncomingCalls._look"]
         if left:
             yield f"{timer!r} was closed with {left}"
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ocppsync.errors import ValidationError
 from ocppsync.request import ConnectionMetadata, Request, RequestMetadata
 from ocppsync.wire.http import Headers, HttpRequest
 
@@ -153,3 +154,20 @@ def test_a_request_holds_the_payload_without_a_copy() -> None:
     request = Request("Heartbeat", payload)
     assert request.action == "Heartbeat"
     assert request.payload is payload
+
+
+@pytest.mark.parametrize(
+    "fault", [None, ValidationError("why", action="Reset", errors=[], error_code="FormatViolation")]
+)
+def test_the_metadata_of_a_request_over_a_connection(fault: Any) -> None:
+    connection = ConnectionMetadata("CP1", "1.6", http_request())
+    made = RequestMetadata.of(connection, "7", fault)
+    whole = RequestMetadata("CP1", "1.6", connection.http_request, "7", fault)
+    assert made == whole
+    assert repr(made) == repr(whole)
+    assert vars(made) == vars(whole)
+    assert list(vars(made)) == [field.name for field in dataclasses.fields(RequestMetadata)]
+    assert dataclasses.replace(made, message_id="8") == dataclasses.replace(whole, message_id="8")
+    assert vars(connection) == vars(ConnectionMetadata("CP1", "1.6", connection.http_request)), "it is left alone"
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        made.message_id = "8"  # type: ignore[misc]

@@ -63,6 +63,25 @@ def test_a_call_of_the_peer_and_our_answer_have_one_action() -> None:
     assert told(events) == [("<", "CALL", "1", "Heartbeat", None), (">", "CALLRESULT", "1", "Heartbeat", 3.0)]
 
 
+def test_a_call_is_told_before_its_handler_runs_and_its_answer_after() -> None:
+    order: list[str] = []
+
+    def observe(event: object) -> None:
+        if isinstance(event, (MessageReceived, MessageSent)):
+            order.append(event.kind)
+
+    def handle(payload: Any, metadata: Any) -> Any:
+        order.append("handled")
+        return {"currentTime": "2025-01-31T12:00:00Z"}
+
+    with Lone(observe=observe) as lone:
+        lone.router.on("Heartbeat")(handle)
+        for number in range(2):
+            lone.say([2, str(number), "Heartbeat", {}])
+            lone.clock.advance(0)
+    assert order == ["CALL", "handled", "CALLRESULT"] * 2
+
+
 def test_an_action_without_a_handler_is_refused_at_once() -> None:
     events: list[Any] = []
     with Lone(observe=events.append) as lone:

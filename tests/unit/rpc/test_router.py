@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from support import DEADLINE, WatchedLock
 
 from ocppsync.errors import CallError
+from ocppsync.lenient import Lenient, Validation
 from ocppsync.request import Request, RequestMetadata
 from ocppsync.rpc.message_sets import MessageSets
+from ocppsync.rpc.route import Route
 from ocppsync.rpc.router import Router
 from ocppsync.validation.catalogue import catalogue
+from ocppsync.vendor import VendorAction
 from ocppsync.wire.http import Headers, HttpRequest
 
 METADATA = RequestMetadata("CP1", "1.6", HttpRequest("GET", "/CP1", "", Headers(), ("127.0.0.1", 1)), "7")
@@ -355,3 +359,101 @@ def test_a_vendors_message_has_one_handler() -> None:
         router.on_data_transfer("x", "m")(take_all)
     with pytest.raises(ValueError, match="unsupported OCPP version '9'"):
         router.on_data_transfer("x", "m", "9")
+
+
+# Routes are kept.
+
+
+def test_a_route_is_kept_until_a_handler_is_registered() -> None:
+    router = make()
+    routes = router.routes("1.6")
+    first = routes["Heartbeat"]
+    assert routes["Heartbeat"] is first
+    router.on("Heartbeat")(lambda payload, metadata: {"n": 1})
+    assert first.call_refusal == "NotSupported", "what was read before is not changed"
+    second = routes["Heartbeat"]
+    assert second.call_refusal is None
+    router.after("Heartbeat")(print)
+    assert routes["Heartbeat"].hooks == (print,)
+    assert second.hooks == ()
+
+
+def test_a_peer_cannot_fill_the_memory_with_actions() -> None:
+    router = make(handler=take_all)
+    for number in range(100):
+        assert refusal(router, f"Bogus{number}", "1.6") == "NotImplemented"
+    assert refusal(router, "Reset", "1.6") == "NotSupported", "a charge point does not send it"
+    assert refusal(router, "Heartbeat", "1.6") is None
+    assert list(router.routes("1.6")) == ["Reset", "Heartbeat"]
+
+
+def test_a_route_that_is_made_while_a_handler_is_registered_has_the_handler() -> None:
+    """It is made of the handlers before; then it must not outlive the registration."""
+    router = make()
+    lock = router._lock = WatchedLock()  # type: ignore[assignment]
+    make_route, began = router._make_route, []
+
+    def make_while_it_is_registered(*args: Any) -> Any:
+        route = make_route(*args)
+        if not began:
+            # It waits for the lock. Without one it would be registered now, and the old route stored after that.
+            began.append(lock.meanwhile(lambda: router.on("Heartbeat")(lambda payload, metadata: {})))
+        return route
+
+    router._make_route = make_while_it_is_registered  # type: ignore[method-assign]
+    assert refusal(router, "Heartbeat", "1.6") == "NotSupported"
+    began[0].result(DEADLINE)
+    assert refusal(router, "Heartbeat", "1.6") is None
+
+
+# The quick tests of payloads.
+
+
+def route_of(action: str, version: str = "1.6", handler: Any = take_all, **options: Any) -> Route:
+    return Router(MessageSets("central_system", **options), handler).routes(version)[action]
+
+
+def test_a_route_takes_what_is_valid_and_gives_what_is_valid() -> None:
+    route = route_of("Authorize")
+    assert route.takes({"idTag": "A"})
+    assert not route.takes({})
+    assert route.gives({"idTagInfo": {"status": "Accepted"}})
+    assert not route.gives({})
+
+
+def test_a_vendors_action_is_tested_by_its_own_schemas() -> None:
+    level: Any = {"type": "object", "required": ["level"], "properties": {"level": {"type": "integer"}}}
+    actions = [VendorAction("Light", level, {"type": "object"}), VendorAction("Beat", level, None)]
+    for version in ("1.6", "2.1"):
+        route = route_of("Light", version, vendor_actions=actions)
+        assert (route.takes({"level": 1}), route.takes({}), route.gives({})) == (True, False, True)
+    send = route_of("Beat", "2.1", vendor_actions=actions)
+    assert (send.takes({"level": 1}), send.takes({}), send.gives({}), send.send_refusal) == (True, False, False, None)
+    assert route_of("Beat", "1.6", vendor_actions=actions).send_refusal == "NotImplemented"
+
+
+@pytest.mark.parametrize(
+    ("options", "takes", "gives"),
+    [
+        ({"validation": Validation(inbound="off")}, True, False),
+        ({"validation": Validation(outbound="off")}, False, True),
+        ({"validation": Validation(inbound_actions={"Authorize": "off"})}, True, False),
+        ({"validation": Validation(outbound_actions={"Authorize": "off"})}, False, True),
+        ({"validation": Validation(inbound="warn", outbound="warn")}, False, False),
+    ],
+)
+def test_a_route_is_sure_of_anything_where_nothing_is_validated(options: Any, takes: bool, gives: bool) -> None:
+    route = route_of("Authorize", **options)
+    assert (route.takes({}), route.gives({})) == (takes, gives)
+
+
+def test_a_route_is_sure_of_no_payload_that_may_have_to_be_changed() -> None:
+    for validation in (Validation(), Validation(inbound="off")):
+        route = route_of("Authorize", lenient=Lenient(strip_nulls=True), validation=validation)
+        assert not route.takes({"idTag": "A"})
+        assert route.gives({"idTagInfo": {"status": "Accepted"}})
+
+
+def test_an_action_without_a_handler_has_no_tests() -> None:
+    route = route_of("Authorize", handler=None)
+    assert (route.takes({"idTag": "A"}), route.gives({})) == (False, False)

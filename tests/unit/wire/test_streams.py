@@ -543,6 +543,55 @@ def test_tls_carries_bytes_both_ways(
         assert stream.peer_certificate is None
 
 
+class _Counted(socket.socket):
+    """A socket that counts what is done with it."""
+
+    sends = 0
+    timeouts = 0
+
+    def send(self, *args: Any) -> int:
+        self.sends += 1
+        return super().send(*args)
+
+    def settimeout(self, value: float | None) -> None:
+        self.timeouts += 1
+        super().settimeout(value)
+
+
+@pytest.mark.parametrize(("version", "sends"), [(ssl.TLSVersion.TLSv1_2, 2), (ssl.TLSVersion.TLSv1_3, 1)])
+def test_tls_a_server_sends_its_tickets_with_the_first_answer(
+    authority: Authority, background: Callable[..., Future[Any]], version: ssl.TLSVersion, sends: int
+) -> None:
+    client = authority.client_context()
+    client.minimum_version = client.maximum_version = version
+    dialled, sock = dial_us(background, client, small=False)
+    sock.settimeout(None)
+    counted = _Counted(fileno=sock.detach())
+    stream = TLSStream(counted, context=authority.server_context(), write_timeout=DEADLINE)
+    try:
+        stream.handshake(time.monotonic() + DEADLINE)
+        assert counted.sends == sends
+        with dialled.result(DEADLINE) as peer:
+            stream.buffer(b"answer")
+            stream.flush()
+            assert counted.sends == sends + 1
+            assert peer.read(6) == b"answer"
+            assert peer.sock.session.has_ticket
+            peer.send(b"read")
+            stream.set_read_timeout(DEADLINE)
+            assert stream.recv(4) == b"read"
+        assert counted.timeouts == 1, "it has none, and every wait has a deadline of its own"
+    finally:
+        stream.close()
+
+
+def test_tls_the_longest_deadline_is_no_error(authority: Authority, background: Callable[..., Future[Any]]) -> None:
+    with secure(authority, background) as (stream, peer):
+        stream.set_read_timeout(1e9)
+        peer.send(b"read")
+        assert stream.recv(4) == b"read"
+
+
 def test_tls_sees_that_its_peer_has_closed(authority: Authority, background: Callable[..., Future[Any]]) -> None:
     with secure(authority, background) as (stream, peer):
         assert not stream.peer_has_left

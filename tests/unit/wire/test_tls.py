@@ -131,6 +131,19 @@ def test_every_connection_shows_its_certificate(authority: Authority, both: list
         assert session is None or not session.has_ticket
 
 
+@pytest.mark.parametrize(("wanted", "tickets"), [(None, 1), ("optional", 0), ("required", 0)])
+def test_session_tickets(authority: Authority, both: list[Certificate], wanted: Any, tickets: int) -> None:
+    options = {} if wanted is None else {"client_ca": authority.certificate, "client_certificates": wanted}
+    server = server_context(both, **options)
+    assert server.num_tickets == tickets
+    client = trusting(authority, certificate=authority.issue("SN1", hosts=[]))
+    with serving(ssl_context=server) as cs, dial(cs.port, ssl_context=client) as peer:
+        peer.upgrade()
+        assert isinstance(peer.sock, ssl.SSLSocket)
+        session = peer.sock.session
+        assert bool(session is not None and session.has_ticket) is bool(tickets)
+
+
 # Renewal.
 
 
