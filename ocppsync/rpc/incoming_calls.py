@@ -63,8 +63,10 @@ class IncomingCalls:
 
     @property
     def busy(self) -> bool:
-        """Whether a CALL is being handled, or waits."""
-        return len(self._queue) > 0
+        """Whether a CALL has no answer yet, or a SEND is not handled."""
+        with self._lock:
+            # They are answered in their order. The last one may stay here a moment longer: its handler's thread goes on.
+            return len(self._queue) > 0 and not self._queue[-1].claimed
 
     def _waiting(self) -> int:
         """Return how many CALLs and SENDs wait; the one that is being handled does not count."""

@@ -123,6 +123,23 @@ def test_one_call_is_handled_at_a_time(peer: Peer) -> None:
     assert peer.handled == ["0", "1", "2"]
 
 
+def test_a_peer_with_all_its_answers_is_not_busy_even_if_the_thread_of_the_last_handler_has_not_gone_on(
+    peer: Peer,
+) -> None:
+    busy: list[bool] = []
+
+    def answer(call: IncomingCall) -> None:
+        busy.append(peer.calls.busy)
+        peer.answer(call)
+        busy.append(peer.calls.busy)
+
+    peer.on_handle = answer
+    peer.come("1")
+    peer.come("2")
+    peer.run()
+    assert busy == [True, True, True, False]
+
+
 def test_other_tasks_of_the_pool_have_their_turn_between_two_calls(peer: Peer) -> None:
     peer.come("1")
     peer.come("2")
