@@ -65,7 +65,7 @@ class IncomingCalls:
     def busy(self) -> bool:
         """Whether a CALL has no answer yet, or a SEND is not handled."""
         with self._lock:
-            # They are answered in their order. The last one may stay here a moment longer: its handler's thread goes on.
+            # They are answered in their order. The last one may stay a moment longer, until its thread goes on.
             return len(self._queue) > 0 and not self._queue[-1].claimed
 
     def _waiting(self) -> int:
