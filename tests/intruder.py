@@ -92,14 +92,20 @@ class Intruder:
 
 
 class LingeringThread(threading.Thread):
-    """A thread that is not quite at its end until another thread waits for that, or the test has failed."""
+    """A thread that is not quite at its end until another thread waits for that, or the test has failed.
+
+    Attributes:
+        lingers: set when only that is left.
+    """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self.lingers = threading.Event()
         self._joined = threading.Event()
 
     def run(self) -> None:
         super().run()
+        self.lingers.set()
         self._joined.wait(DEADLINE)
 
     def join(self, timeout: float | None = None) -> None:

@@ -77,10 +77,11 @@ class ConnectionServer:
         self._acceptor = context.acceptor
         self._registry = context.registry
         self._close_timeout = context.end.options.timeouts.close
-        self._changed = threading.Condition()  # guards the next two fields; notified when a thread has finished
+        self._changed = threading.Condition()  # guards the next three fields; notified when a thread has finished
         # The threads that serve a connection. True: started here, and ends with the connection; False: of a WSGI server
         # or a test.
         self._serving: dict[threading.Thread, bool] = {}
+        self._leaving: list[threading.Thread] = []  # those started here that are at their last line, or have ended
         self._state = ServingState.OPEN
 
     def __repr__(self) -> str:
@@ -181,7 +182,8 @@ class ConnectionServer:
 
     def _remove_thread(self, thread: threading.Thread) -> None:
         with self._changed:
-            self._serving.pop(thread, None)
+            if self._serving.pop(thread, False):
+                self._leaving = [leaving for leaving in [*self._leaving, thread] if leaving.is_alive()]
             self._changed.notify_all()
 
     # One connection.
@@ -356,11 +358,10 @@ class ConnectionServer:
     def _wait(self, deadline: float) -> None:
         this = threading.current_thread()
         with self._changed:
-            started_here = [thread for thread, is_own in self._serving.items() if is_own]
             self._changed.wait_for(lambda: not self._serving.keys() - {this}, max(0.0, deadline - time.monotonic()))
-            finished = [thread for thread in started_here if thread not in self._serving]
+            leaving, self._leaving = self._leaving, []
         # Does not block: these threads are at their last line.
-        for thread in finished:
+        for thread in leaving:
             thread.join()
 
 

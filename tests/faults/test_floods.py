@@ -254,6 +254,8 @@ def test_a_flood_is_told_again_after_it_was_calm(caplog: pytest.LogCaptureFixtur
     with besieged(caplog, limits=Limits(queued_calls=1)) as siege:
         siege.cs.on("Authorize")(authorize)
         with siege.attacker() as attacker:
+            # Until the listener has run, it is what waits.
+            siege.events.wait_until(lambda items: ("attacker", "connected") in items)
             for flood in range(2):
                 for number in range(4):
                     attacker.send_text(f'[2,"{flood}-{number}","Authorize",{{"idTag":"x"}}]')

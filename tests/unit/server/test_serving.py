@@ -8,6 +8,7 @@ import logging
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
@@ -170,6 +171,38 @@ def test_the_threads_of_the_readers_have_ended_when_close_returns(peer: str, mon
     assert threads(server_of(cs)) == "0"
 
 
+def test_the_thread_of_a_connection_that_ended_before_has_ended_too_when_close_returns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with CentralSystem(0, host="127.0.0.1") as cs:
+        monkeypatch.setattr(threading, "Thread", LingeringThread)
+        readers = []
+        for identity in "AB":
+            with dial(cs.port) as charge_point:
+                charge_point.upgrade(f"/{identity}")
+                (reader,) = named(f"ocppsync-reader-{identity}")
+            assert reader.lingers.wait(DEADLINE)
+            readers.append(reader)
+    assert [reader.is_alive() for reader in readers] == [False, False]
+
+
+def test_threads_that_have_ended_are_not_kept() -> None:
+    with CentralSystem(0, host="127.0.0.1") as cs:
+        readers = []
+        for identity in "ABCD":
+            with dial(cs.port) as charge_point:
+                charge_point.upgrade(f"/{identity}")
+                (reader,) = named(f"ocppsync-reader-{identity}")
+            reader.join(DEADLINE)
+            readers.append(weakref.ref(reader))
+            del reader
+        assert [reader() for reader in readers[:3]] == [None, None, None]
+
+
+def named(name: str) -> list[Any]:
+    return [thread for thread in threading.enumerate() if thread.name == name]
+
+
 def test_close_does_not_wait_for_the_end_of_a_thread_of_another_server(background: Background) -> None:
     go_on = threading.Event()
     with CentralSystem(None) as cs:
@@ -212,10 +245,13 @@ class _Threads(dict[threading.Thread, bool]):
         super().__init__({threading.Thread(): False, threading.Thread(): False})
         self._come = come
 
-    def items(self) -> Any:
-        for item in super().items():
-            yield item
-            self._come()
+    def keys(self) -> Any:
+        def visit() -> Iterator[threading.Thread]:
+            for thread in super(_Threads, self).keys():
+                yield thread
+                self._come()
+
+        return set(visit())
 
 
 @pytest.mark.parametrize("way", ["over its own port", "over another server"])
