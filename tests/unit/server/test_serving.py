@@ -247,7 +247,7 @@ class _Threads(dict[threading.Thread, bool]):
 
     def keys(self) -> Any:
         def visit() -> Iterator[threading.Thread]:
-            for thread in super(_Threads, self).keys():
+            for thread in self:
                 yield thread
                 self._come()
 
