@@ -312,16 +312,6 @@ def nap(chance: Random, longest: float) -> None:
     time.sleep(chance.random() * longest)
 
 
-def comes_true(true: Callable[[], Any]) -> bool:
-    """Wait until something is true; return whether it came true in time."""
-    deadline = time.monotonic() + BOUND
-    while not true():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.002)
-    return True
-
-
 def stacks() -> str:
     """Return where each thread is."""
     names = {thread.ident: thread.name for thread in threading.enumerate()}

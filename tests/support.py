@@ -48,10 +48,17 @@ class Recorder:
 
 def wait_until(predicate: Callable[[], object]) -> None:
     """Wait until something is true that nobody announces."""
-    deadline = time.monotonic() + DEADLINE
+    assert comes_true(predicate, within=DEADLINE), "it did not become true"
+
+
+def comes_true(predicate: Callable[[], object], *, within: float) -> bool:
+    """Wait until something is true that nobody announces; return whether it came true in time."""
+    deadline = time.monotonic() + within
     while not predicate():
-        assert time.monotonic() < deadline, "it did not become true"
+        if time.monotonic() > deadline:
+            return False
         time.sleep(0.001)
+    return True
 
 
 class WatchedLock:

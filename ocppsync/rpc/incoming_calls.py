@@ -63,10 +63,9 @@ class IncomingCalls:
 
     @property
     def busy(self) -> bool:
-        """Whether a CALL has no answer yet, or a SEND is not handled."""
+        """Whether a CALL or SEND is not handled yet. One that has its answer is, even if its thread has not gone on."""
         with self._lock:
-            # They are answered in their order. The last one may stay a moment longer, until its thread goes on.
-            return len(self._queue) > 0 and not self._queue[-1].claimed
+            return len(self._queue) > 1 or (len(self._queue) == 1 and not self._queue[0].claimed)
 
     def _waiting(self) -> int:
         """Return how many CALLs and SENDs wait; the one that is being handled does not count."""

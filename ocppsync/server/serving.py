@@ -359,7 +359,7 @@ class ConnectionServer:
         this = threading.current_thread()
         with self._changed:
             self._changed.wait_for(lambda: not self._serving.keys() - {this}, max(0.0, deadline - time.monotonic()))
-            leaving, self._leaving = self._leaving, []
+            leaving = self._leaving  # replaced, never changed
         # Does not block: these threads are at their last line.
         for thread in leaving:
             thread.join()

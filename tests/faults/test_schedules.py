@@ -29,10 +29,10 @@ from schedules import (
     Settings,
     World,
     answer_of,
-    comes_true,
     patient,
     stacks,
 )
+from support import comes_true
 
 from ocppsync import (
     CallErrorReceived,
@@ -119,16 +119,16 @@ def come_to_rest(world: World, timer: RecordingTimer) -> None:
         point.close()
     if world.settings.drains:
         return
-    if not comes_true(lambda: not world.cs.charge_points):
+    if not comes_true(lambda: not world.cs.charge_points, within=BOUND):
         world.ledger.fault(f"{world.cs.charge_points} never went{stacks()}")
-    if not comes_true(lambda: not forgotten(world, timer.appointments())):
+    if not comes_true(lambda: not forgotten(world, timer.appointments()), within=BOUND):
         world.ledger.fault(f"appointments are left: {forgotten(world, timer.appointments())}")
     carry_requests(world, world.cs)
 
 
 def carry_requests(world: World, cs: CentralSystem) -> None:
     """Make sure that a new connection carries requests both ways, at last where the settings leave little time."""
-    if not comes_true(lambda: carries_requests(cs)):
+    if not comes_true(lambda: carries_requests(cs), within=BOUND):
         world.ledger.fault(f"a new connection carries no requests{stacks()}")
 
 
@@ -156,9 +156,9 @@ def faults_of_requests(world: World) -> Iterator[str]:
 
 def fault_of(world: World, asked: Asked) -> str | None:
     handled = world.ledger.handled[asked.nonce]
-    if not comes_true(asked.future.done):
+    if not comes_true(asked.future.done, within=BOUND):
         return f"it hangs{stacks()}"
-    if not comes_true(lambda: asked.called_back) or len(asked.called_back) > 1:
+    if not comes_true(lambda: asked.called_back, within=BOUND) or len(asked.called_back) > 1:
         return f"its callback ran {len(asked.called_back)} times"
     if handled > 1:
         return f"it was handled {handled} times"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from contexts import share_of
 from incoming import incoming
-from interleaved import with_lock
+from interleaved import once, with_lock
 from intruder import Intruder
 
 from ocppsync import Limits
@@ -138,6 +138,35 @@ def test_a_peer_with_all_its_answers_is_not_busy_even_if_the_thread_of_the_last_
     peer.come("2")
     peer.run()
     assert busy == [True, True, True, False]
+
+
+def test_a_peer_is_busy_while_a_send_is_handled_before_a_call_that_has_expired(peer: Peer) -> None:
+    busy: list[bool] = []
+
+    def expire(send: IncomingCall) -> None:
+        peer.clock.advance(SECONDS)
+        busy.append(peer.calls.busy)
+
+    peer.on_handle = expire
+    peer.come("1", kind=6)
+    peer.come("2")
+    peer.run()
+    assert (peer.expired, busy) == ([(SECONDS, "2")], [True])
+    assert not peer.calls.busy
+
+
+def test_whether_a_peer_is_busy_can_be_asked_while_its_last_call_is_answered(peer: Peer) -> None:
+    lock = peer.share.lock = with_lock(peer.calls)  # type: ignore[assignment]
+    answer = once(lambda: lock.let_in(peer.run))
+
+    class Queue(deque[IncomingCall]):
+        def __getitem__(self, index: Any) -> Any:
+            answer()
+            return super().__getitem__(index)
+
+    peer.calls._queue = Queue()
+    peer.come("1")
+    assert peer.calls.busy
 
 
 def test_other_tasks_of_the_pool_have_their_turn_between_two_calls(peer: Peer) -> None:
