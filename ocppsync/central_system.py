@@ -414,8 +414,9 @@ class CentralSystem(CentralSystemMethods):
         queue_timeout: float | None,
         version: str | None,
     ) -> Any:
+        connection, submit = self._connection(charge_point_id), self._end.submit_request
         try:
-            return self._submit_request(charge_point_id, action, payload, timeout, queue_timeout, version).result()
+            return submit(connection, charge_point_id, action, payload, timeout, queue_timeout, version).result()
         except RequestTimeoutError:
             if self._server is not None:
                 self._server.context.detector.warn_possible_deadlock(charge_point_id, name_of(action))

@@ -204,8 +204,12 @@ class Engine:
 
     # Our CALLs.
 
-    def submit(self, call: OutgoingCall) -> OutgoingCall | Rejection | None:
+    def submit(self, call: OutgoingCall, now: float | None = None) -> OutgoingCall | Rejection | None:
         """Queue a CALL. Return it if it is its turn now, None if it waits, or why it is not accepted.
+
+        Args:
+            call: a CALL with a future that its caller does not have yet.
+            now: the time, if it is written at once when it is its turn; None: `begin_writing` follows.
 
         Raises:
             RuntimeError: its times cannot be watched; it is not queued.
@@ -222,6 +226,9 @@ class Engine:
             if is_next:
                 self._outstanding = call
                 call.state = CallState.OUTSTANDING
+                if now is not None:
+                    call.claimed = call.future.set_running_or_notify_cancel()
+                    call.delivery, call.sent_at = "unknown", now
                 return call
             call.state = CallState.QUEUED
             self._queue.append(call)
@@ -350,11 +357,20 @@ class Engine:
 
     def receive(self, frame: frames.Frame) -> Decision:
         """Return what to do about a frame."""
-        if isinstance(frame, IncomingCall):
-            return self._receive_send(frame) if frame.is_send else self._receive_call(frame)
-        if isinstance(frame, frames.CallResultErrorFrame):
-            return self._receive_rejection(frame)
-        return self._receive_answer(frame.message_id, frame)
+        if not isinstance(frame, IncomingCall):
+            if isinstance(frame, frames.CallResultErrorFrame):
+                return self._receive_rejection(frame)
+            return self._receive_answer(frame.message_id, frame)
+        if frame.is_send:
+            return self._receive_send(frame)
+        message_id = frame.message_id
+        if len(message_id if isinstance(message_id, str) else str(message_id)) > frames.MAX_MESSAGE_ID:
+            return self._refuse(message_id, self._codec.bad_id, "the message id is longer than 36 characters")
+        frame.route = self._routes[frame.action]
+        refusal = frame.route.call_refusal
+        if refusal is not None and self._refuses_at_once(frame.action):
+            return self._refuse(message_id, refusal, refusal_text(refusal, frame.action), frame.action)
+        return frame
 
     def receive_malformed(self, error: ProtocolError) -> Decision:
         """Return what to do about a message that is not a frame."""
@@ -436,16 +452,6 @@ class Engine:
         self.counters.dropped_sends += 1
         self._throttled.log(_logger, "send", "its SEND %.50r is dropped: %s", send.action, fault)
         return None
-
-    def _receive_call(self, call: IncomingCall) -> Decision:
-        message_id = call.message_id
-        if len(message_id if isinstance(message_id, str) else str(message_id)) > frames.MAX_MESSAGE_ID:
-            return self._refuse(message_id, self._codec.bad_id, "the message id is longer than 36 characters")
-        call.route = self._routes[call.action]
-        refusal = call.route.call_refusal
-        if refusal is not None and self._refuses_at_once(call.action):
-            return self._refuse(message_id, refusal, refusal_text(refusal, call.action), call.action)
-        return call
 
     def _refuse(self, message_id: MessageId, code: str, description: str, action: str = "") -> Reply | None:
         # One kind per known action: each may be a handler that was forgotten.

@@ -22,9 +22,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 __all__ = [
+    "REGISTERING",
     "CentralSystemPolicy",
     "ChargePointPolicy",
     "InboundDecision",
@@ -56,6 +57,8 @@ _TRIGGERED: Mapping[str, frozenset[str]] = {
     "SignV2G20Certificate": frozenset({"SignCertificate"}),
     "SignCombinedCertificate": frozenset({"SignCertificate"}),
 }
+REGISTERING: Final = _REPORTS | _TRIGGERS | {_BOOT}
+"""The actions with answers that a policy notes."""
 _TRANSACTS = frozenset({"RequestStartTransaction", "RequestStopTransaction"})
 _TRANSACTS_16 = frozenset({"RemoteStartTransaction", "RemoteStopTransaction"})
 
@@ -128,10 +131,10 @@ class MessagePolicy:
         return None
 
     def before_answer(self, action: str, payload: Any, answer: Any) -> None:
-        """Note the CALLRESULT that is about to be sent for a CALL of the peer."""
+        """Note the CALLRESULT for a CALL of the peer before it is sent; called if the action is `REGISTERING`."""
 
     def on_answer(self, action: str, payload: Any, answer: Any) -> None:
-        """Note the CALLRESULT for one of our CALLs."""
+        """Note the CALLRESULT for one of our CALLs; called if the action is `REGISTERING`."""
 
 
 class CentralSystemPolicy(MessagePolicy):

@@ -38,6 +38,7 @@ from .context import ConnectionContext, peer_name
 from .engine import ConnectionState, Engine, Rejection, Settle
 from .outbox import Outbox
 from .outgoing import CallTimes, OutgoingCall
+from .registration import REGISTERING
 from .route import OwnAction
 
 _logger = logging.getLogger(__name__)
@@ -157,9 +158,13 @@ class Requester:
                 return future
         if context.security is not None:
             call.on_outcome = context.security.before_request(action, payload)
-        turn = self._engine.submit(call)
+        observed = context.events is not None
+        turn = self._engine.submit(call, None if observed else context.timer.now())
         if turn is call:
-            self.write(call)
+            if observed:
+                self.write(call)
+            else:
+                self._transmit(call)
         elif turn is Rejection.CLOSED:
             self._fail(call, NotConnectedError, "not connected")
         elif turn is Rejection.FULL:
@@ -221,7 +226,9 @@ class Requester:
             self.check_process(future)
         if threading.get_ident() in (self.reader, self._context.timer.thread_id):
             raise RuntimeError(f"cannot wait for the answer to {future.call.action}: {self.why_not_wait()}")
-        self._context.share.others.before_wait(future)
+        before_wait = self._context.share.others.before_wait
+        if before_wait is not None:
+            before_wait(future)
 
     def call_back(self, function: Callable[[Future[Any]], object], future: Future[Any]) -> None:
         """Run a callback of a future that is done: in the handler pool, or here if that is closed."""
@@ -264,8 +271,11 @@ class Requester:
             # Only now: observers may take so long that the CALL has ended, and another one is outstanding.
             if not engine.note_writing(writable, now()):
                 return
+        self._transmit(writable)
+
+    def _transmit(self, call: OutgoingCall) -> None:
         try:
-            self._outbox.transport.send_nowait(writable.text)
+            self._outbox.transport.send_nowait(call.text)
         except TransportClosedError as error:
             if error.written:
                 # The reader notices the abort, and fails all requests that wait.
@@ -273,7 +283,7 @@ class Requester:
             else:
                 # Mostly after our Close, which an abort would cut off, with the answers before it. No CALL may follow a
                 # Close, so the requests that wait fail now, without waiting for the peer's Close.
-                writable.delivery = "not_sent"
+                call.delivery = "not_sent"
                 self.end(str(error), ConnectionState.CLOSING)
 
     def look(self) -> None:
@@ -343,7 +353,8 @@ class Requester:
             if not call.own.takes(payload):
                 payload, fault, refused = context.messages.check_inbound(call.action, "response", payload)
             if not refused:
-                context.policy.on_answer(call.action, call.payload, payload)
+                if call.action in REGISTERING:
+                    context.policy.on_answer(call.action, call.payload, payload)
                 return payload
         if isinstance(answer, frames.CallErrorFrame):
             hidden = bool(answer.description) and has_secrets(call.payload)

@@ -17,6 +17,7 @@ from .context import ConnectionContext
 from .engine import Reply, refusal_text
 from .incoming import IncomingCall, MessageId
 from .outbox import Outbox
+from .registration import REGISTERING
 from .route import ActionHandler
 from .shares import parsed_size
 
@@ -118,7 +119,7 @@ class Responder:
         if reply_to is None:
             self._warn("%s: the late answer to its %s is dropped", call.action)
             return
-        if handled:
+        if handled and call.action in REGISTERING:
             context.policy.before_answer(call.action, call.payload, answer)
         # The CALL may have been repeated over a newer connection, which now waits for the answer.
         responder: Responder | None = reply_to()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import Any
 
 from .pool import Executor, log_failure
@@ -32,7 +31,7 @@ class BoundedExecutor:
 
     def __init__(self, executor: Executor, width: int = 1, limit: int | None = None) -> None:
         self._executor = executor
-        self.before_wait: Callable[[Future[Any]], None] = executor.before_wait
+        self.before_wait = executor.before_wait
         self._width = width
         self._limit = limit
         self._lock = threading.Lock()  # guards all below; never held while a task runs

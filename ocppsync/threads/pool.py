@@ -24,8 +24,9 @@ class Executor(Protocol):
         """Run ``function(*args)`` soon, without waiting for it. Return False if the executor is closed."""
         raise NotImplementedError
 
-    def before_wait(self, future: Future[Any], /) -> None:
-        """Called before a thread waits for ``future``; an executor without threads runs its tasks now."""
+    @property
+    def before_wait(self) -> Callable[[Future[Any]], None] | None:
+        """Called before a thread waits for a future: an executor without threads runs its tasks now. None: nothing."""
 
 
 class Workers(Executor, Protocol):
@@ -55,6 +56,8 @@ class HandlerPool:
     `concurrent.futures.ThreadPoolExecutor` would create a future for each task, which is not needed here, and its
     threads keep the interpreter from exiting.
     """
+
+    before_wait = None
 
     def __init__(self, size: int, name: str) -> None:
         self._size = size
@@ -89,9 +92,6 @@ class HandlerPool:
                 self._backlog += 1
             self._tasks.put((function, args))
         return True
-
-    def before_wait(self, future: Future[Any]) -> None:
-        """Do nothing: the threads run the tasks."""
 
     def _start_thread(self) -> bool:
         thread = threading.Thread(target=self._run, name=f"{self._name}-{len(self._threads) + 1}", daemon=True)

@@ -7,11 +7,11 @@ from python_calls import of_a_call, of_a_request
 
 def test_a_call_of_a_charge_point_takes_few_calls() -> None:
     calls, files = of_a_call()
-    assert 10 < calls < 40
+    assert 10 < calls < 37
     assert 5 < files <= 18
 
 
 def test_a_request_of_ours_takes_few_calls() -> None:
     calls, files = of_a_request()
-    assert 10 < calls < 36
-    assert 5 < files <= 16
+    assert 10 < calls < 30
+    assert 5 < files <= 14

@@ -82,16 +82,35 @@ def test_what_is_half_cancelled_at_the_end_stays_cancelled() -> None:
 
 def test_what_times_out_just_before_it_is_written_is_not_sent() -> None:
     with Lone() as lone:
+        first, second = lone.ask("Reset", {"type": "Soft"}), lone.ask()
+        reset = lone.came()[0]
         lone.lock.after_release = lambda: lone.clock.advance(60)
-        assert failure(lone.ask(), RequestTimeoutError) == "not_sent"
+        lone.say([3, reset[1], ACCEPTED])
+        assert first.done()
+        assert failure(second, RequestTimeoutError) == "not_sent"
         assert lone.actions() == []
 
 
 def test_what_a_takeover_ends_just_before_it_is_written_is_not_sent() -> None:
     with Lone() as lone:
+        first, second = lone.ask("Reset", {"type": "Soft"}), lone.ask()
+        reset = lone.came()[0]
         lone.lock.after_release = lone.connection.supersede
-        assert failure(lone.ask(), ConnectionLostError) == "not_sent"
+        lone.say([3, reset[1], ACCEPTED])
+        assert first.done()
+        assert failure(second, ConnectionLostError) == "not_sent"
         assert lone.actions() == []
+
+
+@pytest.mark.parametrize("cancel", [False, True])
+def test_what_is_written_at_once_counts_as_written_from_the_moment_of_its_turn(cancel: bool) -> None:
+    # Its caller gets the future only after it was written; whoever ends it before cannot know whether it was.
+    with Lone() as lone:
+        lone.lock.after_release = lone.connection.supersede
+        future = lone.ask()
+        if cancel:
+            assert not future.cancel()
+        assert failure(future, ConnectionLostError) == "unknown"
 
 
 def test_what_is_cancelled_just_before_it_is_written_is_not_sent_and_the_next_once() -> None:
@@ -350,7 +369,7 @@ def test_an_answer_of_any_kind_ends_the_wait() -> None:
             raise ZeroDivisionError
 
     with Lone(policy=FailingPolicy()) as lone:
-        future = lone.ask()
+        future = lone.ask("TriggerMessage", {"requestedMessage": "Heartbeat"})
         lone.accept()
         assert isinstance(future.exception(0), ZeroDivisionError)
         assert not lone.transport.released

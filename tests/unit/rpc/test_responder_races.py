@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from contexts import make_context, share_of
+from support import BOOT
 
 from ocppsync import CallError, Limits, Timeouts
 from ocppsync.events import Connected, HandlerFailed, Observer
@@ -652,12 +653,22 @@ class _Attentive(MessagePolicy):
 def test_an_error_is_no_answer_to_the_policy_and_nothing_runs_after_it(station: Station) -> None:
     policy = _Attentive()
     line = Line(station, policy=policy)
-    ran: list[Any] = []
-    for action in ("DataTransfer", "Heartbeat"):
+    accepted = {"status": "Accepted", "currentTime": HEARTBEAT["currentTime"], "interval": 60}
+    answers, ran = [accepted], list[Any]()
+
+    def boot(payload: Any, metadata: Any) -> Any:
+        if metadata.message_id == "1":
+            raise SystemExit
+        return answers.pop()
+
+    station.router.on("BootNotification")(boot)
+    for action in ("BootNotification", "DataTransfer", "Heartbeat"):
         station.router.after(action)(lambda payload, metadata: ran.append(payload))
-    line.come("1", "DataTransfer", {"vendorId": "x"})
-    line.come("2")
+    line.come("1", "BootNotification", BOOT)
+    line.come("2", "DataTransfer", {"vendorId": "x"})
+    line.come("3", "BootNotification", BOOT)
+    line.come("4")
     station.run()
-    assert [answer[0] for answer in line.answers()] == [4, 3]
-    assert policy.told == [("Heartbeat", HEARTBEAT)]
-    assert ran == [{}]
+    assert [answer[0] for answer in line.answers()] == [4, 4, 3, 3]
+    assert policy.told == [("BootNotification", accepted)], "no other answer matters to it"
+    assert ran == [BOOT, {}]
