@@ -30,6 +30,7 @@ from .rpc.registration import ChargePointPolicy, MessagePolicy, Registration
 from .rpc.shares import Shares
 from .threads.bounded import BoundedExecutor
 from .threads.forks import check_process, is_foreign
+from .threads.joining import join_all, living
 from .threads.listeners import Listeners
 from .threads.pool import HandlerPool
 from .threads.stuck_handlers import StuckHandlerDetector
@@ -173,7 +174,7 @@ class ChargePoint(ChargePointMethods):
         self._lock = threading.Lock()  # guards the fields below; never held over I/O or user code
         self._state = ChargePointState.DISCONNECTED
         self._connection: Connection | None = None
-        self._reader: threading.Thread | None = None
+        self._readers: list[threading.Thread] = []  # the last one's is the newest; replaced, never changed
         self._announced: Connection | None = None  # the one that listeners know of
         self._connections = 0  # how many times connect() was called; numbers the connections in the log
 
@@ -239,12 +240,11 @@ class ChargePoint(ChargePointMethods):
             return
         with self._lock:
             self._state = ChargePointState.CLOSED
-            connection, reader = self._connection, self._reader
+            connection, readers = self._connection, self._readers
         self._calls.close()  # also without a connection: CALLs of the last one may wait
         if connection is not None:
             connection.close(code, reason)
-        if reader is not None and reader is not threading.current_thread():
-            reader.join(self._options.timeouts.close + 1)
+        join_all(readers, self._options.timeouts.close + 1)
         if connection is not None:
             connection.end_requests()
         self._pool.close(0.0 if self._pool.owns_this_thread else 1.0)
@@ -255,11 +255,10 @@ class ChargePoint(ChargePointMethods):
         check_close_code(code)
         self._check_process()
         with self._lock:
-            connection, reader = self._connection, self._reader
+            connection, readers = self._connection, self._readers
         if connection is not None:
             connection.close(code, reason)
-        if reader is not None and reader is not threading.current_thread():
-            reader.join(self._options.timeouts.close + 1)
+        join_all(readers, self._options.timeouts.close + 1)
 
     def set_credentials(
         self, *, password: str | bytes | None = None, ssl_context: ssl.SSLContext | None = None
@@ -278,9 +277,9 @@ class ChargePoint(ChargePointMethods):
         """Wait until the connection has ended; return False if it is still open after ``timeout`` seconds."""
         self._check_process()
         with self._lock:
-            reader = self._reader
-        if reader is not None:
-            reader.join(timeout)
+            readers = self._readers
+        if readers:
+            readers[-1].join(timeout)
         return not self.connected
 
     def __enter__(self) -> ChargePoint:
@@ -333,7 +332,7 @@ class ChargePoint(ChargePointMethods):
                 if self._state is ChargePointState.CLOSED:
                     raise HandshakeError(f"{self.charge_point_id} was closed while it connected")
                 reader.start()  # under the lock: another thread must not join it before it has started
-                self._connection, self._reader = connection, reader
+                self._connection, self._readers = connection, living([*self._readers, reader])
                 self._state = ChargePointState.CONNECTED
                 # Last: the listeners are told of the end of a connection only if they were told of its beginning.
                 self._events.submit(self._listeners.tell, "connected")

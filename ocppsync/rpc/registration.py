@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 __all__ = [
     "REGISTERING",
@@ -57,7 +57,7 @@ _TRIGGERED: Mapping[str, frozenset[str]] = {
     "SignV2G20Certificate": frozenset({"SignCertificate"}),
     "SignCombinedCertificate": frozenset({"SignCertificate"}),
 }
-REGISTERING: Final = _REPORTS | _TRIGGERS | {_BOOT}
+REGISTERING = frozenset({_BOOT, *_REPORTS, *_TRIGGERS})
 """The actions with answers that a policy notes."""
 _TRANSACTS = frozenset({"RequestStartTransaction", "RequestStopTransaction"})
 _TRANSACTS_16 = frozenset({"RemoteStartTransaction", "RemoteStopTransaction"})

@@ -17,6 +17,7 @@ from ..rpc.connection import Connection
 from ..rpc.context import ConnectionContext
 from ..rpc.local_end import LocalEnd
 from ..rpc.registration import CentralSystemPolicy, MessagePolicy
+from ..threads.joining import living
 from ..threads.pool import Workers
 from ..threads.stuck_handlers import StuckHandlerDetector
 from ..threads.timer import Timer, TimerHandle
@@ -183,7 +184,7 @@ class ConnectionServer:
     def _remove_thread(self, thread: threading.Thread) -> None:
         with self._changed:
             if self._serving.pop(thread, False):
-                self._leaving = [leaving for leaving in [*self._leaving, thread] if leaving.is_alive()]
+                self._leaving = living([*self._leaving, thread])
             self._changed.notify_all()
 
     # One connection.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
+from .joining import join_all, living
 from .pool import run_logged
 
 __all__ = ["Aside"]
@@ -29,37 +29,24 @@ class Aside:
         self._name = name
         self._call_later = call_later
         self._lock = threading.Lock()  # guards the threads
-        self._threads: set[threading.Thread] = set()
+        self._threads: list[threading.Thread] = []
 
     def start(self, function: Callable[..., object], *args: Any) -> None:
         """Call ``function(*args)`` on a thread of its own; log any exception.
 
         If no thread can be started it is tried again every second, until the timer is closed.
         """
-        thread = threading.Thread(target=self._run, args=(function, args), name=self._name, daemon=True)
-        with self._lock:
-            self._threads.add(thread)
-        try:
-            thread.start()
-        except RuntimeError:
-            self._remove(thread)
-            self._call_later(RETRY, self.start, function, *args)
-
-    def _run(self, function: Callable[..., object], args: tuple[Any, ...]) -> None:
         # Ends with the function, which is the application's.
+        thread = threading.Thread(target=run_logged, args=(function, *args), name=self._name, daemon=True)
         try:
-            run_logged(function, *args)
-        finally:
-            self._remove(threading.current_thread())
-
-    def _remove(self, thread: threading.Thread) -> None:
-        with self._lock:
-            self._threads.discard(thread)
+            with self._lock:
+                thread.start()  # under the lock: another thread must not join it before it has started
+                self._threads = living([*self._threads, thread])
+        except RuntimeError:
+            self._call_later(RETRY, self.start, function, *args)
 
     def join(self, timeout: float) -> None:
         """Wait at most ``timeout`` seconds for the threads, except the calling one; the rest are left behind."""
         with self._lock:
-            threads = self._threads - {threading.current_thread()}
-        deadline = time.monotonic() + timeout
-        for thread in threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
+            threads = self._threads  # replaced, never changed
+        join_all(threads, timeout)

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from ..faults.log_lines import log_line
 from .callables import name_of
+from .joining import join_all
 
 _logger = logging.getLogger(__name__)
 _Task = tuple[Callable[..., object], tuple[Any, ...]]
@@ -159,11 +160,8 @@ class HandlerPool:
             # A second close puts more of them than are read.
             for _ in self._threads:
                 self._tasks.put(None)
-            threads = [thread for thread in self._threads if thread is not threading.current_thread()]
-        deadline = time.monotonic() + timeout
-        for thread in threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
-        return not any(thread.is_alive() for thread in threads)
+            threads = list(self._threads)
+        return join_all(threads, timeout)
 
 
 def run_logged(function: Callable[..., object], *args: Any) -> None:

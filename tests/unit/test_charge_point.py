@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from intruder import LingeringThread
 from support import BOOT, DEADLINE, Recorder, WatchedLock, accept_boots, connected, serving, wait_until
 
 from ocppsync import (
@@ -340,14 +341,14 @@ class Guarded(ChargePoint):
     watched: WatchedLock | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
-        guarded = {"_state", "_connection", "_reader", "_password", "_ssl_context"}
+        guarded = {"_state", "_connection", "_readers", "_password", "_ssl_context"}
         assert name not in guarded or self.watched is None or self.watched.locked(), (
             f"{name} is changed without the lock"
         )
         super().__setattr__(name, value)
 
     def __getattribute__(self, name: str) -> Any:
-        if name == "_reader":
+        if name == "_readers":
             assert self.watched is None or self.watched.locked(), f"{name} is read without the lock"
         return super().__getattribute__(name)
 
@@ -499,9 +500,24 @@ def test_no_thread_is_left_after_a_close(central_system: Any) -> None:
         cp.on("ClearCache")(lambda payload, metadata: {"status": "Accepted"})
         assert central_system.send_request("CP1", "ClearCache") == {"status": "Accepted"}
         assert cp.send_request("BootNotification", BOOT)
-        threads = [cp._reader, *(thread for thread in threading.enumerate() if thread.name.startswith(names))]
+        threads = [*cp._readers, *(thread for thread in threading.enumerate() if thread.name.startswith(names))]
         assert len(threads) >= 3
     assert not any(thread.is_alive() for thread in threads)
+
+
+def test_the_threads_of_earlier_connections_have_ended_too_after_a_close(
+    central_system: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threading, "Thread", LingeringThread)
+    cp: Any = ChargePoint("CP1", url=url(central_system), enforce_registration=False)
+    readers = []
+    for _ in range(3):
+        cp.connect()
+        readers.append(cp._readers[-1])
+        assert central_system.close_connection("CP1")
+        assert readers[-1].lingers.wait(DEADLINE)
+    cp.close()
+    assert [reader.is_alive() for reader in readers] == [False, False, False]
 
 
 # What fails after the upgrade.
@@ -633,7 +649,7 @@ def test_a_connect_that_failed_does_not_end_the_next_connection(
             cp.connect()
     assert (cp.connected, cp._state) == (False, ChargePointState.DISCONNECTED)
     with cp._lock:
-        reader = cp._reader
+        (reader,) = cp._readers
     with cp:
         left[0].abort()
         reader.join(DEADLINE)

@@ -147,7 +147,7 @@ def test_a_second_close_does_not_go_back() -> None:
 
 @pytest.mark.parametrize("peer", ["polite", "silent"])
 def test_the_threads_of_the_readers_have_ended_when_close_returns(peer: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    cs = CentralSystem(0, host="127.0.0.1", timeouts=Timeouts(close=DEADLINE if peer == "polite" else 0.05))
+    cs = CentralSystem(0, host="127.0.0.1", timeouts=Timeouts(close=3 * DEADLINE if peer == "polite" else 0.05))
     # By this clock no Close is ever overdue: a silent peer goes by the end of `close` alone.
     cs.start(executor=HandlerPool(2, "ocppsync-handler"), timer=Clock())
     events = connected(cs)

@@ -6,10 +6,13 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from interleaved import with_lock
+from intruder import LingeringThread
 from support import DEADLINE, Recorder
 
 from ocppsync.threads import aside
 from ocppsync.threads import timer as timer_module
+from ocppsync.threads.joining import living
 from ocppsync.threads.timer import Timer
 
 
@@ -96,4 +99,39 @@ def test_without_a_free_thread_it_is_tried_again(timer: Timer, monkeypatch: pyte
     assert ran.wait() == ["ran"]
     assert next(failures, None) is None
     timer.aside.join(DEADLINE)
-    assert timer.aside._threads == set()
+    assert living(timer.aside._threads) == []
+
+
+def test_a_close_waits_for_one_at_its_last_line(timer: Timer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threading, "Thread", LingeringThread)
+    timer.aside.start(lambda: None)
+    (thread,) = timer.aside._threads
+    assert isinstance(thread, LingeringThread)
+    assert thread.lingers.wait(DEADLINE)
+    timer.close()
+    assert not thread.is_alive()
+
+
+def test_threads_that_have_ended_are_not_kept(timer: Timer) -> None:
+    for _ in range(3):
+        timer.aside.start(lambda: None)
+        timer.aside.join(DEADLINE)
+    assert len(timer.aside._threads) <= 1
+
+
+def test_a_close_at_the_same_time_does_not_wait_for_one_that_has_not_started(
+    timer: Timer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = with_lock(timer.aside)
+    real = threading.Thread.start
+    closed = []
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name == "test-timer-aside":
+            closed.append(lock.let_in(timer.aside.join, DEADLINE))
+        real(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    timer.aside.start(lambda: None)
+    assert closed[0].result(DEADLINE) is None
+    assert living(timer.aside._threads) == [], "it was waited for"
