@@ -119,12 +119,9 @@ def test_threads_that_have_ended_are_not_kept(timer: Timer) -> None:
     assert len(timer.aside._threads) <= 1
 
 
-def test_a_close_at_the_same_time_does_not_wait_for_one_that_has_not_started(
-    timer: Timer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lock = with_lock(timer.aside)
+def test_a_close_that_comes_as_one_starts_waits_for_it(timer: Timer, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock, closed, waited_for, go_on = with_lock(timer.aside), [], Recorder(), threading.Event()
     real = threading.Thread.start
-    closed = []
 
     def start(thread: threading.Thread) -> None:
         if thread.name == "test-timer-aside":
@@ -132,6 +129,8 @@ def test_a_close_at_the_same_time_does_not_wait_for_one_that_has_not_started(
         real(thread)
 
     monkeypatch.setattr(threading.Thread, "start", start)
-    timer.aside.start(lambda: None)
-    assert closed[0].result(DEADLINE) is None
-    assert living(timer.aside._threads) == [], "it was waited for"
+    monkeypatch.setattr(aside, "join_all", lambda threads, timeout: waited_for([thread.name for thread in threads]))
+    timer.aside.start(go_on.wait, DEADLINE)
+    closed[0].result(DEADLINE)
+    go_on.set()
+    assert waited_for.items == [["test-timer-aside"]]
