@@ -88,6 +88,7 @@ class Stream:
         self._waiting = bytearray()
         self._lost = False  # whether buffered bytes were dropped
         self._flushing = False  # whether a thread of its own is in `flush`
+        self._flusher: threading.Thread | None = None  # the last of these threads
         self.aborted = False
         """Whether the connection was given up; bytes that are buffered from now on are dropped."""
         # `close` must not release a file descriptor that a `flush` waits for, or that `abort` is about to shut down.
@@ -229,8 +230,10 @@ class Stream:
             if self._flushing:
                 return
             self._flushing = True
+        flusher = threading.Thread(target=self._write_rest, name=f"ocppsync-flush-{self.name}", daemon=True)
         try:
-            threading.Thread(target=self._write_rest, name=f"ocppsync-flush-{self.name}", daemon=True).start()
+            flusher.start()
+            self._flusher = flusher
         except RuntimeError as error:
             with self.lock:
                 self._give_up()
@@ -323,6 +326,8 @@ class Stream:
         self.abort()
         with self._wait_lock, self.lock, self._end_lock:
             self._socket.close()
+        if self._flusher is not None:
+            self._flusher.join(_LINGER)  # it has ended but for its last lines; only a filter of the log may keep it
         self._receive = self._socket.recv  # a method of its own would keep the stream until garbage is collected
 
 

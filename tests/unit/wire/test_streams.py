@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 from certificates import Authority, Kind
 from ends import dial_us, flushers, plain, wait_for_no_flusher, write
+from intruder import LingeringThread
 from support import wait_until
 from wire import DEADLINE, Peer, accept, dial, listening
 
@@ -159,6 +160,23 @@ def test_put_leaves_what_the_socket_does_not_take_to_one_thread() -> None:
         assert not write(stream, BIG)
         assert peer.read(len(BIG)) == BIG, "the next time needs another thread"
         wait_for_no_flusher()
+
+
+@pytest.mark.parametrize("read", [False, True])
+def test_the_thread_that_wrote_the_rest_has_ended_when_close_returns(
+    read: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with plain(small=True) as (stream, peer):
+        with monkeypatch.context() as patch:
+            patch.setattr(threading, "Thread", LingeringThread)
+            assert not write(stream, BIG)
+        (flusher,) = flushers()
+        assert isinstance(flusher, LingeringThread)
+        if read:
+            assert peer.read(len(BIG)) == BIG
+            assert flusher.lingers.wait(DEADLINE)
+        stream.close()
+        assert not flusher.is_alive()
 
 
 def test_what_waited_takes_no_memory_once_it_is_out() -> None:
