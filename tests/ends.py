@@ -34,7 +34,10 @@ from ocppsync.wire.streams import Stream, TLSStream
 from ocppsync.wire.websocket import WebSocket
 
 SMALL = 4096
-"""A socket buffer that fills at once."""
+"""A buffer of what is sent that fills at once."""
+SMALL_UNREAD = 65536
+"""A buffer of what was not read that fills soon. With a smaller one than the longest segment, Linux drops segments that
+find no room, and sends them again later and later: now and then a peer that reads waits for ten seconds."""
 MIB = 1024 * 1024
 BIG = "0123456789abcdef" * (MIB // 16)
 """1 MiB: the longest message by default, and more than small buffers hold."""
@@ -145,7 +148,10 @@ def plain(
     *, small: bool = False, write_timeout: float = DEADLINE, on_data: Callable[[bytes], object] | None = None
 ) -> Iterator[tuple[Stream, Peer]]:
     """Open a stream and the raw peer at its other end; ``small`` buffers between them."""
-    with listening() as listener, dial(listener.getsockname()[1], receive_buffer=SMALL if small else None) as peer:
+    with (
+        listening() as listener,
+        dial(listener.getsockname()[1], receive_buffer=SMALL_UNREAD if small else None) as peer,
+    ):
         sock, _ = listener.accept()
         sock.settimeout(None)
         if small:
@@ -177,7 +183,7 @@ def dial_us(
     """Have a raw peer connect; return what becomes of it, and the socket at our end. Buffers may be small."""
     with listening() as listener:
         port = listener.getsockname()[1]
-        dialled = background(dial, port, ssl_context=context, receive_buffer=SMALL if small else None)
+        dialled = background(dial, port, ssl_context=context, receive_buffer=SMALL_UNREAD if small else None)
         sock, _ = listener.accept()
     if small:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
