@@ -102,15 +102,20 @@ def test_what_a_takeover_ends_just_before_it_is_written_is_not_sent() -> None:
         assert lone.actions() == []
 
 
-@pytest.mark.parametrize("cancel", [False, True])
-def test_what_is_written_at_once_counts_as_written_from_the_moment_of_its_turn(cancel: bool) -> None:
+def test_what_is_written_at_once_counts_as_written_from_the_moment_of_its_turn() -> None:
     # Its caller gets the future only after it was written; whoever ends it before cannot know whether it was.
     with Lone() as lone:
         lone.lock.after_release = lone.connection.supersede
         future = lone.ask()
-        if cancel:
-            assert not future.cancel()
         assert failure(future, ConnectionLostError) == "unknown"
+
+
+def test_what_is_written_at_once_cannot_be_cancelled() -> None:
+    with Lone() as lone:
+        future = lone.ask()
+        assert not future.cancel()
+        lone.accept()
+        assert future.result(0) == ACCEPTED
 
 
 def test_what_is_cancelled_just_before_it_is_written_is_not_sent_and_the_next_once() -> None:
