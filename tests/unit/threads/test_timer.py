@@ -7,6 +7,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -40,6 +41,19 @@ def fence(timer: Timer) -> None:
     passed.wait()
 
 
+@contextmanager
+def held(timer: Timer) -> Iterator[float]:
+    """Keep the timer's thread busy, so that what becomes due meanwhile waits for the end of the block.
+
+    Yields a time that has then come, however slow the machine.
+    """
+    begun, go_on = Recorder(), threading.Event()
+    timer.call_later(0, lambda: (begun(), go_on.wait(DEADLINE)))
+    begun.wait()
+    yield time.monotonic()
+    go_on.set()
+
+
 def test_the_thread_starts_with_the_first_appointment(timer: Timer) -> None:
     assert timer_threads() == []
     timer.call_later(HOUR, lambda: None)
@@ -65,17 +79,17 @@ def test_nothing_runs_before_its_time(timer: Timer) -> None:
 
 def test_appointments_run_in_the_order_of_their_time(timer: Timer) -> None:
     done = Recorder()
-    start = time.monotonic() + 0.02
-    for number in (3, 0, 2, 4, 1):
-        timer.call_at(start + number * 0.001, done, number)
+    with held(timer) as start:
+        for number in (3, 0, 2, 4, 1):
+            timer.call_at(start + number * 0.001, done, number)
     assert done.wait(5) == [0, 1, 2, 3, 4]
 
 
 def test_appointments_of_one_time_run_in_the_order_they_were_made(timer: Timer) -> None:
     done = Recorder()
-    start = time.monotonic() + 0.02
-    for number in range(50):
-        timer.call_at(start, done, number)
+    with held(timer) as start:
+        for number in range(50):
+            timer.call_at(start, done, number)
     assert done.wait(50) == list(range(50))
 
 
@@ -102,22 +116,22 @@ def test_a_function_may_make_appointments(timer: Timer) -> None:
 
 def test_one_that_was_cancelled_never_runs(timer: Timer) -> None:
     done = Recorder()
-    start = time.monotonic() + 0.01
-    cancelled = [timer.call_at(start, done, "cancelled") for _ in range(3)]
-    timer.call_at(start + 0.001, done, "kept")
-    for handle in cancelled:
-        handle.cancel()
-        handle.cancel()
+    with held(timer) as start:
+        cancelled = [timer.call_at(start, done, "cancelled") for _ in range(3)]
+        timer.call_at(start + 0.001, done, "kept")
+        for handle in cancelled:
+            handle.cancel()
+            handle.cancel()
     assert done.wait() == ["kept"]
 
 
 def test_one_may_cancel_another_and_itself(timer: Timer) -> None:
     done = Recorder()
-    start = time.monotonic() + 0.01
     handles: list[Any] = []
-    handles.append(timer.call_at(start, lambda: [handle.cancel() for handle in handles]))
-    handles.append(timer.call_at(start, done, "cancelled"))
-    timer.call_at(start, done, "kept")
+    with held(timer) as start:
+        handles.append(timer.call_at(start, lambda: [handle.cancel() for handle in handles]))
+        handles.append(timer.call_at(start, done, "cancelled"))
+        timer.call_at(start, done, "kept")
     assert done.wait() == ["kept"]
     handles[0].cancel()
 
@@ -160,15 +174,15 @@ def test_what_has_run_is_let_go_at_once(timer: Timer) -> None:
 
 def test_cancelled_appointments_do_not_pile_up(timer: Timer) -> None:
     done = Recorder()
-    start = time.monotonic() + 0.5
     shuffled = [number * 37 % 100 for number in range(100)]
-    made = {number: timer.call_at(start + number * 0.0001, done, number) for number in shuffled}
-    for number in range(0, 100, 3):
-        made.pop(number).cancel()
-    for _ in range(5000):
-        timer.call_later(HOUR, done, "cancelled").cancel()
-    assert appointments(timer) < 1000
-    made.pop(50).cancel()
+    with held(timer) as start:
+        made = {number: timer.call_at(start + number * 0.0001, done, number) for number in shuffled}
+        for number in range(0, 100, 3):
+            made.pop(number).cancel()
+        for _ in range(5000):
+            timer.call_later(HOUR, done, "cancelled").cancel()
+        assert appointments(timer) < 1000
+        made.pop(50).cancel()
     assert done.wait(len(made)) == sorted(made)
     fence(timer)
     assert len(done.items) == len(made)
@@ -241,9 +255,9 @@ def test_close_waits_for_the_function_that_runs(timer: Timer) -> None:
 
 def test_close_from_one_of_its_own_functions(timer: Timer) -> None:
     done = Recorder()
-    start = time.monotonic() + 0.01
-    timer.call_at(start, lambda: (timer.close(), done("closed")))
-    timer.call_at(start, done, "dropped")
+    with held(timer) as start:
+        timer.call_at(start, lambda: (timer.close(), done("closed")))
+        timer.call_at(start, done, "dropped")
     assert done.wait() == ["closed"]
     for thread in timer_threads():
         thread.join(DEADLINE)
